@@ -1,0 +1,35 @@
+"""What can go wrong, sorted by what happens next.
+
+Each error is one sentence for a person (what, where, why) and a hint (what to do). The class decides the rest:
+`Invalid` waits for the user, `Unavailable` is tried again later, `Failed` is this node's trouble.
+"""
+
+from __future__ import annotations
+
+
+class ReconcilerError(Exception):
+    """An expected failure: shown as one line and a hint, never as a traceback."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Invalid(ReconcilerError):
+    """The user's input is wrong; trying again without a change is pointless."""
+
+
+class Unavailable(ReconcilerError):
+    """Something outside this node did not answer; a later run may succeed."""
+
+
+class Failed(ReconcilerError):
+    """The node itself could not do it (a full disk, a refresh that merged nothing)."""
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGINT arrived: unwind, clean up and leave.
+
+    Not an Exception, so that no handler for failures takes it for one.
+    """

@@ -1,0 +1,1 @@
+"""Effects: one module per tool or kernel facility."""
