@@ -24,6 +24,10 @@ class Unavailable(ReconcilerError):
     """Something outside this node did not answer; a later run may succeed."""
 
 
+class Offline(Unavailable):
+    """It takes the network, which this run must not use: nothing is wrong, only not possible yet."""
+
+
 class Failed(ReconcilerError):
     """The node itself could not do it (a full disk, a refresh that merged nothing)."""
 
@@ -33,3 +37,13 @@ class Terminated(BaseException):
 
     Not an Exception, so that no handler for failures takes it for one.
     """
+
+
+class InvalidConfiguration(Invalid):
+    """The configuration has one or more mistakes, each with its place; the message is the first of them."""
+
+    def __init__(self, mistakes: tuple[Invalid, ...]) -> None:
+        first = mistakes[0]
+        more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+        super().__init__(f"{first.message}{more}", first.hint)
+        self.mistakes = mistakes

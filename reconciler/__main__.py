@@ -1,0 +1,5 @@
+"""`python -m reconciler` is `livelayer`."""
+
+from reconciler.cli import main
+
+main()

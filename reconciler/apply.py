@@ -1,0 +1,160 @@
+"""Carry out a plan, action by action; one extension's failure is its own."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler import refresh as overlay
+from reconciler.errors import Failed, ReconcilerError
+from reconciler.host import links, store
+from reconciler.host.durable import write_atomically
+from reconciler.model.plan import Action, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
+
+if TYPE_CHECKING:
+    from reconciler.images import Images
+    from reconciler.model.observed import Entry
+    from reconciler.model.release import Host
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an action ended."""
+
+    action: Action
+    error: ReconcilerError | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What this run has changed so far, so that it can be taken back."""
+
+    previous: dict[str, Entry | None] = field(default_factory=dict)  # what each changed link pointed to
+    failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
+
+    @property
+    def placed(self) -> frozenset[str]:
+        return frozenset(self.previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Applier:
+    """The means to carry out plans on one node."""
+
+    paths: Paths
+    host: Host
+    images: Images
+
+    def apply(self, plan: Plan) -> tuple[Outcome, ...]:
+        """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
+        progress = _Progress()
+        refreshes = any(isinstance(action, Refresh) for action in plan.actions)
+        return tuple(self._attempt(action, progress, owe=refreshes) for action in plan.actions)
+
+    def _attempt(self, action: Action, progress: _Progress, *, owe: bool) -> Outcome:
+        name = None if isinstance(action, Refresh) else action_name(action)
+        if name in progress.failed:
+            return Outcome(action, progress.failed[name])
+        try:
+            self._carry_out(action, progress, owe=owe)
+        except ReconcilerError as error:
+            if name:
+                progress.failed[name] = error
+            return Outcome(action, error)
+        return Outcome(action)
+
+    def _carry_out(self, action: Action, progress: _Progress, *, owe: bool) -> None:
+        match action:
+            case Fetch():
+                self._fetch(action)
+            case Place():
+                self._owe_refresh(owe=owe)
+                links.place(self.paths, action.name, action.new)
+                progress.previous[action.name] = action.old
+            case Remove():
+                self._owe_refresh(owe=owe)
+                links.remove(self.paths, action.name)
+                progress.previous[action.name] = action.old
+            case Refresh():
+                self._refresh(action, progress)
+            case Restart():
+                _restart(action.units)
+            case Stop():
+                _stop(action.units)
+            case _:
+                assert_never(action)
+
+    def _fetch(self, action: Fetch) -> None:
+        """Fetch, and judge what came before anything is placed: a bad image can block every other one."""
+        log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
+        self.images.fetch(action.wanted, action.resolution, action.entry)
+        self.images.remember(action.wanted, action.resolution)
+        contents = store.read_contents(self.paths, [action.entry])[action.entry]
+        if misfit := contents.misfit(action.wanted.name, self.host):
+            raise misfit
+
+    def _owe_refresh(self, *, owe: bool) -> None:
+        if owe:
+            write_atomically(self.paths.refresh_owed, b"", durable=False)
+
+    def _refresh(self, action: Refresh, progress: _Progress) -> None:
+        if action.only_after_changes and not progress.previous:
+            return
+        removed = frozenset(name for name in progress.previous if not (self.paths.links / name).is_symlink())
+        expected = overlay.Expectation(action.unchanged | (progress.placed - removed), removed)
+        mismatch = overlay.refresh(self.paths, self.host, expected)
+        if mismatch:
+            self._restore(mismatch, action, progress)
+            raise Failed(mismatch.reason, "the previous extensions were restored; look at: systemd-sysext status")
+        self.paths.refresh_owed.unlink(missing_ok=True)
+        self._reload_manager(progress)
+
+    def _reload_manager(self, progress: _Progress) -> None:
+        """Let systemd see units that came or went; systemd-sysext does so from 255 on, and only if asked to."""
+        from reconciler.host import units
+
+        links_now = links.read_links(self.paths, self.host.systemd).links
+        entries = [link.entry for name, link in links_now.items() if name in progress.previous]
+        entries += [entry for entry in progress.previous.values() if entry]
+        carries_units = any(item.units for item in store.read_contents(self.paths, entries).values())
+        if carries_units and units.booted_with_systemd():
+            units.daemon_reload()
+
+    def _restore(self, mismatch: overlay.Mismatch, action: Refresh, progress: _Progress) -> None:
+        """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too."""
+        changed = progress.placed
+        suffers = bool(mismatch.unmerged.keys() - changed) or bool(mismatch.still_merged)
+        culprits = changed if suffers else mismatch.unmerged.keys() & changed
+        for name in sorted(culprits):
+            self._restore_link(name, progress.previous[name])
+            progress.failed[name] = Failed(mismatch.reason, "its previous link was restored")
+        expected = overlay.Expectation(action.unchanged | {name for name in changed if progress.previous[name]})
+        again = overlay.refresh(self.paths, self.host, expected) if culprits else mismatch
+        if again:
+            log.error("the overlay is not as it was: %s", again.reason)
+        else:
+            self.paths.refresh_owed.unlink(missing_ok=True)
+
+    def _restore_link(self, name: str, previous: Entry | None) -> None:
+        if previous is None:
+            links.remove(self.paths, name)
+        else:
+            links.place(self.paths, name, previous)
+
+
+def _restart(names: tuple[str, ...]) -> None:
+    from reconciler.host import units
+
+    if units.booted_with_systemd():
+        units.restart_all(names)
+
+
+def _stop(names: tuple[str, ...]) -> None:
+    from reconciler.host import units
+
+    if units.booted_with_systemd():
+        units.stop_all(names)

@@ -1,0 +1,118 @@
+"""The one place where programs are started: through `sh`, without a terminal, with a timeout, nothing cut off."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sh
+
+from reconciler.errors import Failed, ReconcilerError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ran to its end, well or not."""
+
+    status: int  # exit status; negative: killed by that signal
+    stdout: bytes
+    stderr: str
+
+    @property
+    def complaint(self) -> str:
+        """The last thing it said on stderr: what a person needs to read first."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit status {self.status} without a message"
+
+
+def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
+    """Run a program to its end.
+
+    Args:
+        program: a name on PATH.
+        arguments: passed as they are; no shell is involved.
+        timeout: seconds until its process group is killed.
+        env: variables on top of this process's own.
+
+    Raises:
+        Failed: the program is not there.
+        Unavailable: it did not end in time.
+    """
+    environment = _environment(env or {})
+    command = _find(program, environment["PATH"])
+    stdout, stderr = BytesIO(), BytesIO()
+    with Path(os.devnull).open("rb") as nothing:
+        running = command(
+            *arguments,
+            _in=nothing,
+            _out=stdout,
+            _err=stderr,
+            _env=environment,
+            _bg=True,
+            _bg_exc=False,
+            _tty_out=False,
+            _new_group=True,
+            _timeout=timeout,
+            _return_cmd=True,
+        )
+        status = _wait(running, program, timeout)
+    return Finished(status, stdout.getvalue(), stderr.getvalue().decode(errors="replace"))
+
+
+def check(finished: Finished, doing: str) -> Finished:
+    """Insist on exit status 0.
+
+    Raises:
+        Failed: with the program's own words.
+    """
+    if finished.status != 0:
+        raise Failed(f"{doing} failed: {finished.complaint}")
+    return finished
+
+
+def _find(program: str, path: str) -> Any:  # noqa: ANN401 - sh has no types
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise Failed(f"the program {program} is not on this machine", f"install the package that has {program}")
+    return sh.Command(found)
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Ours, with messages in English; a systemd service has no HOME, where skopeo looks for credentials."""
+    inherited = {"PATH": _PATH, "HOME": "/root", **os.environ}
+    return {**inherited, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **extra}
+
+
+def _wait(running: Any, program: str, timeout: float) -> int:  # noqa: ANN401 - sh has no types
+    """Wait, and never leave the program behind: not on a timeout, not when this process is told to stop."""
+    try:
+        running.wait()
+    except sh.TimeoutException:
+        raise _timed_out(program, timeout) from None
+    except sh.ErrorReturnCode as error:
+        return int(error.exit_code)
+    except BaseException:
+        _kill(running)
+        raise
+    return 0
+
+
+def _kill(running: Any) -> None:  # noqa: ANN401 - sh has no types
+    try:
+        running.kill_group()
+        running.wait()
+    except (sh.ErrorReturnCode, OSError):
+        pass  # it is gone, which is what was wanted
+
+
+def _timed_out(program: str, timeout: float) -> ReconcilerError:
+    return Unavailable(f"{program} did not finish within {timeout:.0f} s", "look at the network and the load")

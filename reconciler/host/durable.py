@@ -1,0 +1,74 @@
+"""Files that are complete or absent, also after a power cut."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import Failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file by rename; `durable` also orders it before later writes by fsync (needless on tmpfs).
+
+    Raises:
+        Failed: the disk is full, read-only or broken; the old file is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if durable:
+            sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise Failed(
+            f"{path}: cannot be written: {error.strerror}", "look at the file system's space and mode"
+        ) from error
+
+
+def write_json(path: Path, document: object, *, durable: bool = True) -> None:
+    """Replace a JSON file; see `write_atomically`."""
+    write_atomically(path, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n", durable=durable)
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller knows the shape
+    """Read a record of our own; None where it is missing or damaged, since every record can be made anew."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames, creations and removals in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Write out everything on the file system of `path`: one syncfs(2) instead of an fsync per unpacked file.
+
+    Raises:
+        Failed: the kernel could not write (since Linux 5.8 syncfs reports it).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if libc.syncfs(descriptor) != 0:
+            raise Failed(f"{path}: cannot be written out: {os.strerror(ctypes.get_errno())}", "look at the disk")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""skopeo(1): look at and copy container images, from wherever its users can.
+
+Mirrors (registries.conf), signature policy (policy.json), credentials (auth.json) and proxies are skopeo's own and
+work as its users expect.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.host.command import Finished, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.image import Platform
+
+_INSPECT_TIMEOUT: Final = 60.0  # seconds
+_COPY_TIMEOUT: Final = 3600.0
+_TAG: Final = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Skopeo:
+    """How skopeo is to be called on this node."""
+
+    auth_file: Path | None = None  # livelayer's own credentials; None: where skopeo looks itself
+
+    def raw_manifest(self, argument: str) -> bytes:
+        """The manifest or index a source leads to, byte for byte as its digest covers it.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+        finished = run(
+            "skopeo", "inspect", "--raw", *self._credentials("--authfile"), argument, timeout=_INSPECT_TIMEOUT
+        )
+        return _checked(finished, argument).stdout
+
+    def copy(self, argument: str, platform: Platform, layout: Path, blobs: Path) -> None:
+        """Copy one platform's image into a new OCI layout; blobs that are in `blobs` already are not fetched again.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+        finished = run(
+            "skopeo",
+            *_override(platform),
+            "copy",
+            "--quiet",
+            "--retry-times=2",
+            f"--dest-shared-blob-dir={blobs}",
+            *self._credentials("--src-authfile"),
+            argument,
+            f"oci:{layout}:{_TAG}",
+            timeout=_COPY_TIMEOUT,
+        )
+        _checked(finished, argument)
+
+    def _credentials(self, option: str) -> tuple[str, ...]:
+        """An administrator's REGISTRY_AUTH_FILE goes before livelayer's file."""
+        if self.auth_file is None or "REGISTRY_AUTH_FILE" in os.environ or not self.auth_file.exists():
+            return ()
+        return (f"{option}={self.auth_file}",)
+
+
+def _override(platform: Platform) -> tuple[str, ...]:
+    variant = (f"--override-variant={platform.variant}",) if platform.variant else ()
+    return (f"--override-os={platform.os}", f"--override-arch={platform.architecture}", *variant)
+
+
+def _checked(finished: Finished, argument: str) -> Finished:
+    if finished.status != 0:
+        raise understand(finished.stderr or finished.complaint, argument)
+    return finished
+
+
+_NO_SUCH_IMAGE: Final = (
+    r"(manifest|name) unknown|manifest invalid|\b404\b|not found|no descriptor found|no image found"
+    r"|could not find|file does not exist|no such file or directory|reference .* does not exist"
+)
+# What skopeo says (in Go's logging or plain words), what that means, and what to do. First match wins.
+_MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
+    (
+        r"policy\.json: no such file|no policy\.json file found",
+        Invalid,
+        "skopeo has no signature policy",
+        'write /etc/containers/policy.json; {"default": [{"type": "insecureAcceptAnything"}]} takes all images',
+    ),
+    (
+        r"Source image rejected|signature .*(required|rejected|not accepted)|invalid signature",
+        Invalid,
+        "refused by the signature policy",
+        "sign the image, or change /etc/containers/policy.json",
+    ),
+    (
+        r"unauthorized|authentication required|\b401\b|denied|\b403\b|invalid username/password",
+        Invalid,
+        "the registry refuses these credentials",
+        "log in with: skopeo login --authfile /etc/livelayer/auth.json REGISTRY",
+    ),
+    (r"toomanyrequests|\b429\b", Unavailable, "the registry asks to slow down", "a later run tries again"),
+    (r"no space left", Failed, "the disk is full", "make space below /var/lib/livelayer"),
+    (
+        r"server gave HTTP response to HTTPS client",
+        Invalid,
+        "the registry speaks plain HTTP",
+        "if that is meant: insecure = true for it in /etc/containers/registries.conf",
+    ),
+    (r"x509|certificate", Invalid, "the registry's certificate is not trusted", "install its CA certificate"),
+    (_NO_SUCH_IMAGE, Invalid, "there is no such image", "check the name and the tag"),
+    (
+        r"no such host|server misbehaving",
+        Unavailable,
+        "the registry's name cannot be resolved",
+        "check the network and DNS",
+    ),
+    (r"connection refused", Unavailable, "the registry refuses connections", "check that it is up"),
+    (
+        r"timeout|timed out|network is unreachable|no route to host|connection reset|EOF|\b5\d\d\b",
+        Unavailable,
+        "the registry does not answer properly",
+        "a later run tries again",
+    ),
+)
+
+
+def understand(stderr: str, argument: str) -> ReconcilerError:
+    """Sort a failure of skopeo by what happens next; its own last words are always part of the message."""
+    words = _last_words(stderr)
+    for pattern, kind, meaning, hint in _MEANINGS:
+        if re.search(pattern, words, re.IGNORECASE):
+            return kind(f"{argument}: {meaning} (skopeo: {words})", hint)
+    return Unavailable(f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument)
+
+
+def _last_words(stderr: str) -> str:
+    """The final message without Go's logging decoration: `time=... level=fatal msg="..."`."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    if not lines:
+        return "no message"
+    match = re.search(r'msg="(?P<text>.*)"$', lines[-1])
+    return match["text"].replace('\\"', '"') if match else lines[-1]

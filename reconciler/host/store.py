@@ -1,0 +1,165 @@
+"""The content-addressed store: entries are complete or absent, whatever happens to the run that makes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed
+from reconciler.host.durable import sync_directory, sync_filesystem
+from reconciler.model.observed import Contents
+from reconciler.model.release import parse_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from reconciler.model.observed import Entry
+    from reconciler.paths import Paths
+
+_TOPS: Final = frozenset({"usr", "opt"})
+_RELEASES: Final = "usr/lib/extension-release.d"
+_PREFIX: Final = "extension-release."
+_OS_RELEASE: Final = "usr/lib/os-release"
+_UNITS: Final = "usr/lib/systemd/system"
+
+
+@contextmanager
+def stage(paths: Paths) -> Iterator[Path]:
+    """A private directory on the store's file system, gone at the end whatever happens.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    try:
+        paths.staging.mkdir(parents=True, exist_ok=True)
+        paths.staging.chmod(0o700)
+        directory = Path(tempfile.mkdtemp(prefix="fetch-", dir=paths.staging))
+    except OSError as error:
+        hint = "look at the file system's space and mode"
+        raise Failed(f"{paths.staging}: cannot be used: {error.strerror}", hint) from error
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def new_tree(tree: Path) -> None:
+    """An empty directory to unpack into, in place of one that was begun; its root is as /usr's parent ought to be."""
+    if tree.exists():
+        shutil.rmtree(tree)
+    tree.mkdir()
+    tree.chmod(0o755)
+
+
+def clean_staging(paths: Paths) -> None:
+    """Drop what runs that were killed have left; only the holder of the lock may."""
+    try:
+        leftovers = list(paths.staging.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for leftover in leftovers:
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def commit(paths: Paths, tree: Path, entry: Entry) -> None:
+    """Make a finished tree an entry of the store; one that is there already is as good.
+
+    Raises:
+        Failed: the disk could not take it.
+    """
+    target = paths.store / entry.file_name
+    try:
+        paths.store.mkdir(parents=True, exist_ok=True)
+        sync_filesystem(tree)
+        if not target.is_dir():
+            tree.rename(target)
+        sync_directory(paths.store)
+    except OSError as error:
+        raise Failed(f"{target}: cannot be stored: {error.strerror}", "look at the disk's space") from error
+
+
+def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:
+    """What the store has of these entries."""
+    there = {entry: paths.store / entry.file_name for entry in set(entries)}
+    return {entry: inspect(tree) for entry, tree in there.items() if tree.is_dir()}
+
+
+def inspect(tree: Path) -> Contents:
+    """Look into an unpacked extension, following none of its links."""
+    return Contents(
+        releases=_releases(tree),
+        strays=tuple(sorted(_strays(tree))),
+        has_os_release=os.path.lexists(tree / _OS_RELEASE),
+        units=_units(tree),
+    )
+
+
+def give_release_name(tree: Path, name: str) -> None:
+    """Give a sole release file of another name also under this one (`rename: true`).
+
+    Raises:
+        Failed: the disk could not take it.
+    """
+    releases = [Path(path) for path in _release_files(tree).values()]
+    wanted = tree / _RELEASES / f"{_PREFIX}{name}"
+    if len(releases) != 1 or releases[0] == wanted:
+        return
+    try:
+        wanted.hardlink_to(releases[0])
+    except OSError as error:
+        raise Failed(f"{wanted}: cannot be made: {error.strerror}") from error
+
+
+def _strays(tree: Path) -> Iterator[str]:
+    """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
+    with os.scandir(tree) as items:
+        for item in items:
+            is_directory = item.is_dir(follow_symlinks=False)
+            if not is_directory or (item.name not in _TOPS and any(Path(item.path).iterdir())):
+                yield item.name
+
+
+def _releases(tree: Path) -> dict[str, dict[str, str]]:
+    return {
+        name: parse_release(Path(path).read_text(errors="replace")) for name, path in _release_files(tree).items()
+    }
+
+
+def _release_files(tree: Path) -> dict[str, str]:
+    directory = tree / _RELEASES
+    if not _is_real_directory(tree, _RELEASES):
+        return {}
+    with os.scandir(directory) as items:
+        return {
+            item.name.removeprefix(_PREFIX): item.path
+            for item in sorted(items, key=lambda item: item.name)
+            if item.name.startswith(_PREFIX) and item.is_file(follow_symlinks=False)
+        }
+
+
+def _units(tree: Path) -> tuple[str, ...]:
+    if not _is_real_directory(tree, _UNITS):
+        return ()
+    return tuple(sorted(path.name for path in (tree / _UNITS).iterdir()))
+
+
+def _is_real_directory(tree: Path, relative: str) -> bool:
+    """Whether no part of a path inside the tree is a symlink, which could lead out of it."""
+    path = tree
+    for part in relative.split("/"):
+        path /= part
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            return False
+        if not stat.S_ISDIR(mode):
+            return False
+    return True

@@ -1,0 +1,103 @@
+"""systemctl(1): units of the running system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from reconciler.errors import Failed
+from reconciler.host.command import Finished, check, run
+
+_TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
+_BOOTED: Final = Path("/run/systemd/system")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """What systemd knows about a unit."""
+
+    is_loaded: bool
+    is_active: bool
+    can_reload: bool
+
+
+def booted_with_systemd() -> bool:
+    """Whether systemd is the running system's manager (sd_booted(3))."""
+    return _BOOTED.is_dir()
+
+
+def unit_state(unit: str) -> UnitState:
+    """Ask for a unit; one that does not exist or is masked is not loaded."""
+    finished = _systemctl("show", "--property=LoadState,ActiveState,CanReload", unit)
+    return parse_unit_state(finished.stdout.decode())
+
+
+def parse_unit_state(text: str) -> UnitState:
+    """Understand what `systemctl show` prints."""
+    properties = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return UnitState(
+        is_loaded=properties.get("LoadState") == "loaded",
+        is_active=properties.get("ActiveState") == "active",
+        can_reload=properties.get("CanReload") == "yes",
+    )
+
+
+def restart(unit: str) -> Finished:
+    """Restart a unit. Its start limit is for crash loops, not for us: it is forgotten first."""
+    _systemctl("reset-failed", unit)
+    return _systemctl("restart", unit)
+
+
+def reload(unit: str) -> Finished:
+    """Ask a running unit to reload."""
+    return _systemctl("reload", unit)
+
+
+def daemon_reload() -> None:
+    """Let systemd read the units that a merge brought or took away.
+
+    Raises:
+        Failed: systemd refused.
+    """
+    check(_systemctl("daemon-reload"), "systemctl daemon-reload")
+
+
+def restart_all(units: tuple[str, ...]) -> None:
+    """Restart units by name.
+
+    Raises:
+        Failed: at least one did not come up.
+    """
+    finished = _systemctl("restart", *units)
+    if finished.status != 0:
+        raise Failed(
+            f"systemctl restart {' '.join(units)} failed: {finished.complaint}",
+            f"look at: systemctl status {' '.join(units)}",
+        )
+
+
+def stop_all(units: tuple[str, ...]) -> None:
+    """Stop units by name or pattern; what is not running or not loaded is as it should be.
+
+    Raises:
+        Failed: a running one did not stop.
+    """
+    running = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating,reloading", *units)
+    names = [line.split()[0] for line in running.stdout.decode().splitlines() if line.split()]
+    if names:
+        check(_systemctl("stop", *names), f"systemctl stop {' '.join(names)}")
+
+
+def recent_journal(unit: str, lines: int = 5) -> str:
+    """The last lines a unit's processes wrote, on one line; empty where there is no journal."""
+    arguments = (f"--unit={unit}", f"--lines={lines}", "--output=cat", "--no-pager", "--quiet")
+    try:
+        finished = run("journalctl", *arguments, timeout=_TIMEOUT)
+    except Failed:
+        return ""
+    return "; ".join(finished.stdout.decode(errors="replace").split("\n")).strip("; ")
+
+
+def _systemctl(*arguments: str) -> Finished:
+    return run("systemctl", "--no-ask-password", *arguments, timeout=_TIMEOUT)

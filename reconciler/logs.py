@@ -1,0 +1,38 @@
+"""Log lines for people and for the journal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+# syslog(3)'s numbers, which the journal takes off the front of a line (sd-daemon(3)).
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+
+def set_up(verbosity: int) -> None:
+    """Send the package's messages to stderr: below 0 only errors, above 0 debugging too."""
+    level = logging.INFO if verbosity == 0 else logging.DEBUG if verbosity > 0 else logging.ERROR
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JournalFormatter() if _writes_to_journal() else logging.Formatter("%(message)s"))
+    logger = logging.getLogger("reconciler")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+class _JournalFormatter(logging.Formatter):
+    """Each line with its priority in front, `<N>`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def _writes_to_journal() -> bool:
+    """Whether stderr is the journal's own socket: JOURNAL_STREAM holds its device and inode (systemd.exec(5))."""
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

@@ -1,0 +1,177 @@
+"""The desired state: a validated configuration, reduced to what decisions need."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.model.document import (
+    FIELDS_TO_COME,
+    VALUES_TO_COME,
+    Document,
+    Extension,
+    Settings,
+    Units,
+)
+from reconciler.model.image import Platform, parse_platform
+from reconciler.model.merge import Fragment, KeyPath, Tree, overlay
+from reconciler.model.source import Source, parse_source
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An extension the node shall have, merged or at least fetched."""
+
+    name: str
+    text: str  # the source as the user wrote it
+    source: Source
+    pin: str | None = None
+    merged: bool = True
+    pull: Literal["missing", "always", "never"] = "missing"
+    platform: Platform | None = None
+    rename: bool = False
+    restart: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """Everything the configuration asks for, extensions in the order of their names."""
+
+    extensions: tuple[Wanted, ...] = ()
+    absent: frozenset[str] = frozenset()
+    prune: bool = True
+    allow_empty: bool = False
+    refresh_now: bool = True
+    configured: bool = True  # False: there is no configuration file at all, so nothing is removed
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name the configuration speaks of."""
+        return frozenset(item.name for item in self.extensions) | self.absent
+
+
+def desired_state(fragment: Fragment) -> DesiredState:
+    """Validate a merged configuration.
+
+    Raises:
+        InvalidConfiguration: with the file, line and column of each mistake.
+    """
+    document = _validated(Document, fragment, (), fragment.tree)
+    defaults = fragment.tree.get("defaults", {})
+    effective = {
+        name: _validated(Extension, fragment, ("extensions", name), overlay(defaults, tree))
+        for name, tree in sorted(fragment.tree.get("extensions", {}).items())
+    }
+    return _reduce(document.settings, effective, fragment)
+
+
+def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Fragment) -> DesiredState:
+    present = {name: item for name, item in extensions.items() if item.state != "absent"}
+    sourceless = [name for name, item in present.items() if item.source is None]
+    if sourceless:
+        raise InvalidConfiguration(tuple(_no_source(name, fragment) for name in sourceless))
+    return DesiredState(
+        tuple(_wanted(name, item, fragment) for name, item in present.items()),
+        frozenset(extensions) - frozenset(present),
+        settings.prune,
+        settings.allow_empty,
+        settings.refresh == "now",
+    )
+
+
+def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
+    text = item.source or ""
+    source = parse_source(text)
+    if item.digest and source.digest and item.digest != source.digest:
+        path = ("extensions", name, "digest")
+        raise InvalidConfiguration((_mistake(fragment, path, "differs from the digest in source:"),))
+    return Wanted(
+        name=name,
+        text=text,
+        source=source,
+        pin=item.digest or source.digest,
+        merged=item.state == "merged",
+        pull=item.pull,
+        platform=parse_platform(item.platform) if item.platform else None,
+        rename=item.rename,
+        restart=item.units.restart,
+    )
+
+
+def _no_source(name: str, fragment: Fragment) -> Invalid:
+    return _mistake(fragment, ("extensions", name), "has no source", "add source: docker://..., or withdraw it: null")
+
+
+def _validated(model: type[Model], fragment: Fragment, at: KeyPath, tree: Tree) -> Model:
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise InvalidConfiguration(tuple(_translate(item, at, fragment) for item in details)) from None
+
+
+def _translate(detail: ErrorDetails, at: KeyPath, fragment: Fragment) -> Invalid:
+    path = at + tuple(part for part in detail["loc"] if part != "[key]")
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path, fragment)
+        case "string_pattern_mismatch" if detail["loc"][-1] == "[key]":
+            return _mistake(fragment, path, "is no extension name", "use letters, digits and . _ + - (64 at most)")
+        case "literal_error":
+            return _wrong_choice(path, detail, fragment)
+        case "value_error":
+            return _mistake(fragment, path, str(detail["ctx"]["error"]))
+        case _:
+            found = f", not {type(detail['input']).__name__} {detail['input']!r}"
+            return _mistake(fragment, path, f"{_lower_first(detail['msg'])}{found}")
+
+
+def _wrong_choice(path: KeyPath, detail: ErrorDetails, fragment: Fragment) -> Invalid:
+    value = detail["input"]
+    if value in VALUES_TO_COME.get(str(path[-1]), frozenset()):
+        return _mistake(fragment, path, f"{value!r} is not supported by this version of livelayer yet")
+    return _mistake(fragment, path, f"must be {detail['ctx']['expected']}, not {value!r}")
+
+
+def _unknown_key(path: KeyPath, fragment: Fragment) -> Invalid:
+    *around, key = path
+    if key in FIELDS_TO_COME:
+        return _mistake(fragment, path, "is not supported by this version of livelayer yet", "remove the key")
+    known = _keys_of(tuple(around))
+    close = difflib.get_close_matches(str(key), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    return _mistake(fragment, path, "unknown key", hint)
+
+
+def _keys_of(path: KeyPath) -> list[str]:
+    """The keys a map at this path may have."""
+    model: type[BaseModel] = Document
+    match path:
+        case ("settings",):
+            model = Settings
+        case ("defaults",) | ("extensions", _):
+            model = Extension
+        case ("defaults", "units") | ("extensions", _, "units"):
+            model = Units
+        case _:
+            pass
+    return list(model.model_fields)
+
+
+def _mistake(fragment: Fragment, path: KeyPath, what: str, hint: str | None = None) -> Invalid:
+    place = fragment.place(path)
+    name = ".".join(str(part) for part in path) or "the configuration"
+    return Invalid(f"{place}: {name}: {what}" if place else f"{name}: {what}", hint)
+
+
+def _lower_first(text: Any) -> str:  # noqa: ANN401 - pydantic's message type
+    return str(text)[:1].lower() + str(text)[1:]

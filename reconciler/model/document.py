@@ -1,0 +1,134 @@
+"""The configuration file as pydantic models: what a user may write, and nothing that does not work yet."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from reconciler.model.image import parse_platform
+from reconciler.model.source import DIGEST, parse_source
+
+API_VERSION: Final = "livelayer/v1"
+
+# Part of livelayer/v1, with a behaviour that this version does not have: refused by name, never ignored.
+FIELDS_TO_COME: Final = frozenset({"version", "checks"})
+VALUES_TO_COME: Final = {
+    "kind": frozenset({"confext"}),
+    "format": frozenset({"squashfs", "erofs", "raw", "auto"}),
+}
+_RESERVED_ENDINGS = (".raw", ".v")
+
+
+def _check_source(text: str) -> str:
+    parse_source(text)
+    return text
+
+
+def _check_platform(text: str) -> str:
+    parse_platform(text)
+    return text
+
+
+def _check_name(name: str) -> str:
+    """Systemd gives these endings a meaning of their own: an image file, a directory of versions."""
+    if name.endswith(_RESERVED_ENDINGS):
+        raise ValueError(f"a name must not end in {' or '.join(_RESERVED_ENDINGS)}")
+    return name
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"), AfterValidator(_check_name)]
+Digest = Annotated[str, StringConstraints(pattern=rf"^{DIGEST.pattern}$")]
+UnitName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path|mount|automount|slice)$"),
+]
+
+
+class Strict(BaseModel):
+    """Frozen, and neither unknown keys nor converted types: `"yes"` is no boolean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Units(Strict):
+    """What to do with systemd units around a merge."""
+
+    restart: Annotated[
+        tuple[UnitName, ...],
+        Field(strict=False, description="Units to restart after this extension was merged anew or updated."),
+    ] = ()
+
+
+class Extension(Strict):
+    """One extension the node shall have."""
+
+    source: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else _check_source(text)),
+        Field(
+            description="Where it comes from: docker://REF, container://REF, oci:DIR[:TAG], oci-archive:FILE, "
+            "docker-archive:FILE or dir:DIR."
+        ),
+    ] = None
+    digest: Annotated[
+        Digest | None,
+        Field(description="Pin: content with another digest (of manifest or index) is refused."),
+    ] = None
+    kind: Annotated[Literal["sysext"], Field(description="A system extension, for /usr and /opt.")] = "sysext"
+    format: Annotated[Literal["directory"], Field(description="How it lies on disk.")] = "directory"
+    state: Annotated[
+        Literal["merged", "fetched", "absent"],
+        Field(
+            description="merged: in the overlay; fetched: in the store only; absent: removed if livelayer placed it."
+        ),
+    ] = "merged"
+    pull: Annotated[
+        Literal["missing", "always", "never"],
+        Field(description="missing: look a tag up once; always: at every run; never: only what is in the store."),
+    ] = "missing"
+    platform: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else _check_platform(text)),
+        Field(description="os/architecture[/variant] to take from a multi-platform image; default: this machine's."),
+    ] = None
+    rename: Annotated[
+        bool, Field(description="Give a sole release file of another name also under this extension's name.")
+    ] = False
+    units: Units = Units()
+
+
+class Settings(Strict):
+    """How livelayer behaves."""
+
+    prune: Annotated[bool, Field(description="Remove what livelayer placed and no file lists any more.")] = True
+    allow_empty: Annotated[
+        bool, Field(description="Let an empty list of extensions remove all that livelayer placed.")
+    ] = False
+    refresh: Annotated[
+        Literal["now", "boot"],
+        Field(description="now: merge at once; boot: place only, merged at the next boot."),
+    ] = "now"
+
+
+class Document(Strict):
+    """The desired state of a node: /etc/livelayer/extensions.yaml, or a drop-in beside it."""
+
+    model_config = ConfigDict(title="livelayer configuration")
+
+    apiVersion: Literal["livelayer/v1"] = API_VERSION  # noqa: N815 - the field's customary spelling
+    settings: Settings = Settings()
+    defaults: Annotated[Extension, Field(description="Values for every extension that sets none.")] = Extension()
+    extensions: Annotated[
+        dict[Name, Extension | None],
+        Field(description="Extensions by name; `NAME: null` withdraws what a lower file lists."),
+    ] = {}
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON Schema of a configuration file, for editors and config management."""
+    schema = Document.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+    }

@@ -1,0 +1,69 @@
+"""Configuration fragments and how they combine: maps deep, scalars and lists replace, null takes away (RFC 7396)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+KeyPath = tuple[str | int, ...]
+Tree = dict[str, Any]
+SECTIONS = frozenset({"settings", "defaults", "extensions"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file, counted from 1 as editors do."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One file's content, or several merged, with the place each key and item came from."""
+
+    tree: Tree
+    marks: Mapping[KeyPath, Mark] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> Mark | None:
+        """The place of a path, or of the nearest thing around it."""
+        for length in range(len(path), -1, -1):
+            if mark := self.marks.get(path[:length]):
+                return mark
+        return None
+
+
+def combine(fragments: Iterable[Fragment]) -> Fragment:
+    """Lay fragments over each other, the first lowest."""
+    tree: Tree = {}
+    marks: dict[KeyPath, Mark] = {}
+    for fragment in fragments:
+        tree = overlay(tree, _without_empty_sections(fragment.tree))
+        marks.update(fragment.marks)
+    return Fragment(tree, marks)
+
+
+def overlay(base: Tree, over: Tree) -> Tree:
+    """Lay one tree over another; neither is changed."""
+    result = dict(base)
+    for key, value in over.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            below = result.get(key)
+            result[key] = overlay(below if isinstance(below, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _without_empty_sections(tree: Tree) -> Tree:
+    """`extensions:` with nothing under it means "none here", not "forget what the other files say"."""
+    return {key: value for key, value in tree.items() if not (value is None and key in SECTIONS)}

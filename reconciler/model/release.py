@@ -1,0 +1,116 @@
+"""Which extension fits which host, as the installed systemd-sysext judges it.
+
+Source of the rules: `extension_release_validate()` of systemd 248 to 262; the differences between versions are
+told apart here and nowhere else. A test merges each row of its table with the real systemd-sysext.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# systemd's names for what uname(2) says (src/basic/architecture.c).
+_ARCHITECTURES: Final = {
+    "x86_64": "x86-64",
+    "i386": "x86",
+    "i486": "x86",
+    "i586": "x86",
+    "i686": "x86",
+    "aarch64": "arm64",
+    "aarch64_be": "arm64-be",
+    "armv6l": "arm",
+    "armv7l": "arm",
+    "armv8l": "arm",
+    "ppc64le": "ppc64-le",
+    "ppc64": "ppc64",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+    "loongarch64": "loongarch64",
+    "mips64": "mips64-le",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a node is, as far as extensions care."""
+
+    os_release: Mapping[str, str]
+    machine: str  # uname -m
+    systemd: int  # the version's first number
+
+    @property
+    def architecture(self) -> str:
+        """The machine in systemd's words."""
+        return _ARCHITECTURES.get(self.machine, self.machine)
+
+
+def parse_release(text: str) -> dict[str, str]:
+    """Read the assignments of an os-release(5) or extension-release file; malformed lines are skipped."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, separator, value = line.strip().partition("=")
+        if separator and key.isidentifier() and not line.lstrip().startswith("#"):
+            fields[key] = _unquote(value)
+    return fields
+
+
+def _unquote(value: str) -> str:
+    try:
+        words = shlex.split(value, comments=False)
+    except ValueError:
+        return value
+    return words[0] if words else ""
+
+
+def misfit(release: Mapping[str, str], host: Host) -> str | None:
+    """Why systemd would ignore an extension with this release file on this host; None: it fits."""
+    return _scope_misfit(release, host) or _architecture_misfit(release, host) or _os_misfit(release, host)
+
+
+def _scope_misfit(release: Mapping[str, str], host: Host) -> str | None:
+    scope = release.get("SYSEXT_SCOPE")
+    if host.systemd < 250 or scope is None or "system" in scope.split():
+        return None
+    return f"SYSEXT_SCOPE={scope} does not contain system"
+
+
+def _architecture_misfit(release: Mapping[str, str], host: Host) -> str | None:
+    wanted = release.get("ARCHITECTURE", "")
+    if host.systemd < 252 or wanted in {"", "_any", host.architecture}:
+        return None
+    return f"ARCHITECTURE={wanted}, this machine is {host.architecture}"
+
+
+def _os_misfit(release: Mapping[str, str], host: Host) -> str | None:
+    wanted = release.get("ID", "")
+    if not wanted:
+        return "the release file has no ID"
+    if wanted == "_any" and host.systemd >= 252:
+        return None
+    if wanted not in _host_ids(host):
+        return f"ID={wanted}, this host has ID={host.os_release.get('ID', '')}"
+    return _version_misfit(release, host.os_release)
+
+
+def _host_ids(host: Host) -> tuple[str, ...]:
+    """The IDs a host answers to; os-release(5) gives a host without ID the name linux."""
+    own = host.os_release.get("ID", "linux")
+    if host.systemd < 258:
+        return (own,)
+    return (own, *host.os_release.get("ID_LIKE", "").split())
+
+
+def _version_misfit(release: Mapping[str, str], host: Mapping[str, str]) -> str | None:
+    levels = release.get("SYSEXT_LEVEL", ""), host.get("SYSEXT_LEVEL", "")
+    if all(levels):
+        return None if levels[0] == levels[1] else f"SYSEXT_LEVEL={levels[0]}, this host has {levels[1]}"
+    version = host.get("VERSION_ID", "")
+    if not version or release.get("VERSION_ID") == version:
+        return None
+    if not release.get("VERSION_ID"):
+        return f"the release file has no VERSION_ID, this host has {version}"
+    return f"VERSION_ID={release['VERSION_ID']}, this host has {version}"

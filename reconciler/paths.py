@@ -1,0 +1,110 @@
+"""Every location livelayer reads or writes, below one root.
+
+Tests and `--root` give another root; nothing else in the package spells out an absolute path of a node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_MAIN = "extensions.yaml"
+_DROPINS = "extensions.d"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The locations of one node, whose file system starts at `root`."""
+
+    root: Path = Path("/")
+
+    def under(self, absolute: str) -> Path:
+        """The place of a node's absolute path below the root."""
+        return self.root / absolute.lstrip("/")
+
+    @property
+    def is_running_system(self) -> bool:
+        """Whether the root is this machine's own, so that merging and restarting mean something."""
+        return self.root == Path("/")
+
+    @property
+    def config_dirs(self) -> tuple[Path, ...]:
+        """Configuration directories, the administrator's first: systemd's precedence."""
+        return tuple(self.under(f"{top}/livelayer") for top in ("/etc", "/run", "/usr/lib"))
+
+    @property
+    def main_files(self) -> tuple[Path, ...]:
+        """Candidates for the main file; the first that exists is the one."""
+        return tuple(directory / _MAIN for directory in self.config_dirs)
+
+    @property
+    def dropin_dirs(self) -> tuple[Path, ...]:
+        """Directories of drop-ins; a file name in an earlier one replaces the same name in a later one."""
+        return tuple(directory / _DROPINS for directory in self.config_dirs)
+
+    @property
+    def auth_file(self) -> Path:
+        """Registry credentials for livelayer alone, in the format of containers-auth.json(5)."""
+        return self.under("/etc/livelayer/auth.json")
+
+    @property
+    def state(self) -> Path:
+        """What must survive a reboot: the store and its records."""
+        return self.under("/var/lib/livelayer")
+
+    @property
+    def store(self) -> Path:
+        """Unpacked extensions by digest, each complete or absent."""
+        return self.state / "store" / "sha256"
+
+    @property
+    def blobs(self) -> Path:
+        """Downloaded blobs; skopeo adds the level `sha256/`."""
+        return self.state / "blobs"
+
+    @property
+    def staging(self) -> Path:
+        """Where content is unpacked, on the store's file system so that a rename is enough."""
+        return self.state / "staging"
+
+    @property
+    def last_good(self) -> Path:
+        """The last configuration that was read without an error."""
+        return self.state / "desired.json"
+
+    @property
+    def resolutions(self) -> Path:
+        """Which digest a source's tag led to when its content was fetched."""
+        return self.state / "resolutions.json"
+
+    @property
+    def links(self) -> Path:
+        """The search directory in which livelayer places its links."""
+        return self.under("/var/lib/extensions")
+
+    @property
+    def runtime(self) -> Path:
+        """What must not survive a reboot: the lock, the status, a refresh that is owed."""
+        return self.under("/run/livelayer")
+
+    @property
+    def status(self) -> Path:
+        """The status document of the last run."""
+        return self.runtime / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the run that changes the node."""
+        return self.runtime / "lock"
+
+    @property
+    def refresh_owed(self) -> Path:
+        """Exists from the first changed link until the overlay was read back as expected."""
+        return self.runtime / "refresh-owed"
+
+    def search_dirs(self, systemd: int) -> tuple[Path, ...]:
+        """Where systemd-sysext of that version looks, highest precedence first (254 dropped the /usr ones)."""
+        names = ["/etc/extensions", "/run/extensions", "/var/lib/extensions"]
+        if systemd < 254:
+            names += ["/usr/local/lib/extensions", "/usr/lib/extensions"]
+        return tuple(self.under(name) for name in names)

@@ -1,0 +1,222 @@
+"""The loop: desired state, observed state, plan, apply, look again."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler import config, report
+from reconciler.apply import Applier, Outcome
+from reconciler.errors import Invalid, ReconcilerError
+from reconciler.host import lock, store
+from reconciler.host.durable import read_json, write_json
+from reconciler.host.machine import read_host
+from reconciler.images import Images, Lookups, open_images
+from reconciler.model.plan import Plan, Problem, Refresh, action_name, entry_for, make_plan, narrow, problem
+from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
+from reconciler.observe import observe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from reconciler.model.desired import DesiredState
+    from reconciler.model.plan import Resolutions
+    from reconciler.model.release import Host
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+# A configuration that changes while a run works starts it anew, so that no trigger can be lost; one that never
+# rests is left to the next trigger.
+_MAX_PASSES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run differs from the usual."""
+
+    config: Path | None = None  # another main file
+    offline: bool = False
+    refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
+    only: frozenset[str] = frozenset()  # names; empty: all
+    patience: float = 600.0  # seconds to wait for another run
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run, or a mere look, found in the end."""
+
+    view: View
+    problems: tuple[Problem, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def in_sync(self) -> bool:
+        """The node agrees with its configuration."""
+        return not self.view.plan.actions and not self.problems
+
+    @property
+    def statuses(self) -> tuple[ExtensionStatus, ...]:
+        """Every extension there is or should be."""
+        return extension_statuses(self.view, {item.name: item for item in self.problems if item.name})
+
+
+def converge(paths: Paths, options: Options, doing: str) -> Result:
+    """Make the node agree with its configuration, as far as that is possible, and say what is not.
+
+    Raises:
+        ReconcilerError: nothing could be done at all (another run is at work, no os-release).
+    """
+    with lock.hold(paths, doing, options.patience, log.info):
+        store.clean_staging(paths)
+        passes = 0
+        while True:
+            before = config.fingerprint(paths, options.config)
+            result = _converge_once(paths, options)
+            _write_status(paths, result)
+            passes += 1
+            if passes == _MAX_PASSES or config.fingerprint(paths, options.config) == before:
+                return result
+            log.info("the configuration changed meanwhile; looking again")
+
+
+def look(paths: Paths, options: Options) -> Result:
+    """What `converge` would do now; changes nothing."""
+    loaded = config.load(paths, options.config)
+    host = read_host(paths)
+    images = open_images(paths, host.machine, Lookups.LOCAL if options.offline else Lookups.ALL)
+    view = _view(paths, host, _desired(loaded, options), images)
+    return _result(view, loaded, (), options)
+
+
+def status(paths: Paths, options: Options) -> Result:
+    """How every extension stands, without asking any source; what the last run failed at is still told."""
+    loaded = config.load(paths, options.config)
+    host = read_host(paths)
+    images = open_images(paths, host.machine, Lookups.NONE)
+    view = _view(paths, host, _desired(loaded, options), images)
+    result = _result(view, loaded, (), options)
+    return _with_last_failures(result, read_json(paths.status))
+
+
+def _converge_once(paths: Paths, options: Options) -> Result:
+    loaded = config.load(paths, options.config)
+    _tell_configuration(loaded)
+    if options.config is None:
+        config.remember(paths, loaded)
+    host = read_host(paths)
+    images = open_images(paths, host.machine, Lookups.LOCAL if options.offline else Lookups.ALL)
+    desired = _desired(loaded, options)
+
+    before = _view(paths, host, desired, images)
+    plan = _scoped(before, options)
+    _tell_plan(plan)
+    outcomes = Applier(paths, host, images).apply(plan)
+    after = _view(paths, host, desired, images, before.resolutions) if plan.actions else before
+
+    result = _result(after, loaded, outcomes, options)
+    _tell_result(result, told=plan.problems)
+    return result
+
+
+def _desired(loaded: config.Loaded, options: Options) -> DesiredState:
+    return loaded.desired if options.refresh else replace(loaded.desired, refresh_now=False)
+
+
+def _view(
+    paths: Paths, host: Host, desired: DesiredState, images: Images, resolutions: Resolutions | None = None
+) -> View:
+    known = images.resolve_all(desired.extensions) if resolutions is None else resolutions
+    found = {wanted: known[wanted.name] for wanted in desired.extensions}
+    entries = [entry_for(wanted, it) for wanted, it in found.items() if not isinstance(it, ReconcilerError)]
+    observed = observe(paths, host, entries)
+    return View(desired, observed, known, make_plan(desired, observed, known))
+
+
+def _scoped(view: View, options: Options) -> Plan:
+    """The plan for the extensions the user named.
+
+    Raises:
+        Invalid: a name that is neither configured nor placed.
+    """
+    if not options.only:
+        return view.plan
+    unknown = options.only - view.desired.names - view.observed.links.keys()
+    if unknown:
+        known = ", ".join(sorted(view.desired.names)) or "none"
+        raise Invalid(f"{', '.join(sorted(unknown))}: no such extension", f"configured are: {known}")
+    return narrow(view.plan, options.only)
+
+
+def _result(view: View, loaded: config.Loaded, outcomes: tuple[Outcome, ...], options: Options) -> Result:
+    plan = _scoped(view, options)
+    failures = [_outcome_problem(outcome, outcome.error) for outcome in outcomes if outcome.error]
+    mistakes = [problem(None, mistake) for mistake in loaded.mistakes]
+    problems = tuple(dict.fromkeys([*mistakes, *failures, *plan.problems]))
+    return Result(replace(view, plan=plan), problems, outcomes, loaded.warnings)
+
+
+def _outcome_problem(outcome: Outcome, error: ReconcilerError) -> Problem:
+    match outcome.action:
+        case Refresh():
+            return problem(None, error)
+        case action:
+            return problem(action_name(action), error)
+
+
+def _with_last_failures(result: Result, document: Any) -> Result:  # noqa: ANN401 - JSON
+    """Tell why the last run failed rather than only that something is still to do."""
+    if not isinstance(document, dict):
+        return result
+    failed = {
+        (item["name"], item["source"]): item["reason"]
+        for item in document.get("extensions", [])
+        if item.get("state") == str(State.FAILED)
+    }
+    waiting = [item for item in result.statuses if item.state in {State.DRIFTED, State.PENDING}]
+    told = [
+        Problem(item.name, failed[item.name, item.source]) for item in waiting if failed.get((item.name, item.source))
+    ]
+    replaced = {item.name for item in told}
+    kept = [item for item in result.problems if item.name not in replaced]
+    return replace(result, problems=(*kept, *told))
+
+
+def _write_status(paths: Paths, result: Result) -> None:
+    document = report.status_document(result.statuses, result.problems, in_sync=result.in_sync)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(paths.status, {**document, "time": now}, durable=False)
+
+
+def _tell_configuration(loaded: config.Loaded) -> None:
+    for warning in loaded.warnings:
+        log.warning(warning)
+    _tell_problems(problem(None, mistake) for mistake in loaded.mistakes)
+    if loaded.mistakes:
+        log.warning("the configuration is broken; the last good one stays in force")
+
+
+def _tell_plan(plan: Plan) -> None:
+    """Before anything is changed, always."""
+    for action in plan.actions:
+        log.info("plan: %s", report.action_line(action))
+    _tell_problems(plan.problems)
+
+
+def _tell_result(result: Result, told: Sequence[Problem]) -> None:
+    for outcome in result.outcomes:
+        if outcome.error is None:
+            log.info("done: %s", report.action_line(outcome.action))
+    _tell_problems(item for item in result.problems if item not in told and item.name is not None)
+    _tell_problems(problem(None, it.error) for it in result.outcomes if it.error and isinstance(it.action, Refresh))
+    log.info("in sync" if result.in_sync else "not in sync")
+
+
+def _tell_problems(problems: Iterable[Problem]) -> None:
+    for item in problems:
+        for line in report.problem_lines(item):
+            log.error(line)

@@ -1,0 +1,116 @@
+"""Plans, outcomes and status as text and as the JSON documents of the contract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_never
+
+from reconciler.model.plan import Action, Fetch, Place, Plan, Problem, Refresh, Remove, Restart, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.observed import Entry
+    from reconciler.model.status import ExtensionStatus
+
+_SHORT = len("sha256:") + 12
+
+
+def action_line(action: Action) -> str:
+    """An action and its reason, as one line."""
+    return f"{_deed(action)} ({action.reason})"
+
+
+def _deed(action: Action) -> str:
+    match action:
+        case Fetch():
+            return f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
+        case Place():
+            change = f"{short(action.old.digest)} -> " if action.old else ""
+            return f"place {action.name} {change}{short(action.new.digest)}"
+        case Remove():
+            return f"remove {action.name} {short(action.old.digest)}"
+        case Refresh():
+            return "refresh the overlay"
+        case Restart():
+            return f"restart {' '.join(action.units)} for {action.name}"
+        case Stop():
+            return f"stop {' '.join(action.units)} of {action.name}"
+        case _:
+            assert_never(action)
+
+
+def problem_lines(item: Problem) -> list[str]:
+    """What is wrong, and below it what to do."""
+    return [item.message] + ([f"  {item.hint}"] if item.hint else [])
+
+
+def short(digest: str | None) -> str:
+    """A digest for people: enough to tell two apart."""
+    return digest[:_SHORT] if digest else "-"
+
+
+def plan_document(plan: Plan, mistakes: Sequence[Problem]) -> dict[str, Any]:
+    """The JSON document of `plan`."""
+    return {
+        "in_sync": plan.in_sync and not mistakes,
+        "actions": [_action_object(action) for action in plan.actions],
+        "problems": [problem_object(item) for item in (*mistakes, *plan.problems)],
+    }
+
+
+def status_document(
+    statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], *, in_sync: bool
+) -> dict[str, Any]:
+    """The JSON document of `status`."""
+    return {
+        "in_sync": in_sync,
+        "generation": None,
+        "extensions": [_status_object(item) for item in statuses],
+        "problems": [problem_object(item) for item in problems],
+    }
+
+
+def problem_object(item: Problem) -> dict[str, Any]:
+    """A problem as JSON."""
+    return {"extension": item.name, "message": item.message, "hint": item.hint}
+
+
+def _action_object(action: Action) -> dict[str, Any]:
+    name, old, new = _subject(action)
+    return {
+        "action": type(action).__name__.lower(),
+        "extension": name,
+        "kind": "sysext",
+        "from": old.digest if old else None,
+        "to": new.digest if new else None,
+        "reason": action.reason,
+    }
+
+
+def _subject(action: Action) -> tuple[str | None, Entry | None, Entry | None]:
+    match action:
+        case Fetch():
+            return action.wanted.name, None, action.entry
+        case Place():
+            return action.name, action.old, action.new
+        case Remove():
+            return action.name, action.old, None
+        case Restart() | Stop():
+            return action.name, None, None
+        case Refresh():
+            return None, None, None
+        case _:
+            assert_never(action)
+
+
+def _status_object(item: ExtensionStatus) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "kind": item.kind,
+        "state": str(item.state),
+        "source": item.source,
+        "desired": item.desired,
+        "placed": item.placed,
+        "merged": item.merged,
+        "reason": item.reason,
+    }
