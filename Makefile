@@ -1,0 +1,130 @@
+# `make demo` and `make test` set everything up on a fresh Debian or Ubuntu machine, as root.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+# The interpreter that runs the installed command; the same minor version as PYTHON.
+NODE_PYTHON ?= /usr/bin/python3
+PYTEST_ARGS ?=
+
+bin := $(VENV)/bin
+ready := $(VENV)/.ready
+libdir := $(PREFIX)/lib/livelayer
+units := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
+packages = $(shell awk '!/^#/ && ($(1)) {print $$1}' system-packages.txt)
+man_pages := $(patsubst docs/%.md,build/man/%,$(wildcard docs/*.[58].md))
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: packages-demo $(ready) ## Show the main job: plan, apply, run, update, remove (root; touches nothing outside a namespace)
+	@$(bin)/python -m demo
+
+.PHONY: test
+test: packages-test $(ready) ## Run all tests, system tests included (root)
+	$(bin)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(ready) ## Run the linters, the type checker and the architecture contracts
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+.PHONY: bench
+bench: packages-test $(ready) ## Run the benchmarks; each prints the ratio to its peer
+	$(bin)/python -m bench
+
+.PHONY: schema
+schema: $(ready) ## Write config/extensions.schema.json anew from the model
+	$(bin)/livelayer schema > config/extensions.schema.json
+
+.PHONY: lock
+lock: $(ready) ## Write requirements.lock anew: the versions CI uses
+	$(bin)/python -m pip install --quiet uv
+	$(bin)/uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-header \
+	  pyproject.toml --output-file requirements.lock
+
+.PHONY: packages-demo
+packages-demo:
+	@$(call apt_install,$(call packages,$$2 == "run" || $$2 == "install"))
+
+.PHONY: packages-test
+packages-test:
+	@$(call apt_install,$(call packages,1))
+
+# Nothing is asked of the network when all packages are there.
+define apt_install
+missing=(); for name in $(1); do \
+  dpkg-query -W -f '$${Status}' "$$name" 2>/dev/null | grep -q '^install ok' || missing+=("$$name"); done; \
+if [ "$${#missing[@]}" -gt 0 ]; then \
+  echo "installing $${missing[*]}"; export DEBIAN_FRONTEND=noninteractive; \
+  apt-get -qq update && apt-get -qq install --no-install-recommends "$${missing[@]}" >/dev/null; fi
+endef
+
+$(ready): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --quiet --requirement requirements.lock
+	$(bin)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.PHONY: wheel
+wheel: $(ready) ## Build the wheel into dist/
+	$(bin)/python -m build --wheel --outdir dist . >/dev/null
+	@ls dist/*.whl
+
+.PHONY: man
+man: $(man_pages)
+
+build/man/%: docs/%.md
+	@mkdir -p $(@D)
+	go-md2man -in $< -out $@
+
+.PHONY: install
+install: $(man_pages) build/livelayer ## Install command, units and default configuration (DESTDIR, PREFIX)
+	rm -rf $(DESTDIR)$(libdir)
+	$(PYTHON) -m venv --clear build/venv
+	build/venv/bin/python -m pip install --quiet --target $(DESTDIR)$(libdir) .
+	rm -rf $(DESTDIR)$(libdir)/bin
+	install -D -m 755 build/livelayer $(DESTDIR)$(PREFIX)/bin/livelayer
+	for unit in $(units); do \
+	  sed 's|@bindir@|$(PREFIX)/bin|' "systemd/$$unit" \
+	    | install -D -m 644 /dev/stdin "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
+	install -D -m 644 systemd/livelayer.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/livelayer.conf
+	install -D -m 644 systemd/50-livelayer.preset $(DESTDIR)$(PREFIX)/lib/systemd/system-preset/50-livelayer.preset
+	install -D -m 644 config/extensions.schema.json $(DESTDIR)$(PREFIX)/share/livelayer/extensions.schema.json
+	for page in $(notdir $(man_pages)); do \
+	  install -D -m 644 "build/man/$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page"; done
+	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.d
+	test -e $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.yaml \
+	  || install -m 644 config/extensions.yaml $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.yaml
+	@echo "installed; start it with: systemctl daemon-reload && systemctl preset $(units) && systemctl start livelayer.path livelayer.timer"
+
+# -I: neither the caller's environment nor its directory decides what root runs.
+build/livelayer: Makefile
+	@mkdir -p build
+	@test "$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" = \
+	  "$$($(NODE_PYTHON) -c 'import sys; print(sys.version_info[:2])')" \
+	  || { echo "PYTHON and NODE_PYTHON must have the same minor version" >&2; exit 1; }
+	printf '%s\n' '#!$(NODE_PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(libdir)")' \
+	  'from reconciler.cli import main' 'main()' > $@
+
+.PHONY: uninstall
+uninstall: ## Remove what install put in place; configuration, store and placed extensions stay
+	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl disable --now $(units) || true; fi
+	rm -rf $(DESTDIR)$(libdir) $(DESTDIR)$(PREFIX)/share/livelayer
+	rm -f $(DESTDIR)$(PREFIX)/bin/livelayer $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/livelayer.conf
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system-preset/50-livelayer.preset
+	for unit in $(units); do rm -f "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
+	for page in $(notdir $(man_pages)); do rm -f "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page"; done
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf build dist $(VENV)

@@ -1,0 +1,278 @@
+"""A blob as the bytes it stands for: decompressed as its magic bytes say, both sides hashed, in one pass.
+
+The media type is not asked: registries and builders get it wrong, magic bytes are what will be decoded. Memory stays
+bounded whatever the blob claims, because every decoder is asked for a limited piece at a time.
+"""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import lzma
+import zlib
+from typing import TYPE_CHECKING, Final, Protocol, Self, cast
+
+import zstandard
+
+from reconciler.errors import Failed
+
+try:
+    from isal import igzip_lib
+except ImportError:  # no wheel for this machine
+    igzip_lib = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PIECE: Final = 1 << 18
+# A zstd block is four bytes at least and 128 KiB at most, so this much input gives 32 MiB at most.
+_ZSTD_PIECE: Final = 1 << 10
+_XZ_MEMORY: Final = 128 << 20  # xz -9 needs 65 MiB
+_GZIP_HEADER: Final = 31  # zlib's word for "gzip, largest window"
+
+
+class Refused(ValueError):
+    """A layer's content cannot be taken; the message says why, `member` names the culprit where one is known."""
+
+    def __init__(self, reason: str, member: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.member = member
+
+
+class Decoder(Protocol):
+    """One gzip member, zstd frame, xz or bzip2 stream, as bz2 and lzma of the standard library shape it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream is complete, its checksum verified."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether more output takes more input."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed the end of the stream."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Decode at most about `max_length` bytes."""
+
+
+class Blob:
+    """A blob's file, read once from start to end and hashed on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._hash = hashlib.sha256()
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self) -> bytes:
+        """The next piece; empty at the end."""
+        try:
+            data = self._file.read(PIECE)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self._hash.update(data)
+        return data
+
+    def digest(self) -> str:
+        """The digest of the whole file; reads what is left of it."""
+        while self.read():
+            pass
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def _unreadable(self, error: OSError) -> Failed:
+        return Failed(f"{self._path}: cannot be read: {error.strerror}", "look at the file system and its disk")
+
+
+class Content:
+    """A blob's decompressed bytes, read once from start to end and hashed on the way."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._pieces = _decoded(blob)
+        self._hash = hashlib.sha256()
+        self._piece = b""
+        self._at = 0  # where in the piece the next byte is
+        self.position = 0
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes; fewer only at the end."""
+        end = self._at + size
+        if end <= len(self._piece):
+            data = self._piece[self._at : end]
+            self._at = end
+            self.position += size
+            return data
+        return b"".join(self._up_to(size))
+
+    def chunks(self, size: int) -> Iterator[memoryview]:
+        """The next `size` bytes, without copying them.
+
+        Raises:
+            Refused: there are fewer.
+        """
+        end = self.position + size
+        yield from self._up_to(size)
+        if self.position < end:
+            raise Refused("the tar archive is cut off")
+
+    def skip(self, size: int) -> None:
+        """Pass over `size` bytes, which must be there."""
+        if size <= len(self._piece) - self._at:
+            self._at += size
+            self.position += size
+            return
+        for _ in self.chunks(size):
+            pass
+
+    def digest(self) -> str:
+        """The digest of the whole content; reads what is left of it."""
+        while self._refill():
+            pass
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def _up_to(self, size: int) -> Iterator[memoryview]:
+        while size:
+            if self._at == len(self._piece) and not self._refill():
+                return
+            chunk = memoryview(self._piece)[self._at : self._at + size]
+            self._at += len(chunk)
+            self.position += len(chunk)
+            size -= len(chunk)
+            yield chunk
+
+    def _refill(self) -> bool:
+        self._piece, self._at = next(self._pieces, b""), 0
+        self._hash.update(self._piece)
+        return bool(self._piece)
+
+
+def _decoded(blob: Blob) -> Iterator[bytes]:
+    data = blob.read()
+    for magic, make in _DECODERS.items():
+        if data.startswith(magic):
+            while data:  # a blob may be several streams one after the other
+                data = yield from _one_stream(make(), data, blob)
+            return
+    while data:
+        yield data
+        data = blob.read()
+
+
+def _one_stream(decoder: Decoder, data: bytes, blob: Blob) -> Iterator[bytes]:
+    """Yield what one stream holds; return what follows it, without the zeros that pad blobs cut from blocks."""
+    while True:
+        piece = _step(decoder, data)
+        if piece:
+            yield piece
+        if decoder.eof:
+            break
+        data = b""
+        if decoder.needs_input and not (data := blob.read()):
+            raise Refused("its compressed data is cut off")
+    rest = decoder.unused_data.lstrip(b"\0")
+    while not rest and (data := blob.read()):
+        rest = data.lstrip(b"\0")
+    return rest
+
+
+def _step(decoder: Decoder, data: bytes) -> bytes:
+    try:
+        return decoder.decompress(data, PIECE)
+    except _ERRORS as error:
+        raise Refused(f"its compressed data is damaged ({error})") from error
+
+
+class _Zlib:
+    """zlib's decompressor in the shape of bz2's; for machines without isal."""
+
+    def __init__(self) -> None:
+        self._decoder = zlib.decompressobj(wbits=_GZIP_HEADER)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+        self.needs_input = len(piece) < max_length and not self._decoder.unconsumed_tail
+        return piece
+
+
+class _Zstd:
+    """zstandard's decompressor in the shape of bz2's.
+
+    Its stream_reader would limit the output by itself, but takes a frame that is cut off for a complete one.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = zstandard.ZstdDecompressor().decompressobj()
+        self._waiting = b""
+        self._at = 0
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._at >= len(self._waiting)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data + self._waiting[self._at :]
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        if data:
+            self._waiting, self._at = data, 0  # given only after needs_input said that nothing waits
+        pieces = []
+        while max_length > 0 and not self.needs_input and not self._decoder.eof:
+            piece = self._decoder.decompress(self._waiting[self._at : self._at + _ZSTD_PIECE])
+            self._at += _ZSTD_PIECE
+            max_length -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+def _gzip() -> Decoder:
+    if igzip_lib is None:
+        return _Zlib()
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+
+
+def _xz() -> Decoder:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
+_DECODERS: Final[dict[bytes, Callable[[], Decoder]]] = {
+    b"\x1f\x8b": _gzip,
+    b"\x28\xb5\x2f\xfd": _Zstd,
+    **{bytes((low, 0x2A, 0x4D, 0x18)): _Zstd for low in range(0x50, 0x60)},  # zstd's skippable frames
+    b"\xfd7zXZ\0": _xz,
+    b"BZh": bz2.BZ2Decompressor,
+}
+# bz2 reports bad data as OSError and ValueError.
+_ERRORS: Final = (
+    zlib.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+    OSError,
+    ValueError,
+    EOFError,
+    *(() if igzip_lib is None else (cast("type[Exception]", igzip_lib.IsalError),)),
+)

@@ -1,0 +1,266 @@
+"""The tree that layers are unpacked into: finding places in it without ever leaving it.
+
+The image may contain any symbolic link. The kernel never follows one of them here: parents are resolved by lstat and
+readlink as in a chroot to the image's root, and what is created is created exclusively below a directory known to be
+real. The tree must be private to this process; nobody else may change it meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from reconciler.host import attributes
+from reconciler.host.decompress import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+_HOPS_MAX: Final = 40  # as the kernel counts symbolic links
+_NOWHERE: Final = {b"", b"."}
+_IMPLIED_MODE: Final = 0o755
+_IMPLIED_TIME: Final = 0  # not the present one: the same image gives the same tree on every node
+
+
+class Staging:
+    """A tree under construction, layer by layer. Paths are absolute bytes, names come from archives."""
+
+    def __init__(self, target: Path) -> None:
+        self.root: Final = os.fsencode(target.resolve(strict=True))
+        # What this layer has put into the tree: True its own members, False what it merely has members beneath or
+        # behind (directories it did not mention, links of lower layers it went through).
+        self.written: dict[bytes, bool] = {self.root: True}
+        self._directories: dict[bytes, bytes] = {b"": self.root}  # names of real directories to their paths
+        self._times: dict[bytes, int] = {self.root: _IMPLIED_TIME}  # of directories, set when all is in place
+        self._root_mode = _IMPLIED_MODE
+
+    def begin_layer(self) -> None:
+        """From now on, everything here belongs to a lower layer."""
+        self.written = {self.root: True}
+        self._forget_directories()
+
+    def finish(self) -> None:
+        """Set what further unpacking would have changed again."""
+        for path, time in self._times.items():
+            os.utime(path, ns=(time, time), follow_symlinks=False)
+        os.chmod(self.root, self._root_mode)  # noqa: PTH101 - paths are bytes here
+
+    # Finding
+
+    def place(self, name: bytes) -> bytes:
+        """Where a member of this name goes. Parents that are missing come into being.
+
+        Raises:
+            Refused: the name, or a link on the way, leads out of the tree or through something that is no directory.
+        """
+        directory, base = split(name)
+        return self._join(self._directories.get(directory) or self._enter(directory), base)
+
+    def find(self, name: bytes) -> bytes | None:
+        """Where something of this name would be; None where a parent is missing. Changes nothing."""
+        directory, base = split(name)
+        return self.find_in(directory, base)
+
+    def find_in(self, directory: bytes, base: bytes) -> bytes | None:
+        """As `find`, the name being split already."""
+        parent = self._directories.get(directory) or self._look_up(directory)
+        return None if parent is None else self._join(parent, base)
+
+    def _join(self, parent: bytes, base: bytes) -> bytes:
+        return parent + b"/" + base if base else self.root
+
+    def _enter(self, directory: bytes) -> bytes:
+        here = self.root
+        for part in parts_of(directory):
+            path = here + b"/" + part
+            here = self._through(path) or self._imply(path)
+        self._directories[directory] = here
+        return here
+
+    def _look_up(self, directory: bytes) -> bytes | None:
+        here = self.root
+        for part in parts_of(directory):
+            inside = self._through(here + b"/" + part)
+            if inside is None:
+                return None
+            here = inside
+        self._directories[directory] = here
+        return here
+
+    def _through(self, path: bytes) -> bytes | None:
+        """The real directory that `path` is or leads to; None: there is none yet, or a file in its place."""
+        mode = mode_of(path)
+        if stat.S_ISDIR(mode):
+            return path
+        return self._follow(path) if stat.S_ISLNK(mode) else None
+
+    def _follow(self, link: bytes) -> bytes:
+        """Resolve a symbolic link to a directory, as in a chroot, except that `..` at the root is not forgiven."""
+        here, _, base = link.rpartition(b"/")
+        todo, hops = [base], 0
+        while todo:
+            part = todo.pop()
+            if part in _NOWHERE:
+                continue
+            if part == b"..":
+                here = self._above(here, link)
+                continue
+            path = here + b"/" + part
+            mode = mode_of(path)
+            if stat.S_ISDIR(mode):
+                here = path
+                continue
+            hops += 1
+            if not stat.S_ISLNK(mode) or hops > _HOPS_MAX:
+                raise Refused(f"its parent {self.shown(link)} is a symbolic link that leads to no directory in the image")
+            self.mark(path, own=False)
+            target = os.readlink(path)
+            if target.startswith(b"/"):
+                here = self.root
+            todo += reversed(target.split(b"/"))
+        return here
+
+    def _above(self, here: bytes, link: bytes) -> bytes:
+        if here == self.root:
+            raise Refused(f"its parent {self.shown(link)} is a symbolic link that leads out of the image")
+        return here.rpartition(b"/")[0]
+
+    def shown(self, path: bytes) -> str:
+        """A path as the image has it, for messages."""
+        return shown(path[len(self.root) + 1 :])
+
+    # Changing
+
+    def mark(self, path: bytes, *, own: bool) -> None:
+        """Remember that this layer wrote `path`, or something beneath or behind it."""
+        written = self.written
+        written[path] = own or written.get(path, False)
+        parent = path.rpartition(b"/")[0]
+        while parent not in written:
+            written[parent] = False
+            parent = parent.rpartition(b"/")[0]
+
+    def create(self, path: bytes, make: Callable[[bytes], T]) -> T:
+        """Call `make`, which must not overwrite; what was there before goes."""
+        try:
+            return make(path)
+        except FileExistsError:
+            self.remove(path)
+            return make(path)
+
+    def make_directory(self, path: bytes) -> int:
+        """A descriptor of the directory at `path`, new or, without its extended attributes, the one that is there."""
+        try:
+            os.mkdir(path, 0o700)  # noqa: PTH102 - paths are bytes here
+        except FileExistsError:
+            if not stat.S_ISDIR(mode_of(path)):
+                self.remove(path)
+                return self.make_directory(path)
+            attributes.clear_xattrs(path)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+    def set_time(self, path: bytes, time: int) -> None:
+        """Let a directory have this modification time in the end."""
+        self._times[path] = time
+
+    def set_root(self, mode: int, time: int) -> None:
+        """Take the image's wishes for its root as far as the store can bear them: ours to write, others to read."""
+        self._root_mode = mode & 0o755 | 0o700
+        self._times[self.root] = time
+
+    def make_implied(self, path: bytes) -> None:
+        """Make the directory at `path` one that no layer describes."""
+        descriptor = self.make_directory(path)
+        try:
+            attributes.own(descriptor, 0, 0, _IMPLIED_MODE)
+        finally:
+            os.close(descriptor)
+        self._times[path] = _IMPLIED_TIME
+
+    def remove(self, path: bytes) -> None:
+        """Remove whatever is at `path`, with all beneath it; nothing there is fine."""
+        mode = mode_of(path)
+        if stat.S_ISDIR(mode):
+            self._remove_tree(path)
+        elif mode:
+            os.unlink(path)  # noqa: PTH108 - paths are bytes here
+        if not stat.S_ISREG(mode):
+            self._forget_directories()
+
+    def _imply(self, path: bytes) -> bytes:
+        """A parent without a member of its own; a lower layer's file gives way as it does to a directory member."""
+        if self.written.get(path) and mode_of(path):
+            raise Refused(f"its parent {self.shown(path)} is a file of the same layer")
+        self.make_implied(path)
+        return path
+
+    def _remove_tree(self, path: bytes) -> None:
+        """Not shutil.rmtree: that one recurses, and a hostile tree is deeper than Python's stack."""
+        found, directories = [path], []
+        while found:
+            here = found.pop()
+            directories.append(here)
+            for entry in listed(here):
+                if entry.is_dir(follow_symlinks=False):
+                    found.append(entry.path)
+                else:
+                    os.unlink(entry.path)  # noqa: PTH108 - paths are bytes here
+        for directory in reversed(directories):
+            os.rmdir(directory)  # noqa: PTH106 - paths are bytes here
+            self._times.pop(directory, None)
+
+    def _forget_directories(self) -> None:
+        self._directories = {b"": self.root}
+
+
+def split(name: bytes) -> tuple[bytes, bytes]:
+    """The parent's name, which may still need `parts_of`, and the last part: neither empty, `.` nor `..`.
+
+    Both are empty for the root.
+
+    Raises:
+        Refused: the name is empty, absolute, or goes up.
+    """
+    if not name or name.startswith(b"/") or b"\0" in name:
+        raise Refused("has an absolute name" if name.startswith(b"/") else "has an empty or unusable name", name)
+    directory, _, base = name.rstrip(b"/").rpartition(b"/")
+    if base in _NOWHERE or base == b"..":
+        *parents, base = parts_of(name) or [b""]
+        directory = b"/".join(parents)
+    return directory, base
+
+
+def parts_of(name: bytes) -> list[bytes]:
+    """The parts that name something.
+
+    Raises:
+        Refused: the name goes up.
+    """
+    parts = [part for part in name.split(b"/") if part not in _NOWHERE]
+    if b".." in parts:
+        raise Refused("has .. in its name")
+    return parts
+
+
+def shown(name: bytes) -> str:
+    """A name for messages: one line, whatever is in it."""
+    text = name.decode(errors="backslashreplace")
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def mode_of(path: bytes) -> int:
+    """What is at `path`, links not followed; 0: nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def listed(directory: bytes) -> list[os.DirEntry[bytes]]:
+    """The entries of a directory, read before any of them is removed."""
+    with os.scandir(directory) as entries:
+        return list(entries)

@@ -1,0 +1,111 @@
+"""Plan cases as data (tests/cases/plan): desired + observed -> actions. A new rule is a new file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, assert_never
+
+import pytest
+import yaml
+
+from reconciler.errors import ReconcilerError, Unavailable
+from reconciler.model.desired import DesiredState, desired_state
+from reconciler.model.merge import Fragment
+from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged, parse_entry
+from reconciler.model.plan import Action, Fetch, Place, Refresh, Remove, Restart, Stop, make_plan, narrow
+from reconciler.model.release import Host
+
+CASES = sorted((Path(__file__).parent.parent / "cases/plan").glob("*.yaml"))
+HOST = Host({"ID": "debian", "VERSION_ID": "12"}, "x86_64", 252)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_plan(path: Path) -> None:
+    case = yaml.safe_load(path.read_text())
+
+    plan = make_plan(_desired(case), _observed(case["observed"]), _resolutions(case))
+
+    assert [_line(action) for action in plan.actions] == case["plan"]
+    expected = case.get("problems", [])
+    assert len(plan.problems) == len(expected)
+    for problem, words in zip(plan.problems, expected, strict=True):
+        assert words in problem.message
+    assert plan.in_sync == (not case["plan"] and not expected)
+
+
+def test_a_plan_narrowed_to_names_keeps_the_refresh_only_for_their_changes() -> None:
+    case = yaml.safe_load(CASES[0].with_name("everything-is-fetched-first.yaml").read_text())
+    plan = make_plan(_desired(case), _observed(case["observed"]), _resolutions(case))
+
+    assert [_line(action) for action in narrow(plan, frozenset({"b"})).actions] == ["fetch b b", "place b b", "refresh"]
+    assert narrow(plan, frozenset({"other"})).in_sync
+
+
+def test_entries_have_the_names_the_store_gives_them() -> None:
+    for entry in (Entry(_digest("a")), Entry(_digest("b"), "ipfs"), Entry(_digest("c"), "a+b.c-d_e")):
+        assert parse_entry(entry.file_name) == entry
+    for name in ("x.directory", "a" * 64, f"{'a' * 64}.squashfs", f"{'A' * 64}.directory", ".directory"):
+        assert parse_entry(name) is None
+
+
+def _digest(letter: str) -> str:
+    return f"sha256:{letter * 64}"
+
+
+def _desired(case: dict[str, Any]) -> DesiredState:
+    if "desired" not in case:
+        return DesiredState(configured=False)
+    return desired_state(Fragment(case["desired"]))
+
+
+def _resolutions(case: dict[str, Any]) -> dict[str, Resolution | ReconcilerError]:
+    known = {name: Resolution(_digest(it), _digest(it)) for name, it in case.get("resolutions", {}).items()}
+    return known | {name: Unavailable(words) for name, words in case.get("unresolved", {}).items()}
+
+
+def _observed(given: dict[str, Any]) -> ObservedState:
+    store = {Entry(_digest(letter)): _contents(it) for letter, it in given.get("store", {}).items()}
+    entries = {name: Entry(_digest(letter)) for name, letter in given.get("links", {}).items()}
+    changed = given.get("changed", {})
+    merged = frozenset(given.get("merged", []))
+    return ObservedState(
+        host=HOST,
+        links={name: Link(name, entry, changed.get(name, 1), entry not in store) for name, entry in entries.items()},
+        unmanaged=tuple(Unmanaged(name, Path(path)) for name, path in given.get("unmanaged", {}).items()),
+        store=store,
+        merged=None if given.get("no_overlay") else Merged(merged, given.get("since", 2) if merged else None),
+        refresh_owed=given.get("owed", False),
+    )
+
+
+def _contents(given: dict[str, Any]) -> Contents:
+    return Contents(
+        releases={given["release"]: given.get("fields", {"ID": "_any"})},
+        strays=tuple(given.get("strays", ())),
+        has_os_release=given.get("os_release", False),
+        units=tuple(given.get("units", ())),
+    )
+
+
+def _line(action: Action) -> str:
+    match action:
+        case Fetch():
+            return f"fetch {action.wanted.name} {_short(action.entry)}"
+        case Place():
+            change = f"{_short(action.old)} -> " if action.old else ""
+            return f"place {action.name} {change}{_short(action.new)}"
+        case Remove():
+            return f"remove {action.name} {_short(action.old)}"
+        case Refresh():
+            return "refresh"
+        case Restart():
+            return f"restart {action.name} {' '.join(action.units)}"
+        case Stop():
+            return f"stop {action.name} {' '.join(action.units)}"
+        case _:
+            assert_never(action)
+
+
+def _short(entry: Entry) -> str:
+    letter = entry.digest.removeprefix("sha256:")[0]
+    return f"{letter}+{entry.renamed_to}" if entry.renamed_to else letter
