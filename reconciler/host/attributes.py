@@ -48,8 +48,9 @@ def dress_link(path: bytes, member: Member) -> None:
 def set_xattrs(where: int | bytes, xattrs: Mapping[bytes, bytes]) -> None:
     """Set extended attributes.
 
-    Those of other systems (com.apple.*) mean nothing here and are passed over, and so is the SELinux label: the host's
-    policy labels its files. Everything else is set or is an error: an extension without its file capabilities is broken.
+    Those of other systems (com.apple.*) mean nothing here and are passed over, and so is the SELinux label: the
+    host's policy labels its files. Everything else is set or is an error: an extension without its file capabilities
+    is broken.
 
     Raises:
         Refused: they would change the overlay, or are no attributes at all.
@@ -57,7 +58,9 @@ def set_xattrs(where: int | bytes, xattrs: Mapping[bytes, bytes]) -> None:
     """
     for name, value in xattrs.items():
         if name.startswith(_OVERLAY):
-            raise Refused(f"has the extended attribute {name.decode(errors='replace')}, which would change the overlay")
+            raise Refused(
+                f"has the extended attribute {name.decode(errors='replace')}, which would change the overlay"
+            )
         if name.startswith(_LINUX) and name != _LABEL:
             _set_xattr(where, name, value)
 

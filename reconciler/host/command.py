@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -97,21 +98,29 @@ def _wait(running: Any, program: str, timeout: float) -> int:  # noqa: ANN401 - 
     try:
         running.wait()
     except sh.TimeoutException:
+        _kill_group(running)  # sh itself kills the program, but not what the program started
         raise _timed_out(program, timeout) from None
     except sh.ErrorReturnCode as error:
         return int(error.exit_code)
     except BaseException:
-        _kill(running)
+        _kill_group(running)
+        _reap(running)
         raise
     return 0
 
 
-def _kill(running: Any) -> None:  # noqa: ANN401 - sh has no types
+def _kill_group(running: Any) -> None:  # noqa: ANN401 - sh has no types
     try:
-        running.kill_group()
+        os.killpg(running.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # all of it is gone, which is what was wanted
+
+
+def _reap(running: Any) -> None:  # noqa: ANN401 - sh has no types
+    try:
         running.wait()
-    except (sh.ErrorReturnCode, OSError):
-        pass  # it is gone, which is what was wanted
+    except sh.ErrorReturnCode:
+        return
 
 
 def _timed_out(program: str, timeout: float) -> ReconcilerError:

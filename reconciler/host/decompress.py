@@ -16,14 +16,16 @@ import zstandard
 
 from reconciler.errors import Failed
 
-try:
-    from isal import igzip_lib
-except ImportError:  # no wheel for this machine
-    igzip_lib = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
+    from types import ModuleType
+
+igzip: ModuleType | None
+try:
+    from isal import igzip_lib as igzip
+except ImportError:  # no wheel for this machine
+    igzip = None
 
 PIECE: Final = 1 << 18
 # A zstd block is four bytes at least and 128 KiB at most, so this much input gives 32 MiB at most.
@@ -169,7 +171,7 @@ def _decoded(blob: Blob) -> Iterator[bytes]:
         data = blob.read()
 
 
-def _one_stream(decoder: Decoder, data: bytes, blob: Blob) -> Iterator[bytes]:
+def _one_stream(decoder: Decoder, data: bytes, blob: Blob) -> Generator[bytes, None, bytes]:
     """Yield what one stream holds; return what follows it, without the zeros that pad blobs cut from blocks."""
     while True:
         piece = _step(decoder, data)
@@ -250,9 +252,9 @@ class _Zstd:
 
 
 def _gzip() -> Decoder:
-    if igzip_lib is None:
+    if igzip is None:
         return _Zlib()
-    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    return cast("Decoder", igzip.IgzipDecompressor(flag=igzip.DECOMP_GZIP))
 
 
 def _xz() -> Decoder:
@@ -274,5 +276,5 @@ _ERRORS: Final = (
     OSError,
     ValueError,
     EOFError,
-    *(() if igzip_lib is None else (cast("type[Exception]", igzip_lib.IsalError),)),
+    *((igzip.IsalError,) if igzip else ()),
 )

@@ -62,7 +62,9 @@ def old_gnu(block: bytes, content: Content, number: Callable[[bytes], int]) -> S
     return SparseMap(size, tuple(segments))
 
 
-def from_records(records: Mapping[bytes, bytes], content: Content, number: Callable[[bytes], int]) -> SparseMap | None:
+def from_records(
+    records: Mapping[bytes, bytes], content: Content, number: Callable[[bytes], int]
+) -> SparseMap | None:
     """Read the map that pax records give or announce; None: the member is not sparse."""
     version = records.get(b"GNU.sparse.major"), records.get(b"GNU.sparse.minor")
     if version == (b"1", b"0"):
@@ -76,9 +78,7 @@ def from_records(records: Mapping[bytes, bytes], content: Content, number: Calla
     return None
 
 
-def _old_entries(
-    block: bytes, at: int, count: int, number: Callable[[bytes], int]
-) -> Iterator[tuple[int, int]]:
+def _old_entries(block: bytes, at: int, count: int, number: Callable[[bytes], int]) -> Iterator[tuple[int, int]]:
     for start in range(at, at + count * 24, 24):
         if not block[start]:  # an empty field ends the list
             return

@@ -63,12 +63,12 @@ class Staging:
     def find(self, name: bytes) -> bytes | None:
         """Where something of this name would be; None where a parent is missing. Changes nothing."""
         directory, base = split(name)
-        return self.find_in(directory, base)
-
-    def find_in(self, directory: bytes, base: bytes) -> bytes | None:
-        """As `find`, the name being split already."""
-        parent = self._directories.get(directory) or self._look_up(directory)
+        parent = self.find_directory(directory)
         return None if parent is None else self._join(parent, base)
+
+    def find_directory(self, name: bytes) -> bytes | None:
+        """The real directory that members named `name/...` would go to; None where there is none."""
+        return self._directories.get(name) or self._look_up(name)
 
     def _join(self, parent: bytes, base: bytes) -> bytes:
         return parent + b"/" + base if base else self.root
@@ -116,9 +116,11 @@ class Staging:
                 continue
             hops += 1
             if not stat.S_ISLNK(mode) or hops > _HOPS_MAX:
-                raise Refused(f"its parent {self.shown(link)} is a symbolic link that leads to no directory in the image")
+                raise Refused(
+                    f"its parent {self.shown(link)} is a symbolic link that leads to no directory in the image"
+                )
             self.mark(path, own=False)
-            target = os.readlink(path)
+            target = os.readlink(path)  # noqa: PTH115 - paths are bytes here
             if target.startswith(b"/"):
                 here = self.root
             todo += reversed(target.split(b"/"))
@@ -188,7 +190,7 @@ class Staging:
             self._remove_tree(path)
         elif mode:
             os.unlink(path)  # noqa: PTH108 - paths are bytes here
-        if not stat.S_ISREG(mode):
+        if mode and not stat.S_ISREG(mode):
             self._forget_directories()
 
     def _imply(self, path: bytes) -> bytes:

@@ -168,7 +168,7 @@ _EXTENSIONS: Final = frozenset({b"x", b"X", b"g", b"L", b"K"})
 
 
 def _records(data: bytes) -> Records:
-    """Pax records, `LENGTH KEY=VALUE\\n` each; GNU's repeated sparse records are joined into one."""
+    """Pax records, `LENGTH KEY=VALUE` lines; GNU's repeated sparse records are joined into one."""
     records: Records = {}
     places: list[bytes] = []
     while data:
@@ -196,9 +196,7 @@ def _member(block: bytes, header: _Header, records: Records, content: Content) -
         raise Refused(str(error), error.member or name) from error
 
 
-def _understood(
-    name: bytes, block: bytes, header: _Header, records: Records, content: Content
-) -> tuple[Member, int]:
+def _understood(name: bytes, block: bytes, header: _Header, records: Records, content: Content) -> tuple[Member, int]:
     kind = _kind(header.type, name)
     stored = 0
     if kind is Kind.FILE:  # the others have no content, whatever their size field says

@@ -1,8 +1,8 @@
 """Whiteouts: how a layer deletes what lower layers contain.
 
-OCI image-spec, layer.md, "Whiteouts": they "MUST only apply to resources in lower/parent layers", wherever they stand in
-their own layer's archive. So what this layer has written already is spared, and a directory of which only some
-members are this layer's is pruned to those.
+OCI image-spec, layer.md, "Whiteouts": they "MUST only apply to resources in lower/parent layers", wherever they
+stand in their own layer's archive. So what this layer has written already is spared, and a directory of which only
+some members are this layer's is pruned to those.
 """
 
 from __future__ import annotations
@@ -37,37 +37,40 @@ def carry_out(name: bytes, tree: Staging) -> bool:
     if base == _OPAQUE:
         _hide_children(directory, tree)
     elif base.startswith(PREFIX) and not base.startswith(_AUFS):
-        _hide(directory, base.removeprefix(PREFIX), tree)
+        _hide_named(directory, base.removeprefix(PREFIX), tree)
     return base.startswith(PREFIX)
 
 
 def _hide_children(directory: bytes, tree: Staging) -> None:
-    path = tree.find_in(directory, b"") if not directory else tree.find(directory)
-    if path is not None and stat.S_ISDIR(mode_of(path)):
-        _prune(path, tree)
+    path = tree.find_directory(directory)
+    if path is not None:
+        _hide([entry.path for entry in listed(path)], tree)
 
 
-def _hide(directory: bytes, base: bytes, tree: Staging) -> None:
+def _hide_named(directory: bytes, base: bytes, tree: Staging) -> None:
     if base in _NO_NAMES:
         raise Refused("is a whiteout of no name")
-    path = tree.find_in(directory, base)
+    path = tree.find_directory(directory)
     if path is not None:
-        _hide_path(path, tree)
+        _hide([path + b"/" + base], tree)
 
 
-def _hide_path(path: bytes, tree: Staging) -> None:
-    """Remove what lower layers have at `path`; of a directory, keep this layer's part."""
-    own = tree.written.get(path)
-    mode = mode_of(path)
+def _hide(paths: list[bytes], tree: Staging) -> None:
+    """Remove what lower layers have there; of a directory, keep this layer's part. No recursion: trees are deep."""
+    while paths:
+        paths += _hide_one(paths.pop(), tree)
+
+
+def _hide_one(path: bytes, tree: Staging) -> list[bytes]:
+    """Hide `path`; return what is left to look at beneath it."""
+    own, mode = tree.written.get(path), mode_of(path)
     if own is None:
         tree.remove(path)
-    elif stat.S_ISDIR(mode):
-        _prune(path, tree)
-        if not own:
-            tree.make_implied(path)
-    elif stat.S_ISLNK(mode) and not own:
+        return []
+    if stat.S_ISLNK(mode) and not own:
         raise Refused(f"removes the symbolic link {tree.shown(path)}, through which its own layer writes")
-
-
-def _prune(directory: bytes, tree: Staging) -> None:
-    ...
+    if not stat.S_ISDIR(mode):
+        return []
+    if not own:
+        tree.make_implied(path)
+    return [entry.path for entry in listed(path)]

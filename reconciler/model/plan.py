@@ -199,7 +199,7 @@ def _refresh(desired: DesiredState, observed: ObservedState, actions: list[Actio
     changing = {action.name for action in actions if isinstance(action, Place | Remove)}
     unchanged = [link for link in expected_links(observed) if link.name not in changing]
     names = frozenset(link.name for link in unchanged)
-    if reason := _stale(observed, unchanged):
+    if reason := _stale(observed, unchanged) or _healed(observed, actions):
         return [Refresh(reason, only_after_changes=False, unchanged=names)]
     if changing:
         return [Refresh("links change", only_after_changes=True, unchanged=names)]
@@ -213,6 +213,15 @@ def _stale(observed: ObservedState, unchanged: list[Link]) -> str | None:
     for link in unchanged:
         if reason := unmerged(link, observed):
             return f"{link.name} {reason}"
+    return None
+
+
+def _healed(observed: ObservedState, actions: list[Action]) -> str | None:
+    """A fetch for one extension can bring back the content that a link of another one misses."""
+    fetched = {action.entry for action in actions if isinstance(action, Fetch)}
+    for link in observed.links.values():
+        if link.dangling and link.entry in fetched:
+            return f"the content of {link.name} comes back"
     return None
 
 

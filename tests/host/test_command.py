@@ -1,0 +1,92 @@
+"""Real programs, run for real: status, output, environment, time-outs, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from reconciler.errors import Failed, Terminated, Unavailable
+from reconciler.host.command import check, run
+
+pytestmark = pytest.mark.commands
+
+
+def test_output_and_status_are_kept_apart() -> None:
+    finished = run("sh", "-c", "echo out; echo first >&2; echo 'last words' >&2; exit 3", timeout=30)
+    assert (finished.status, finished.stdout, finished.stderr) == (3, b"out\n", "first\nlast words\n")
+    assert finished.complaint == "last words"
+    with pytest.raises(Failed, match="cleaning failed: last words"):
+        check(finished, "cleaning")
+
+
+def test_nothing_is_cut_off() -> None:
+    finished = run("sh", "-c", "head -c 5000000 /dev/zero; head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", timeout=60)
+    assert len(finished.stdout) == 5_000_000
+    assert len(finished.stderr) == 100_000
+
+
+def test_there_is_no_terminal_and_no_input() -> None:
+    finished = run("sh", "-c", "for fd in 0 1 2; do test -t $fd && echo tty; done; cat; echo end", timeout=30)
+    assert finished.stdout == b"end\n"
+
+
+def test_messages_are_in_english_and_home_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.delenv("HOME", raising=False)
+    assert run("sh", "-c", "echo $LANG $LC_ALL $HOME $X", timeout=30, env={"X": "x"}).stdout == b"C.UTF-8 C.UTF-8 /root x\n"
+
+
+def test_a_killed_program_has_a_negative_status() -> None:
+    assert run("sh", "-c", "kill -9 $$", timeout=30).status == -9
+
+
+def test_a_missing_program_is_told_with_a_way_out() -> None:
+    with pytest.raises(Failed, match="no-such-program is not on this machine") as caught:
+        run("no-such-program", timeout=30)
+    assert caught.value.hint
+
+
+def test_arguments_are_passed_as_they_are() -> None:
+    assert run("printf", "%s|", "a b", "$HOME", "*", "", timeout=30).stdout == b"a b|$HOME|*||"
+
+
+def test_a_time_out_kills_the_whole_group(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with pytest.raises(Unavailable, match="did not finish within"):
+        run("sh", "-c", f"sleep 300 & echo $! > {pid_file}; wait", timeout=0.5)
+    _wait_until_gone(int(pid_file.read_text()))
+
+
+def test_a_signal_ends_the_program_too(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated("SIGALRM")
+
+    previous = signal.signal(signal.SIGALRM, terminate)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(Terminated):
+            run("sh", "-c", f"sleep 300 & echo $! > {pid_file}; wait", timeout=60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    _wait_until_gone(int(pid_file.read_text()))
+
+
+def _wait_until_gone(pid: int) -> None:
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("a child survived")

@@ -1,0 +1,139 @@
+"""Search directories on a real file system: own links, foreign things, and nothing in between."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.errors import Failed
+from reconciler.host import links
+from reconciler.model.observed import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.paths import Paths
+
+A, B = Entry("sha256:" + "a" * 64), Entry("sha256:" + "b" * 64, "ipfs")
+
+
+def _names(paths: Paths, systemd: int = 252) -> list[tuple[str, str, bool]]:
+    found = links.read_links(paths, systemd).unmanaged
+    return [(item.name, str(item.path.relative_to(paths.root)), item.outranks) for item in found]
+
+
+def test_a_placed_link_is_relative_and_recognised(paths: Paths) -> None:
+    (paths.store / A.file_name).mkdir(parents=True)
+    links.place(paths, "ipfs", A)
+    link = links.read_links(paths, 252).links["ipfs"]
+    assert (link.entry, link.dangling) == (A, False)
+    assert os.readlink(paths.links / "ipfs") == f"../livelayer/store/sha256/{A.file_name}"
+    assert os.listdir(paths.links) == ["ipfs"]
+    assert list(paths.staging.iterdir()) == []
+
+
+def test_placing_again_replaces(paths: Paths) -> None:
+    links.place(paths, "ipfs", A)
+    before = links.read_links(paths, 252).links["ipfs"]
+    links.place(paths, "ipfs", B)
+    after = links.read_links(paths, 252).links["ipfs"]
+    assert (before.entry, after.entry) == (A, B)
+    assert after.changed >= before.changed
+    assert after.dangling
+
+
+def test_placing_across_file_systems_leaves_nothing_behind(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Kairos the search directory and the state are two mounts."""
+    real = links.Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.parent != target.parent:
+            raise OSError(18, "Invalid cross-device link")
+        return real(self, target)
+
+    monkeypatch.setattr(links.Path, "replace", refuse)
+    links.place(paths, "ipfs", A)
+    links.place(paths, "ipfs", B)
+    assert links.read_links(paths, 252).links["ipfs"].entry == B
+    assert os.listdir(paths.links) == ["ipfs"]
+    assert list(paths.staging.iterdir()) == []
+
+
+def test_removing_takes_only_the_link(paths: Paths) -> None:
+    (paths.store / A.file_name).mkdir(parents=True)
+    links.place(paths, "ipfs", A)
+    links.remove(paths, "ipfs")
+    links.remove(paths, "ipfs")
+    assert links.read_links(paths, 252).links == {}
+    assert (paths.store / A.file_name).is_dir()
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+def _file(path: Path) -> None:
+    path.write_text("by hand")
+
+
+def _foreign_link(path: Path) -> None:
+    path.symlink_to("/usr/share")
+
+
+def _lookalike(path: Path) -> None:
+    path.symlink_to(f"../elsewhere/store/sha256/{A.file_name}")
+
+
+def _into_the_store_but_no_entry(path: Path) -> None:
+    path.symlink_to("../livelayer/store/sha256/../../staging")
+
+
+@pytest.mark.parametrize("make", [_directory, _file, _foreign_link, _lookalike, _into_the_store_but_no_entry])
+def test_what_others_placed_is_neither_replaced_nor_removed(paths: Paths, make: Callable[[Path], None]) -> None:
+    make(paths.links / "ipfs")
+    before = os.lstat(paths.links / "ipfs").st_ino
+    with pytest.raises(Failed, match="did not place it"):
+        links.place(paths, "ipfs", A)
+    with pytest.raises(Failed, match="did not place it"):
+        links.remove(paths, "ipfs")
+    assert os.lstat(paths.links / "ipfs").st_ino == before
+    assert links.read_links(paths, 252).links == {}
+
+
+def test_unmanaged_is_what_systemd_would_merge(paths: Paths, tmp_path: Path) -> None:
+    (paths.links / "directory").mkdir()
+    (paths.links / ".hidden").mkdir()
+    (paths.links / "image.raw").touch()
+    (paths.links / "image.raw.part").touch()
+    (paths.links / "text").touch()
+    (paths.links / "dangling").symlink_to("nowhere")
+    (tmp_path / "elsewhere").mkdir()
+    (paths.links / "linked").symlink_to(tmp_path / "elsewhere")
+    assert [name for name, _, _ in _names(paths)] == [".hidden", "directory", "image", "linked"]
+
+
+def test_search_directories_follow_the_version_of_systemd(paths: Paths) -> None:
+    for top in ("etc/extensions", "run/extensions", "usr/lib/extensions"):
+        (paths.root / top / "a").mkdir(parents=True)
+    assert _names(paths, 254) == [("a", "etc/extensions/a", True), ("a", "run/extensions/a", True)]
+    assert _names(paths, 253)[2:] == [("a", "usr/lib/extensions/a", False)]
+
+
+def test_a_store_entry_linked_from_another_search_directory_is_unmanaged(paths: Paths) -> None:
+    (paths.store / A.file_name).mkdir(parents=True)
+    (paths.root / "etc/extensions").mkdir()
+    (paths.root / "etc/extensions/mine").symlink_to(paths.store / A.file_name)
+    found = links.read_links(paths, 252)
+    assert (found.links, [item.name for item in found.unmanaged]) == ({}, ["mine"])
+
+
+def test_a_read_only_search_directory_is_told(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(links, "_move", refuse)
+    with pytest.raises(Failed, match="cannot be placed: Read-only file system"):
+        links.place(paths, "ipfs", A)

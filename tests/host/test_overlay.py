@@ -1,0 +1,20 @@
+"""The kernel's mounts as text: recorded from systemd 252, 257 and 262."""
+
+from __future__ import annotations
+
+from reconciler.host.overlay import merged_hierarchies
+
+MOUNTINFO = """\
+22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw
+61 22 0:52 / /usr ro,relatime shared:2 - overlay sysext ro,lowerdir=/run/systemd/sysext/meta/usr:/a/usr:/usr
+62 22 0:53 / /opt ro,nodev,relatime shared:3 - overlay sysext ro,lowerdir=/run/systemd/sysext/meta/opt:/a/opt:/opt
+63 22 0:54 / /srv/a\\040b ro,relatime - overlay sysext ro,lowerdir=/x
+64 22 0:55 / /etc ro,relatime shared:4 - overlay confext ro,lowerdir=/x
+65 22 0:56 / /merged rw,relatime shared:5 - overlay overlay rw,lowerdir=/sysext
+66 22 0:57 / /sysext rw,relatime shared:6 - tmpfs sysext rw
+"""
+
+
+def test_only_the_overlays_of_systemd_sysext_count() -> None:
+    assert merged_hierarchies(MOUNTINFO) == ["/usr", "/opt", "/srv/a b"]
+    assert merged_hierarchies("") == []

@@ -1,0 +1,46 @@
+"""skopeo's failures, recorded, and what becomes of them; tests/system runs the real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.host.skopeo import understand
+
+FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "meaning"),
+    [
+        ("pinging container registry h:1: Get \\\"http://h:1/v2/\\\": dial tcp 127.0.0.1:1: connect: connection refused",
+         Unavailable, "refuses connections"),
+        ("Error parsing image name: reading manifest v9 in h/x: manifest unknown: manifest unknown", Invalid,
+         "no such image"),
+        ("reading manifest v1 in h/x: name unknown: repository name not known to registry", Invalid, "no such image"),
+        ("Error reading manifest: unauthorized: authentication required", Invalid, "credentials"),
+        ("requesting bearer token: invalid status code from registry 403 (Forbidden)", Invalid, "credentials"),
+        ("Source image rejected: Running image docker://h/x is rejected by policy.", Invalid, "signature policy"),
+        ("Error loading trust policy: open /etc/containers/policy.json: no such file or directory", Invalid,
+         "no signature policy"),
+        ("dial tcp: lookup nowhere.invalid: no such host", Unavailable, "cannot be resolved"),
+        ("x509: certificate signed by unknown authority", Invalid, "certificate"),
+        ("http: server gave HTTP response to HTTPS client", Invalid, "plain HTTP"),
+        ("net/http: TLS handshake timeout", Unavailable, "does not answer properly"),
+        ("received unexpected HTTP status: 503 Service Unavailable", Unavailable, "does not answer properly"),
+        ("toomanyrequests: You have reached your pull rate limit.", Unavailable, "slow down"),
+        ("writing blob: write /x: no space left on device", Failed, "disk is full"),
+        ("something entirely new", Unavailable, "something entirely new"),
+    ],
+)  # fmt: skip
+def test_failures_are_sorted_by_what_happens_next(words: str, kind: type[ReconcilerError], meaning: str) -> None:
+    error = understand("a warning before\n" + FATAL.format(words), "docker://h/x:v1")
+    assert type(error) is kind
+    assert meaning in error.message
+    assert error.message.startswith("docker://h/x:v1: ")
+    assert error.hint
+    assert "time=" not in error.message
+
+
+def test_silence_is_told_too() -> None:
+    assert "no message" in understand("", "docker://h/x").message

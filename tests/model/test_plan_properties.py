@@ -1,0 +1,163 @@
+"""Properties of plans on any desired and observed state, with a simulated node that does what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import assert_never
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.desired import DesiredState, Wanted
+from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged
+from reconciler.model.plan import Action, Fetch, Place, Refresh, Remove, Restart, Stop, expected_links, make_plan
+from reconciler.model.release import Host
+from reconciler.model.source import parse_source
+
+HOST = Host({"ID": "debian", "VERSION_ID": "12"}, "x86_64", 252)
+NAMES = st.sampled_from(["a", "b", "ab", "a-b", "c"])
+DIGESTS = st.sampled_from([f"sha256:{letter * 64}" for letter in "abc"])
+SOURCE = parse_source("docker://registry/x:v1")
+# What a fetch would bring, by digest: an image for everybody, for nobody, and one that fits only extension `a`.
+IMAGES = {
+    "a": Contents({name: {"ID": "_any"} for name in ("a", "b", "ab", "a-b", "c")}, units=("x.service",)),
+    "b": Contents({name: {"ID": "fedora"} for name in ("a", "b", "ab", "a-b", "c")}),
+    "c": Contents({"a": {"ID": "_any"}}),
+}
+
+
+@st.composite
+def desired_states(draw: st.DrawFn) -> DesiredState:
+    """Any configuration."""
+    names = draw(st.sets(NAMES))
+    wanted = [
+        Wanted(
+            name,
+            "docker://registry/x:v1",
+            SOURCE,
+            merged=draw(st.booleans()),
+            rename=draw(st.booleans()),
+            restart=("x.service",) if draw(st.booleans()) else (),
+        )
+        for name in sorted(names)
+    ]
+    absent = frozenset(draw(st.sets(NAMES)) - names)
+    flags = [draw(st.booleans()) for _ in range(3)]
+    configured = draw(st.booleans()) or bool(names | absent)
+    return DesiredState(tuple(wanted), absent, *flags, configured=configured)
+
+
+@st.composite
+def observed_states(draw: st.DrawFn) -> ObservedState:
+    """Any node, however it came about."""
+    linked = draw(st.dictionaries(NAMES, st.builds(Entry, DIGESTS)))
+    stored = draw(st.sets(st.builds(Entry, DIGESTS, st.none() | NAMES)))
+    store = {entry: _contents(entry) for entry in stored}
+    directories = draw(st.lists(st.tuples(NAMES, st.sampled_from(["/etc", "/usr/lib"]))))
+    placed = {(name, top) for name, top in directories}
+    by_hand = {("/var/lib", name) for name in draw(st.sets(NAMES)) if name not in linked}
+    unmanaged = [Unmanaged(name, Path(f"{top}/extensions/{name}"), top != "/usr/lib") for name, top in sorted(placed)]
+    unmanaged += [Unmanaged(name, Path(f"{top}/extensions/{name}")) for top, name in sorted(by_hand)]
+    names = frozenset(draw(st.sets(NAMES)))
+    return ObservedState(
+        host=HOST,
+        links={
+            name: Link(name, entry, draw(st.integers(1, 9)), dangling=entry not in store)
+            for name, entry in linked.items()
+        },
+        unmanaged=tuple(unmanaged),
+        store=store,
+        merged=draw(st.sampled_from([None, Merged(names, draw(st.integers(1, 9)) if names else None)])),
+        refresh_owed=draw(st.booleans()),
+    )
+
+
+RESOLUTIONS = st.fixed_dictionaries(
+    {name: st.builds(lambda digest: Resolution(digest, digest), DIGESTS) for name in ("a", "b", "ab", "a-b", "c")}
+)
+
+
+@given(desired_states(), observed_states(), RESOLUTIONS)
+def test_after_one_run_there_is_nothing_left_to_do(
+    desired: DesiredState, observed: ObservedState, resolutions: dict[str, Resolution]
+) -> None:
+    plan = make_plan(desired, observed, resolutions)
+    after = _simulate(plan.actions, observed)
+    assert make_plan(desired, after, resolutions).actions == ()
+
+
+@given(desired_states(), observed_states(), RESOLUTIONS)
+def test_what_is_unmanaged_is_never_removed_or_replaced(
+    desired: DesiredState, observed: ObservedState, resolutions: dict[str, Resolution]
+) -> None:
+    in_the_way = {item.name for item in observed.unmanaged if item.path.is_relative_to("/var")}
+    for action in make_plan(desired, observed, resolutions).actions:
+        if isinstance(action, Place | Remove):
+            assert action.name not in in_the_way
+        if isinstance(action, Remove):
+            assert observed.links[action.name].entry == action.old
+
+
+@given(desired_states(), observed_states(), RESOLUTIONS)
+def test_nothing_is_placed_that_does_not_fit_or_removed_without_a_configuration(
+    desired: DesiredState, observed: ObservedState, resolutions: dict[str, Resolution]
+) -> None:
+    plan = make_plan(desired, observed, resolutions)
+    fetched = {action.entry for action in plan.actions if isinstance(action, Fetch)}
+    for action in plan.actions:
+        if isinstance(action, Place) and action.new not in fetched:
+            assert observed.store[action.new].misfit(action.name, HOST) is None
+        if isinstance(action, Remove):
+            assert desired.configured
+
+
+@given(desired_states(), observed_states(), RESOLUTIONS)
+def test_there_is_at_most_one_refresh_after_all_links_and_none_for_an_empty_plan(
+    desired: DesiredState, observed: ObservedState, resolutions: dict[str, Resolution]
+) -> None:
+    kinds = [type(action) for action in make_plan(desired, observed, resolutions).actions]
+    assert kinds.count(Refresh) <= 1
+    if Refresh in kinds:
+        assert not {Fetch, Stop, Place, Remove} & set(kinds[kinds.index(Refresh) :])
+
+
+def _contents(entry: Entry) -> Contents:
+    found = IMAGES[entry.digest.removeprefix("sha256:")[0]]
+    if entry.renamed_to and len(found.releases) == 1:
+        (fields,) = found.releases.values()
+        return replace(found, releases={**found.releases, entry.renamed_to: fields})
+    return found
+
+
+def _simulate(actions: tuple[Action, ...], observed: ObservedState) -> ObservedState:
+    """A node on which every action works, except placing what turns out not to fit."""
+    for action in actions:
+        observed = _act(action, observed)
+    return observed
+
+
+def _act(action: Action, observed: ObservedState) -> ObservedState:
+    match action:
+        case Fetch():
+            links = {
+                name: replace(link, dangling=link.dangling and link.entry != action.entry)
+                for name, link in observed.links.items()
+            }
+            return replace(observed, store={**observed.store, action.entry: _contents(action.entry)}, links=links)
+        case Place() if observed.store[action.new].misfit(action.name, HOST):
+            return observed
+        case Place():
+            return replace(observed, links={**observed.links, action.name: Link(action.name, action.new, 10)})
+        case Remove():
+            rest = {name: link for name, link in observed.links.items() if name != action.name}
+            return replace(observed, links=rest)
+        case Refresh():
+            names = frozenset(link.name for link in expected_links(observed))
+            others = frozenset(item.name for item in observed.unmanaged)
+            merged = Merged(names | others, 11 if names | others else None)
+            return replace(observed, merged=merged, refresh_owed=False)
+        case Restart() | Stop():
+            return observed
+        case _:
+            assert_never(action)
