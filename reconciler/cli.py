@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import reconciler
-from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated
+from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError, Terminated
 from reconciler.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from reconciler.model.desired import DesiredState
     from reconciler.model.plan import Problem
     from reconciler.reconcile import Options, Result
 
@@ -49,6 +50,9 @@ def _exit(status: int) -> NoReturn:
 
 def _set_up(options: argparse.Namespace) -> None:
     from reconciler import logs
+
+    # Whatever else is installed must not hook into root's validation; it also saves looking for such plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
     logs.set_up(options.verbose - options.quiet)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -142,26 +146,36 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from reconciler import config
-
-    paths = Paths(options.root)
-    files = options.files or ([options.config] if options.config else [])
-    if files:
-        desired = config.check(files)
-    else:
-        loaded = config.load(paths)
-        if loaded.mistakes:
-            raise InvalidConfiguration(loaded.mistakes)
-        for warning in loaded.warnings:
-            _say(f"livelayer: {warning}")
-        desired = loaded.desired
+    try:
+        desired = _read_configuration(options)
+    except Invalid as error:
+        if not options.json:
+            raise
+        mistakes = error.mistakes if isinstance(error, InvalidConfiguration) else (error,)
+        told = [{"message": item.message, "hint": item.hint} for item in mistakes]
+        _print_json({"valid": False, "extensions": [], "problems": told})
+        return ERROR
     if options.json:
-        _print_json({"valid": True, "extensions": [item.name for item in desired.extensions]})
+        _print_json({"valid": True, "extensions": [item.name for item in desired.extensions], "problems": []})
     elif not desired.configured:
         _print("no configuration: nothing is configured, so nothing would be changed")
     else:
         _print(f"valid: {len(desired.extensions)} extensions")
     return OK
+
+
+def _read_configuration(options: argparse.Namespace) -> DesiredState:
+    from reconciler import config
+
+    files = options.files or ([options.config] if options.config else [])
+    if files:
+        return config.check(files)
+    loaded = config.load(Paths(options.root))
+    for warning in loaded.warnings:
+        _say(f"livelayer: {warning}")
+    if loaded.mistakes:
+        raise InvalidConfiguration(loaded.mistakes)
+    return loaded.desired
 
 
 def _watch(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host import overlay, sysext, units
+from reconciler.host import overlay
 from reconciler.host.links import read_links
 from reconciler.model.observed import ObservedState
 from reconciler.model.plan import unmerged
@@ -74,6 +74,8 @@ def _refresh_once() -> str:
 
     Returns what was said if it went wrong, as far as the exit status tells.
     """
+    from reconciler.host import sysext, units  # what starts programs costs a no-op run 40 ms
+
     if units.booted_with_systemd():
         state = units.unit_state(UNIT)
         if state.is_loaded:

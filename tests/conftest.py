@@ -29,7 +29,13 @@ def no_unmarked_commands(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 def root(tmp_path: Path) -> Path:
     """A miniature node: an os-release, a systemd, nothing placed."""
     node = tmp_path / "node"
-    for directory in ("etc/livelayer/extensions.d", "var/lib/extensions", "var/lib/livelayer", "run", "usr/lib/systemd"):
+    for directory in (
+        "etc/livelayer/extensions.d",
+        "var/lib/extensions",
+        "var/lib/livelayer",
+        "run",
+        "usr/lib/systemd",
+    ):
         (node / directory).mkdir(parents=True)
     (node / "etc/os-release").write_text('ID=debian\nVERSION_ID="12"\n')
     (node / "usr/lib/systemd/libsystemd-shared-252.so").touch()

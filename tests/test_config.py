@@ -249,7 +249,11 @@ def test_the_shipped_default_is_valid_and_points_editors_to_the_schema(tmp_path:
 
 def _uncommented(text: str) -> str:
     """The default with its examples in force."""
-    lines = [line for line in text.splitlines() if not line.startswith("# ") or line.startswith(("# settings", "# defaults", "#  "))]
+    lines = [
+        line
+        for line in text.splitlines()
+        if not line.startswith("# ") or line.startswith(("# settings", "# defaults", "#  "))
+    ]
     opened = [line.removeprefix("# ") if line.startswith("# ") else line.removeprefix("#") for line in lines]
     return "\n".join(opened).replace("extensions: {}", "extensions:").replace("sha256:...", "sha256:" + "0" * 64)
 

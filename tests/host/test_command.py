@@ -25,7 +25,9 @@ def test_output_and_status_are_kept_apart() -> None:
 
 
 def test_nothing_is_cut_off() -> None:
-    finished = run("sh", "-c", "head -c 5000000 /dev/zero; head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", timeout=60)
+    finished = run(
+        "sh", "-c", "head -c 5000000 /dev/zero; head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", timeout=60
+    )
     assert len(finished.stdout) == 5_000_000
     assert len(finished.stderr) == 100_000
 
@@ -38,7 +40,10 @@ def test_there_is_no_terminal_and_no_input() -> None:
 def test_messages_are_in_english_and_home_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     monkeypatch.delenv("HOME", raising=False)
-    assert run("sh", "-c", "echo $LANG $LC_ALL $HOME $X", timeout=30, env={"X": "x"}).stdout == b"C.UTF-8 C.UTF-8 /root x\n"
+    assert (
+        run("sh", "-c", "echo $LANG $LC_ALL $HOME $X", timeout=30, env={"X": "x"}).stdout
+        == b"C.UTF-8 C.UTF-8 /root x\n"
+    )
 
 
 def test_a_killed_program_has_a_negative_status() -> None:

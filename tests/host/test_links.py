@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from reconciler.model.observed import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from reconciler.paths import Paths
 
@@ -47,14 +47,14 @@ def test_placing_again_replaces(paths: Paths) -> None:
 
 def test_placing_across_file_systems_leaves_nothing_behind(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Kairos the search directory and the state are two mounts."""
-    real = links.Path.replace
+    real = Path.replace
 
     def refuse(self: Path, target: Path) -> Path:
         if self.parent != target.parent:
             raise OSError(18, "Invalid cross-device link")
         return real(self, target)
 
-    monkeypatch.setattr(links.Path, "replace", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     links.place(paths, "ipfs", A)
     links.place(paths, "ipfs", B)
     assert links.read_links(paths, 252).links["ipfs"].entry == B

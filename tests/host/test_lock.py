@@ -30,8 +30,12 @@ def test_a_second_run_waits_and_says_so(paths: Paths) -> None:
     waiting = threading.Event()
     order: list[str] = []
 
+    def tell(text: str) -> None:
+        told.append(text)
+        waiting.set()
+
     def second() -> None:
-        with lock.hold(paths, "second", 30, lambda text: (told.append(text), waiting.set(), None)[2]):
+        with lock.hold(paths, "second", 30, tell):
             order.append("second")
 
     thread = threading.Thread(target=second)

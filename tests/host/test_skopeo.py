@@ -13,7 +13,7 @@ FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
 @pytest.mark.parametrize(
     ("words", "kind", "meaning"),
     [
-        ("pinging container registry h:1: Get \\\"http://h:1/v2/\\\": dial tcp 127.0.0.1:1: connect: connection refused",
+        ('pinging registry h:1: Get \\"http://h:1/v2/\\": dial tcp 127.0.0.1:1: connect: connection refused',
          Unavailable, "refuses connections"),
         ("Error parsing image name: reading manifest v9 in h/x: manifest unknown: manifest unknown", Invalid,
          "no such image"),

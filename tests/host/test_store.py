@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from reconciler.errors import Terminated
 from reconciler.host import store
 from reconciler.model.observed import Contents, Entry
 
@@ -41,10 +42,13 @@ def test_an_entry_that_is_there_already_is_as_good(paths: Paths) -> None:
     assert (paths.store / A.file_name / "usr/bin/x").read_text() == "first"
 
 
+def _interrupt(_tree: Path) -> NoReturn:
+    raise Terminated
+
+
 def test_staging_vanishes_when_its_run_fails(paths: Paths) -> None:
-    with pytest.raises(KeyboardInterrupt), store.stage(paths) as stage:
-        _tree(stage / "tree")
-        raise KeyboardInterrupt
+    with pytest.raises(Terminated), store.stage(paths) as stage:
+        _interrupt(_tree(stage / "tree"))
     assert list(paths.staging.iterdir()) == []
     assert paths.staging.stat().st_mode & 0o777 == 0o700
 

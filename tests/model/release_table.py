@@ -51,7 +51,11 @@ FITS: Final = (
     Row("level only the extension has", {"ID": "debian", "VERSION_ID": "12", "SYSEXT_LEVEL": "2"}),
     Row("like, from 258", {"ID": "debian", "VERSION_ID": "24.04"}, UBUNTU, systemd=258),
     Row("scope is unknown before 250", {"ID": "debian", "VERSION_ID": "12", "SYSEXT_SCOPE": "initrd"}, systemd=249),
-    Row("architecture is unknown before 252", {"ID": "debian", "VERSION_ID": "12", "ARCHITECTURE": "arm64"}, systemd=251),
+    Row(
+        "architecture is unknown before 252",
+        {"ID": "debian", "VERSION_ID": "12", "ARCHITECTURE": "arm64"},
+        systemd=251,
+    ),
 )
 MISFITS: Final = (
     Row("empty file", {}, because="no ID"),

@@ -37,7 +37,11 @@ def test_a_plan_narrowed_to_names_keeps_the_refresh_only_for_their_changes() -> 
     case = yaml.safe_load(CASES[0].with_name("everything-is-fetched-first.yaml").read_text())
     plan = make_plan(_desired(case), _observed(case["observed"]), _resolutions(case))
 
-    assert [_line(action) for action in narrow(plan, frozenset({"b"})).actions] == ["fetch b b", "place b b", "refresh"]
+    assert [_line(action) for action in narrow(plan, frozenset({"b"})).actions] == [
+        "fetch b b",
+        "place b b",
+        "refresh",
+    ]
     assert narrow(plan, frozenset({"other"})).in_sync
 
 

@@ -43,9 +43,9 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
         for name in sorted(names)
     ]
     absent = frozenset(draw(st.sets(NAMES)) - names)
-    flags = [draw(st.booleans()) for _ in range(3)]
+    prune, allow_empty, refresh_now = (draw(st.booleans()) for _ in range(3))
     configured = draw(st.booleans()) or bool(names | absent)
-    return DesiredState(tuple(wanted), absent, *flags, configured=configured)
+    return DesiredState(tuple(wanted), absent, prune, allow_empty, refresh_now, configured)
 
 
 @st.composite

@@ -24,7 +24,7 @@ def test_does_not_fit_and_says_why(row: Row) -> None:
     ("text", "expected"),
     [
         ("ID=debian\n", {"ID": "debian"}),
-        ('ID="debian"\nVERSION_ID=\'12\'', {"ID": "debian", "VERSION_ID": "12"}),
+        ("ID=\"debian\"\nVERSION_ID='12'", {"ID": "debian", "VERSION_ID": "12"}),
         ("# ID=no\n\n ID=_any ", {"ID": "_any"}),
         ("garbage\n=x\nID=", {"ID": ""}),
         ('NAME="unclosed', {"NAME": '"unclosed'}),

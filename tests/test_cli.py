@@ -1,0 +1,177 @@
+"""The command line's promises: exit statuses, JSON, messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler import cli
+from tests.seed import configure, fill_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.paths import Paths
+
+ONE = "docker://registry/one:v1"
+CONFIGURATION = f"extensions: {{one: {{source: '{ONE}'}}}}"
+
+
+@pytest.fixture(autouse=True)
+def exits_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command leaves by os._exit, which a test must survive."""
+    monkeypatch.setattr(os, "_exit", sys.exit)
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def _json(capsys: pytest.CaptureFixture[str]) -> Any:  # noqa: ANN401 - JSON
+    return json.loads(capsys.readouterr().out)
+
+
+def test_plan_says_what_apply_would_do(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(paths, CONFIGURATION)
+    digest = fill_store(paths, ONE, "one", "a").digest
+    assert _run("--root", paths.root, "plan") == 2
+    assert capsys.readouterr().out == "place one sha256:aaaaaaaaaaaa (new)\n"
+    assert _run("--root", paths.root, "diff", "--json") == 2
+    assert _json(capsys) == {
+        "in_sync": False,
+        "actions": [
+            {"action": "place", "extension": "one", "kind": "sysext", "from": None, "to": digest, "reason": "new"}
+        ],
+        "problems": [],
+    }
+    assert not list(paths.links.iterdir())
+
+
+def test_apply_converges_then_plan_is_empty(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    assert _run("--root", paths.root, "apply") == 0
+    assert "plan: place one" in capsys.readouterr().err
+    assert _run("--root", paths.root, "plan") == 0
+    assert capsys.readouterr().out == "in sync\n"
+    assert _run("--root", paths.root, "--json", "plan") == 0
+    assert _json(capsys)["actions"] == []
+
+
+def test_the_plan_is_logged_before_the_first_action(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    _run("--root", paths.root, "apply")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "plan: place one sha256:aaaaaaaaaaaa (new)",
+        "done: place one sha256:aaaaaaaaaaaa (new)",
+        "in sync",
+    ]
+
+
+def test_a_dry_run_changes_nothing(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    assert _run("--root", paths.root, "apply", "--dry-run") == 0
+    assert "place one" in capsys.readouterr().out
+    assert not list(paths.links.iterdir())
+
+
+def test_status_checks_when_asked(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    assert _run("--root", paths.root, "status") == 0
+    assert _run("--root", paths.root, "status", "--check") == 2
+    _run("--root", paths.root, "apply")
+    assert _run("--root", paths.root, "status", "--check") == 0
+    configure(paths, "extensions: [")
+    assert _run("--root", paths.root, "status", "--check") == 1
+    assert "no valid YAML" in capsys.readouterr().err
+
+
+def test_status_is_a_table(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    _run("--root", paths.root, "status")
+    assert capsys.readouterr().out == "no extensions\n"
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    _run("--root", paths.root, "status")
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["NAME", "STATE", "MERGED", "PLACED", "DESIRED", "REASON"]
+    assert row.split() == ["one", "drifted", "no", "-", "sha256:aaaaaaaaaaaa", "new"]
+
+
+def test_validate(paths: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("--root", paths.root, "validate") == 0
+    assert "no configuration" in capsys.readouterr().out
+    configure(paths, CONFIGURATION)
+    assert _run("--root", paths.root, "validate") == 0
+    assert capsys.readouterr().out == "valid: 1 extensions\n"
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("extensions:\n  a: {sorce: x}\n  b: {souce: y}\n")
+    assert _run("validate", broken) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("unknown key") == 2
+    assert told.err.count("did you mean 'source'?") == 2
+    assert "Traceback" not in told.err
+    assert _run("validate", "--json", broken) == 1
+    assert _json(capsys)["valid"] is False
+
+
+def test_another_main_file(paths: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    assert _run("--root", paths.root, "--config", other, "plan") == 2
+    assert "place one" in capsys.readouterr().out
+    assert _run("--root", paths.root, "--config", tmp_path / "missing", "plan") == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_an_expected_failure_is_one_line_and_a_hint(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    (paths.root / "etc/os-release").unlink()
+    assert _run("--root", paths.root, "status") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert told[0].startswith("livelayer: ")
+    assert told[1].startswith("  ")
+
+
+def test_the_unexpected_is_one_line_and_how_to_report_it(
+    paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.reconcile.read_host", lambda _: 1 / 0)
+    assert _run("--root", paths.root, "status") == 1
+    told = capsys.readouterr().err
+    assert "unexpected ZeroDivisionError" in told
+    assert "Traceback" not in told
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["-vv", "--root", str(paths.root), "status"])
+
+
+def test_lines_for_the_journal_carry_priorities(
+    paths: Paths, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a", "ID=fedora\n")
+    stream = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
+    with os.fdopen(os.dup(2), "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert _run("--root", paths.root, "apply") == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].startswith("<3>one: does not fit this host")
+    assert lines[-1] == "<6>not in sync"
+
+
+def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("schema") == 0
+    assert _json(capsys)["title"] == "livelayer configuration"

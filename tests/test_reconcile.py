@@ -1,0 +1,236 @@
+"""The whole loop on miniature nodes: real files, real links, no overlay (another root) and no programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.apply import Applier, Outcome
+from reconciler.errors import Invalid
+from reconciler.host import links
+from reconciler.model.status import State
+from reconciler.reconcile import Options, converge, look, status
+from tests.seed import configure, entry, fill_store
+
+if TYPE_CHECKING:
+    from reconciler.model.plan import Plan
+    from reconciler.paths import Paths
+    from reconciler.reconcile import Result
+
+ONE = "docker://registry/one:v1"
+TWO = "docker://registry/two:v1"
+BOTH = f"extensions: {{one: {{source: '{ONE}'}}, two: {{source: '{TWO}'}}}}"
+
+
+def _converge(paths: Paths, **options: object) -> Result:
+    return converge(paths, Options(**options), "test")  # type: ignore[arg-type]
+
+
+def _placed(paths: Paths) -> dict[str, str]:
+    return {name: link.entry.digest[7] for name, link in links.read_links(paths, 252).links.items()}
+
+
+def _states(result: Result) -> dict[str, State]:
+    return {item.name: item.state for item in result.statuses}
+
+
+def test_the_node_agrees_with_its_configuration_after_one_run(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+
+    assert [type(action).__name__ for action in look(paths, Options()).view.plan.actions] == ["Place", "Place"]
+    assert _placed(paths) == {}
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"one": "a", "two": "b"}
+    assert look(paths, Options()).in_sync
+
+
+def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    (paths.links / "byhand").mkdir()
+    _converge(paths)
+    document = json.loads(paths.status.read_text())
+    assert document["in_sync"] is True
+    assert document["time"].endswith("+00:00")
+    assert document["extensions"] == [
+        {
+            "name": "byhand",
+            "kind": "sysext",
+            "state": "unmanaged",
+            "source": None,
+            "desired": None,
+            "placed": None,
+            "merged": False,
+            "reason": f"placed by others: {paths.links}/byhand",
+        },
+        {
+            "name": "one",
+            "kind": "sysext",
+            "state": "in-sync",
+            "source": ONE,
+            "desired": entry("a").digest,
+            "placed": entry("a").digest,
+            "merged": False,
+            "reason": None,
+        },
+    ]
+
+
+def test_a_misfit_is_told_and_the_others_converge(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a", "ID=fedora\n")
+    fill_store(paths, TWO, "two", "b")
+    result = _converge(paths)
+    assert not result.in_sync
+    assert _placed(paths) == {"two": "b"}
+    assert _states(result) == {"one": State.FAILED, "two": State.IN_SYNC}
+    assert "ID=fedora, this host has ID=debian" in result.problems[0].message
+
+
+def test_an_offline_run_places_what_the_store_has_and_waits_for_the_rest(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, TWO, "two", "b")
+    result = _converge(paths, offline=True)
+    assert _placed(paths) == {"two": "b"}
+    assert _states(result) == {"one": State.PENDING, "two": State.IN_SYNC}
+
+
+def test_pruning_removes_only_what_livelayer_placed(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+    _converge(paths)
+    (paths.links / "byhand").mkdir()
+    (paths.links / "one-more").symlink_to("/usr/share")
+    configure(paths, f"extensions: {{two: {{source: '{TWO}'}}}}")
+    assert _converge(paths).in_sync
+    assert sorted(os.listdir(paths.links)) == ["byhand", "one-more", "two"]
+
+
+def test_names_match_exactly(paths: Paths) -> None:
+    """Removing tailscale must not remove tailscale-agent."""
+    source = "docker://registry/tailscale:v1"
+    configure(paths, f"extensions: {{tailscale: {{source: '{source}'}}, tailscale-agent: {{source: '{ONE}'}}}}")
+    fill_store(paths, source, "tailscale", "a")
+    fill_store(paths, ONE, "tailscale-agent", "b")
+    _converge(paths)
+    configure(paths, f"extensions: {{tailscale-agent: {{source: '{ONE}'}}}}")
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"tailscale-agent": "b"}
+
+
+def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    _converge(paths)
+    links.remove(paths, "one")
+    configure(paths, "extensions: {one: {sorce: x}}")
+    result = _converge(paths)
+    assert _placed(paths) == {"one": "a"}
+    assert not result.in_sync
+    assert "unknown key" in result.problems[0].message
+    assert json.loads(paths.status.read_text())["problems"][0]["message"] == result.problems[0].message
+
+
+def test_a_missing_configuration_removes_nothing(paths: Paths) -> None:
+    main = configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    _converge(paths)
+    main.unlink()
+    result = _converge(paths)
+    assert result.in_sync
+    assert _placed(paths) == {"one": "a"}
+    assert _states(result) == {"one": State.HELD}
+
+
+def test_only_the_named_extensions_are_touched(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+    assert _converge(paths, only=frozenset({"two"})).in_sync
+    assert _placed(paths) == {"two": "b"}
+    with pytest.raises(Invalid, match="three: no such extension"):
+        _converge(paths, only=frozenset({"three"}))
+
+
+def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is_to_do(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    document = {
+        "extensions": [{"name": "one", "source": ONE, "state": "failed", "reason": "one: connection refused"}]
+    }
+    assert _states(status(paths, Options())) == {"one": State.PENDING}
+    paths.runtime.mkdir()
+    paths.status.write_text(json.dumps(document))
+    (told,) = status(paths, Options()).statuses
+    assert (told.state, told.reason) == (State.FAILED, "one: connection refused")
+
+
+def test_a_configuration_that_changes_during_a_run_is_looked_at_again(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+    real = Applier.apply
+
+    def edit_meanwhile(self: Applier, plan: Plan) -> tuple[Outcome, ...]:
+        configure(paths, BOTH)
+        return real(self, plan)
+
+    monkeypatch.setattr(Applier, "apply", edit_meanwhile)
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"one": "a", "two": "b"}
+
+
+NAMES = ("one", "two", "three")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    wanted=st.dictionaries(st.sampled_from(NAMES), st.sampled_from("abc")),
+    before=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["a", "b", "c", "dangling", "directory", "link"])),
+)
+def test_any_node_converges_in_one_run_and_keeps_what_is_unmanaged(
+    paths: Paths, wanted: dict[str, str], before: dict[str, str]
+) -> None:
+    _reset(paths)
+    for name in NAMES:
+        for letter in "abc":
+            fill_store(paths, f"docker://registry/{name}:{letter}", name, letter)
+    for name, what in before.items():
+        _put(paths, name, what)
+    listed = "".join(f"  {name}: {{source: 'docker://registry/{name}:{it}'}}\n" for name, it in wanted.items())
+    configure(paths, f"settings: {{allow_empty: true}}\nextensions:\n{listed}")
+
+    _converge(paths)
+
+    after = look(paths, Options())
+    assert after.view.plan.actions == ()
+    foreign = {name for name, what in before.items() if what in {"directory", "link"}}
+    assert _placed(paths) == {name: letter for name, letter in wanted.items() if name not in foreign}
+    assert foreign <= set(os.listdir(paths.links))
+    assert {item.name for item in after.problems} == foreign & wanted.keys()
+
+
+def _reset(paths: Paths) -> None:
+    for path in paths.links.iterdir():
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _put(paths: Paths, name: str, what: str) -> None:
+    match what:
+        case "directory":
+            (paths.links / name).mkdir()
+        case "link":
+            (paths.links / name).symlink_to("/usr/share")
+        case "dangling":
+            links.place(paths, name, entry("d"))
+        case letter:
+            links.place(paths, name, entry(letter))
