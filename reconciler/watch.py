@@ -15,6 +15,7 @@ from watchdog.events import (
     EVENT_TYPE_DELETED,
     EVENT_TYPE_MODIFIED,
     EVENT_TYPE_MOVED,
+    DirModifiedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
 )
@@ -130,15 +131,21 @@ class Directories(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Wake the loop for a change that matters; called in the observer's thread, so nothing is done here."""
-        if event.event_type in _CHANGES and any(self._matters(path) for path in _paths_of(event)):
+        if event.event_type not in _CHANGES:
+            return
+        matters = self._matters_as_directory if isinstance(event, DirModifiedEvent) else self._matters
+        if any(matters(path) for path in _paths_of(event)):
             self._wake.set()
 
     def _matters(self, path: Path) -> bool:
-        """Whether a changed path can be configuration; livelayer's own records in /run are not."""
-        directory = path.parent
-        if directory == self._own:
+        """Whether a path that came, went or was written can be configuration; our own records in /run are not."""
+        if path.parent == self._own:
             return path.name in self._files or path in self._targets
-        return path in self._ways or directory in self._targets
+        return path in self._ways or path.parent in self._targets
+
+    def _matters_as_directory(self, path: Path) -> bool:
+        """A directory is reported as modified for everything in it, and for its own mode."""
+        return path in self._targets and path != self._own
 
     def _schedule(self, path: Path, inode: int) -> None:
         try:
