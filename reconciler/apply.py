@@ -90,11 +90,15 @@ class Applier:
 
     def _fetch(self, action: Fetch) -> None:
         """Fetch, and judge what came before anything is placed: a bad image can block every other one."""
-        log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
-        self.images.fetch(action.wanted, action.resolution, action.entry)
-        self.images.remember(action.wanted, action.resolution)
+        name = action.wanted.name
+        log.info("fetching %s from %s", name, action.wanted.text)
+        try:
+            self.images.fetch(action.wanted, action.resolution, action.entry)
+            self.images.remember(action.wanted, action.resolution)
+        except ReconcilerError as error:
+            raise error.about(name) from error
         contents = store.read_contents(self.paths, [action.entry])[action.entry]
-        if misfit := contents.misfit(action.wanted.name, self.host):
+        if misfit := contents.misfit(name, self.host):
             raise misfit
 
     def _owe_refresh(self, *, owe: bool) -> None:

@@ -6,6 +6,8 @@ Each error is one sentence for a person (what, where, why) and a hint (what to d
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class ReconcilerError(Exception):
     """An expected failure: shown as one line and a hint, never as a traceback."""
@@ -14,6 +16,10 @@ class ReconcilerError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def about(self, name: str) -> Self:
+        """The same failure, told of an extension."""
+        return type(self)(f"{name}: {self.message}", self.hint)
 
 
 class Invalid(ReconcilerError):

@@ -93,7 +93,7 @@ class Images:
         try:
             return self._resolve(wanted)
         except ReconcilerError as error:
-            return type(error)(f"{wanted.name}: {error.message}", error.hint)
+            return error.about(wanted.name)
 
     def _resolve(self, wanted: Wanted) -> Resolution:
         known = self._known(wanted)

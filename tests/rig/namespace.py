@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 # The node's directories that a test may change, each bound to a scratch directory on a real disk.
-_PRIVATE: Final = ("/etc/livelayer", "/etc/extensions", "/var/lib/livelayer", "/var/lib/extensions")
+_PRIVATE: Final = (
+    "/etc/containers/registries.conf.d",
+    "/etc/extensions",
+    "/etc/livelayer",
+    "/var/lib/extensions",
+    "/var/lib/livelayer",
+)
 _SET_UP: Final = """
 set -e
 mount --make-rprivate /

@@ -75,7 +75,9 @@ class Registry:
         """What was asked of it: method and path, in order."""
         lines = [line for line in (self._directory / "log").read_text().splitlines() if line.startswith("{")]
         asked = [json.loads(line) for line in lines]
-        return [f"{it['http.request.method']} {it['http.request.uri']}" for it in asked if "http.response.status" in it]
+        return [
+            f"{it['http.request.method']} {it['http.request.uri']}" for it in asked if "http.response.status" in it
+        ]
 
     def registries_conf(self) -> str:
         """What tells skopeo that this registry speaks plain HTTP (containers-registries.conf(5))."""
