@@ -10,13 +10,15 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 # The interpreter that runs the installed command; the same minor version as PYTHON.
 NODE_PYTHON ?= /usr/bin/python3
+# What is installed: this checkout, or a wheel of it.
+PACKAGE ?= .
 PYTEST_ARGS ?=
 
 bin := $(VENV)/bin
 ready := $(VENV)/.ready
 libdir := $(PREFIX)/lib/livelayer
 units := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
-packages = $(shell awk '!/^#/ && ($(1)) {print $$1}' system-packages.txt)
+packages = $(shell awk '!/^\#/ && ($(1)) {print $$1}' system-packages.txt)
 man_pages := $(patsubst docs/%.md,build/man/%,$(wildcard docs/*.[58].md))
 
 .PHONY: help
@@ -28,7 +30,7 @@ demo: packages-demo $(ready) ## Show the main job: plan, apply, run, update, rem
 	@$(bin)/python -m demo
 
 .PHONY: test
-test: packages-test $(ready) ## Run all tests, system tests included (root)
+test: packages-test $(ready) man ## Run all tests, system tests included (root)
 	$(bin)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lint
@@ -91,12 +93,13 @@ build/man/%: docs/%.md
 install: $(man_pages) build/livelayer ## Install command, units and default configuration (DESTDIR, PREFIX)
 	rm -rf $(DESTDIR)$(libdir)
 	$(PYTHON) -m venv --clear build/venv
-	build/venv/bin/python -m pip install --quiet --target $(DESTDIR)$(libdir) .
+	build/venv/bin/python -m pip install --quiet --target $(DESTDIR)$(libdir) $(PACKAGE)
 	rm -rf $(DESTDIR)$(libdir)/bin
 	install -D -m 755 build/livelayer $(DESTDIR)$(PREFIX)/bin/livelayer
+	mkdir -p build/units
 	for unit in $(units); do \
-	  sed 's|@bindir@|$(PREFIX)/bin|' "systemd/$$unit" \
-	    | install -D -m 644 /dev/stdin "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
+	  sed 's|@bindir@|$(PREFIX)/bin|' "systemd/$$unit" > "build/units/$$unit"; \
+	  install -D -m 644 "build/units/$$unit" "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
 	install -D -m 644 systemd/livelayer.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/livelayer.conf
 	install -D -m 644 systemd/50-livelayer.preset $(DESTDIR)$(PREFIX)/lib/systemd/system-preset/50-livelayer.preset
 	install -D -m 644 config/extensions.schema.json $(DESTDIR)$(PREFIX)/share/livelayer/extensions.schema.json
@@ -105,7 +108,9 @@ install: $(man_pages) build/livelayer ## Install command, units and default conf
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.d
 	test -e $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.yaml \
 	  || install -m 644 config/extensions.yaml $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.yaml
-	@echo "installed; start it with: systemctl daemon-reload && systemctl preset $(units) && systemctl start livelayer.path livelayer.timer"
+	@echo "installed; start it with:"
+	@echo "  systemctl daemon-reload"
+	@echo "  systemctl enable --now livelayer-boot.service livelayer-online.service livelayer.path livelayer.timer"
 
 # -I: neither the caller's environment nor its directory decides what root runs.
 build/livelayer: Makefile

@@ -46,7 +46,9 @@ class Registry:
         self.stop()
 
     def start(self) -> None:
-        """Bring it up and wait until it answers."""
+        """Bring it up, if it is down, and wait until it answers."""
+        if self._process:
+            return
         with (self._directory / "log").open("ab") as log:
             command = ["docker-registry", "serve", str(self._directory / "config.yaml")]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

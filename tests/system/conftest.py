@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.namespace import Namespace
+from tests.rig.node import PROJECT, Node, debian_root, install_livelayer
 from tests.rig.registry import Registry
 
 if TYPE_CHECKING:
@@ -37,3 +40,38 @@ def namespace() -> Iterator[Namespace]:
 def livelayer() -> str:
     """The command under test."""
     return str(Path(sys.executable).parent / "livelayer")
+
+
+@pytest.fixture(scope="session")
+def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A bookworm root with livelayer installed from its wheel; to be copied, not to be booted."""
+    with tempfile.TemporaryDirectory(prefix="livelayer-root-", dir="/var/tmp") as scratch:
+        root = Path(scratch, "root")
+        subprocess.run(["cp", "--archive", str(debian_root("bookworm")), str(root)], check=True)
+        install_livelayer(root, _wheels(tmp_path_factory.mktemp("wheels"), root))
+        yield root
+
+
+@pytest.fixture
+def node(installed_root: Path, registry: Registry) -> Iterator[Node]:
+    """A booted node with livelayer installed and nothing of it enabled."""
+    registry.start()
+    with tempfile.TemporaryDirectory(prefix="livelayer-node-", dir="/var/tmp") as scratch:
+        root = Path(scratch, "root")
+        subprocess.run(["cp", "--archive", str(installed_root), str(root)], check=True)
+        (root / "etc/containers/registries.conf.d/registry.conf").write_text(registry.registries_conf())
+        with Node(root) as running:
+            yield running
+
+
+def _wheels(directory: Path, root: Path) -> Path:
+    """livelayer's wheel and those of its dependencies, for the Python of a root, in the versions that CI uses."""
+    python = (root / "usr/bin/python3").readlink().name.removeprefix("python")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={directory}", str(PROJECT)], check=True)
+    (wheel,) = directory.glob("livelayer-*.whl")
+    machine = platform.machine()
+    kinds = [f"--platform=manylinux{kind}_{machine}" for kind in ("_2_17", "2014", "_2_28", "_2_34")]
+    download = ["download", "--only-binary=:all:", f"--python-version={python}", *kinds, f"--dest={directory}"]
+    subprocess.run([*pip, *download, f"--constraint={PROJECT}/requirements.lock", str(wheel)], check=True)
+    return directory

@@ -1,0 +1,174 @@
+"""A whole node: Debian's systemd as PID 1, booted with systemd-nspawn from a root of its own.
+
+Roots are made once by mmdebstrap and kept; each test boots a copy. The node shares the network, so that it reaches a
+registry on loopback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PROJECT: Final = Path(__file__).parent.parent.parent
+_CACHE: Final = Path(os.environ.get("LIVELAYER_TEST_CACHE", "/var/cache/livelayer-tests"))
+_PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,python3-venv,skopeo,ca-certificates,make,strace"
+_OPTIONS: Final = (
+    "--variant=minbase",
+    f"--include={_PACKAGES}",
+    # A release that is not current any more has an expired Release file.
+    '--aptopt=Acquire::Check-Valid-Until "false"',
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--customize-hook=rm -rf $1/var/cache/apt/archives $1/var/lib/apt/lists",
+)
+_BOOT_SECONDS: Final = 90
+_INSIDE: Final = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
+
+
+def debian_root(suite: str) -> Path:
+    """The root of a minimal Debian with systemd, Python and skopeo; made once, complete or absent."""
+    key = hashlib.sha256(" ".join(_OPTIONS).encode()).hexdigest()[:12]
+    root = _CACHE / f"{suite}-{key}"
+    if not root.is_dir():
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_CACHE) as begun:
+            command = ["mmdebstrap", "--quiet", *_OPTIONS, suite, f"{begun}/root"]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+            Path(begun, "root").rename(root)
+    return root
+
+
+def install_livelayer(root: Path, wheels: Path) -> None:
+    """Install from this checkout as a user would: the wheel, on the node's own Python, through `make install`.
+
+    `wheels` holds livelayer's wheel and those of its dependencies, since a node need not reach an index.
+    """
+    source = root / "usr/src/livelayer"
+    source.mkdir(parents=True)
+    for name in ("Makefile", "config", "systemd", "docs", "system-packages.txt"):
+        origin = PROJECT / name
+        if origin.is_dir():
+            shutil.copytree(origin, source / name)
+        else:
+            shutil.copy2(origin, source / name)
+    shutil.copytree(PROJECT / "build/man", source / "build/man")
+    shutil.copytree(wheels, source / "wheels")
+    (wheel,) = wheels.glob("livelayer-*.whl")
+    offline = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=wheels", "PIP_ROOT_USER_ACTION=ignore")
+    make = ("make", "--directory=/usr/src/livelayer", "install", f"PACKAGE=wheels/{wheel.name}")
+    inside = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", f"--directory={root}"]
+    done = subprocess.run([*inside, *_INSIDE, *offline, *make], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(f"make install: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+
+
+class Node:
+    """A booted node; its files are at `root`, also while it is off."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def __enter__(self) -> Self:
+        self.boot()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.power_off()
+
+    def boot(self) -> None:
+        """Switch on and wait until nothing is starting any more."""
+        with (self.root.parent / f"{self.root.name}.console").open("ab") as console:
+            self._process = subprocess.Popen(
+                ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", f"--directory={self.root}"],
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+            )
+        self._wait_for("a leader", self._find_leader)
+        self._wait_for(
+            "a manager", lambda: self.run("test", "-S", "/run/systemd/private", status=None).returncode == 0
+        )
+        self.run("systemctl", "is-system-running", "--wait", status=None)
+
+    def power_off(self) -> None:
+        """Switch off cleanly."""
+        if self._process is None:
+            return
+        self.run("systemctl", "poweroff", status=None)
+        try:
+            self._process.wait(timeout=_BOOT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            self._process.wait()
+        self._process = None
+
+    def reboot(self) -> None:
+        """Switch off and on."""
+        self.power_off()
+        self.boot()
+
+    def run(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run a program on the node; `status` is what it must exit with, None: anything."""
+        command = ["nsenter", f"--target={self._leader}", "--all", "--wdns=/", *_INSIDE, *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL
+        )
+        if status is not None and done.returncode != status:
+            raise AssertionError(f"{arguments}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def path(self, absolute: str) -> Path:
+        """A file of the node, from outside."""
+        return self.root / absolute.lstrip("/")
+
+    def write(self, absolute: str, text: str) -> None:
+        """Write a file of the node, from outside."""
+        path = self.path(absolute)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def journal(self, unit: str) -> str:
+        """What a unit logged in this boot."""
+        return self.run("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+
+    def _find_leader(self) -> bool:
+        assert self._process
+        if self._process.poll() is not None:
+            raise AssertionError(f"nspawn ended with status {self._process.returncode}")
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self._leader = next((int(child) for child in children if _is_init(child)), 0)
+        return self._leader != 0
+
+    def _wait_for(self, what: str, condition: object) -> None:
+        assert callable(condition)
+        deadline = time.monotonic() + _BOOT_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the node has no {what} after {_BOOT_SECONDS} s")
+            time.sleep(0.05)
+
+
+def _is_init(process: str) -> bool:
+    """Whether a child of nspawn's has become the node's PID 1: the second and last number of NSpid is 1."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+        executable = Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return False
+    ids = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+    return len(ids) > 1 and ids[-1] == "1" and executable == "systemd"
