@@ -119,6 +119,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _apply(options: argparse.Namespace) -> int:
+    if options.if_changed and _is_unchanged(options):
+        return OK
     from reconciler import reconcile, report
 
     if options.dry_run:
@@ -127,6 +129,15 @@ def _apply(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
     return OK if result.in_sync else ERROR
+
+
+def _is_unchanged(options: argparse.Namespace) -> bool:
+    """Whether the last run worked from the configuration as it is now."""
+    from reconciler.host.configfiles import fingerprint
+    from reconciler.host.durable import read_json
+
+    paths = Paths(options.root)
+    return bool(read_json(paths.seen) == [list(file) for file in fingerprint(paths, options.config)])
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -265,6 +276,9 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
     parser = _verb(verbs, "apply", _apply, "converge; exit 0 in sync afterwards, 1 not")
     parser.add_argument("--offline", action="store_true", help="use no registry, only what is on this node")
     parser.add_argument("--dry-run", action="store_true", help="print the plan only")
+    parser.add_argument(
+        "--if-changed", action="store_true", help="only if the configuration changed since the last run"
+    )
     parser.add_argument("--no-refresh", action="store_true", help="place only; the next boot (or you) merges")
     parser.add_argument(
         "--wait",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.host.configfiles import find_files
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.yamlfile import read_fragment, refuse_foreign_writers
 from reconciler.model.desired import DesiredState, desired_state
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from reconciler.paths import Paths
 
-Fingerprint = tuple[tuple[str, int, int, int], ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -29,14 +26,6 @@ class Loaded:
     desired: DesiredState
     tree: Tree | None = None  # the merged configuration as written; None: there is none, or it is broken
     mistakes: tuple[Invalid, ...] = ()  # not empty: `desired` is the last good state
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The files that make up the configuration, lowest first, and what was left out."""
-
-    paths: tuple[Path, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -74,58 +63,6 @@ def remember(paths: Paths, loaded: Loaded) -> None:
         write_json(paths.last_good, loaded.tree)
 
 
-def fingerprint(paths: Paths, config: Path | None = None) -> Fingerprint:
-    """What changes when any file of the configuration is saved, added or removed."""
-    try:
-        files = find_files(paths, config).paths
-    except Invalid:
-        return ()
-    return tuple(_identity(path) for path in files)
-
-
-def find_files(paths: Paths, config: Path | None = None) -> Files:
-    """The main file and the drop-ins that apply, by systemd's rules of precedence and masking.
-
-    Raises:
-        Invalid: the file named by the user does not exist.
-    """
-    if config is not None and not config.exists():
-        raise Invalid(f"{config}: no such file", "check the path given to --config")
-    mains = (config,) if config else paths.main_files
-    main = [path for path in mains if os.path.lexists(path)][:1]
-    dropins, ignored = _dropins(paths.dropin_dirs)
-    warnings = tuple(f"{path}: ignored, a drop-in's name ends in .yaml" for path in ignored)
-    return Files((*main, *dropins), warnings)
-
-
-def _dropins(directories: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    found: dict[str, Path] = {}
-    ignored: list[Path] = []
-    for directory in directories:
-        for name in _names(directory):
-            if name.endswith(".yaml") and not name.startswith("."):
-                found.setdefault(name, directory / name)
-            elif name.endswith((".yml", ".json")):
-                ignored.append(directory / name)
-    return [found[name] for name in sorted(found) if not _masks(found[name])], ignored
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))  # noqa: PTH208 - names are all that is needed, on the no-op path
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _masks(path: Path) -> bool:
-    """An empty file or a link to /dev/null takes the place of a lower file and says nothing itself."""
-    try:
-        found = path.stat()
-    except OSError:
-        return False  # a dangling link is a mistake that reading will report
-    return stat.S_ISCHR(found.st_mode) or found.st_size == 0
-
-
 def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:
     checked: set[Path] = set()
     for path in files:
@@ -144,11 +81,3 @@ def _last_good(paths: Paths) -> DesiredState:
         return desired_state(Fragment(tree))
     except Invalid:  # written by a newer livelayer
         return DesiredState(configured=False)
-
-
-def _identity(path: Path) -> tuple[str, int, int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return str(path), 0, 0, 0
-    return str(path), found.st_ino, found.st_size, found.st_mtime_ns

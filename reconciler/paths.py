@@ -98,6 +98,11 @@ class Paths:
         return self.runtime / "lock"
 
     @property
+    def seen(self) -> Path:
+        """The fingerprint of the configuration that the last run worked from."""
+        return self.runtime / "seen.json"
+
+    @property
     def refresh_owed(self) -> Path:
         """Exists from the first changed link until the overlay was read back as expected."""
         return self.runtime / "refresh-owed"

@@ -11,6 +11,7 @@ from reconciler import config, report
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host import lock, store
+from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_host
 from reconciler.images import Images, Lookups, open_images
@@ -75,11 +76,12 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
         store.clean_staging(paths)
         passes = 0
         while True:
-            before = config.fingerprint(paths, options.config)
+            before = fingerprint(paths, options.config)
             result = _converge_once(paths, options)
             _write_status(paths, result)
+            write_json(paths.seen, before, durable=False)
             passes += 1
-            if passes == _MAX_PASSES or config.fingerprint(paths, options.config) == before:
+            if passes == _MAX_PASSES or fingerprint(paths, options.config) == before:
                 return result
             log.info("the configuration changed meanwhile; looking again")
 

@@ -85,6 +85,19 @@ def test_a_dry_run_changes_nothing(paths: Paths, capsys: pytest.CaptureFixture[s
     assert not list(paths.links.iterdir())
 
 
+def test_a_run_only_if_the_configuration_changed(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    assert _run("--root", paths.root, "apply", "--if-changed") == 0
+    (paths.links / "one").unlink()
+    capsys.readouterr()
+    assert _run("--root", paths.root, "apply", "--if-changed") == 0
+    assert capsys.readouterr().err == ""
+    configure(paths, CONFIGURATION + "\n")
+    assert _run("--root", paths.root, "apply", "--if-changed") == 0
+    assert (paths.links / "one").is_symlink()
+
+
 def test_status_checks_when_asked(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")

@@ -13,6 +13,7 @@ import yaml
 
 from reconciler import config
 from reconciler.errors import Invalid
+from reconciler.host.configfiles import fingerprint
 from reconciler.model.document import json_schema
 
 if TYPE_CHECKING:
@@ -208,17 +209,17 @@ def test_an_unreadable_file_is_refused(paths: Paths) -> None:
 
 
 def test_the_fingerprint_changes_with_every_kind_of_change(paths: Paths) -> None:
-    seen = {config.fingerprint(paths)}
+    seen = {fingerprint(paths)}
     main = _write(paths, "etc/livelayer/extensions.yaml", ONE)
-    seen.add(config.fingerprint(paths))
+    seen.add(fingerprint(paths))
     main.write_text(TWO + "\n")
-    seen.add(config.fingerprint(paths))
+    seen.add(fingerprint(paths))
     dropin = _write(paths, "etc/livelayer/extensions.d/10.yaml", ONE)
-    seen.add(config.fingerprint(paths))
+    seen.add(fingerprint(paths))
     dropin.unlink()
     main.rename(main.with_name("old"))
     Path(main.with_name("old")).rename(main)
-    assert config.fingerprint(paths) in seen
+    assert fingerprint(paths) in seen
     assert len(seen) == 4
 
 
