@@ -16,7 +16,8 @@ PYTEST_ARGS ?=
 
 bin := $(VENV)/bin
 ready := $(VENV)/.ready
-libdir := $(PREFIX)/lib/livelayer
+# Below lib/livelayer, not it: with PREFIX=/usr that is where a vendor keeps the configuration.
+libdir := $(PREFIX)/lib/livelayer/python
 units := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
 packages = $(shell awk '!/^\#/ && ($(1)) {print $$1}' system-packages.txt)
 man_pages := $(patsubst docs/%.md,build/man/%,$(wildcard docs/*.[58].md))
@@ -87,10 +88,11 @@ man: $(man_pages)
 
 build/man/%: docs/%.md
 	@mkdir -p $(@D)
-	go-md2man -in $< -out $@
+	@if command -v go-md2man >/dev/null; then go-md2man -in $< -out $@; \
+	else echo "go-md2man is not installed: no man page $(@F)"; fi
 
 .PHONY: install
-install: $(man_pages) build/livelayer ## Install command, units and default configuration (DESTDIR, PREFIX)
+install: writable $(man_pages) build/livelayer ## Install command, units and default configuration (DESTDIR, PREFIX)
 	rm -rf $(DESTDIR)$(libdir)
 	$(PYTHON) -m venv --clear build/venv
 	build/venv/bin/python -m pip install --quiet --target $(DESTDIR)$(libdir) $(PACKAGE)
@@ -103,7 +105,7 @@ install: $(man_pages) build/livelayer ## Install command, units and default conf
 	install -D -m 644 systemd/livelayer.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/livelayer.conf
 	install -D -m 644 systemd/50-livelayer.preset $(DESTDIR)$(PREFIX)/lib/systemd/system-preset/50-livelayer.preset
 	install -D -m 644 config/extensions.schema.json $(DESTDIR)$(PREFIX)/share/livelayer/extensions.schema.json
-	for page in $(notdir $(man_pages)); do \
+	for page in $(notdir $(wildcard $(man_pages))); do \
 	  install -D -m 644 "build/man/$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page"; done
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.d
 	test -e $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.yaml \
@@ -113,7 +115,8 @@ install: $(man_pages) build/livelayer ## Install command, units and default conf
 	@echo "  systemctl enable --now livelayer-boot.service livelayer-online.service livelayer.path livelayer.timer"
 
 # -I: neither the caller's environment nor its directory decides what root runs.
-build/livelayer: Makefile
+.PHONY: build/livelayer
+build/livelayer:
 	@mkdir -p build
 	@test "$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" = \
 	  "$$($(NODE_PYTHON) -c 'import sys; print(sys.version_info[:2])')" \
@@ -121,10 +124,17 @@ build/livelayer: Makefile
 	printf '%s\n' '#!$(NODE_PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(libdir)")' \
 	  'from reconciler.cli import main' 'main()' > $@
 
+# While extensions are merged onto /usr it is read-only, /usr/local with it.
+.PHONY: writable
+writable:
+	@mkdir -p $(DESTDIR)$(PREFIX) 2>/dev/null && test -w $(DESTDIR)$(PREFIX) || { \
+	  echo "$(DESTDIR)$(PREFIX) is read-only; if extensions are merged: systemd-sysext unmerge" >&2; exit 1; }
+
 .PHONY: uninstall
-uninstall: ## Remove what install put in place; configuration, store and placed extensions stay
+uninstall: writable ## Remove what install put in place; configuration, store and placed extensions stay
 	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl disable --now $(units) || true; fi
 	rm -rf $(DESTDIR)$(libdir) $(DESTDIR)$(PREFIX)/share/livelayer
+	rmdir --ignore-fail-on-non-empty $(dir $(DESTDIR)$(libdir))
 	rm -f $(DESTDIR)$(PREFIX)/bin/livelayer $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/livelayer.conf
 	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system-preset/50-livelayer.preset
 	for unit in $(units); do rm -f "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done

@@ -27,6 +27,7 @@ class Outcome:
 
     action: Action
     error: ReconcilerError | None = None
+    skipped: bool = False  # there was nothing left to do for it
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class _Progress:
 
     previous: dict[str, Entry | None] = field(default_factory=dict)  # what each changed link pointed to
     failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
+    stopped: list[str] = field(default_factory=list)  # units of extensions that go
 
     @property
     def placed(self) -> frozenset[str]:
@@ -59,13 +61,21 @@ class Applier:
         name = None if isinstance(action, Refresh) else action_name(action)
         if name in progress.failed:
             return Outcome(action, progress.failed[name])
+        if isinstance(action, Refresh) and action.only_after_changes and not progress.previous:
+            return Outcome(action, skipped=True)
+        error = self._error_of(action, progress, owe=owe)
+        if error and name:
+            progress.failed[name] = error
+        return Outcome(action, error)
+
+    def _error_of(self, action: Action, progress: _Progress, *, owe: bool) -> ReconcilerError | None:
         try:
             self._carry_out(action, progress, owe=owe)
         except ReconcilerError as error:
-            if name:
-                progress.failed[name] = error
-            return Outcome(action, error)
-        return Outcome(action)
+            return error
+        except OSError as error:
+            return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
+        return None
 
     def _carry_out(self, action: Action, progress: _Progress, *, owe: bool) -> None:
         match action:
@@ -85,6 +95,7 @@ class Applier:
                 _restart(action.units)
             case Stop():
                 _stop(action.units)
+                progress.stopped.extend(action.units)
             case _:
                 assert_never(action)
 
@@ -106,8 +117,6 @@ class Applier:
             write_atomically(self.paths.refresh_owed, b"", durable=False)
 
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
-        if action.only_after_changes and not progress.previous:
-            return
         removed = frozenset(name for name in progress.previous if not (self.paths.links / name).is_symlink())
         expected = overlay.Expectation(action.unchanged | (progress.placed - removed), removed)
         mismatch = overlay.refresh(self.paths, self.host, expected)
@@ -127,6 +136,7 @@ class Applier:
         carries_units = any(item.units for item in store.read_contents(self.paths, entries).values())
         if carries_units and units.booted_with_systemd():
             units.daemon_reload()
+            units.stop_orphans(tuple(progress.stopped))
 
     def _restore(self, mismatch: overlay.Mismatch, action: Refresh, progress: _Progress) -> None:
         """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too."""

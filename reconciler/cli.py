@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 OK: Final = 0
 ERROR: Final = 1
 NOT_IN_SYNC: Final = 2
+TRACEBACKS: Final = 2  # -vv
 _INTERRUPTED: Final = 130
+_PATIENCE: Final = 600.0  # seconds to wait for another run
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -76,8 +78,14 @@ def _reporting_failures(verbose: int) -> Iterator[None]:
         _exit(_INTERRUPTED)
     except BrokenPipeError:
         _exit(ERROR)
+    except OSError as error:
+        if verbose >= TRACEBACKS:
+            raise
+        _say(f"livelayer: {error.filename}: {error.strerror}" if error.filename else f"livelayer: {error}")
+        _say("  run it as root" if isinstance(error, PermissionError) else "  look at the file system")
+        _exit(ERROR)
     except Exception as error:
-        if verbose >= 2:  # noqa: PLR2004 - -vv
+        if verbose >= TRACEBACKS:
             raise
         _say(f"livelayer: unexpected {type(error).__name__}: {error}")
         _say("  this is a bug in livelayer; please report it with the output of the same command and -vv")
@@ -148,7 +156,7 @@ def _status(options: argparse.Namespace) -> int:
         _print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
     else:
         _print(tables.status_table(result.statuses, terminal=sys.stdout.isatty()))
-        _tell_problems(result, options)
+        _tell_ways_out(result)
     if not options.check:
         return OK
     if [item for item in result.problems if item.name is None]:
@@ -215,7 +223,7 @@ def _options(options: argparse.Namespace) -> Options:
         offline=given.get("offline", False),
         refresh=not given.get("no_refresh", False),
         only=frozenset(given.get("names", ())),
-        patience=given.get("wait", 0.0),
+        patience=given.get("wait", _PATIENCE),
     )
 
 
@@ -232,12 +240,21 @@ def _tell_problems(result: Result, options: argparse.Namespace) -> None:
             _say(line)
 
 
+def _tell_ways_out(result: Result) -> None:
+    """Below the table, whose reasons say what is wrong: what to do, and what concerns no single extension."""
+    for item in result.problems:
+        if item.name is None:
+            _say(item.message)
+        if item.hint:
+            _say(f"  {item.name}: {item.hint}" if item.name else f"  {item.hint}")
+
+
 def _print_json(document: dict[str, Any]) -> None:
     _print(json.dumps(document, indent=2))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="livelayer",
         description="Make a node's system extensions agree with its configuration.",
         epilog="Configuration: /etc/livelayer/extensions.yaml and extensions.d/*.yaml beside it. See livelayer(8).",
@@ -250,6 +267,15 @@ def _parser() -> argparse.ArgumentParser:
     for add in (_add_plan, _add_apply, _add_status, _add_validate, _add_watch, _add_schema):
         _add_output_options(add(verbs), default=argparse.SUPPRESS)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is an error like any other: argparse's own status, 2, means "changes pending" here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(ERROR, f"livelayer: {message}\n  see: {self.prog} --help\n")
 
 
 def _add_output_options(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -283,7 +309,7 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
     parser.add_argument(
         "--wait",
         type=float,
-        default=600.0,
+        default=_PATIENCE,
         metavar="SECONDS",
         help="how long to wait for another run (%(default)s)",
     )

@@ -43,7 +43,7 @@ class Options:
     offline: bool = False
     refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
     only: frozenset[str] = frozenset()  # names; empty: all
-    patience: float = 600.0  # seconds to wait for another run
+    patience: float = 0.0  # seconds to wait for another run
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
         ReconcilerError: nothing could be done at all (another run is at work, no os-release).
     """
     with lock.hold(paths, doing, options.patience, log.info):
-        store.clean_staging(paths)
+        store.prepare(paths)
         passes = 0
         while True:
             before = fingerprint(paths, options.config)
@@ -179,10 +179,10 @@ def _with_last_failures(result: Result, document: Any) -> Result:  # noqa: ANN40
         for item in document.get("extensions", [])
         if item.get("state") == str(State.FAILED)
     }
+    hints = {item["message"]: item["hint"] for item in document.get("problems", [])}
     waiting = [item for item in result.statuses if item.state in {State.DRIFTED, State.PENDING}]
-    told = [
-        Problem(item.name, failed[item.name, item.source]) for item in waiting if failed.get((item.name, item.source))
-    ]
+    reasons = {item.name: failed.get((item.name, item.source)) for item in waiting}
+    told = [Problem(name, reason, hints.get(reason)) for name, reason in reasons.items() if reason]
     replaced = {item.name for item in told}
     kept = [item for item in result.problems if item.name not in replaced]
     return replace(result, problems=(*kept, *told))
@@ -211,7 +211,7 @@ def _tell_plan(plan: Plan) -> None:
 
 def _tell_result(result: Result, told: Sequence[Problem]) -> None:
     for outcome in result.outcomes:
-        if outcome.error is None:
+        if outcome.error is None and not outcome.skipped:
             log.info("done: %s", report.action_line(outcome.action))
     _tell_problems(item for item in result.problems if item not in told and item.name is not None)
     _tell_problems(problem(None, it.error) for it in result.outcomes if it.error and isinstance(it.action, Refresh))

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.errors import ReconcilerError
 from reconciler.host import overlay
 from reconciler.host.links import read_links
 from reconciler.model.observed import ObservedState
@@ -50,7 +51,7 @@ def refresh(paths: Paths, host: Host, expected: Expectation) -> Mismatch | None:
     """Refresh and read the overlay back; tried once more if it does not show what it should."""
     mismatch = None
     for attempt in range(_ATTEMPTS):
-        words = _refresh_once()
+        words = _refresh_once_and_listen()
         mismatch = read_back(paths, host, expected, words)
         if mismatch is None:
             return None
@@ -69,6 +70,13 @@ def read_back(paths: Paths, host: Host, expected: Expectation, words: str = "") 
     return Mismatch(missing, still, words) if missing or still else None
 
 
+def _refresh_once_and_listen() -> str:
+    try:
+        return _refresh_once()
+    except ReconcilerError as error:
+        return error.message
+
+
 def _refresh_once() -> str:
     """Refresh by the unit where there is one: its environment and conditions are the node's policy.
 
@@ -82,5 +90,7 @@ def _refresh_once() -> str:
             by_reload = state.is_active and state.can_reload
             finished = units.reload(UNIT) if by_reload else units.restart(UNIT)
             return units.recent_journal(UNIT) if finished.status else ""
+        if not units.in_managers_mount_namespace():
+            return "not called: this process has a mount namespace of its own, where a merge would stay unseen"
     finished = sysext.refresh()
     return finished.complaint if finished.status else ""

@@ -185,6 +185,25 @@ def test_lines_for_the_journal_carry_priorities(
     assert lines[-1] == "<6>not in sync"
 
 
+def test_wrong_usage_is_an_error_not_changes_pending(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("plan", "--no-such-option") == 1
+    assert "see: livelayer --help" in capsys.readouterr().err
+
+
+def test_what_only_root_may_read_is_told_so(
+    paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Paths) -> None:
+        raise PermissionError(13, "Permission denied", "/var/lib/livelayer/resolutions.json")
+
+    monkeypatch.setattr("reconciler.reconcile.read_host", refuse)
+    assert _run("--root", paths.root, "status") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "livelayer: /var/lib/livelayer/resolutions.json: Permission denied",
+        "  run it as root",
+    ]
+
+
 def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("schema") == 0
     assert _json(capsys)["title"] == "livelayer configuration"

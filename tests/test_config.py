@@ -216,11 +216,12 @@ def test_the_fingerprint_changes_with_every_kind_of_change(paths: Paths) -> None
     seen.add(fingerprint(paths))
     dropin = _write(paths, "etc/livelayer/extensions.d/10.yaml", ONE)
     seen.add(fingerprint(paths))
+    dropin.chmod(0o600)
+    seen.add(fingerprint(paths))
     dropin.unlink()
-    main.rename(main.with_name("old"))
-    Path(main.with_name("old")).rename(main)
+    seen.add(fingerprint(paths))
     assert fingerprint(paths) in seen
-    assert len(seen) == 4
+    assert len(seen) == 5
 
 
 def test_explicit_files_are_checked_as_one_configuration_whoever_owns_them(tmp_path: Path) -> None:

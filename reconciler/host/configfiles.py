@@ -43,7 +43,7 @@ def find_files(paths: Paths, config: Path | None = None) -> Files:
     """
     if config is not None and not config.exists():
         raise Invalid(f"{config}: no such file", "check the path given to --config")
-    mains = (config,) if config else paths.main_files
+    mains = (config.absolute(),) if config else paths.main_files
     main = [path for path in mains if os.path.lexists(path)][:1]
     dropins, ignored = _dropins(paths.dropin_dirs)
     warnings = tuple(f"{path}: ignored, a drop-in's name ends in .yaml" for path in ignored)

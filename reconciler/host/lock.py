@@ -44,9 +44,10 @@ def hold(paths: Paths, holder: str, patience: float, tell: Callable[[str], None]
 
 
 def _open(paths: Paths) -> int:
+    """For root alone: who can open a file can lock it, and so keep every run from starting."""
     try:
         paths.runtime.mkdir(parents=True, exist_ok=True)
-        return os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        return os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise Failed(
             f"{paths.lock}: cannot be opened: {error.strerror}", "livelayer changes the node as root"

@@ -53,6 +53,8 @@ class Skopeo:
             "copy",
             "--quiet",
             "--retry-times=2",
+            # They are checked against the policy at the source; an OCI layout has no place to keep them.
+            "--remove-signatures",
             f"--dest-shared-blob-dir={blobs}",
             *self._credentials("--src-authfile"),
             argument,

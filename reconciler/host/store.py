@@ -56,8 +56,23 @@ def new_tree(tree: Path) -> None:
     tree.chmod(0o755)
 
 
-def clean_staging(paths: Paths) -> None:
-    """Drop what runs that were killed have left; only the holder of the lock may."""
+def prepare(paths: Paths) -> None:
+    """Make the state directory, and drop what runs that were killed have left; only the holder of the lock may.
+
+    For root alone: the store keeps old versions, setuid programs with known holes among them.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    try:
+        paths.state.parent.mkdir(parents=True, exist_ok=True)
+        paths.state.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Failed(f"{paths.state}: cannot be made: {error.strerror}", "look at the file system's mode") from error
+    _clean_staging(paths)
+
+
+def _clean_staging(paths: Paths) -> None:
     try:
         leftovers = list(paths.staging.iterdir())
     except (FileNotFoundError, NotADirectoryError):

@@ -27,6 +27,11 @@ def booted_with_systemd() -> bool:
     return _BOOTED.is_dir()
 
 
+def in_managers_mount_namespace() -> bool:
+    """Whether this process sees and changes the mounts that PID 1 does."""
+    return Path("/proc/self/ns/mnt").readlink() == Path("/proc/1/ns/mnt").readlink()
+
+
 def unit_state(unit: str) -> UnitState:
     """Ask for a unit; one that does not exist or is masked is not loaded."""
     finished = _systemctl("show", "--property=LoadState,ActiveState,CanReload", unit)
@@ -83,8 +88,28 @@ def stop_all(units: tuple[str, ...]) -> None:
     Raises:
         Failed: a running one did not stop.
     """
-    running = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating,reloading", *units)
-    names = [line.split()[0] for line in running.stdout.decode().splitlines() if line.split()]
+    _stop([name for name, _ in _running(units)])
+
+
+def stop_orphans(units: tuple[str, ...]) -> None:
+    """Stop what runs on although its unit file is gone: `Upholds=` may have started it again meanwhile.
+
+    Raises:
+        Failed: one did not stop.
+    """
+    _stop([name for name, load in _running(units) if load == "not-found"])
+
+
+def _running(units: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Names and load states of those that are up, or on their way."""
+    if not units:
+        return []
+    listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating,reloading", *units)
+    rows = [line.split() for line in listed.stdout.decode().splitlines()]
+    return [(row[0], row[1]) for row in rows if len(row) > 1]
+
+
+def _stop(names: list[str]) -> None:
     if names:
         check(_systemctl("stop", *names), f"systemctl stop {' '.join(names)}")
 

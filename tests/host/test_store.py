@@ -54,12 +54,12 @@ def test_staging_vanishes_when_its_run_fails(paths: Paths) -> None:
 
 
 def test_what_a_killed_run_left_is_cleaned(paths: Paths, tmp_path: Path) -> None:
-    store.clean_staging(paths)
+    store.prepare(paths)
     (tmp_path / "precious").mkdir()
     _tree(paths.staging / "fetch-x/tree")
     (paths.staging / "link-1").symlink_to("nowhere")
     (paths.staging / "link-2").symlink_to(tmp_path / "precious")
-    store.clean_staging(paths)
+    store.prepare(paths)
     assert list(paths.staging.iterdir()) == []
     assert (tmp_path / "precious").is_dir()
 

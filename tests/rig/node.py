@@ -66,10 +66,16 @@ def install_livelayer(root: Path, wheels: Path) -> None:
     (wheel,) = wheels.glob("livelayer-*.whl")
     offline = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=wheels", "PIP_ROOT_USER_ACTION=ignore")
     make = ("make", "--directory=/usr/src/livelayer", "install", f"PACKAGE=wheels/{wheel.name}")
-    inside = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", f"--directory={root}"]
+    inside = ["systemd-nspawn", *_nspawn_options(root), "--pipe"]
     done = subprocess.run([*inside, *_INSIDE, *offline, *make], check=False, capture_output=True, text=True)
     if done.returncode:
         raise AssertionError(f"make install: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+
+
+def _nspawn_options(root: Path) -> list[str]:
+    """Each root a machine of its own name: two of one name share a directory in /run."""
+    name = f"livelayer-{os.getpid()}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+    return ["--quiet", "--register=no", "--keep-unit", f"--machine={name}", f"--directory={root}"]
 
 
 class Node:
@@ -93,7 +99,7 @@ class Node:
         """Switch on and wait until nothing is starting any more."""
         with (self.root.parent / f"{self.root.name}.console").open("ab") as console:
             self._process = subprocess.Popen(
-                ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", f"--directory={self.root}"],
+                ["systemd-nspawn", *_nspawn_options(self.root), "--boot"],
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,

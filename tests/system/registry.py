@@ -1,8 +1,8 @@
 """Debian's docker-registry on a free loopback port, with plain HTTP and, if wanted, credentials.
 
 skopeo wants HTTPS on loopback too, so whoever pulls needs `registries_conf()`: as a file in
-/etc/containers/registries.conf.d/ or as ~/.config/containers/registries.conf. No environment variable points skopeo to
-it: CONTAINERS_REGISTRIES_CONF is podman's.
+/etc/containers/registries.conf.d/ or as ~/.config/containers/registries.conf. No environment variable points skopeo
+to it: CONTAINERS_REGISTRIES_CONF is podman's.
 """
 
 from __future__ import annotations

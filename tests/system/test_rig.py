@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -36,12 +37,16 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def namespace() -> Iterator[Namespace]:
-    """A private mount namespace, its scratch directory where no tmpfs is."""
-    with (
-        tempfile.TemporaryDirectory(prefix="livelayer-", dir="/var/tmp") as scratch,
-        Namespace(Path(scratch)) as inside,
-    ):
+def disk() -> Iterator[Path]:
+    """An empty directory on a real disk, which /tmp need not be."""
+    with tempfile.TemporaryDirectory(prefix="livelayer-", dir="/var/tmp") as scratch:
+        yield Path(scratch)
+
+
+@pytest.fixture
+def namespace(disk: Path) -> Iterator[Namespace]:
+    """A private mount namespace."""
+    with Namespace(disk) as inside:
         yield inside
 
 
@@ -117,10 +122,12 @@ def test_an_index_has_an_image_for_each_platform(registry: Registry, tmp_path: P
     index, manifests = write_index(tmp_path, "v1", layers)
     source = registry.push(tmp_path, "v1", "index/x:v1")
     command = ["skopeo", "inspect", "--raw", "--tls-verify=false", source]
-    document = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    raw = subprocess.run(command, check=True, capture_output=True).stdout
+    assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == index
+    document = json.loads(raw)
     assert [entry["digest"] for entry in document["manifests"]] == list(manifests.values())
     assert [entry["platform"]["architecture"] for entry in document["manifests"]] == ["amd64", "arm64"]
-    assert f"PUT /v2/index/x/manifests/{index} 201" in registry.requests() or source.endswith(":v1")
+    assert f"PUT /v2/index/x/manifests/{manifests['linux/arm64']} 201" in registry.requests()
 
 
 def test_a_registry_that_wants_credentials(tmp_path: Path) -> None:
@@ -155,9 +162,7 @@ def test_a_linked_directory_is_merged_inside_and_nowhere_else(namespace: Namespa
     place(namespace, "rig-hello", "two")
     namespace.run("systemd-sysext", "refresh")
     assert namespace.run("/usr/bin/rig-hello").stdout == "two\n"
-    assert " - overlay sysext " in namespace.path("/proc/self/mountinfo").parent.joinpath(
-        "mountinfo"
-    ).read_text() or (" - overlay sysext " in namespace.run("cat", "/proc/self/mountinfo").stdout)
+    assert " - overlay sysext " in namespace.run("cat", "/proc/self/mountinfo").stdout
     assert not Path("/usr/bin/rig-hello").exists()
     assert not Path("/usr/.systemd-sysext").exists()
     assert Path("/proc/self/mountinfo").read_text() == before
@@ -175,9 +180,9 @@ def test_what_is_written_inside_stays_inside(namespace: Namespace) -> None:
     assert namespace.run("false", check=False).returncode == 1
 
 
-def test_the_namespace_ends_with_everything_in_it(tmp_path: Path) -> None:
+def test_the_namespace_ends_with_everything_in_it(disk: Path) -> None:
     before = Path("/proc/self/mountinfo").read_text()
-    with Namespace(tmp_path) as namespace:
+    with Namespace(disk) as namespace:
         inside = subprocess.Popen(namespace.command("sleep", "300"))
         namespace.run("sh", "-c", "nohup setsid sleep 300 >/dev/null 2>&1 &")
     assert inside.wait(5) == -9
