@@ -48,6 +48,14 @@ def debian_root(suite: str) -> Path:
     return root
 
 
+def copy_root(origin: Path, root: Path) -> None:
+    """A root of one's own. Files below /usr are shared as hard links: nothing writes into them, they are replaced."""
+    root.mkdir(mode=0o755)
+    tops = [str(path) for path in origin.iterdir() if path.name != "usr"]
+    subprocess.run(["cp", "--archive", *tops, str(root)], check=True)
+    subprocess.run(["cp", "--archive", "--link", str(origin / "usr"), str(root)], check=True)
+
+
 def install_livelayer(root: Path, wheels: Path) -> None:
     """Install from this checkout as a user would: the wheel, on the node's own Python, through `make install`.
 

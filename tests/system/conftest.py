@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.namespace import Namespace
-from tests.rig.node import PROJECT, Node, debian_root, install_livelayer
+from tests.rig.node import PROJECT, Node, copy_root, debian_root, install_livelayer
 from tests.rig.registry import Registry
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def node(installed_root: Path, registry: Registry) -> Iterator[Node]:
     registry.start()
     with tempfile.TemporaryDirectory(prefix="livelayer-node-", dir="/var/tmp") as scratch:
         root = Path(scratch, "root")
-        subprocess.run(["cp", "--archive", str(installed_root), str(root)], check=True)
+        copy_root(installed_root, root)
         (root / "etc/containers/registries.conf.d/registry.conf").write_text(registry.registries_conf())
         with Node(root) as running:
             yield running

@@ -253,14 +253,17 @@ def test_services_of_an_extension_start_restart_and_stop_with_it(bench: Bench) -
     assert bench.node.run("systemctl", "is-active", "daemon.service", status=None).stdout == "inactive\n"
 
 
-def test_a_run_by_hand_in_a_closed_mount_namespace_says_so(bench: Bench) -> None:
-    """systemd-sysext prints "Merged" there and exits with 0; the overlay is not to be seen."""
+def test_a_run_in_a_mount_namespace_of_its_own_merges_nothing_and_says_so(bench: Bench) -> None:
+    """There systemd-sysext would print "Merged" and exit with 0, and the node would see nothing of it."""
     bench.want(x=bench.push("x", "v1", command("x", "x")))
-    hidden = ("--property=PrivateMounts=yes", "--property=ProtectSystem=yes")
     bench.node.run("systemctl", "mask", "systemd-sysext.service")
-    done = bench.node.run("systemd-run", "--wait", "--pipe", *hidden, "livelayer", "apply", status=None)
-    assert bench.merged() == []
-    assert (done.returncode == 0) == bool(bench.merged())
+    hidden = ("systemd-run", "--wait", "--pipe", "--property=PrivateMounts=yes")
+    done = bench.node.run(*hidden, "livelayer", "apply", status=None)
+    assert done.returncode == 1
+    assert "this process has a mount namespace of its own" in done.stderr
+    assert bench.node.run("livelayer", "status", "--check", status=2)
+    bench.node.run("livelayer", "apply")
+    assert bench.says("x") == "x"
 
 
 def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(bench: Bench) -> None:
@@ -274,8 +277,12 @@ def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(bench: Bench
     bench.enable(*UNITS)
     bench.want(ipfs=bench.push("ipfs", "v1", command("ipfs", "v1")))
     bench.eventually(lambda: bench.says("ipfs") == "v1")
-    bench.node.run("make", "--directory=/usr/src/livelayer", "uninstall")
+    uninstall = ("make", "--directory=/usr/src/livelayer", "uninstall")
+    assert "systemd-sysext unmerge" in bench.node.run(*uninstall, status=2).stderr
+    bench.node.run("systemd-sysext", "unmerge")
+    bench.node.run(*uninstall)
     left = bench.node.run("find", "/usr/local", "/etc/systemd", "-name", "*livelayer*").stdout
     assert left == ""
+    bench.node.run("systemd-sysext", "merge")
     assert bench.says("ipfs") == "v1"
     assert bench.node.path(MAIN).exists()
