@@ -320,6 +320,41 @@ def test_the_signature_policy_is_obeyed(bench: Bench) -> None:
     assert "skopeo has no signature policy" in bench.livelayer("apply", status=1).stderr
 
 
+def test_signed_images_are_taken_and_unsigned_ones_refused(bench: Bench, tmp_path: Path) -> None:
+    """GPG signatures in a lookaside store, as `skopeo copy --sign-by` makes them."""
+    home = tmp_path / "gpg"
+    home.mkdir(mode=0o700)
+    gpg = ("gpg", "--batch", f"--homedir={home}", "--passphrase=", "--quiet")
+    subprocess.run([*gpg, "--quick-generate-key", "builder@registry.example"], check=True, capture_output=True)
+    (tmp_path / "key").write_bytes(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
+    lookaside = f"file://{tmp_path}/signatures"
+    (tmp_path / "registries.d").mkdir()
+    where = f"default-docker:\n  lookaside: {lookaside}\n  lookaside-staging: {lookaside}\n"
+    (tmp_path / "registries.d/default.yaml").write_text(where)
+    signed, unsigned = (bench.push("v1", command(name, name), name=name) for name in ("signed", "unsigned"))
+    sign = [
+        "skopeo",
+        f"--registries.d={tmp_path}/registries.d",
+        "copy",
+        "--quiet",
+        "--sign-by=builder@registry.example",
+    ]
+    sign += ["--src-tls-verify=false", "--dest-tls-verify=false", signed, signed]
+    subprocess.run(sign, check=True, capture_output=True, env={**os.environ, "GNUPGHOME": str(home)})
+
+    rule = {"type": "signedBy", "keyType": "GPGKeys", "keyPath": f"{tmp_path}/key"}
+    policy = json.dumps({"default": [{"type": "reject"}], "transports": {"docker": {"": [rule]}}})
+    (tmp_path / "policy.json").write_text(policy)
+    copied = "cp -r /etc/containers /run/containers.d && mount --bind /run/containers.d /etc/containers"
+    place = f"cp -r {tmp_path}/registries.d {tmp_path}/policy.json /etc/containers"
+    bench.namespace.run("sh", "-c", f"{copied} && {place}")
+    bench.want(signed=signed, unsigned=unsigned)
+    told = bench.livelayer("apply", status=1).stderr
+    assert "unsigned: docker://" in told
+    assert "refused by the signature policy" in told
+    assert bench.merged() == ["signed"]
+
+
 def test_a_damaged_blob_is_fetched_again(bench: Bench) -> None:
     """What a power cut while skopeo wrote leaves: a file that is not what its name says."""
     source = bench.push("v1", command("x", "x"))
