@@ -22,7 +22,7 @@ def main() -> None:
     """Show it."""
     if os.geteuid() != 0:
         sys.exit("make demo needs root: it merges with the real systemd-sysext, in a private mount namespace")
-    with tempfile.TemporaryDirectory(prefix="livelayer-demo-", dir="/var/tmp") as scratch:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="livelayer-demo-", dir="/var/tmp") as scratch:
         layout = Path(scratch, "layout")
         for version in ("v1", "v2"):
             write_image(layout, version, command("hello", f"hello from a system extension, {version}"))

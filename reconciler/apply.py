@@ -14,7 +14,7 @@ from reconciler.model.plan import Action, Fetch, Place, Plan, Refresh, Remove, R
 
 if TYPE_CHECKING:
     from reconciler.images import Images
-    from reconciler.model.observed import Entry
+    from reconciler.model.observed import Link
     from reconciler.model.release import Host
     from reconciler.paths import Paths
 
@@ -27,6 +27,7 @@ class Outcome:
 
     action: Action
     error: ReconcilerError | None = None
+    culprits: frozenset[str] = frozenset()  # the extensions on whose account a refresh failed, if it is known
     skipped: bool = False  # there was nothing left to do for it
 
 
@@ -34,12 +35,14 @@ class Outcome:
 class _Progress:
     """What this run has changed so far, so that it can be taken back."""
 
-    previous: dict[str, Entry | None] = field(default_factory=dict)  # what each changed link pointed to
+    previous: dict[str, Link | None] = field(default_factory=dict)  # each changed link as it was
     failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
     stopped: list[str] = field(default_factory=list)  # units of extensions that go
 
+    culprits: frozenset[str] = frozenset()  # whose links were taken back
+
     @property
-    def placed(self) -> frozenset[str]:
+    def changed(self) -> frozenset[str]:
         return frozenset(self.previous)
 
 
@@ -66,7 +69,7 @@ class Applier:
         error = self._error_of(action, progress, owe=owe)
         if error and name:
             progress.failed[name] = error
-        return Outcome(action, error)
+        return Outcome(action, error, progress.culprits if isinstance(action, Refresh) else frozenset())
 
     def _error_of(self, action: Action, progress: _Progress, *, owe: bool) -> ReconcilerError | None:
         try:
@@ -81,14 +84,8 @@ class Applier:
         match action:
             case Fetch():
                 self._fetch(action)
-            case Place():
-                self._owe_refresh(owe=owe)
-                links.place(self.paths, action.name, action.new)
-                progress.previous[action.name] = action.old
-            case Remove():
-                self._owe_refresh(owe=owe)
-                links.remove(self.paths, action.name)
-                progress.previous[action.name] = action.old
+            case Place() | Remove():
+                self._change_link(action, progress, owe=owe)
             case Refresh():
                 self._refresh(action, progress)
             case Restart():
@@ -98,6 +95,16 @@ class Applier:
                 progress.stopped.extend(action.units)
             case _:
                 assert_never(action)
+
+    def _change_link(self, action: Place | Remove, progress: _Progress, *, owe: bool) -> None:
+        if owe:
+            write_atomically(self.paths.refresh_owed, b"", durable=False)
+        previous = links.read_link(self.paths, action.name)
+        if isinstance(action, Place):
+            links.place(self.paths, action.name, action.new)
+        else:
+            links.remove(self.paths, action.name)
+        progress.previous[action.name] = previous
 
     def _fetch(self, action: Fetch) -> None:
         """Fetch, and judge what came before anything is placed: a bad image can block every other one."""
@@ -112,52 +119,53 @@ class Applier:
         if misfit := contents.misfit(name, self.host):
             raise misfit
 
-    def _owe_refresh(self, *, owe: bool) -> None:
-        if owe:
-            write_atomically(self.paths.refresh_owed, b"", durable=False)
-
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
         removed = frozenset(name for name in progress.previous if not (self.paths.links / name).is_symlink())
-        expected = overlay.Expectation(action.unchanged | (progress.placed - removed), removed)
+        expected = overlay.Expectation(action.unchanged | (progress.changed - removed), removed)
         mismatch = overlay.refresh(self.paths, self.host, expected)
+        restored = mismatch is None or self._restore(mismatch, action, progress)
+        if restored:
+            self.paths.refresh_owed.unlink(missing_ok=True)
+            self._reload_manager(progress)
         if mismatch:
-            self._restore(mismatch, action, progress)
-            raise Failed(mismatch.reason, "the previous extensions were restored; look at: systemd-sysext status")
-        self.paths.refresh_owed.unlink(missing_ok=True)
-        self._reload_manager(progress)
+            raise Failed(mismatch.reason, mismatch.hint)
+
+    def _restore(self, mismatch: overlay.Mismatch, action: Refresh, progress: _Progress) -> bool:
+        """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too.
+
+        Returns whether the overlay shows again what it should.
+        """
+        innocent_suffer = bool(mismatch.unmerged - progress.changed) or bool(mismatch.still_merged)
+        progress.culprits = progress.changed if innocent_suffer else mismatch.unmerged
+        for name in sorted(progress.culprits):
+            progress.failed[name] = Failed(mismatch.reason, mismatch.hint)
+            self._restore_link(name, progress.previous[name])
+        kept = {name for name in progress.changed if progress.previous[name]}
+        again = overlay.refresh(self.paths, self.host, overlay.Expectation(action.unchanged | kept))
+        if again:
+            log.error("the overlay is not as it was before: %s", again.reason)
+        return again is None
+
+    def _restore_link(self, name: str, previous: Link | None) -> None:
+        try:
+            if previous is None:
+                links.remove(self.paths, name)
+            else:
+                links.restore(self.paths, previous)
+        except ReconcilerError as error:
+            log.error("the previous link could not be restored: %s", error.message)  # noqa: TRY400 - expected
 
     def _reload_manager(self, progress: _Progress) -> None:
         """Let systemd see units that came or went; systemd-sysext does so from 255 on, and only if asked to."""
         from reconciler.host import units
 
         links_now = links.read_links(self.paths, self.host.systemd).links
-        entries = [link.entry for name, link in links_now.items() if name in progress.previous]
-        entries += [entry for entry in progress.previous.values() if entry]
+        entries = [link.entry for name, link in links_now.items() if name in progress.changed]
+        entries += [link.entry for link in progress.previous.values() if link]
         carries_units = any(item.units for item in store.read_contents(self.paths, entries).values())
         if carries_units and units.booted_with_systemd():
             units.daemon_reload()
             units.stop_orphans(tuple(progress.stopped))
-
-    def _restore(self, mismatch: overlay.Mismatch, action: Refresh, progress: _Progress) -> None:
-        """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too."""
-        changed = progress.placed
-        suffers = bool(mismatch.unmerged.keys() - changed) or bool(mismatch.still_merged)
-        culprits = changed if suffers else mismatch.unmerged.keys() & changed
-        for name in sorted(culprits):
-            self._restore_link(name, progress.previous[name])
-            progress.failed[name] = Failed(mismatch.reason, "its previous link was restored")
-        expected = overlay.Expectation(action.unchanged | {name for name in changed if progress.previous[name]})
-        again = overlay.refresh(self.paths, self.host, expected) if culprits else mismatch
-        if again:
-            log.error("the overlay is not as it was: %s", again.reason)
-        else:
-            self.paths.refresh_owed.unlink(missing_ok=True)
-
-    def _restore_link(self, name: str, previous: Entry | None) -> None:
-        if previous is None:
-            links.remove(self.paths, name)
-        else:
-            links.place(self.paths, name, previous)
 
 
 def _restart(names: tuple[str, ...]) -> None:

@@ -121,7 +121,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     after = _view(paths, host, desired, images, before.resolutions) if plan.actions else before
 
     result = _result(after, loaded, outcomes, options)
-    _tell_result(result, told=plan.problems)
+    _tell_result(result, told=(*_mistakes(loaded), *plan.problems))
     return result
 
 
@@ -156,18 +156,22 @@ def _scoped(view: View, options: Options) -> Plan:
 
 def _result(view: View, loaded: config.Loaded, outcomes: tuple[Outcome, ...], options: Options) -> Result:
     plan = _scoped(view, options)
-    failures = [_outcome_problem(outcome, outcome.error) for outcome in outcomes if outcome.error]
-    mistakes = [problem(None, mistake) for mistake in loaded.mistakes]
-    problems = tuple(dict.fromkeys([*mistakes, *failures, *plan.problems]))
+    failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
+    problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems]))
     return Result(replace(view, plan=plan), problems, outcomes, loaded.warnings)
 
 
-def _outcome_problem(outcome: Outcome, error: ReconcilerError) -> Problem:
+def _mistakes(loaded: config.Loaded) -> list[Problem]:
+    return [problem(None, mistake) for mistake in loaded.mistakes]
+
+
+def _outcome_problems(outcome: Outcome, error: ReconcilerError) -> list[Problem]:
     match outcome.action:
         case Refresh():
-            return problem(None, error)
+            concerned: list[str | None] = [*sorted(outcome.culprits)]
+            return [problem(name, error) for name in concerned or [None]]
         case action:
-            return problem(action_name(action), error)
+            return [problem(action_name(action), error)]
 
 
 def _with_last_failures(result: Result, document: Any) -> Result:  # noqa: ANN401 - JSON
@@ -197,7 +201,7 @@ def _write_status(paths: Paths, result: Result) -> None:
 def _tell_configuration(loaded: config.Loaded) -> None:
     for warning in loaded.warnings:
         log.warning(warning)
-    _tell_problems(problem(None, mistake) for mistake in loaded.mistakes)
+    _tell_problems(_mistakes(loaded))
     if loaded.mistakes:
         log.warning("the configuration is broken; the last good one stays in force")
 
@@ -213,12 +217,12 @@ def _tell_result(result: Result, told: Sequence[Problem]) -> None:
     for outcome in result.outcomes:
         if outcome.error is None and not outcome.skipped:
             log.info("done: %s", report.action_line(outcome.action))
-    _tell_problems(item for item in result.problems if item not in told and item.name is not None)
-    _tell_problems(problem(None, it.error) for it in result.outcomes if it.error and isinstance(it.action, Refresh))
+    _tell_problems(item for item in result.problems if item not in told)
     log.info("in sync" if result.in_sync else "not in sync")
 
 
 def _tell_problems(problems: Iterable[Problem]) -> None:
-    for item in problems:
+    """Each once, also where it concerns several extensions."""
+    for item in dict.fromkeys(replace(item, name=None) for item in problems):
         for line in report.problem_lines(item):
             log.error(line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed
@@ -14,6 +13,7 @@ from reconciler.model.observed import Entry, Link, Unmanaged, parse_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from reconciler.paths import Paths
 
@@ -34,12 +34,33 @@ def read_links(paths: Paths, systemd: int) -> Found:
     for directory in directories:
         outranks = directories.index(directory) <= directories.index(paths.links)
         for item in _scan(directory):
-            link = _own_link(item, paths) if directory == paths.links else None
+            link = read_link(paths, item.name) if directory == paths.links else None
             if link:
                 links[link.name] = link
             elif name := _extension_name(item):
                 unmanaged.append(Unmanaged(name, directory / item.name, outranks))
     return Found(links, tuple(unmanaged))
+
+
+def read_link(paths: Paths, name: str) -> Link | None:
+    """The link of this name, if there is one and livelayer placed it."""
+    link = paths.links / name
+    entry = _target(link, paths)
+    if entry is None:
+        return None
+    # Not the time of the inode's last change: `restore` must be able to give a link its old time back.
+    changed = link.lstat().st_mtime_ns
+    return Link(name, entry, changed, dangling=not (paths.store / entry.file_name).is_dir())
+
+
+def restore(paths: Paths, link: Link) -> None:
+    """Put a link back as it was, its time too: a merge that was made from it still shows it.
+
+    Raises:
+        Failed: see `place`.
+    """
+    place(paths, link.name, link.entry)
+    os.utime(paths.links / link.name, ns=(link.changed, link.changed), follow_symlinks=False)
 
 
 def place(paths: Paths, name: str, entry: Entry) -> None:
@@ -111,16 +132,6 @@ def _scan(directory: Path) -> Iterator[os.DirEntry[str]]:
             yield from sorted(items, key=lambda item: item.name)
     except (FileNotFoundError, NotADirectoryError):
         return
-
-
-def _own_link(item: os.DirEntry[str], paths: Paths) -> Link | None:
-    if not item.is_symlink():
-        return None
-    entry = _target(Path(item.path), paths)
-    if entry is None:
-        return None
-    changed = item.stat(follow_symlinks=False).st_ctime_ns
-    return Link(item.name, entry, changed, dangling=not (paths.store / entry.file_name).is_dir())
 
 
 def _target(link: Path, paths: Paths) -> Entry | None:

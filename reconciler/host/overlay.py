@@ -22,7 +22,7 @@ def read_merged() -> Merged:
     """Which extensions are merged on the running system, and since when."""
     names: set[str] = set()
     times: list[int] = []
-    for hierarchy in merged_hierarchies(_MOUNTS.read_text(errors="surrogateescape")):
+    for hierarchy in read_hierarchies():
         record = Path(hierarchy, _RECORD)
         try:
             names.update(record.read_text().split())
@@ -30,6 +30,11 @@ def read_merged() -> Merged:
         except OSError:
             continue  # another overlay covers it
     return Merged(frozenset(names), min(times) if times else None)
+
+
+def read_hierarchies() -> list[str]:
+    """Where systemd-sysext has its overlays on the running system."""
+    return merged_hierarchies(_MOUNTS.read_text(errors="surrogateescape"))
 
 
 def merged_hierarchies(mountinfo: str) -> list[str]:

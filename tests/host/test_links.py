@@ -45,6 +45,16 @@ def test_placing_again_replaces(paths: Paths) -> None:
     assert after.dangling
 
 
+def test_a_restored_link_is_as_old_as_it_was(paths: Paths) -> None:
+    links.place(paths, "ipfs", A)
+    before = links.read_link(paths, "ipfs")
+    assert before
+    links.place(paths, "ipfs", B)
+    links.restore(paths, before)
+    assert links.read_link(paths, "ipfs") == before
+    assert links.read_link(paths, "other") is None
+
+
 def test_placing_across_file_systems_leaves_nothing_behind(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Kairos the search directory and the state are two mounts."""
     real = Path.replace

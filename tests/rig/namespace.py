@@ -1,7 +1,7 @@
 """A private mount namespace in which the real systemd-sysext merges onto /usr, and nobody outside sees it.
 
-systemd-sysext forks a worker with a namespace of its own and moves the finished overlay out of it, so propagation must
-be shared inside; and it needs a mount of its own on /run.
+systemd-sysext forks a worker with a namespace of its own and moves the finished overlay out of it, so propagation
+must be shared inside; and it needs a mount of its own on /run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ for directory in $PRIVATE; do
     mount --bind "$SCRATCH$directory" "$directory"
 done
 echo ready
-exec sleep infinity
+exec cat
 """
 
 
@@ -46,8 +46,13 @@ class Namespace:
     def __enter__(self) -> Self:
         environment = {**os.environ, "PRIVATE": " ".join(_PRIVATE), "SCRATCH": str(self._scratch)}
         made = [directory for directory in _PRIVATE if not Path(directory).exists()]
+        # It ends when its input does, so also when this process is killed.
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _SET_UP], env=environment, stdout=subprocess.PIPE, text=True
+            ["unshare", "--mount", "sh", "-c", _SET_UP],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._holder.stdout
         assert self._holder.stdout.readline() == "ready\n"

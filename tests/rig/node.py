@@ -107,7 +107,8 @@ class Node:
         """Switch on and wait until nothing is starting any more."""
         with (self.root.parent / f"{self.root.name}.console").open("ab") as console:
             self._process = subprocess.Popen(
-                ["systemd-nspawn", *_nspawn_options(self.root), "--boot"],
+                # SIGTERM powers it off; SIGKILL would leave it running.
+                ["setpriv", "--pdeathsig=TERM", "systemd-nspawn", *_nspawn_options(self.root), "--boot"],
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,

@@ -65,7 +65,7 @@ def node(installed_root: Path, registry: Registry) -> Iterator[Node]:
 
 
 def _wheels(directory: Path, root: Path) -> Path:
-    """livelayer's wheel and those of its dependencies, for the Python of a root, in the versions that CI uses."""
+    """The wheel and those of its dependencies, for the Python of a root, in the versions that CI uses."""
     python = (root / "usr/bin/python3").readlink().name.removeprefix("python")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={directory}", str(PROJECT)], check=True)
