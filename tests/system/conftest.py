@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -44,10 +45,16 @@ def livelayer() -> str:
 
 @pytest.fixture(scope="session")
 def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A bookworm root with livelayer installed from its wheel; to be copied, not to be booted."""
+    """A Debian root with livelayer installed from its wheel; to be copied, not to be booted.
+
+    bookworm (systemd 252) unless LIVELAYER_TEST_SUITE names another suite, such as trixie (257) or forky.
+    """
     with tempfile.TemporaryDirectory(prefix="livelayer-root-", dir="/var/tmp") as scratch:
         root = Path(scratch, "root")
-        subprocess.run(["cp", "--archive", str(debian_root("bookworm")), str(root)], check=True)
+        subprocess.run(
+            ["cp", "--archive", str(debian_root(os.environ.get("LIVELAYER_TEST_SUITE", "bookworm"))), str(root)],
+            check=True,
+        )
         install_livelayer(root, _wheels(tmp_path_factory.mktemp("wheels"), root))
         yield root
 
