@@ -144,7 +144,7 @@ class Content:
         return f"sha256:{self._hash.hexdigest()}"
 
     def _up_to(self, size: int) -> Iterator[memoryview]:
-        while size:
+        while size > 0:
             if self._at == len(self._piece) and not self._refill():
                 return
             chunk = memoryview(self._piece)[self._at : self._at + size]
@@ -161,14 +161,25 @@ class Content:
 
 def _decoded(blob: Blob) -> Iterator[bytes]:
     data = blob.read()
+    decoder = _decoder_for(data)
+    if decoder is None:
+        while data:
+            yield data
+            data = blob.read()
+    while decoder:  # a blob may be several streams one after the other
+        data = yield from _one_stream(decoder, data, blob)
+        if len(data) < _MAGIC_MAX:
+            data += blob.read()
+        decoder = _decoder_for(data)
+        if data and decoder is None:
+            raise Refused("something else follows its compressed data")
+
+
+def _decoder_for(data: bytes) -> Decoder | None:
     for magic, make in _DECODERS.items():
         if data.startswith(magic):
-            while data:  # a blob may be several streams one after the other
-                data = yield from _one_stream(make(), data, blob)
-            return
-    while data:
-        yield data
-        data = blob.read()
+            return make()
+    return None
 
 
 def _one_stream(decoder: Decoder, data: bytes, blob: Blob) -> Generator[bytes, None, bytes]:
@@ -268,6 +279,7 @@ _DECODERS: Final[dict[bytes, Callable[[], Decoder]]] = {
     b"\xfd7zXZ\0": _xz,
     b"BZh": bz2.BZ2Decompressor,
 }
+_MAGIC_MAX: Final = max(map(len, _DECODERS))
 # bz2 reports bad data as OSError and ValueError.
 _ERRORS: Final = (
     zlib.error,

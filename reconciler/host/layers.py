@@ -186,7 +186,7 @@ def _link_source(path: bytes, link: bytes, tree: Staging) -> bytes:
     try:
         source = tree.find(link.lstrip(b"/"))
     except Refused as error:
-        raise Refused(f"is a hard link to {shown(link)}, which {error}") from error
+        raise Refused(f"is a hard link to {shown(link)}: {error}") from error
     mode = 0 if source is None else mode_of(source)
     if source is None or not mode:
         raise Refused(f"is a hard link to {shown(link)}, which is not in the image, or not yet")

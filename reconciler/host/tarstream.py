@@ -132,7 +132,10 @@ def _headers(content: Content) -> Iterator[tuple[bytes, _Header]]:
 
 def _sums_up(block: bytes, field: bytes) -> bool:
     """Whether a header's checksum is right; its own field counts as eight blanks."""
-    expected = _number(field)
+    try:
+        expected = _number(field)
+    except Refused:
+        return False
     found = sum(block) - sum(field) + 8 * 0x20
     if found == expected:
         return True
@@ -245,6 +248,14 @@ def _text(field: bytes) -> bytes:
 
 
 def _number(field: bytes) -> int:
+    """A field for a number that cannot be negative: sizes, places, owners."""
+    number = _signed(field)
+    if number < 0:
+        raise Refused("the tar archive is damaged: a header has a number below zero")
+    return number
+
+
+def _signed(field: bytes) -> int:
     """An octal field, or the binary extension for large numbers."""
     if field[0] & 0x80:
         return _limited(int.from_bytes(field[1:], "big", signed=field[0] == 0xFF))  # noqa: PLR2004
@@ -276,7 +287,7 @@ def _id(record: bytes | None, field: bytes) -> int:
 
 def _time(record: bytes | None, field: bytes) -> int:
     if not record:
-        return _limited(_number(field) * _NS)
+        return _limited(_signed(field) * _NS)
     match = _TIME.fullmatch(record)
     if not match:
         raise Refused("it has an unreadable modification time")

@@ -72,7 +72,7 @@ def tar(*entries: Entry, form: str = "pax") -> bytes:
 def header(name: bytes, flag: bytes = b"0", *, magic: bytes = b"ustar\x0000", **fields: bytes) -> bytes:
     """A header block by hand, for what tarfile would not write; its checksum is right."""
     places = {"mode": (100, 8), "uid": (108, 8), "gid": (116, 8), "size": (124, 12), "mtime": (136, 12)}
-    places |= {"link": (157, 100), "prefix": (345, 155)}
+    places |= {"link": (157, 100), "prefix": (345, 155), "segments": (386, 96), "more": (482, 1), "real": (483, 12)}
     block = bytearray(512)
     block[: len(name)] = name
     block[156:157] = flag
@@ -86,7 +86,7 @@ def header(name: bytes, flag: bytes = b"0", *, magic: bytes = b"ustar\x0000", **
 
 
 def record(key: bytes, value: bytes) -> bytes:
-    """A pax record."""
+    """A pax record, ready for a pax header's content."""
     rest = b" " + key + b"=" + value + b"\n"
     length = len(rest) + 1
     while length != len(str(length)) + len(rest):  # it counts its own digits
@@ -105,6 +105,12 @@ def extended(*records: tuple[bytes, bytes], flag: bytes = b"x") -> bytes:
 
 
 END: Final = bytes(1024)
+SOME: Final = tar(
+    directory("d", mtime=3),
+    file("d/a", b"text " * 3000),
+    file("b", hashlib.shake_128(b"what does not compress").digest(5000)),
+    symlink("s", "d"),
+)
 
 
 def digest(data: bytes) -> str:
@@ -172,7 +178,7 @@ def found(path: Path) -> Found:
     xattrs = tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in names)
     rest = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, xattrs)
     if stat.S_ISLNK(status.st_mode):
-        return Found("symlink", os.fsencode(path.readlink()), *rest)
+        return Found("symlink", os.readlink(os.fsencode(path)), *rest)
     if stat.S_ISDIR(status.st_mode):
         return Found("directory", b"", *rest)
     return Found("file", path.read_bytes(), *rest)
@@ -186,8 +192,8 @@ def tree(root: Path) -> dict[str, Found]:
 
 def contents(root: Path) -> dict[str, str]:
     """The same in short: `/` for a directory, `-> target` for a link, a file's text."""
-    short = {"directory": lambda _: "/", "symlink": lambda data: f"-> {data.decode()}", "file": bytes.decode}
-    return {path: short[item.kind](item.data) for path, item in tree(root).items()}
+    signs = {"directory": "/", "symlink": "-> ", "file": ""}
+    return {path: signs[item.kind] + item.data.decode(errors="replace") for path, item in tree(root).items()}
 
 
 def links(root: Path, names: Iterable[str]) -> set[frozenset[str]]:

@@ -1,0 +1,1 @@
+"""Benchmarks: what livelayer costs beside what the same job costs without it."""

@@ -1,0 +1,188 @@
+"""From the save of the configuration until the new content is seen in /usr, beside doing the same by hand.
+
+On a booted node; both versions are in the store before, so that no network and no unpacking is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from bench.figures import Row
+from tests.rig.images import extension, write_image
+from tests.rig.node import Node, debian_root, install_livelayer
+from tests.system.conftest import _wheels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SUITE: Final = os.environ.get("LIVELAYER_TEST_SUITE", "bookworm")
+_EDITS: Final = 20
+_TAGS: Final = ("v1", "v2")
+_POLL: Final = 0.002  # seconds
+_REST: Final = 1.0  # seconds
+_PATIENCE: Final = 30.0  # seconds
+_LINK: Final = "/var/lib/extensions/demo"
+_SEEN: Final = "/usr/share/demo/version"
+_CONFIG: Final = "/etc/livelayer/extensions.yaml"
+_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DONE: Final = "done"
+# What a person at a root shell would do. The start limit is for crash loops: it is forgotten after the clock stops.
+_PERSON: Final = f"""
+while read -r target; do
+    ln -sfn "$target" {_LINK} && systemctl restart systemd-sysext.service
+    systemctl reset-failed systemd-sysext.service
+    echo {_DONE}
+done
+"""
+
+
+class _Node(Node):
+    """A node that can also be looked into and typed to while it runs."""
+
+    def seen(self) -> str:
+        """The content of the extension's file as the node's programs see it; empty while nothing is merged."""
+        try:
+            return Path(f"/proc/{self._leader}/root{_SEEN}").read_text()
+        except OSError:
+            return ""
+
+    def shell(self, script: str) -> list[str]:
+        """The command line of a shell on the node."""
+        return ["nsenter", f"--target={self._leader}", "--all", "--wdns=/", "env", "-i", _PATH, "sh", "-c", script]
+
+
+class _Person:
+    """Somebody with a root shell on the node, who changes the link and refreshes."""
+
+    def __init__(self, node: _Node) -> None:
+        self._node = node
+
+    def __enter__(self) -> Self:
+        keys, self._keyboard = os.pipe()
+        self._screen, shown = os.pipe()
+        self._shell = subprocess.Popen(self._node.shell(_PERSON), stdin=keys, stdout=shown)
+        os.close(keys)
+        os.close(shown)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._keyboard)
+        self._shell.wait(_PATIENCE)
+        os.close(self._screen)
+
+    def place(self, target: str, content: str) -> float:
+        """Seconds until the content is seen."""
+        line = f"{target}\n".encode()
+        begun = time.monotonic()
+        os.write(self._keyboard, line)
+        taken = _until(lambda: self._node.seen() == content, begun)
+        os.read(self._screen, len(_DONE))
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way to be told of an edit."""
+
+    what: str
+    unit: str
+    goal: str
+    rests: Callable[[_Node], bool]
+
+    def settle(self, node: _Node) -> None:
+        """Wait until nothing of livelayer's has run for a while."""
+        while True:
+            _until(lambda: self.rests(node), time.monotonic())
+            time.sleep(_REST)
+            if self.rests(node):
+                return
+
+
+def run() -> list[Row]:
+    """Measure both ways, and a person in between."""
+    ways = (
+        _Way("edit to merged, daemon", "livelayer-watch.service", "250 ms", _daemon_rests),
+        _Way("edit to merged, path unit", "livelayer.path", "600 ms", _services_rest),
+    )
+    with _node() as node, _Person(node) as person:
+        targets = _fetch(node)
+        return [row for way in ways for row in _measure(way, node, person, targets)]
+
+
+def _measure(way: _Way, node: _Node, person: _Person, targets: dict[str, str]) -> list[Row]:
+    """Edits, each followed by the same change and back by hand, which leaves what the edit left."""
+    edits: list[float] = []
+    by_hand: list[float] = []
+    node.run("systemctl", "enable", "--now", way.unit)  # ends the other one
+    way.settle(node)
+    new, old = sorted(_TAGS, key=node.seen().__eq__)
+    for _ in range(_EDITS):
+        edits.append(_edit(node, new))
+        way.settle(node)
+        for tag in (old, new):
+            by_hand.append(person.place(targets[tag], tag))
+            way.settle(node)
+        new, old = old, new
+    hand = Row("  ln -sfn, systemctl restart", by_hand)
+    return [Row(way.what, edits, peers=(hand,), goal=way.goal), hand]
+
+
+def _edit(node: _Node, tag: str) -> float:
+    """Save as editors and configuration management do: a new file, renamed."""
+    new = node.path(_CONFIG).with_name(".extensions.yaml.new")
+    new.write_text(_configuration(tag))
+    begun = time.monotonic()
+    new.replace(node.path(_CONFIG))
+    return _until(lambda: node.seen() == tag, begun)
+
+
+def _configuration(tag: str) -> str:
+    return f"extensions:\n  demo:\n    source: oci:/var/lib/images:{tag}\n"
+
+
+def _until(condition: Callable[[], bool], begun: float) -> float:
+    while not condition():
+        if time.monotonic() > begun + _PATIENCE:
+            raise AssertionError(f"nothing happened within {_PATIENCE:.0f} s")
+        time.sleep(_POLL)
+    return time.monotonic() - begun
+
+
+def _daemon_rests(node: _Node) -> bool:
+    shown = node.run("systemctl", "show", "--value", "--property=StatusText", "livelayer-watch.service").stdout
+    return shown == "in sync: 1 extensions, 0 problems\n"
+
+
+def _services_rest(node: _Node) -> bool:
+    services = ("livelayer.service", "livelayer-recheck.service")
+    return node.run("systemctl", "is-active", *services, status=None).stdout.split() == ["inactive"] * len(services)
+
+
+def _fetch(node: _Node) -> dict[str, str]:
+    """Have both versions in the store; returns what the link looks like for each."""
+    targets = {}
+    for tag in _TAGS:
+        write_image(node.path("/var/lib/images"), tag, extension("demo", {_SEEN.lstrip("/"): tag}))
+        node.write(_CONFIG, _configuration(tag))
+        node.run("livelayer", "apply")
+        targets[tag] = str(node.path(_LINK).readlink())
+    return targets
+
+
+@contextmanager
+def _node() -> Iterator[_Node]:
+    """A booted node with livelayer installed from its wheel and nothing of it enabled."""
+    with tempfile.TemporaryDirectory(prefix="livelayer-bench-", dir="/var/tmp") as scratch:
+        root, wheels = Path(scratch, "root"), Path(scratch, "wheels")
+        subprocess.run(["cp", "--archive", str(debian_root(_SUITE)), str(root)], check=True)
+        wheels.mkdir()
+        install_livelayer(root, _wheels(wheels, root))
+        with _Node(root) as node:
+            yield node
