@@ -23,6 +23,7 @@ from reconciler.model.image import (
 )
 from reconciler.model.observed import Entry, Resolution
 from reconciler.model.plan import Resolutions, entry_for
+from reconciler.model.source import DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -183,7 +184,17 @@ class Images:
 def open_images(paths: Paths, machine: str, lookups: Lookups) -> Images:
     """Access to images with the records of earlier runs."""
     records = read_json(paths.resolutions)
-    return Images(paths, machine, lookups, records if isinstance(records, dict) else {})
+    sound = {key: it for key, it in records.items() if _is_record(it)} if isinstance(records, dict) else {}
+    return Images(paths, machine, lookups, sound)
+
+
+def _is_record(value: object) -> bool:
+    """Two digests; anything else was not written by us, and what it stood for can be looked up again."""
+    match value:
+        case [str(digest), str(manifest)]:
+            return bool(DIGEST.fullmatch(digest) and DIGEST.fullmatch(manifest))
+        case _:
+            return False
 
 
 def _key(wanted: Wanted, platform: Platform) -> str:

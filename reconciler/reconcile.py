@@ -176,20 +176,27 @@ def _outcome_problems(outcome: Outcome, error: ReconcilerError) -> list[Problem]
 
 def _with_last_failures(result: Result, document: Any) -> Result:  # noqa: ANN401 - JSON
     """Tell why the last run failed rather than only that something is still to do."""
-    if not isinstance(document, dict):
-        return result
-    failed = {
-        (item["name"], item["source"]): item["reason"]
-        for item in document.get("extensions", [])
-        if item.get("state") == str(State.FAILED)
-    }
-    hints = {item["message"]: item["hint"] for item in document.get("problems", [])}
     waiting = [item for item in result.statuses if item.state in {State.DRIFTED, State.PENDING}]
-    reasons = {item.name: failed.get((item.name, item.source)) for item in waiting}
-    told = [Problem(name, reason, hints.get(reason)) for name, reason in reasons.items() if reason]
+    try:
+        failures = _failures_in(document)
+    except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing
+        return result
+    told = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
     replaced = {item.name for item in told}
     kept = [item for item in result.problems if item.name not in replaced]
     return replace(result, problems=(*kept, *told))
+
+
+def _failures_in(document: Any) -> dict[tuple[str, str | None], Problem]:  # noqa: ANN401 - JSON
+    """The failures in a status document, by name and source: with another source they say nothing any more."""
+    if document is None:
+        return {}
+    hints = {item["message"]: item["hint"] for item in document["problems"]}
+    return {
+        (item["name"], item["source"]): Problem(item["name"], item["reason"], hints.get(item["reason"]))
+        for item in document["extensions"]
+        if item["state"] == str(State.FAILED)
+    }
 
 
 def _write_status(paths: Paths, result: Result) -> None:

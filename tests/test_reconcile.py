@@ -162,14 +162,31 @@ def test_only_the_named_extensions_are_touched(paths: Paths) -> None:
 
 def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is_to_do(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
-    document = {
-        "extensions": [{"name": "one", "source": ONE, "state": "failed", "reason": "one: connection refused"}]
-    }
+    failed = {"name": "one", "source": ONE, "state": "failed", "reason": "one: connection refused"}
+    problems = [{"extension": "one", "message": "one: connection refused", "hint": "wait"}]
+    document = {"extensions": [failed], "problems": problems}
     assert _states(status(paths, Options())) == {"one": State.PENDING}
     paths.runtime.mkdir()
     paths.status.write_text(json.dumps(document))
     (told,) = status(paths, Options()).statuses
     assert (told.state, told.reason) == (State.FAILED, "one: connection refused")
+    assert status(paths, Options()).problems[0].hint == "wait"
+    configure(paths, f"extensions: {{one: {{source: '{TWO}'}}}}")
+    assert _states(status(paths, Options())) == {"one": State.PENDING}
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", '{"a": 1}', '{"extensions": 1, "problems": [1]}'])
+def test_records_that_are_damaged_or_strange_are_made_anew(paths: Paths, text: str) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    paths.runtime.mkdir()
+    for path in (paths.last_good, paths.status, paths.seen):
+        path.write_text(text)
+    assert _converge(paths).in_sync
+    paths.status.write_text(text)
+    assert status(paths, Options()).in_sync
+    paths.resolutions.write_text(text.replace('"a": 1', f'"{ONE} linux/amd64": ["sha256:x", 1]'))
+    assert _states(status(paths, Options())) == {"one": State.PENDING}
 
 
 def test_a_configuration_that_changes_during_a_run_is_looked_at_again(

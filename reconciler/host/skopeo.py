@@ -114,6 +114,12 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
         "if that is meant: insecure = true for it in /etc/containers/registries.conf",
     ),
     (r"x509|certificate", Invalid, "the registry's certificate is not trusted", "install its CA certificate"),
+    (
+        r"writing blob: (rename|open|write|mkdir|creating|chmod)",
+        Failed,
+        "it cannot be stored on this node",
+        "look at /var/lib/livelayer and its file system",
+    ),
     (_NO_SUCH_IMAGE, Invalid, "there is no such image", "check the name and the tag"),
     (
         r"no such host|server misbehaving",

@@ -30,6 +30,7 @@ FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
         ("received unexpected HTTP status: 503 Service Unavailable", Unavailable, "does not answer properly"),
         ("toomanyrequests: You have reached your pull rate limit.", Unavailable, "slow down"),
         ("writing blob: write /x: no space left on device", Failed, "disk is full"),
+        ("writing blob: rename /a/oci-put-blob1 /b: no such file or directory", Failed, "cannot be stored"),
         ("something entirely new", Unavailable, "something entirely new"),
     ],
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """A private mount namespace in which the real systemd-sysext merges onto /usr, and nobody outside sees it.
 
 systemd-sysext forks a worker with a namespace of its own and moves the finished overlay out of it, so propagation
-must be shared inside; and it needs a mount of its own on /run.
+must be shared inside; and it needs a mount of its own on /run. Overlays on /etc and /var/lib take the mount points that
+are missing: made on the machine itself they would be in the way of another namespace, or left behind.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ set -e
 mount --make-rprivate /
 mount --make-rshared /
 mount -t tmpfs tmpfs /run
+for directory in /etc /var/lib; do
+    mkdir -p "$SCRATCH/overlays$directory/upper" "$SCRATCH/overlays$directory/work"
+    layers="lowerdir=$directory,upperdir=$SCRATCH/overlays$directory/upper,workdir=$SCRATCH/overlays$directory/work"
+    mount -t overlay overlay -o "$layers" "$directory"
+done
 for directory in $PRIVATE; do
     mkdir -p "$directory" "$SCRATCH$directory"
     mount --bind "$SCRATCH$directory" "$directory"
@@ -45,7 +51,6 @@ class Namespace:
 
     def __enter__(self) -> Self:
         environment = {**os.environ, "PRIVATE": " ".join(_PRIVATE), "SCRATCH": str(self._scratch)}
-        made = [directory for directory in _PRIVATE if not Path(directory).exists()]
         # It ends when its input does, so also when this process is killed.
         self._holder = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", _SET_UP],
@@ -56,7 +61,6 @@ class Namespace:
         )
         assert self._holder.stdout
         assert self._holder.stdout.readline() == "ready\n"
-        self._made = made
         return self
 
     def __exit__(
@@ -65,8 +69,6 @@ class Namespace:
         assert self._holder
         self._holder.kill()
         self._holder.communicate()
-        for directory in self._made:
-            Path(directory).rmdir()
 
     def command(self, *arguments: str) -> list[str]:
         """The command line that runs a program inside."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
 import os
 import shutil
 import subprocess
+import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -21,6 +25,7 @@ from tests.rig.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from email.message import Message
 
     from tests.rig.namespace import Namespace
 
@@ -306,6 +311,48 @@ def test_mirrors(bench: Bench) -> None:
     bench.want(x="docker://registry.example/x:v1")
     bench.livelayer("apply")
     assert bench.says("x") == "x"
+
+
+class _Proxy(http.server.BaseHTTPRequestHandler):
+    """Passes requests for registry.example on to the registry, and remembers that it did."""
+
+    registry = ""
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        target = self.path.replace("http://registry.example", f"http://{self.registry}")
+        request = urllib.request.Request(target, headers={"Accept": self.headers.get("Accept", "*/*")})
+        try:
+            with urllib.request.urlopen(request) as answer:
+                self._pass_on(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            self._pass_on(error.code, error.headers, error.read())
+            error.close()
+
+    def _pass_on(self, status: int, headers: Message, body: bytes) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_proxies(bench: Bench) -> None:
+    source = bench.push("v1", command("x", "x")).replace(bench.registry.address, "registry.example")
+    bench.registries_conf("plain", '[[registry]]\nlocation = "registry.example"\ninsecure = true\n')
+    _Proxy.registry = bench.registry.address
+    bench.want(x=source)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{proxy.server_address[1]}"
+        bench.livelayer("apply", HTTP_PROXY=address, HTTPS_PROXY="http://127.0.0.1:9")
+        proxy.shutdown()
+    assert bench.says("x") == "x"
+    assert any("/blobs/" in path for path in _Proxy.asked)
 
 
 def test_the_signature_policy_is_obeyed(bench: Bench) -> None:
