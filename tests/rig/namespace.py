@@ -1,8 +1,8 @@
 """A private mount namespace in which the real systemd-sysext merges onto /usr, and nobody outside sees it.
 
 systemd-sysext forks a worker with a namespace of its own and moves the finished overlay out of it, so propagation
-must be shared inside; and it needs a mount of its own on /run. Overlays on /etc and /var/lib take the mount points that
-are missing: made on the machine itself they would be in the way of another namespace, or left behind.
+must be shared inside; and it needs a mount of its own on /run. Overlays on /etc and /var/lib take the mount points
+that are missing: made on the machine itself they would be in the way of another namespace, or left behind.
 """
 
 from __future__ import annotations
