@@ -388,6 +388,7 @@ def test_signed_images_are_taken_and_unsigned_ones_refused(bench: Bench, tmp_pat
     ]
     sign += ["--src-tls-verify=false", "--dest-tls-verify=false", signed, signed]
     subprocess.run(sign, check=True, capture_output=True, env={**os.environ, "GNUPGHOME": str(home)})
+    subprocess.run(["gpgconf", f"--homedir={home}", "--kill", "gpg-agent"], check=True)
 
     rule = {"type": "signedBy", "keyType": "GPGKeys", "keyPath": f"{tmp_path}/key"}
     policy = json.dumps({"default": [{"type": "reject"}], "transports": {"docker": {"": [rule]}}})
