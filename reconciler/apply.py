@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
@@ -56,6 +57,8 @@ class Applier:
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
+        if plan.actions:
+            gc.enable()  # the command starts without
         progress = _Progress()
         refreshes = any(isinstance(action, Refresh) for action in plan.actions)
         return tuple(self._attempt(action, progress, owe=refreshes) for action in plan.actions)

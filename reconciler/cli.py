@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -31,7 +32,11 @@ _PATIENCE: Final = 600.0  # seconds to wait for another run
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The entry point of the command."""
+    """The entry point of the command.
+
+    Without the garbage collector: a run that finds nothing to do makes no garbage worth a tenth of its time.
+    """
+    gc.disable()
     options = _parser().parse_args(arguments)
     with _reporting_failures(options.verbose):
         _set_up(options)
@@ -200,6 +205,7 @@ def _read_configuration(options: argparse.Namespace) -> DesiredState:
 def _watch(options: argparse.Namespace) -> int:
     from reconciler.watch import Watcher
 
+    gc.enable()
     try:
         Watcher(Paths(options.root), _options(options), options.resync).run()
     except Terminated as error:

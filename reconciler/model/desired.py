@@ -66,12 +66,20 @@ def desired_state(fragment: Fragment) -> DesiredState:
         InvalidConfiguration: with the file, line and column of each mistake.
     """
     document = _validated(Document, fragment, (), fragment.tree)
-    defaults = fragment.tree.get("defaults", {})
-    effective = {
-        name: _validated(Extension, fragment, ("extensions", name), overlay(defaults, tree))
-        for name, tree in sorted(fragment.tree.get("extensions", {}).items())
+    return _reduce(document.settings, _effective(document, fragment), fragment)
+
+
+def _effective(document: Document, fragment: Fragment) -> dict[str, Extension]:
+    """The extensions by name, in the order of their names, with the defaults below them."""
+    defaults = fragment.tree.get("defaults")
+    listed = sorted(document.extensions.items())
+    if not defaults:
+        return {name: extension for name, extension in listed if extension}
+    trees = fragment.tree["extensions"] if listed else {}
+    return {
+        name: _validated(Extension, fragment, ("extensions", name), overlay(defaults, trees[name]))
+        for name, _ in listed
     }
-    return _reduce(document.settings, effective, fragment)
 
 
 def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Fragment) -> DesiredState:
