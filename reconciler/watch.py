@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_QUIET: Final = 0.05  # seconds without an event before it is worth to look
+_QUIET: Final = 0.02  # seconds without an event before it is worth to look
 _MAX_DEBOUNCE: Final = 1.0  # seconds; a file that never rests is read anyway
 _FIRST_RETRY: Final = 15.0  # seconds after a run that did not get everything in sync; doubles
 _LONGEST_RUN: Final = 3 * 3600.0  # seconds; a run that takes longer hangs

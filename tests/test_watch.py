@@ -216,8 +216,16 @@ def test_a_terminated_daemon_ends_in_the_middle_of_a_fetch_and_leaves_nothing(fi
         assert _eventually(lambda: pid_file.exists() and bool(pid_file.read_text()))
         process.terminate()
         assert process.wait(20) == 0
-    assert not Path(f"/proc/{pid_file.read_text().strip()}").exists()
+    assert _eventually(lambda: _is_gone(pid_file.read_text().strip()))
     assert not filled.staging.exists() or not list(filled.staging.iterdir())
+
+
+def _is_gone(pid: str) -> bool:
+    """Dead, though whoever inherited it may not have looked yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 @pytest.fixture

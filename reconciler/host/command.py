@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -62,7 +63,6 @@ def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | 
             _bg_exc=False,
             _tty_out=False,
             _new_group=True,
-            _timeout=timeout,
             _return_cmd=True,
         )
         status = _wait(running, program, timeout)
@@ -94,18 +94,31 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wait(running: Any, program: str, timeout: float) -> int:  # noqa: ANN401 - sh has no types
-    """Wait, and never leave the program behind: not on a timeout, not when this process is told to stop."""
+    """Wait, and never leave the program behind: not on a timeout, not when this process is told to stop.
+
+    sh's own timeout looks only every 100 ms whether the program has ended, and does not kill what it has started.
+    """
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _kill_group(running)
+
+    timer = threading.Timer(timeout, expire)
+    timer.daemon = True
+    timer.start()
     try:
         running.wait()
-    except sh.TimeoutException:
-        _kill_group(running)  # sh itself kills the program, but not what the program started
-        raise _timed_out(program, timeout) from None
     except sh.ErrorReturnCode as error:
+        if expired.is_set():
+            raise _timed_out(program, timeout) from None
         return int(error.exit_code)
     except BaseException:
         _kill_group(running)
         _reap(running)
         raise
+    finally:
+        timer.cancel()
     return 0
 
 
