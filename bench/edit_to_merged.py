@@ -108,8 +108,8 @@ class _Way:
 def run() -> list[Row]:
     """Measure both ways, and a person in between."""
     ways = (
-        _Way("edit to merged, daemon", "livelayer-watch.service", "250 ms", _daemon_rests),
-        _Way("edit to merged, path unit", "livelayer.path", "600 ms", _services_rest),
+        _Way("edit to merged, daemon", "livelayer-watch.service", "at most 250", _daemon_rests),
+        _Way("edit to merged, path unit", "livelayer.path", "at most 600", _services_rest),
     )
     with _node() as node, _Person(node) as person:
         targets = _fetch(node)
@@ -130,8 +130,8 @@ def _measure(way: _Way, node: _Node, person: _Person, targets: dict[str, str]) -
             by_hand.append(person.place(targets[tag], tag))
             way.settle(node)
         new, old = old, new
-    hand = Row("  ln -sfn, systemctl restart", by_hand)
-    return [Row(way.what, edits, peers=(hand,), goal=way.goal), hand]
+    edited = Row(way.what, edits, goal=way.goal)
+    return [edited, Row("  by hand: ln, systemctl restart", by_hand, subject=edited)]
 
 
 def _edit(node: _Node, tag: str) -> float:

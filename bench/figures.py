@@ -19,7 +19,7 @@ class Row:
     what: str
     times: Sequence[float]
     cpu: Sequence[float] = ()  # user and system time together
-    peers: tuple[Row, ...] = ()  # what the median is divided by; the first is the one that a goal speaks of
+    subject: Row | None = None  # set for a peer: what is measured against it
     goal: str = ""
 
     @property
@@ -32,8 +32,8 @@ class Row:
         """The line's columns, in milliseconds."""
         spread = (self.median, min(self.times), p90(self.times), max(self.times))
         cpu = _milliseconds(statistics.median(self.cpu)) if self.cpu else ""
-        ratios = " / ".join(f"{self.median / peer.median:.2f}" for peer in self.peers)
-        return (self.what, str(len(self.times)), *map(_milliseconds, spread), cpu, ratios, self.goal)
+        ratio = f"{self.subject.median / self.median:.2f}" if self.subject else ""
+        return (self.what, str(len(self.times)), *map(_milliseconds, spread), cpu, ratio, self.goal)
 
 
 def p90(times: Sequence[float]) -> float:
