@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from bench.figures import Row
 from tests.rig.images import extension, write_image
-from tests.rig.node import Node, debian_root, install_livelayer
+from tests.rig.node import PROJECT, Node, debian_root, install_livelayer
 from tests.system.conftest import _wheels
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _PERSON: Final = f"""
 while read -r target; do
     ln -sfn "$target" {_LINK} && systemctl restart systemd-sysext.service
     systemctl reset-failed systemd-sysext.service
-    echo {_DONE}
+    printf {_DONE}
 done
 """
 
@@ -183,6 +183,7 @@ def _node() -> Iterator[_Node]:
         root, wheels = Path(scratch, "root"), Path(scratch, "wheels")
         subprocess.run(["cp", "--archive", str(debian_root(_SUITE)), str(root)], check=True)
         wheels.mkdir()
+        subprocess.run(["make", "--silent", f"--directory={PROJECT}", "man"], check=True)  # they are installed, too
         install_livelayer(root, _wheels(wheels, root))
         with _Node(root) as node:
             yield node
