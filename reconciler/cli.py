@@ -6,7 +6,6 @@ import argparse
 import gc
 import json
 import os
-import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import reconciler
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError, Terminated
+from reconciler.host import termination
 from reconciler.paths import Paths
 
 if TYPE_CHECKING:
@@ -62,12 +62,7 @@ def _set_up(options: argparse.Namespace) -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
     logs.set_up(options.verbose - options.quiet)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _terminate)
-
-
-def _terminate(number: int, _frame: object) -> NoReturn:
-    raise Terminated(signal.Signals(number).name)
+    termination.install()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sh
 
 from reconciler.errors import Failed, ReconcilerError, Unavailable
+from reconciler.host.termination import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,20 +53,26 @@ def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | 
     environment = _environment(env or {})
     command = _find(program, environment["PATH"])
     stdout, stderr = BytesIO(), BytesIO()
-    with Path(os.devnull).open("rb") as nothing:
-        running = command(
-            *arguments,
-            _in=nothing,
-            _out=stdout,
-            _err=stderr,
-            _env=environment,
-            _bg=True,
-            _bg_exc=False,
-            _tty_out=False,
-            _new_group=True,
-            _return_cmd=True,
-        )
+    running: Any = None
+    try:
+        with deferred(), Path(os.devnull).open("rb") as nothing:
+            running = command(
+                *arguments,
+                _in=nothing,
+                _out=stdout,
+                _err=stderr,
+                _env=environment,
+                _bg=True,
+                _bg_exc=False,
+                _tty_out=False,
+                _new_group=True,
+                _return_cmd=True,
+            )
         status = _wait(running, program, timeout)
+    except BaseException:
+        if running is not None:
+            _kill(running)
+        raise
     return Finished(status, stdout.getvalue(), stderr.getvalue().decode(errors="replace"))
 
 
@@ -94,7 +101,7 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wait(running: Any, program: str, timeout: float) -> int:  # noqa: ANN401 - sh has no types
-    """Wait, and never leave the program behind: not on a timeout, not when this process is told to stop.
+    """Wait for the exit status.
 
     sh's own timeout looks only every 100 ms whether the program has ended, and does not kill what it has started.
     """
@@ -113,10 +120,6 @@ def _wait(running: Any, program: str, timeout: float) -> int:  # noqa: ANN401 - 
         if expired.is_set():
             raise _timed_out(program, timeout) from None
         return int(error.exit_code)
-    except BaseException:
-        _kill_group(running)
-        _reap(running)
-        raise
     finally:
         timer.cancel()
     return 0
@@ -129,7 +132,9 @@ def _kill_group(running: Any) -> None:  # noqa: ANN401 - sh has no types
         return  # all of it is gone, which is what was wanted
 
 
-def _reap(running: Any) -> None:  # noqa: ANN401 - sh has no types
+def _kill(running: Any) -> None:  # noqa: ANN401 - sh has no types
+    """Never leave a program behind: not when this process is told to stop either."""
+    _kill_group(running)
     try:
         running.wait()
     except sh.ErrorReturnCode:

@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from reconciler.errors import Failed, Terminated, Unavailable
+from reconciler.host import command, termination
 from reconciler.host.command import check, run
 
 pytestmark = pytest.mark.commands
@@ -82,6 +83,28 @@ def test_a_signal_ends_the_program_too(tmp_path: Path) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
     _wait_until_gone(int(pid_file.read_text()))
+
+
+def test_a_signal_at_the_very_start_ends_the_program_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the fork and the moment that the process is known, an exception would leave it behind."""
+    started: list[Any] = []
+    real = command._find("sleep", os.environ["PATH"])  # noqa: SLF001
+
+    def start(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - sh has no types
+        started.append(real(*arguments, **options))
+        signal.raise_signal(signal.SIGTERM)
+        return started[0]
+
+    monkeypatch.setattr(command, "_find", lambda *_: start)
+    previous = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    termination.install()
+    try:
+        with pytest.raises(Terminated, match="SIGTERM"):
+            run("sleep", "300", timeout=60)
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
+            signal.signal(number, handler)
+    _wait_until_gone(started[0].pid)
 
 
 def _wait_until_gone(pid: int) -> None:

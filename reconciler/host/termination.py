@@ -1,0 +1,60 @@
+"""SIGTERM and SIGINT as an exception in the main thread, put off where it would leave something behind.
+
+A signal can arrive between the moment that a program was started and the moment that its process is known here. An
+exception in between would leave the program running, with nobody to end it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Terminated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Deferral:
+    """How many sections of the main thread must not be interrupted, and the signal that came meanwhile."""
+
+    depth = 0
+    arrived: str | None = None
+
+
+def install() -> None:
+    """Let the signals raise `Terminated` in the main thread from now on."""
+    for number in _SIGNALS:
+        signal.signal(number, _handle)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Put a signal off until the end of this section. Other threads are never interrupted anyway.
+
+    Raises:
+        Terminated: at the end, if a signal arrived.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _Deferral.depth += 1
+    try:
+        yield
+    finally:
+        _Deferral.depth -= 1
+    if not _Deferral.depth and _Deferral.arrived:
+        name, _Deferral.arrived = _Deferral.arrived, None
+        raise Terminated(name)
+
+
+def _handle(number: int, _frame: object) -> None:
+    name = signal.Signals(number).name
+    if _Deferral.depth:
+        _Deferral.arrived = name
+    else:
+        raise Terminated(name)
