@@ -1,0 +1,100 @@
+"""Tags of container images, read as versions.
+
+A tag is a version if it is `v`, or not, then numbers with dots between them, then a pre-release, or not, then a
+suffix, or not: `v1.30.0-rc1-k3s1`. A tag cannot have the `+` of semantic versions, so distributions write `-`, `_` or
+`.` before the build they mean, and others before the name of a variant (`1.2.3-alpine`, `1.2.3-amd64`). Nothing tells
+the two apart, nor from a commit or from semver's numeric pre-releases (`1.2.3-1`); so all of that is a suffix, and
+only the words below make a pre-release.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What a tag may be: the distribution specification of OCI.
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_VERSION: Final = re.compile(r"(?P<v>[vV]?)(?P<numbers>[0-9]+(?:\.[0-9]+)*)(?P<rest>.*)")
+# Words for pre-releases as PEP 440 ranks them: dev below alpha, below beta, below rc.
+_RANKS: Final = {
+    "dev": ".dev",
+    "snapshot": ".dev",
+    "nightly": ".dev",
+    "canary": ".dev",
+    "alpha": "a",
+    "a": "a",
+    "beta": "b",
+    "b": "b",
+    "rc": "rc",
+    "pre": "rc",
+    "preview": "rc",
+    "prerelease": "rc",
+}
+_WORDS: Final = "|".join(word for word in _RANKS if len(word) > 1)
+# One letter is enough in 1.2.0b3 alone: in 1.2.0-b3 it might as well be a build.
+_PRERELEASE: Final = re.compile(
+    rf"(?:^(?P<letter>[ab])(?=[0-9])|(?:^|[-_.])(?P<word>{_WORDS}))[-_.]?(?P<number>[0-9]*)(?=[-_.]|$)",
+    re.IGNORECASE,
+)
+_SEPARATORS: Final = "-_."
+
+_Part = tuple[int, str]  # of a suffix: a number, or letters
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag that is a version."""
+
+    text: str
+    version: Version  # without the suffix
+    suffix: str  # without the character before it; empty: none
+    has_v: bool
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Higher is more recent.
+
+        Of one version, the higher suffix, numbers in it compared as numbers. Then, between spellings: the one with
+        more numbers, since `1.29` beside `1.29.0` is a name that moves on; the one without `v`; the last one as text.
+        """
+        return self.version, _parts(self.suffix), len(self.version.release), not self.has_v, self.text
+
+
+def read_tag(text: str) -> Tag | None:
+    """A tag as a version; None: it is none."""
+    match = _VERSION.fullmatch(text) if _TAG.fullmatch(text) else None
+    if match is None:
+        return None
+    rest = match["rest"]
+    found = _PRERELEASE.search(rest)
+    if rest and rest[0] not in _SEPARATORS and not (found and found.start() == 0):
+        return None
+    suffix = rest[: found.start()] + rest[found.end() :] if found else rest
+    if suffix and not _parts(suffix):
+        return None
+    return Tag(text, Version(match["numbers"] + _prerelease(found)), suffix[1:], bool(match["v"]))
+
+
+def read_tags(texts: Iterable[str]) -> list[Tag]:
+    """Those that are versions."""
+    return [tag for tag in map(read_tag, texts) if tag]
+
+
+def _prerelease(found: re.Match[str] | None) -> str:
+    """In the words of PEP 440."""
+    if found is None:
+        return ""
+    return _RANKS[(found["letter"] or found["word"]).lower()] + (found["number"] or "0")
+
+
+def _parts(suffix: str) -> tuple[_Part, ...]:
+    """For comparison: k3s10 is above k3s9, and a number above letters, as in PEP 440."""
+    return tuple(
+        (int(part) + 1, "") if part.isdigit() else (0, part) for part in re.findall(r"[0-9]+|[a-z]+", suffix.lower())
+    )
