@@ -6,6 +6,7 @@ work as its users expect.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -41,6 +42,17 @@ class Skopeo:
         )
         return _checked(finished, argument).stdout
 
+    def list_tags(self, repository: str) -> tuple[str, ...]:
+        """The tags of a registry's repository, `docker://HOST/NAME`, in no particular order.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it; `Invalid` for a repository that is not there.
+        """
+        if not repository.startswith("docker://"):
+            raise Invalid(f"{repository}: only a registry has a list of tags", "name the version in source:")
+        finished = run("skopeo", "list-tags", *self._credentials("--authfile"), repository, timeout=_INSPECT_TIMEOUT)
+        return _tags(_checked(finished, repository).stdout, repository)
+
     def copy(self, argument: str, platform: Platform, layout: Path, blobs: Path) -> None:
         """Copy one platform's image into a new OCI layout; blobs that are in `blobs` already are not fetched again.
 
@@ -68,6 +80,17 @@ class Skopeo:
         if self.auth_file is None or "REGISTRY_AUTH_FILE" in os.environ or not self.auth_file.exists():
             return ()
         return (f"{option}={self.auth_file}",)
+
+
+def _tags(answer: bytes, repository: str) -> tuple[str, ...]:
+    """A repository of which all images were deleted may have null for its tags."""
+    match json.loads(answer):
+        case {"Tags": None}:
+            return ()
+        case {"Tags": [*tags]} if all(isinstance(tag, str) for tag in tags):
+            return tuple(tags)
+        case _:
+            raise Unavailable(f"{repository}: skopeo lists no tags", f"run it by hand: skopeo list-tags {repository}")
 
 
 def _override(platform: Platform) -> tuple[str, ...]:
