@@ -100,8 +100,10 @@ class Blob:
 class Content:
     """A blob's decompressed bytes, read once from start to end and hashed on the way."""
 
-    def __init__(self, blob: Blob) -> None:
+    def __init__(self, blob: Blob, count: Callable[[int], None] | None = None) -> None:
+        """`count` is told how many bytes there are more, before they are used; what it raises is passed on."""
         self._pieces = _decoded(blob)
+        self._count = count
         self._hash = hashlib.sha256()
         self._piece = b""
         self._at = 0  # where in the piece the next byte is
@@ -155,6 +157,8 @@ class Content:
 
     def _refill(self) -> bool:
         self._piece, self._at = next(self._pieces, b""), 0
+        if self._count:
+            self._count(len(self._piece))
         self._hash.update(self._piece)
         return bool(self._piece)
 

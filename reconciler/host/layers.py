@@ -14,6 +14,8 @@ Decisions where the specification leaves room:
   one counts.
 - Hard links take what their target has when they are read; owner, mode and times of the link's header are ignored.
 - The root's own entry sets its time and, within limits, its mode; the owner of the root is the store's.
+- A symbolic link of a lower layer that this layer has gone through cannot be replaced or removed by it any more: the
+  result would depend on the order of the members, which the specification gives no meaning.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, Invalid
 from reconciler.host import whiteouts
 from reconciler.host.attributes import dress, dress_link
+from reconciler.host.budget import Budget, Exceeded
 from reconciler.host.decompress import Blob, Content, Refused
 from reconciler.host.staging import Staging, mode_of, shown
 from reconciler.host.tarstream import Kind, Member, members
+from reconciler.model.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,33 +55,42 @@ _REFETCH: Final = "fetch the image again; if this repeats, the registry's copy o
 _REPUSH: Final = "rebuild or re-push the image"
 
 
-def flatten(layers: Sequence[Layer], blob_of: Callable[[str], Path], target: Path) -> None:
+_DEFAULTS: Final = Limits()
+
+
+def flatten(
+    layers: Sequence[Layer], blob_of: Callable[[str], Path], target: Path, limits: Limits = _DEFAULTS
+) -> None:
     """Apply layers, lowest first, into the empty existing directory `target`.
 
     After an error the content of `target` is garbage, for the caller to delete. Nothing is synced.
 
     Raises:
-        Invalid: a layer is damaged, is not what its digests say, or has a member that no extension may have.
+        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
+            that no extension may have.
         Failed: the disk is full, broken or read-only, or this process may not write as root does.
     """
     try:
-        tree = Staging(target)
+        budget = Budget(limits)
+        tree = Staging(target, budget.name)
         for layer in layers:
             tree.begin_layer()
-            _apply(layer, blob_of(layer.digest), tree)
+            _apply(layer, blob_of(layer.digest), tree, budget)
         tree.finish()
     except OSError as error:
         raise _failed(str(target), error) from error
 
 
-def _apply(layer: Layer, blob_file: Path, tree: Staging) -> None:
+def _apply(layer: Layer, blob_file: Path, tree: Staging, budget: Budget) -> None:
     """Unpack one layer and check it; that the blob is not the one asked for is said before anything about it."""
     where = f"layer {layer.digest}"
     with Blob(blob_file) as blob:
-        content = Content(blob)
+        _check_size(layer, blob_file, where)
+        budget.begin_layer(layer.size)
+        content = Content(blob, budget.unpacked)
         refused: Refused | None = None
         try:
-            _unpack(content, tree, where)
+            _unpack(content, tree, where, budget)
             diff_id = content.digest()
         except Refused as error:
             refused, diff_id = error, ""
@@ -90,12 +103,21 @@ def _apply(layer: Layer, blob_file: Path, tree: Staging) -> None:
         raise Invalid(f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}", _REPUSH)
 
 
-def _unpack(content: Content, tree: Staging, where: str) -> None:
+def _check_size(layer: Layer, blob_file: Path, where: str) -> None:
+    """Before anything is read: the limits count with the size that the manifest gives."""
+    size = blob_file.stat().st_size
+    if size != layer.size:
+        raise Invalid(f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}", _REFETCH)
+
+
+def _unpack(content: Content, tree: Staging, where: str, budget: Budget) -> None:
     for member in members(content):
         try:
+            budget.member(member)
             _place(member, tree, content)
         except Refused as error:
-            raise Refused(str(error), error.member or member.name) from error
+            error.member = error.member or member.name
+            raise
         except OSError as error:
             if reason := _CONTENT_ERRORS.get(error.errno or 0):
                 raise Refused(reason, member.name) from error
@@ -109,6 +131,8 @@ def _place(member: Member, tree: Staging, content: Content) -> None:
     if path == tree.root:
         _root(member, tree)
         return
+    if tree.written.get(path) is False:
+        _check_replaceable(path)
     match member.kind:
         case Kind.DIRECTORY:
             _directory(path, member, tree)
@@ -119,6 +143,11 @@ def _place(member: Member, tree: Staging, content: Content) -> None:
         case Kind.HARD_LINK:
             _hard_link(path, member, tree)
     tree.mark(path, own=True)
+
+
+def _check_replaceable(path: bytes) -> None:
+    if stat.S_ISLNK(mode_of(path)):
+        raise Refused("replaces a symbolic link through which its own layer has written before")
 
 
 def _root(member: Member, tree: Staging) -> None:
@@ -198,9 +227,10 @@ def _link_source(path: bytes, link: bytes, tree: Staging) -> bytes:
 
 
 def _invalid(where: str, refused: Refused) -> Invalid:
+    hint = refused.hint if isinstance(refused, Exceeded) else None
     if refused.member is None:
-        return Invalid(f"{where}: {refused}", _REPUSH)
-    return Invalid(f"{where}: {shown(refused.member)}: {refused}", _REBUILD)
+        return Invalid(f"{where}: {refused}", hint or _REPUSH)
+    return Invalid(f"{where}: {shown(refused.member)}: {refused}", hint or _REBUILD)
 
 
 def _failed(what: str, error: OSError) -> Failed:

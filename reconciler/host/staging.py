@@ -29,7 +29,9 @@ _IMPLIED_TIME: Final = 0  # not the present one: the same image gives the same t
 class Staging:
     """A tree under construction, layer by layer. Paths are absolute bytes, names come from archives."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, count: Callable[[bytes], None] | None = None) -> None:
+        """`count` is told the name of every parent that comes into being unasked; what it raises is passed on."""
+        self._count = count
         self.root: Final = os.fsencode(target.resolve(strict=True))
         # What this layer has put into the tree: True its own members, False what it merely has members beneath or
         # behind (directories it did not mention, links of lower layers it went through).
@@ -197,6 +199,8 @@ class Staging:
         """A parent without a member of its own; a lower layer's file gives way as it does to a directory member."""
         if self.written.get(path) and mode_of(path):
             raise Refused(f"its parent {self.shown(path)} is a file of the same layer")
+        if self._count:
+            self._count(path[len(self.root) + 1 :])
         self.make_implied(path)
         return path
 

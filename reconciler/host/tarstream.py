@@ -196,7 +196,8 @@ def _member(block: bytes, header: _Header, records: Records, content: Content) -
     try:
         return _understood(name, block, header, records, content)
     except Refused as error:
-        raise Refused(str(error), error.member or name) from error
+        error.member = error.member or name
+        raise
 
 
 def _understood(name: bytes, block: bytes, header: _Header, records: Records, content: Content) -> tuple[Member, int]:
