@@ -9,13 +9,20 @@ from __future__ import annotations
 from typing import Self
 
 
+def printable(text: str) -> str:
+    """A text without line breaks and control characters, which names and documents of others may contain."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 class ReconcilerError(Exception):
     """An expected failure: shown as one line and a hint, never as a traceback."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = None if hint is None else printable(hint)
+        super().__init__(self.message)
 
     def about(self, name: str) -> Self:
         """The same failure, told of an extension."""

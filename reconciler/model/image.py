@@ -34,6 +34,11 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
+_LAYERS_MAX: Final = 1000  # Docker makes 127 at most
+_SIZE_MAX: Final = (1 << 63) - 1
+_SHOWN_MAX: Final = 20  # platforms in a message
+_REPUSH: Final = "rebuild or re-push the image"
+
 # Go's names for what uname(2) says; arm's variant is the version of its instruction set.
 _PLATFORMS: Final = {
     "x86_64": Platform("linux", "amd64"),
@@ -88,8 +93,14 @@ class Index:
         for entry in self.manifests:
             if entry.platform and _same_but_for_variant(entry.platform, platform) and not platform.variant:
                 return entry.digest
-        there = ", ".join(str(entry.platform) for entry in self.manifests if entry.platform) or "none"
-        raise Invalid(f"the image index has no {platform}; it has {there}", "set platform: to one of them")
+        raise Invalid(
+            f"the image index has no {platform}; it has {self._platforms()}", "set platform: to one of them"
+        )
+
+    def _platforms(self) -> str:
+        there = [str(entry.platform) for entry in self.manifests if entry.platform]
+        more = f" and {len(there) - _SHOWN_MAX} more" if len(there) > _SHOWN_MAX else ""
+        return (", ".join(there[:_SHOWN_MAX]) or "none") + more
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +127,37 @@ def parse_manifest(content: bytes) -> Index | Manifest:
         Invalid: it is neither.
     """
     try:
-        document = json.loads(content)
-        if "manifests" in document:
-            return Index(tuple(_descriptor(entry) for entry in document["manifests"]))
-        layers = tuple(_layer(entry) for entry in document["layers"])
-        return Manifest(_digest(document["config"]["digest"]), layers)
+        document = _parsed(content)
+        found = _index(document) if "manifests" in document else _manifest(document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Invalid(
             "the source's manifest is neither an OCI nor a Docker schema 2 manifest",
             "livelayer takes container images; look at it with: skopeo inspect --raw SOURCE",
         ) from error
+    if isinstance(found, Manifest) and len(found.layers) > _LAYERS_MAX:
+        raise Invalid(f"the image has {len(found.layers)} layers, more than {_LAYERS_MAX}", "rebuild it with fewer")
+    return found
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Read a JSON object; ValueError or TypeError where it is none."""
+    try:
+        document = json.loads(content)
+    except RecursionError as error:  # a hostile one is nested deeply
+        raise ValueError("nested too deeply") from error
+    if not isinstance(document, dict):
+        raise TypeError("no JSON object")
+    return document
+
+
+def _index(document: dict[str, Any]) -> Index:
+    if "layers" in document or "config" in document:
+        raise ValueError("both an index and a manifest: which it is would depend on who reads it")
+    return Index(tuple(map(_descriptor, document["manifests"])))
+
+
+def _manifest(document: dict[str, Any]) -> Manifest:
+    return Manifest(_digest(document["config"]["digest"]), tuple(map(_layer, document["layers"])))
 
 
 def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
@@ -135,36 +167,50 @@ def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
         Invalid: the configuration is unreadable or counts another number of layers.
     """
     try:
-        diff_ids = [_digest(item) for item in json.loads(config)["rootfs"]["diff_ids"]]
+        diff_ids = [_digest(item) for item in _parsed(config)["rootfs"]["diff_ids"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise Invalid("the image's configuration lists no diff_ids", "rebuild or re-push the image") from error
+        raise Invalid("the image's configuration lists no diff_ids", _REPUSH) from error
     if len(diff_ids) != len(manifest.layers):
         raise Invalid(
             f"the image's configuration counts {len(diff_ids)} layers, its manifest {len(manifest.layers)}",
-            "rebuild or re-push the image",
+            _REPUSH,
         )
     pairs = zip(manifest.layers, diff_ids, strict=True)
     return Manifest(manifest.config, tuple(replace(layer, diff_id=diff_id) for layer, diff_id in pairs))
 
 
 def platform_in(config: bytes) -> Platform | None:
-    """The platform an image's configuration declares; None where it declares none."""
-    document = json.loads(config)
-    if not document.get("os") or not document.get("architecture"):
-        return None
-    return Platform(document["os"], document["architecture"], document.get("variant", ""))
+    """The platform an image's configuration declares; None where it declares none.
+
+    Raises:
+        Invalid: the configuration is unreadable.
+    """
+    try:
+        document = _parsed(config)
+        if not document.get("os") or not document.get("architecture"):
+            return None
+        return _platform(document)
+    except (ValueError, TypeError) as error:
+        raise Invalid("the image's configuration is unreadable", _REPUSH) from error
 
 
 def _descriptor(entry: Any) -> Descriptor:  # noqa: ANN401 - JSON
     platform = entry.get("platform")
-    if not platform:
-        return Descriptor(_digest(entry["digest"]), None)
-    found = Platform(platform["os"], platform["architecture"], platform.get("variant", ""))
-    return Descriptor(_digest(entry["digest"]), found)
+    return Descriptor(_digest(entry["digest"]), _platform(platform) if platform else None)
+
+
+def _platform(document: Any) -> Platform:  # noqa: ANN401 - JSON
+    words = document["os"], document["architecture"], document.get("variant") or ""
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError("a platform of something else than words")
+    return Platform(*words)
 
 
 def _layer(entry: Any) -> Layer:  # noqa: ANN401 - JSON
-    return Layer(_digest(entry["digest"]), int(entry["size"]), str(entry.get("mediaType", "")), None)
+    size = entry["size"]
+    if type(size) is not int or not 0 <= size <= _SIZE_MAX:
+        raise ValueError("a size that is no number of bytes")
+    return Layer(_digest(entry["digest"]), size, str(entry.get("mediaType", "")), None)
 
 
 def _digest(text: Any) -> str:  # noqa: ANN401 - JSON
