@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
-from reconciler.host.decompress import Refused
+from reconciler.host.decompress import Refused, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,8 @@ _OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
 _LINUX: Final = (b"user.", b"trusted.", b"security.", b"system.")
 _LABEL: Final = b"security.selinux"
 _CONTENT_ERRORS: Final = {errno.EINVAL, errno.ERANGE, errno.E2BIG}
+# ext4 has one block for all attributes of a file, and calls it ENOSPC when they do not fit.
+_UNABLE: Final = {errno.ENOTSUP, errno.ENOSPC}
 
 
 def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
@@ -58,9 +60,7 @@ def set_xattrs(where: int | bytes, xattrs: Mapping[bytes, bytes]) -> None:
     """
     for name, value in xattrs.items():
         if name.startswith(_OVERLAY):
-            raise Refused(
-                f"has the extended attribute {name.decode(errors='replace')}, which would change the overlay"
-            )
+            raise Refused(f"has the extended attribute {shown(name)}, which would change the overlay")
         if name.startswith(_LINUX) and name != _LABEL:
             _set_xattr(where, name, value)
 
@@ -84,13 +84,13 @@ def _set_xattr(where: int | bytes, name: bytes, value: bytes) -> None:
     try:
         os.setxattr(where, name, value, follow_symlinks=isinstance(where, int))
     except OSError as error:
-        text = name.decode(errors="replace")
+        text = shown(name)
         on_link = error.errno == errno.EPERM and isinstance(where, bytes)
         if on_link or error.errno in _CONTENT_ERRORS:
             raise Refused(f"has the extended attribute {text}, which is unusable ({error.strerror})") from error
-        if error.errno == errno.ENOTSUP:
+        if error.errno in _UNABLE:
             raise Failed(
-                f"the store's file system cannot keep the extended attribute {text}",
-                "put /var/lib/livelayer on a file system with extended attributes, such as ext4, xfs or btrfs",
+                f"the store's file system cannot keep the extended attribute {text} of {len(value)} bytes",
+                "put /var/lib/livelayer on a file system with large extended attributes, such as xfs or btrfs",
             ) from error
         raise

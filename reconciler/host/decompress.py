@@ -9,12 +9,13 @@ from __future__ import annotations
 import bz2
 import hashlib
 import lzma
+import re
 import zlib
 from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 
 import zstandard
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -30,7 +31,9 @@ except ImportError:  # no wheel for this machine
 PIECE: Final = 1 << 18
 # A zstd block is four bytes at least and 128 KiB at most, so this much input gives 32 MiB at most.
 _ZSTD_PIECE: Final = 1 << 10
-_XZ_MEMORY: Final = 128 << 20  # xz -9 needs 65 MiB
+_XZ_MEMORY: Final = 128 << 20  # xz -9 needs 65 MiB; zstd has the same limit by itself, and --ultra -22 just fits
+_TOO_MUCH: Final = re.compile("too much memory|memory usage limit", re.IGNORECASE)  # zstd's words, and xz's
+_SHOWN_MAX: Final = 300  # characters
 _GZIP_HEADER: Final = 31  # zlib's word for "gzip, largest window"
 
 
@@ -40,6 +43,12 @@ class Refused(ValueError):
     def __init__(self, reason: str, member: bytes | None = None) -> None:
         super().__init__(reason)
         self.member = member
+
+
+def shown(name: bytes) -> str:
+    """A name for messages: one line of bearable length, whatever is in it."""
+    text = printable(name.decode(errors="backslashreplace"))
+    return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 60]}...{text[-50:]}"
 
 
 class Decoder(Protocol):
@@ -207,6 +216,8 @@ def _step(decoder: Decoder, data: bytes) -> bytes:
     try:
         return decoder.decompress(data, PIECE)
     except _ERRORS as error:
+        if _TOO_MUCH.search(str(error)):
+            raise Refused("its compressed data takes more than 128 MiB of memory to decompress") from error
         raise Refused(f"its compressed data is damaged ({error})") from error
 
 

@@ -29,8 +29,8 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host import whiteouts
 from reconciler.host.attributes import dress, dress_link
 from reconciler.host.budget import Budget, Exceeded
-from reconciler.host.decompress import Blob, Content, Refused
-from reconciler.host.staging import Staging, mode_of, shown
+from reconciler.host.decompress import Blob, Content, Refused, shown
+from reconciler.host.staging import Staging, mode_of
 from reconciler.host.tarstream import Kind, Member, members
 from reconciler.model.limits import Limits
 

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.host import attributes
-from reconciler.host.decompress import Refused
+from reconciler.host.decompress import Refused, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,7 @@ class Staging:
         # What this layer has put into the tree: True its own members, False what it merely has members beneath or
         # behind (directories it did not mention, links of lower layers it went through).
         self.written: dict[bytes, bool] = {self.root: True}
+        self.pruned: set[bytes] = set()  # directories that this layer's whiteouts have rid of what lower layers had
         self._directories: dict[bytes, bytes] = {b"": self.root}  # names of real directories to their paths
         self._times: dict[bytes, int] = {self.root: _IMPLIED_TIME}  # of directories, set when all is in place
         self._root_mode = _IMPLIED_MODE
@@ -43,6 +44,7 @@ class Staging:
     def begin_layer(self) -> None:
         """From now on, everything here belongs to a lower layer."""
         self.written = {self.root: True}
+        self.pruned = set()
         self._forget_directories()
 
     def finish(self) -> None:
@@ -250,12 +252,6 @@ def parts_of(name: bytes) -> list[bytes]:
     if b".." in parts:
         raise Refused("has .. in its name")
     return parts
-
-
-def shown(name: bytes) -> str:
-    """A name for messages: one line, whatever is in it."""
-    text = name.decode(errors="backslashreplace")
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def mode_of(path: bytes) -> int:

@@ -25,6 +25,7 @@ Records = dict[bytes, bytes]
 
 _LAYOUT: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
 _EXTENSION_MAX: Final = 1 << 20  # of a pax or long-name header, as Go's archive/tar has it
+_RECORDS_MAX: Final = 1024  # of one member; there are a handful, and one for each extended attribute
 _NUMBER_MAX: Final = (1 << 63) - 1
 _ID_MAX: Final = (1 << 32) - 2  # the last one means "unchanged" to chown(2)
 _NS: Final = 10**9
@@ -153,7 +154,7 @@ def _extend(header: _Header, content: Content, own: Records, common: Records) ->
     if len(data) < size:
         raise Refused("the tar archive is cut off")
     if header.type == b"g":
-        _join(common, _records(data))
+        _join(common, _common_records(data))
     elif header.type in b"xX":
         _join(own, _records(data))
     else:
@@ -163,6 +164,8 @@ def _extend(header: _Header, content: Content, own: Records, common: Records) ->
 def _join(records: Records, more: Records) -> None:
     """Add records, within limits: a chain of extended headers must not fill the memory."""
     records.update(more)
+    if len(records) > _RECORDS_MAX:
+        raise Refused(f"the tar archive has more than {_RECORDS_MAX} pax records for one member")
     if sum(len(key) + len(value) for key, value in records.items()) > 2 * _EXTENSION_MAX:
         raise Refused("the tar archive has more than 2 MiB of extended headers for one member")
 
@@ -170,17 +173,26 @@ def _join(records: Records, more: Records) -> None:
 _EXTENSIONS: Final = frozenset({b"x", b"X", b"g", b"L", b"K"})
 
 
+def _common_records(data: bytes) -> Records:
+    """Pax records for all members that follow; a sparse map would be read anew for each of them."""
+    records = _records(data)
+    if any(key.startswith(b"GNU.sparse.") for key in records):
+        raise Refused("the tar archive has one sparse map for all members")
+    return records
+
+
 def _records(data: bytes) -> Records:
     """Pax records, `LENGTH KEY=VALUE` lines; GNU's repeated sparse records are joined into one."""
     records: Records = {}
     places: list[bytes] = []
-    while data:
-        length, blank, _ = data[:20].partition(b" ")
-        end = int(length) if length.isdigit() else 0
-        key, equals, value = data[len(length) + 1 : end - 1].partition(b"=")
+    at = 0
+    while at < len(data):
+        length, blank, _ = data[at : at + 20].partition(b" ")
+        end = at + (int(length) if length.isdigit() else 0)
+        key, equals, value = data[at + len(length) + 1 : end - 1].partition(b"=")
         if not (blank and key and equals and end <= len(data) and data[end - 1 : end] == b"\n"):
             raise Refused("the tar archive is damaged: it has an unreadable pax record")
-        data = data[end:]
+        at = end
         if key in {b"GNU.sparse.offset", b"GNU.sparse.numbytes"}:
             places.append(value)
         else:

@@ -44,7 +44,7 @@ def carry_out(name: bytes, tree: Staging) -> bool:
 def _hide_children(directory: bytes, tree: Staging) -> None:
     path = tree.find_directory(directory)
     if path is not None:
-        _hide([entry.path for entry in listed(path)], tree)
+        _hide(_children(path, tree), tree)
 
 
 def _hide_named(directory: bytes, base: bytes, tree: Staging) -> None:
@@ -73,4 +73,15 @@ def _hide_one(path: bytes, tree: Staging) -> list[bytes]:
         return []
     if not own:
         tree.make_implied(path)
+    return _children(path, tree)
+
+
+def _children(path: bytes, tree: Staging) -> list[bytes]:
+    """What is in a directory, the first time a layer asks: once is enough, as nothing of lower layers comes back.
+
+    Listing it each time would let a layer of many whiteouts take hours.
+    """
+    if path in tree.pruned:
+        return []
+    tree.pruned.add(path)
     return [entry.path for entry in listed(path)]
