@@ -5,21 +5,33 @@ from __future__ import annotations
 import gc
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from reconciler import refresh as overlay
 from reconciler.errors import Failed, ReconcilerError
+from reconciler.fetch import Fetcher, Job
 from reconciler.host import links, store
 from reconciler.host.durable import write_atomically
+from reconciler.model.kind import Ident
+from reconciler.model.limits import DEFAULT, Limits
 from reconciler.model.plan import Action, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
 
 if TYPE_CHECKING:
-    from reconciler.images import Images
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from reconciler.model.kind import Kind
     from reconciler.model.observed import Link
     from reconciler.model.release import Host
     from reconciler.paths import Paths
+    from reconciler.progress import Display
+    from reconciler.resolve import Resolver
 
 log = logging.getLogger(__name__)
+
+_PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
+Change: TypeAlias = Stop | Place | Remove | Refresh | Restart
+"""What changes the node itself, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +48,14 @@ class Outcome:
 class _Progress:
     """What this run has changed so far, so that it can be taken back."""
 
-    previous: dict[str, Link | None] = field(default_factory=dict)  # each changed link as it was
+    previous: dict[Ident, Link | None] = field(default_factory=dict)  # each changed link as it was
     failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
     stopped: list[str] = field(default_factory=list)  # units of extensions that go
-
     culprits: frozenset[str] = frozenset()  # whose links were taken back
 
-    @property
-    def changed(self) -> frozenset[str]:
-        return frozenset(self.previous)
+    def changed(self, kind: Kind) -> frozenset[str]:
+        """The names of the extensions of a kind whose links are not as they were."""
+        return frozenset(ident.name for ident in self.previous if ident.kind is kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,42 +64,76 @@ class Applier:
 
     paths: Paths
     host: Host
-    images: Images
+    resolver: Resolver
+    limits: Limits = DEFAULT
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
         if plan.actions:
             gc.enable()  # the command starts without
         progress = _Progress()
-        refreshes = any(isinstance(action, Refresh) for action in plan.actions)
-        return tuple(self._attempt(action, progress, owe=refreshes) for action in plan.actions)
+        fetches = [action for action in plan.actions if isinstance(action, Fetch)]
+        fetched = self._fetch_all(fetches, progress) if fetches else []
+        owe = frozenset(action.kind for action in plan.actions if isinstance(action, Refresh))
+        rest = [action for action in plan.actions if not isinstance(action, Fetch)]
+        return (*fetched, *(self._attempt(action, progress, owe) for action in rest))
 
-    def _attempt(self, action: Action, progress: _Progress, *, owe: bool) -> Outcome:
+    def _fetch_all(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
+        """Fetch several at once; each entry once, though several extensions may want it."""
+        from reconciler.host.workers import workers
+        from reconciler.progress import display
+
+        fetcher = Fetcher(self.paths, self.host.machine, self.limits)
+        entries = {action.entry: action for action in reversed(fetches)}
+        with workers(min(_PARALLEL, len(entries))) as pool, display() as shown:
+            begun = {entry: pool.submit(self._fetch, fetcher, it, shown) for entry, it in entries.items()}
+            outcomes = [self._fetched(action, begun[action.entry]) for action in fetches]
+        for action, outcome in zip(fetches, outcomes, strict=True):
+            if outcome.error:
+                progress.failed[action.wanted.name] = outcome.error
+        return outcomes
+
+    def _fetch(self, fetcher: Fetcher, action: Fetch, shown: Display) -> None:
+        log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
+        with shown.meter(action.wanted.name) as meter:
+            fetcher.fetch(Job(action.wanted, action.resolution, action.entry, meter))
+
+    def _fetched(self, action: Fetch, work: Future[None]) -> Outcome:
+        """Judge what came before anything is placed: a bad image can block every other one."""
+        try:
+            work.result()
+            self.resolver.remember(action.wanted, action.resolution)
+        except ReconcilerError as error:
+            return Outcome(action, error.about(action.wanted.name))
+        except OSError as error:
+            return Outcome(action, _unexpected(error, action).about(action.wanted.name))
+        contents = store.read_contents(self.paths, [action.entry])[action.entry]
+        return Outcome(action, contents.misfit(action.wanted.ident, self.host))
+
+    def _attempt(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> Outcome:
         name = None if isinstance(action, Refresh) else action_name(action)
         if name in progress.failed:
             return Outcome(action, progress.failed[name])
-        if isinstance(action, Refresh) and action.only_after_changes and not progress.previous:
+        if isinstance(action, Refresh) and action.only_after_changes and not progress.changed(action.kind):
             return Outcome(action, skipped=True)
-        error = self._error_of(action, progress, owe=owe)
+        error = self._error_of(action, progress, owe)
         if error and name:
             progress.failed[name] = error
         return Outcome(action, error, progress.culprits if isinstance(action, Refresh) else frozenset())
 
-    def _error_of(self, action: Action, progress: _Progress, *, owe: bool) -> ReconcilerError | None:
+    def _error_of(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> ReconcilerError | None:
         try:
-            self._carry_out(action, progress, owe=owe)
+            self._carry_out(action, progress, owe)
         except ReconcilerError as error:
             return error
         except OSError as error:
-            return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
+            return _unexpected(error, action)
         return None
 
-    def _carry_out(self, action: Action, progress: _Progress, *, owe: bool) -> None:
+    def _carry_out(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> None:
         match action:
-            case Fetch():
-                self._fetch(action)
             case Place() | Remove():
-                self._change_link(action, progress, owe=owe)
+                self._change_link(action, progress, owe)
             case Refresh():
                 self._refresh(action, progress)
             case Restart():
@@ -99,37 +144,27 @@ class Applier:
             case _:
                 assert_never(action)
 
-    def _change_link(self, action: Place | Remove, progress: _Progress, *, owe: bool) -> None:
-        if owe:
-            write_atomically(self.paths.refresh_owed, b"", durable=False)
-        previous = links.read_link(self.paths, action.name)
+    def _change_link(self, action: Place | Remove, progress: _Progress, owe: frozenset[Kind]) -> None:
+        ident = action.ident
+        if ident.kind in owe:
+            write_atomically(self.paths.refresh_owed(ident.kind), b"", durable=False)
+        previous = links.read_link(self.paths, ident)
         if isinstance(action, Place):
-            links.place(self.paths, action.name, action.new)
+            links.place(self.paths, ident, action.new)
         else:
-            links.remove(self.paths, action.name)
-        progress.previous[action.name] = previous
-
-    def _fetch(self, action: Fetch) -> None:
-        """Fetch, and judge what came before anything is placed: a bad image can block every other one."""
-        name = action.wanted.name
-        log.info("fetching %s from %s", name, action.wanted.text)
-        try:
-            self.images.fetch(action.wanted, action.resolution, action.entry)
-            self.images.remember(action.wanted, action.resolution)
-        except ReconcilerError as error:
-            raise error.about(name) from error
-        contents = store.read_contents(self.paths, [action.entry])[action.entry]
-        if misfit := contents.misfit(name, self.host):
-            raise misfit
+            links.remove(self.paths, ident)
+        progress.previous[ident] = previous
 
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
-        removed = frozenset(name for name in progress.previous if not (self.paths.links / name).is_symlink())
-        expected = overlay.Expectation(action.unchanged | (progress.changed - removed), removed)
+        placed = links.read_links(self.paths, self.host.systemd).links
+        changed = progress.changed(action.kind)
+        removed = frozenset(name for name in changed if Ident(name, action.kind) not in placed)
+        expected = overlay.Expectation(action.kind, action.unchanged | (changed - removed), removed)
         mismatch = overlay.refresh(self.paths, self.host, expected)
         restored = mismatch is None or self._restore(mismatch, action, progress)
         if restored:
-            self.paths.refresh_owed.unlink(missing_ok=True)
-            self._reload_manager(progress)
+            self.paths.refresh_owed(action.kind).unlink(missing_ok=True)
+            self._reload_manager(action.kind, progress)
         if mismatch:
             raise Failed(mismatch.reason, mismatch.hint)
 
@@ -138,37 +173,44 @@ class Applier:
 
         Returns whether the overlay shows again what it should.
         """
-        innocent_suffer = bool(mismatch.unmerged - progress.changed) or bool(mismatch.still_merged)
-        progress.culprits = progress.changed if innocent_suffer else mismatch.unmerged
+        changed = progress.changed(action.kind)
+        innocent_suffer = bool(mismatch.unmerged - changed) or bool(mismatch.still_merged)
+        progress.culprits = changed if innocent_suffer else mismatch.unmerged
         for name in sorted(progress.culprits):
             progress.failed[name] = Failed(mismatch.reason, mismatch.hint)
-            self._restore_link(name, progress.previous[name])
-        kept = {name for name in progress.changed if progress.previous[name]}
-        again = overlay.refresh(self.paths, self.host, overlay.Expectation(action.unchanged | kept))
+            self._restore_link(Ident(name, action.kind), progress.previous[Ident(name, action.kind)])
+        kept = {name for name in changed if progress.previous[Ident(name, action.kind)]}
+        expected = overlay.Expectation(action.kind, action.unchanged | kept)
+        again = overlay.refresh(self.paths, self.host, expected)
         if again:
             log.error("the overlay is not as it was before: %s", again.reason)
         return again is None
 
-    def _restore_link(self, name: str, previous: Link | None) -> None:
+    def _restore_link(self, ident: Ident, previous: Link | None) -> None:
         try:
             if previous is None:
-                links.remove(self.paths, name)
+                links.remove(self.paths, ident)
             else:
                 links.restore(self.paths, previous)
         except ReconcilerError as error:
             log.error("the previous link could not be restored: %s", error.message)  # noqa: TRY400 - expected
 
-    def _reload_manager(self, progress: _Progress) -> None:
+    def _reload_manager(self, kind: Kind, progress: _Progress) -> None:
         """Let systemd see units that came or went; systemd-sysext does so from 255 on, and only if asked to."""
         from reconciler.host import units
 
         links_now = links.read_links(self.paths, self.host.systemd).links
-        entries = [link.entry for name, link in links_now.items() if name in progress.changed]
-        entries += [link.entry for link in progress.previous.values() if link]
+        changed = {ident for ident in progress.previous if ident.kind is kind}
+        entries = [link.entry for ident, link in links_now.items() if ident in changed]
+        entries += [link.entry for ident, link in progress.previous.items() if link and ident in changed]
         carries_units = any(item.units for item in store.read_contents(self.paths, entries).values())
         if carries_units and units.booted_with_systemd():
             units.daemon_reload()
             units.stop_orphans(tuple(progress.stopped))
+
+
+def _unexpected(error: OSError, action: Action) -> Failed:
+    return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
 
 
 def _restart(names: tuple[str, ...]) -> None:

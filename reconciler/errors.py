@@ -37,8 +37,12 @@ class Unavailable(ReconcilerError):
     """Something outside this node did not answer; a later run may succeed."""
 
 
-class Offline(Unavailable):
-    """It takes the network, which this run must not use: nothing is wrong, only not possible yet."""
+class Pending(Unavailable):
+    """Nothing is wrong, it is only not possible yet."""
+
+
+class Offline(Pending):
+    """It takes the network, which this run must not use."""
 
 
 class Failed(ReconcilerError):

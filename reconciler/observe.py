@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.host.links import read_links
 from reconciler.host.overlay import read_merged
 from reconciler.host.store import read_contents
+from reconciler.model.kind import Kind
 from reconciler.model.observed import ObservedState
 
 if TYPE_CHECKING:
@@ -27,6 +28,5 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         unmanaged=found.unmanaged,
         store=read_contents(paths, [*linked, *entries]),
         merged=read_merged() if paths.is_running_system else None,
-        refresh_owed=paths.refresh_owed.exists(),
-        links_dir=paths.links,
+        refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.model.kind import Kind
+
 _MAIN = "extensions.yaml"
 _DROPINS = "extensions.d"
 
@@ -78,9 +80,13 @@ class Paths:
         return self.state / "resolutions.json"
 
     @property
-    def links(self) -> Path:
-        """The search directory in which livelayer places its links."""
-        return self.under("/var/lib/extensions")
+    def first_seen(self) -> Path:
+        """When digests of extensions with a `min_age` were seen first."""
+        return self.state / "first-seen.json"
+
+    def links(self, kind: Kind) -> Path:
+        """The search directory in which livelayer places its links to extensions of a kind."""
+        return self.under("/var/lib/extensions" if kind is Kind.SYSEXT else "/var/lib/confexts")
 
     @property
     def runtime(self) -> Path:
@@ -102,14 +108,14 @@ class Paths:
         """The fingerprint of the configuration that the last run worked from."""
         return self.runtime / "seen.json"
 
-    @property
-    def refresh_owed(self) -> Path:
+    def refresh_owed(self, kind: Kind) -> Path:
         """Exists from the first changed link until the overlay was read back as expected."""
-        return self.runtime / "refresh-owed"
+        return self.runtime / f"refresh-owed-{kind}"
 
-    def search_dirs(self, systemd: int) -> tuple[Path, ...]:
-        """Where systemd-sysext of that version looks, highest precedence first (254 dropped the /usr ones)."""
-        names = ["/etc/extensions", "/run/extensions", "/var/lib/extensions"]
-        if systemd < 254:
-            names += ["/usr/local/lib/extensions", "/usr/lib/extensions"]
+    def search_dirs(self, kind: Kind, systemd: int) -> tuple[Path, ...]:
+        """Where systemd of that version looks, highest precedence first (254 dropped the /usr ones for sysext)."""
+        names = ["/run/confexts", "/var/lib/confexts", "/usr/local/lib/confexts", "/usr/lib/confexts"]
+        if kind is Kind.SYSEXT:
+            names = ["/etc/extensions", "/run/extensions", "/var/lib/extensions"]
+            names += ["/usr/local/lib/extensions", "/usr/lib/extensions"] if systemd < 254 else []
         return tuple(self.under(name) for name in names)

@@ -14,17 +14,17 @@ from reconciler.host import lock, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_host
-from reconciler.images import Images, Lookups, open_images
-from reconciler.model.plan import Plan, Problem, Refresh, action_name, entry_for, make_plan, narrow, problem
+from reconciler.model.plan import Plan, Problem, Refresh, action_name, make_plan, narrow, problem
 from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
 from reconciler.observe import observe
+from reconciler.resolve import Lookups, Resolver, open_resolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from reconciler.model.desired import DesiredState
-    from reconciler.model.plan import Resolutions
+    from reconciler.model.plan import Targets
     from reconciler.model.release import Host
     from reconciler.paths import Paths
 
@@ -90,8 +90,9 @@ def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
     loaded = config.load(paths, options.config)
     host = read_host(paths)
-    images = open_images(paths, host.machine, Lookups.LOCAL if options.offline else Lookups.ALL)
-    view = _view(paths, host, _desired(loaded, options), images)
+    desired = _desired(loaded, options)
+    resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
+    view = _view(paths, host, desired, resolver)
     return _result(view, loaded, (), options)
 
 
@@ -99,8 +100,8 @@ def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still told."""
     loaded = config.load(paths, options.config)
     host = read_host(paths)
-    images = open_images(paths, host.machine, Lookups.NONE)
-    view = _view(paths, host, _desired(loaded, options), images)
+    desired = _desired(loaded, options)
+    view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
     result = _result(view, loaded, (), options)
     return _with_last_failures(result, read_json(paths.status))
 
@@ -111,14 +112,15 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     if options.config is None:
         config.remember(paths, loaded)
     host = read_host(paths)
-    images = open_images(paths, host.machine, Lookups.LOCAL if options.offline else Lookups.ALL)
     desired = _desired(loaded, options)
+    resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
 
-    before = _view(paths, host, desired, images)
+    before = _view(paths, host, desired, resolver)
+    resolver.remember_sightings(desired)
     plan = _scoped(before, options)
     _tell_plan(plan)
-    outcomes = Applier(paths, host, images).apply(plan)
-    after = _view(paths, host, desired, images, before.resolutions) if plan.actions else before
+    outcomes = Applier(paths, host, resolver, desired.limits).apply(plan)
+    after = _view(paths, host, desired, resolver, before.targets) if plan.actions else before
 
     result = _result(after, loaded, outcomes, options)
     _tell_result(result, told=(*_mistakes(loaded), *plan.problems))
@@ -130,11 +132,10 @@ def _desired(loaded: config.Loaded, options: Options) -> DesiredState:
 
 
 def _view(
-    paths: Paths, host: Host, desired: DesiredState, images: Images, resolutions: Resolutions | None = None
+    paths: Paths, host: Host, desired: DesiredState, resolver: Resolver, targets: Targets | None = None
 ) -> View:
-    known = images.resolve_all(desired.extensions) if resolutions is None else resolutions
-    found = {wanted: known[wanted.name] for wanted in desired.extensions}
-    entries = [entry_for(wanted, it) for wanted, it in found.items() if not isinstance(it, ReconcilerError)]
+    known = resolver.resolve_all(desired.extensions) if targets is None else targets
+    entries = [target.entry for target in known.values() if not isinstance(target, ReconcilerError)]
     observed = observe(paths, host, entries)
     return View(desired, observed, known, make_plan(desired, observed, known))
 
@@ -147,7 +148,7 @@ def _scoped(view: View, options: Options) -> Plan:
     """
     if not options.only:
         return view.plan
-    unknown = options.only - view.desired.names - view.observed.links.keys()
+    unknown = options.only - view.desired.names - {ident.name for ident in view.observed.links}
     if unknown:
         known = ", ".join(sorted(view.desired.names)) or "none"
         raise Invalid(f"{', '.join(sorted(unknown))}: no such extension", f"configured are: {known}")

@@ -9,6 +9,7 @@ from reconciler.model.plan import Action, Fetch, Place, Plan, Problem, Refresh, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.model.kind import Ident
     from reconciler.model.observed import Entry
     from reconciler.model.status import ExtensionStatus
 
@@ -26,15 +27,15 @@ def _deed(action: Action) -> str:
             return f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
         case Place():
             change = f"{short(action.old.digest)} -> " if action.old else ""
-            return f"place {action.name} {change}{short(action.new.digest)}"
+            return f"place {action.ident} {change}{short(action.new.digest)}"
         case Remove():
-            return f"remove {action.name} {short(action.old.digest)}"
+            return f"remove {action.ident} {short(action.old.digest)}"
         case Refresh():
-            return "refresh the overlay"
+            return f"refresh the {action.kind} overlay"
         case Restart():
-            return f"restart {' '.join(action.units)} for {action.name}"
+            return f"restart {' '.join(action.units)} for {action.ident}"
         case Stop():
-            return f"stop {' '.join(action.units)} of {action.name}"
+            return f"stop {' '.join(action.units)} of {action.ident}"
         case _:
             assert_never(action)
 
@@ -76,27 +77,27 @@ def problem_object(item: Problem) -> dict[str, Any]:
 
 
 def _action_object(action: Action) -> dict[str, Any]:
-    name, old, new = _subject(action)
+    ident, old, new = _subject(action)
     return {
         "action": type(action).__name__.lower(),
-        "extension": name,
-        "kind": "sysext",
+        "extension": ident.name if ident else None,
+        "kind": str(action.kind if isinstance(action, Refresh) else ident.kind if ident else None),
         "from": old.digest if old else None,
         "to": new.digest if new else None,
         "reason": action.reason,
     }
 
 
-def _subject(action: Action) -> tuple[str | None, Entry | None, Entry | None]:
+def _subject(action: Action) -> tuple[Ident | None, Entry | None, Entry | None]:
     match action:
         case Fetch():
-            return action.wanted.name, None, action.entry
+            return action.wanted.ident, None, action.entry
         case Place():
-            return action.name, action.old, action.new
+            return action.ident, action.old, action.new
         case Remove():
-            return action.name, action.old, None
+            return action.ident, action.old, None
         case Restart() | Stop():
-            return action.name, None, None
+            return action.ident, None, None
         case Refresh():
             return None, None, None
         case _:
@@ -106,7 +107,7 @@ def _subject(action: Action) -> tuple[str | None, Entry | None, Entry | None]:
 def _status_object(item: ExtensionStatus) -> dict[str, Any]:
     return {
         "name": item.name,
-        "kind": item.kind,
+        "kind": str(item.kind),
         "state": str(item.state),
         "source": item.source,
         "desired": item.desired,

@@ -33,6 +33,12 @@ def fill_store(paths: Paths, source: str, name: str, letter: str, release: str =
     release_file.parent.mkdir(parents=True, exist_ok=True)
     release_file.write_text(release)
     records = json.loads(paths.resolutions.read_text()) if paths.resolutions.exists() else {}
-    records[f"{source} {platform_of(os.uname().machine)}"] = [entry(letter).digest, entry(letter).digest]
+    records[f"{source} {platform_of(os.uname().machine)}"] = [
+        entry(letter).digest,
+        entry(letter).digest,
+        "layers",
+        None,
+        None,
+    ]
     paths.resolutions.write_text(json.dumps(records))
     return entry(letter)

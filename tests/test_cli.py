@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler import cli
+from reconciler.model.kind import Kind
 from tests.seed import configure, fill_store
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def test_plan_says_what_apply_would_do(paths: Paths, capsys: pytest.CaptureFixtu
         ],
         "problems": [],
     }
-    assert not list(paths.links.iterdir())
+    assert not list(paths.links(Kind.SYSEXT).iterdir())
 
 
 def test_apply_converges_then_plan_is_empty(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,20 +83,20 @@ def test_a_dry_run_changes_nothing(paths: Paths, capsys: pytest.CaptureFixture[s
     fill_store(paths, ONE, "one", "a")
     assert _run("--root", paths.root, "apply", "--dry-run") == 0
     assert "place one" in capsys.readouterr().out
-    assert not list(paths.links.iterdir())
+    assert not list(paths.links(Kind.SYSEXT).iterdir())
 
 
 def test_a_run_only_if_the_configuration_changed(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
     assert _run("--root", paths.root, "apply", "--if-changed") == 0
-    (paths.links / "one").unlink()
+    (paths.links(Kind.SYSEXT) / "one").unlink()
     capsys.readouterr()
     assert _run("--root", paths.root, "apply", "--if-changed") == 0
     assert capsys.readouterr().err == ""
     configure(paths, CONFIGURATION + "\n")
     assert _run("--root", paths.root, "apply", "--if-changed") == 0
-    assert (paths.links / "one").is_symlink()
+    assert (paths.links(Kind.SYSEXT) / "one").is_symlink()
 
 
 def test_status_checks_when_asked(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid
 from reconciler.host import links
+from reconciler.model.kind import Ident, Kind
 from reconciler.model.status import State
 from reconciler.reconcile import Options, converge, look, status
 from tests.seed import configure, entry, fill_store
@@ -32,7 +33,7 @@ def _converge(paths: Paths, **options: object) -> Result:
 
 
 def _placed(paths: Paths) -> dict[str, str]:
-    return {name: link.entry.digest[7] for name, link in links.read_links(paths, 252).links.items()}
+    return {ident.name: link.entry.digest[7] for ident, link in links.read_links(paths, 252).links.items()}
 
 
 def _states(result: Result) -> dict[str, State]:
@@ -54,7 +55,7 @@ def test_the_node_agrees_with_its_configuration_after_one_run(paths: Paths) -> N
 def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     fill_store(paths, ONE, "one", "a")
-    (paths.links / "byhand").mkdir()
+    (paths.links(Kind.SYSEXT) / "byhand").mkdir()
     _converge(paths)
     document = json.loads(paths.status.read_text())
     assert document["in_sync"] is True
@@ -68,7 +69,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
             "desired": None,
             "placed": None,
             "merged": False,
-            "reason": f"placed by others: {paths.links}/byhand",
+            "reason": f"placed by others: {paths.links(Kind.SYSEXT)}/byhand",
         },
         {
             "name": "one",
@@ -107,11 +108,11 @@ def test_pruning_removes_only_what_livelayer_placed(paths: Paths) -> None:
     fill_store(paths, ONE, "one", "a")
     fill_store(paths, TWO, "two", "b")
     _converge(paths)
-    (paths.links / "byhand").mkdir()
-    (paths.links / "one-more").symlink_to("/usr/share")
+    (paths.links(Kind.SYSEXT) / "byhand").mkdir()
+    (paths.links(Kind.SYSEXT) / "one-more").symlink_to("/usr/share")
     configure(paths, f"extensions: {{two: {{source: '{TWO}'}}}}")
     assert _converge(paths).in_sync
-    assert sorted(os.listdir(paths.links)) == ["byhand", "one-more", "two"]
+    assert sorted(os.listdir(paths.links(Kind.SYSEXT))) == ["byhand", "one-more", "two"]
 
 
 def test_names_match_exactly(paths: Paths) -> None:
@@ -130,7 +131,7 @@ def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     fill_store(paths, ONE, "one", "a")
     _converge(paths)
-    links.remove(paths, "one")
+    links.remove(paths, Ident("one"))
     configure(paths, "extensions: {one: {sorce: x}}")
     result = _converge(paths)
     assert _placed(paths) == {"one": "a"}
@@ -232,22 +233,22 @@ def test_any_node_converges_in_one_run_and_keeps_what_is_unmanaged(
     assert after.view.plan.actions == ()
     foreign = {name for name, what in before.items() if what in {"directory", "link"}}
     assert _placed(paths) == {name: letter for name, letter in wanted.items() if name not in foreign}
-    assert foreign <= set(os.listdir(paths.links))
+    assert foreign <= set(os.listdir(paths.links(Kind.SYSEXT)))
     assert {item.name for item in after.problems} == foreign & wanted.keys()
 
 
 def _reset(paths: Paths) -> None:
-    for path in paths.links.iterdir():
+    for path in paths.links(Kind.SYSEXT).iterdir():
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _put(paths: Paths, name: str, what: str) -> None:
     match what:
         case "directory":
-            (paths.links / name).mkdir()
+            (paths.links(Kind.SYSEXT) / name).mkdir()
         case "link":
-            (paths.links / name).symlink_to("/usr/share")
+            (paths.links(Kind.SYSEXT) / name).symlink_to("/usr/share")
         case "dangling":
-            links.place(paths, name, entry("d"))
+            links.place(paths, Ident(name), entry("d"))
         case letter:
-            links.place(paths, name, entry(letter))
+            links.place(paths, Ident(name), entry(letter))

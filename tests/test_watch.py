@@ -25,6 +25,7 @@ from watchdog.events import (
     FileSystemEvent,
 )
 
+from reconciler.model.kind import Kind
 from reconciler.watch import Directories
 from tests.seed import configure, fill_store
 
@@ -69,7 +70,7 @@ def _eventually(condition: Callable[[], bool]) -> bool:
 
 
 def _placed(paths: Paths) -> list[str]:
-    return sorted(os.listdir(paths.links))
+    return sorted(os.listdir(paths.links(Kind.SYSEXT)))
 
 
 def _save_in_place(main: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import sh
 
 from reconciler.errors import Failed, ReconcilerError, Unavailable
-from reconciler.host.termination import deferred
+from reconciler.host import termination
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+_running: Final[dict[int, Any]] = {}  # by process; each addition and removal is one atomic operation
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -55,7 +57,7 @@ def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | 
     stdout, stderr = BytesIO(), BytesIO()
     running: Any = None
     try:
-        with deferred(), Path(os.devnull).open("rb") as nothing:
+        with termination.deferred(), Path(os.devnull).open("rb") as nothing:
             running = command(
                 *arguments,
                 _in=nothing,
@@ -68,12 +70,31 @@ def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | 
                 _new_group=True,
                 _return_cmd=True,
             )
-        status = _wait(running, program, timeout)
+        with _known(running):
+            status = _wait(running, program, timeout)
     except BaseException:
         if running is not None:
             _kill(running)
         raise
     return Finished(status, stdout.getvalue(), stderr.getvalue().decode(errors="replace"))
+
+
+def kill_running() -> None:
+    """Kill every program that some thread waits for; those that are about to be started as soon as they are."""
+    for running in list(_running.values()):
+        _kill_group(running)
+
+
+@contextmanager
+def _known(running: Any) -> Iterator[None]:  # noqa: ANN401 - sh has no types
+    """List a program as running, for `kill_running`."""
+    _running[running.pid] = running
+    try:
+        if termination.is_requested():
+            _kill_group(running)
+        yield
+    finally:
+        _running.pop(running.pid, None)
 
 
 def check(finished: Finished, doing: str) -> Finished:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed
 from reconciler.host.durable import sync_directory
+from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Entry, Link, Unmanaged, parse_entry
 
 if TYPE_CHECKING:
@@ -22,35 +23,31 @@ if TYPE_CHECKING:
 class Found:
     """Everything in the search directories that counts as an extension."""
 
-    links: dict[str, Link]
+    links: dict[Ident, Link]
     unmanaged: tuple[Unmanaged, ...]
 
 
 def read_links(paths: Paths, systemd: int) -> Found:
     """Tell livelayer's own links from everything else."""
-    links: dict[str, Link] = {}
+    links: dict[Ident, Link] = {}
     unmanaged: list[Unmanaged] = []
-    directories = paths.search_dirs(systemd)
-    for directory in directories:
-        outranks = directories.index(directory) <= directories.index(paths.links)
-        for item in _scan(directory):
-            link = read_link(paths, item.name) if directory == paths.links else None
+    for kind in Kind:
+        for item, directory in _items(paths, kind, systemd):
+            link = _link_at(directory / item.name, kind, paths) if directory == paths.links(kind) else None
             if link:
-                links[link.name] = link
+                links[link.ident] = _newer(link, links.get(link.ident))
             elif name := _extension_name(item):
-                unmanaged.append(Unmanaged(name, directory / item.name, outranks))
+                unmanaged.append(Unmanaged(name, directory / item.name, _outranks(directory, paths, kind), kind))
     return Found(links, tuple(unmanaged))
 
 
-def read_link(paths: Paths, name: str) -> Link | None:
-    """The link of this name, if there is one and livelayer placed it."""
-    link = paths.links / name
-    entry = _target(link, paths)
-    if entry is None:
-        return None
-    # Not the time of the inode's last change: `restore` must be able to give a link its old time back.
-    changed = link.lstat().st_mtime_ns
-    return Link(name, entry, changed, dangling=not (paths.store / entry.file_name).is_dir())
+def read_link(paths: Paths, ident: Ident) -> Link | None:
+    """The link of this extension, if there is one and livelayer placed it."""
+    newest: Link | None = None
+    for path in _forms(paths, ident):
+        if link := _link_at(path, ident.kind, paths):
+            newest = _newer(link, newest)
+    return newest
 
 
 def restore(paths: Paths, link: Link) -> None:
@@ -59,12 +56,13 @@ def restore(paths: Paths, link: Link) -> None:
     Raises:
         Failed: see `place`.
     """
-    place(paths, link.name, link.entry)
-    os.utime(paths.links / link.name, ns=(link.changed, link.changed), follow_symlinks=False)
+    place(paths, link.ident, link.entry)
+    path = paths.links(link.entry.kind) / link.entry.link_name(link.name)
+    os.utime(path, ns=(link.changed, link.changed), follow_symlinks=False)
 
 
-def place(paths: Paths, name: str, entry: Entry) -> None:
-    """Point NAME at an entry of the store, in one rename.
+def place(paths: Paths, ident: Ident, entry: Entry) -> None:
+    """Point NAME (or NAME.raw, for an image file) at an entry of the store, in one rename.
 
     The new link is made in the staging directory: systemd merges hidden names too, so nothing half-made may ever
     lie in a search directory.
@@ -72,44 +70,86 @@ def place(paths: Paths, name: str, entry: Entry) -> None:
     Raises:
         Failed: something else is in the way, or the file system refuses.
     """
-    link = paths.links / name
-    if os.path.lexists(link) and _target(link, paths) is None:
-        raise Failed(f"{link} appeared meanwhile, and livelayer did not place it", f"remove {link}")
+    directory = paths.links(ident.kind)
+    link = directory / entry.link_name(ident.name)
+    for path in _forms(paths, ident):
+        if os.path.lexists(path) and _target(path, paths) is None:
+            raise Failed(f"{path} appeared meanwhile, and livelayer did not place it", f"remove {path}")
     temporary = paths.staging / f"link-{os.getpid()}"
     try:
-        paths.links.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         paths.staging.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
-        temporary.symlink_to(_relative_target(paths, entry))
+        temporary.symlink_to(_relative_target(paths, ident.kind, entry))
         _move(temporary, link)
-        sync_directory(paths.links)
+        for path in _forms(paths, ident):
+            if path != link:
+                path.unlink(missing_ok=True)
+        sync_directory(directory)
     except OSError as error:
         raise Failed(
             f"{link}: cannot be placed: {error.strerror}", "look at the file system's space and mode"
         ) from error
 
 
-def remove(paths: Paths, name: str) -> None:
+def remove(paths: Paths, ident: Ident) -> None:
     """Take livelayer's own link away; anything else of that name stays.
 
     Raises:
         Failed: it is not livelayer's, or the file system refuses.
     """
-    link = paths.links / name
-    if not os.path.lexists(link):
-        return
+    for link in _forms(paths, ident):
+        if os.path.lexists(link):
+            _remove(link, paths)
+
+
+def _remove(link: Path, paths: Paths) -> None:
     if _target(link, paths) is None:
         raise Failed(f"{link}: livelayer did not place it, so it stays", "remove it by hand if it shall go")
     try:
         link.unlink()
-        sync_directory(paths.links)
+        sync_directory(link.parent)
     except OSError as error:
         raise Failed(f"{link}: cannot be removed: {error.strerror}", "look at the file system's mode") from error
 
 
-def _relative_target(paths: Paths, entry: Entry) -> str:
+def _forms(paths: Paths, ident: Ident) -> tuple[Path, Path]:
+    """The two names under which systemd would find the extension: as a directory, as an image file."""
+    directory = paths.links(ident.kind)
+    return directory / ident.name, directory / f"{ident.name}.raw"
+
+
+def _newer(link: Link, other: Link | None) -> Link:
+    """The later one of two links for one extension: a run that changed its form was killed in between."""
+    if other is None:
+        return link
+    return replace(link if link.changed >= other.changed else other, doubled=True)
+
+
+def _link_at(path: Path, kind: Kind, paths: Paths) -> Link | None:
+    entry = _target(path, paths)
+    name = path.name.removesuffix(".raw")
+    if entry is None or entry.kind is not kind or entry.link_name(name) != path.name:
+        return None
+    # Not the time of the inode's last change: `restore` must be able to give a link its old time back.
+    changed = path.lstat().st_mtime_ns
+    return Link(name, entry, changed, dangling=not (paths.store / entry.file_name).exists())
+
+
+def _items(paths: Paths, kind: Kind, systemd: int) -> Iterator[tuple[os.DirEntry[str], Path]]:
+    for directory in paths.search_dirs(kind, systemd):
+        for item in _scan(directory):
+            yield item, directory
+
+
+def _outranks(directory: Path, paths: Paths, kind: Kind) -> bool:
+    directories = paths.search_dirs(kind, 0)
+    return directories.index(directory) <= directories.index(paths.links(kind))
+
+
+def _relative_target(paths: Paths, kind: Kind, entry: Entry) -> str:
     """Relative, so that the link also holds when the root is mounted elsewhere."""
-    return os.path.relpath(paths.store / entry.file_name, paths.links)
+    return os.path.relpath(paths.store / entry.file_name, paths.links(kind))
 
 
 def _move(temporary: Path, link: Path) -> None:
@@ -140,7 +180,7 @@ def _target(link: Path, paths: Paths) -> Entry | None:
         target = link.readlink()
     except OSError:
         return None
-    directory, _, file_name = os.path.normpath(paths.links / target).rpartition("/")
+    directory, _, file_name = os.path.normpath(link.parent / target).rpartition("/")
     return parse_entry(file_name) if directory == os.path.normpath(paths.store) else None
 
 

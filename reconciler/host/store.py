@@ -8,24 +8,22 @@ import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
-from reconciler.host.durable import sync_directory, sync_filesystem
+from reconciler.host.durable import read_json, sync_directory, sync_filesystem, write_json
 from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from reconciler.model.kind import Kind
     from reconciler.model.observed import Entry
     from reconciler.paths import Paths
 
-_TOPS: Final = frozenset({"usr", "opt"})
-_RELEASES: Final = "usr/lib/extension-release.d"
 _PREFIX: Final = "extension-release."
 _OS_RELEASE: Final = "usr/lib/os-release"
-_UNITS: Final = "usr/lib/systemd/system"
 
 
 @contextmanager
@@ -84,8 +82,8 @@ def _clean_staging(paths: Paths) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def commit(paths: Paths, tree: Path, entry: Entry) -> None:
-    """Make a finished tree an entry of the store; one that is there already is as good.
+def commit(paths: Paths, made: Path, entry: Entry, contents: Contents | None = None) -> None:
+    """Make a finished tree or image file an entry of the store; one that is there already is as good.
 
     Raises:
         Failed: the disk could not take it.
@@ -93,9 +91,11 @@ def commit(paths: Paths, tree: Path, entry: Entry) -> None:
     target = paths.store / entry.file_name
     try:
         paths.store.mkdir(parents=True, exist_ok=True)
-        sync_filesystem(tree)
-        if not target.is_dir():
-            tree.rename(target)
+        if contents:
+            write_json(_record(target), _as_json(contents))
+        sync_filesystem(made)
+        if not target.exists():
+            made.rename(target)
         sync_directory(paths.store)
     except OSError as error:
         raise Failed(f"{target}: cannot be stored: {error.strerror}", "look at the disk's space") from error
@@ -103,28 +103,61 @@ def commit(paths: Paths, tree: Path, entry: Entry) -> None:
 
 def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:
     """What the store has of these entries."""
-    there = {entry: paths.store / entry.file_name for entry in set(entries)}
-    return {entry: inspect(tree) for entry, tree in there.items() if tree.is_dir()}
+    found = {entry: _contents(paths.store / entry.file_name, entry) for entry in set(entries)}
+    return {entry: contents for entry, contents in found.items() if contents}
 
 
-def inspect(tree: Path) -> Contents:
+def has(paths: Paths, entry: Entry) -> bool:
+    """Whether the store has an entry."""
+    return (paths.store / entry.file_name).exists()
+
+
+def _contents(path: Path, entry: Entry) -> Contents | None:
+    """An image file is looked into once, when it comes; without the record of that it is as good as not there."""
+    if entry.format.is_file:
+        return _from_json(read_json(_record(path))) if path.is_file() else None
+    return inspect(path, entry.kind) if path.is_dir() else None
+
+
+def _record(image: Path) -> Path:
+    return image.with_name(f"{image.name}.json")
+
+
+def _as_json(contents: Contents) -> dict[str, Any]:
+    return {
+        "releases": {name: dict(fields) for name, fields in contents.releases.items()},
+        "strays": contents.strays,
+        "has_os_release": contents.has_os_release,
+        "units": contents.units,
+    }
+
+
+def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
+    match record:
+        case {"releases": dict(releases), "strays": list(strays), "has_os_release": bool(has), "units": list(units)}:
+            return Contents(releases, tuple(strays), has, tuple(units))
+        case _:
+            return None
+
+
+def inspect(tree: Path, kind: Kind) -> Contents:
     """Look into an unpacked extension, following none of its links."""
     return Contents(
-        releases=_releases(tree),
-        strays=tuple(sorted(_strays(tree))),
+        releases=_releases(tree, kind),
+        strays=tuple(sorted(_strays(tree, kind))),
         has_os_release=os.path.lexists(tree / _OS_RELEASE),
-        units=_units(tree),
+        units=_units(tree, kind),
     )
 
 
-def give_release_name(tree: Path, name: str) -> None:
+def give_release_name(tree: Path, kind: Kind, name: str) -> None:
     """Give a sole release file of another name also under this one (`rename: true`).
 
     Raises:
         Failed: the disk could not take it.
     """
-    releases = [Path(path) for path in _release_files(tree).values()]
-    wanted = tree / _RELEASES / f"{_PREFIX}{name}"
+    releases = [Path(path) for path in _release_files(tree, kind).values()]
+    wanted = tree / kind.traits.releases / f"{_PREFIX}{name}"
     if len(releases) != 1 or releases[0] == wanted:
         return
     try:
@@ -133,24 +166,23 @@ def give_release_name(tree: Path, name: str) -> None:
         raise Failed(f"{wanted}: cannot be made: {error.strerror}") from error
 
 
-def _strays(tree: Path) -> Iterator[str]:
+def _strays(tree: Path, kind: Kind) -> Iterator[str]:
     """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
     with os.scandir(tree) as items:
         for item in items:
             is_directory = item.is_dir(follow_symlinks=False)
-            if not is_directory or (item.name not in _TOPS and any(Path(item.path).iterdir())):
+            if not is_directory or (item.name not in kind.traits.tops and any(Path(item.path).iterdir())):
                 yield item.name
 
 
-def _releases(tree: Path) -> dict[str, dict[str, str]]:
-    return {
-        name: parse_release(Path(path).read_text(errors="replace")) for name, path in _release_files(tree).items()
-    }
+def _releases(tree: Path, kind: Kind) -> dict[str, dict[str, str]]:
+    files = _release_files(tree, kind)
+    return {name: parse_release(Path(path).read_text(errors="replace")) for name, path in files.items()}
 
 
-def _release_files(tree: Path) -> dict[str, str]:
-    directory = tree / _RELEASES
-    if not _is_real_directory(tree, _RELEASES):
+def _release_files(tree: Path, kind: Kind) -> dict[str, str]:
+    directory = tree / kind.traits.releases
+    if not _is_real_directory(tree, kind.traits.releases):
         return {}
     with os.scandir(directory) as items:
         return {
@@ -160,10 +192,10 @@ def _release_files(tree: Path) -> dict[str, str]:
         }
 
 
-def _units(tree: Path) -> tuple[str, ...]:
-    if not _is_real_directory(tree, _UNITS):
+def _units(tree: Path, kind: Kind) -> tuple[str, ...]:
+    if not _is_real_directory(tree, kind.traits.units):
         return ()
-    return tuple(sorted(path.name for path in (tree / _UNITS).iterdir()))
+    return tuple(sorted(path.name for path in (tree / kind.traits.units).iterdir()))
 
 
 def _is_real_directory(tree: Path, relative: str) -> bool:

@@ -1,4 +1,4 @@
-"""systemd-sysext(8), called directly: where there is no unit for it, or where the unit alone would fail."""
+"""systemd-sysext(8) and systemd-confext, called directly: where there is no unit, or the unit alone would fail."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from reconciler.host.command import Finished, run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.model.kind import Kind
+
 _TIMEOUT: Final = 90.0  # seconds
 
 
-def refresh(*, always: bool) -> Finished:
+def refresh(kind: Kind, *, always: bool) -> Finished:
     """Merge what the search directories hold now. The exit status means little: read the overlay afterwards.
 
     Args:
-        always: also if systemd-sysext finds that nothing changed (it looks from 260 on, and has the option since).
+        kind: of which extensions.
+        always: also if systemd finds that nothing changed (it looks from 260 on, and has the option since).
     """
-    return run("systemd-sysext", "refresh", *(["--always-refresh=yes"] if always else []), timeout=_TIMEOUT)
+    return run(f"systemd-{kind}", "refresh", *(["--always-refresh=yes"] if always else []), timeout=_TIMEOUT)
 
 
-def unmerge(hierarchies: Sequence[str]) -> Finished:
+def unmerge(kind: Kind, hierarchies: Sequence[str]) -> Finished:
     """Take the overlay off these hierarchies, whoever put it there with whichever settings."""
-    env = {"SYSTEMD_SYSEXT_HIERARCHIES": ":".join(hierarchies)}
-    return run("systemd-sysext", "unmerge", timeout=_TIMEOUT, env=env)
+    env = {f"SYSTEMD_{kind.upper()}_HIERARCHIES": ":".join(hierarchies)}
+    return run(f"systemd-{kind}", "unmerge", timeout=_TIMEOUT, env=env)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
+_requested: Final = threading.Event()
+
+
 class _Deferral:
     """How many sections of the main thread must not be interrupted, and the signal that came meanwhile."""
 
@@ -50,6 +53,31 @@ def deferred() -> Iterator[None]:
     if not _Deferral.depth and _Deferral.arrived:
         name, _Deferral.arrived = _Deferral.arrived, None
         raise Terminated(name)
+
+
+def request() -> None:
+    """Ask the other threads to end."""
+    _requested.set()
+
+
+def withdraw() -> None:
+    """They have ended."""
+    _requested.clear()
+
+
+def is_requested() -> bool:
+    """Whether this process is about to end, so that nothing more should be started."""
+    return _requested.is_set()
+
+
+def check() -> None:
+    """Called by other threads now and then while they work.
+
+    Raises:
+        Terminated: the main thread asked for it.
+    """
+    if _requested.is_set():
+        raise Terminated("the end of the main thread")
 
 
 def _handle(number: int, _frame: object) -> None:

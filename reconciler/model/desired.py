@@ -11,18 +11,26 @@ from pydantic import BaseModel, ValidationError
 from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.model.document import (
     FIELDS_TO_COME,
-    VALUES_TO_COME,
     Document,
     Extension,
+    LimitSettings,
     Settings,
     Units,
 )
+from reconciler.model.duration import parse_duration
+from reconciler.model.format import Format
 from reconciler.model.image import Platform, parse_platform
+from reconciler.model.kind import Ident, Kind
+from reconciler.model.limits import DEFAULT, Limits, parse_count, parse_size
 from reconciler.model.merge import Fragment, KeyPath, Tree, overlay
-from reconciler.model.source import Source, parse_source
+from reconciler.model.source import Source, Transport, parse_source
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pydantic_core import ErrorDetails
+
+    from reconciler.model.version import Range
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,6 +48,15 @@ class Wanted:
     platform: Platform | None = None
     rename: bool = False
     restart: tuple[str, ...] = ()
+    kind: Kind = Kind.SYSEXT
+    format: Format | None = Format.DIRECTORY  # None: whatever suits content and node
+    version: Range | None = None  # of the tags to choose from
+    min_age: timedelta | None = None
+
+    @property
+    def ident(self) -> Ident:
+        """What systemd will know it as."""
+        return Ident(self.name, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +68,19 @@ class DesiredState:
     prune: bool = True
     allow_empty: bool = False
     refresh_now: bool = True
+    keyring: str | None = None  # of keys that sign SHA256SUMS
+    limits: Limits = DEFAULT
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
     def names(self) -> frozenset[str]:
         """Every name the configuration speaks of."""
         return frozenset(item.name for item in self.extensions) | self.absent
+
+    @property
+    def idents(self) -> frozenset[Ident]:
+        """The extensions the node shall have, each as the kind it shall be."""
+        return frozenset(item.ident for item in self.extensions)
 
 
 def desired_state(fragment: Fragment) -> DesiredState:
@@ -93,18 +117,25 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         settings.prune,
         settings.allow_empty,
         settings.refresh == "now",
+        settings.keyring,
+        _limits(settings.limits),
     )
 
 
+def _limits(given: LimitSettings) -> Limits:
+    return Limits(parse_size(given.size), parse_count(given.members), parse_count(given.ratio), given.setuid)
+
+
 def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
-    text = item.source or ""
-    source = parse_source(text)
+    source = parse_source(item.source or "")
     if item.digest and source.digest and item.digest != source.digest:
         path = ("extensions", name, "digest")
         raise InvalidConfiguration((_mistake(fragment, path, "differs from the digest in source:"),))
+    if source.transport is Transport.HTTP and not item.digest:
+        raise InvalidConfiguration((_unpinned(name, fragment),))
     return Wanted(
         name=name,
-        text=text,
+        text=source.text if source.is_web else item.source or "",
         source=source,
         pin=item.digest or source.digest,
         merged=item.state == "merged",
@@ -112,7 +143,29 @@ def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
         platform=parse_platform(item.platform) if item.platform else None,
         rename=item.rename,
         restart=item.units.restart,
+        kind=Kind(item.kind),
+        format=None if item.format == "auto" else Format(item.format),
+        version=_range(name, item, source, fragment) if item.version else None,
+        min_age=parse_duration(item.min_age) if item.min_age else None,
     )
+
+
+def _range(name: str, item: Extension, source: Source, fragment: Fragment) -> Range:
+    """What `version:` says, where it can mean something."""
+    from reconciler.model.version import parse_range
+
+    path = ("extensions", name, "version")
+    if source.transport is not Transport.DOCKER:
+        raise InvalidConfiguration((_mistake(fragment, path, "only a registry has tags to choose from"),))
+    if source.tag or source.digest or item.digest:
+        what = "the tag" if source.tag else "the digest"
+        raise InvalidConfiguration((_mistake(fragment, path, f"chooses a tag, so {what} must go"),))
+    return parse_range(item.version or "", prereleases=item.prereleases)
+
+
+def _unpinned(name: str, fragment: Fragment) -> Invalid:
+    path, hint = ("extensions", name, "source"), "add digest: sha256:..., or use https://"
+    return _mistake(fragment, path, "http:// needs a digest, since content can be changed on the way", hint)
 
 
 def _no_source(name: str, fragment: Fragment) -> Invalid:
@@ -144,10 +197,7 @@ def _translate(detail: ErrorDetails, at: KeyPath, fragment: Fragment) -> Invalid
 
 
 def _wrong_choice(path: KeyPath, detail: ErrorDetails, fragment: Fragment) -> Invalid:
-    value = detail["input"]
-    if value in VALUES_TO_COME.get(str(path[-1]), frozenset()):
-        return _mistake(fragment, path, f"{value!r} is not supported by this version of livelayer yet")
-    return _mistake(fragment, path, f"must be {detail['ctx']['expected']}, not {value!r}")
+    return _mistake(fragment, path, f"must be {detail['ctx']['expected']}, not {detail['input']!r}")
 
 
 def _unknown_key(path: KeyPath, fragment: Fragment) -> Invalid:
@@ -166,6 +216,8 @@ def _keys_of(path: KeyPath) -> list[str]:
     match path:
         case ("settings",):
             model = Settings
+        case ("settings", "limits"):
+            model = LimitSettings
         case ("defaults",) | ("extensions", _):
             model = Extension
         case ("defaults", "units") | ("extensions", _, "units"):

@@ -6,17 +6,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from reconciler.model.duration import parse_duration
 from reconciler.model.image import parse_platform
+from reconciler.model.limits import DEFAULT, parse_count, parse_size
 from reconciler.model.source import DIGEST, parse_source
 
 API_VERSION: Final = "livelayer/v1"
 
 # Part of livelayer/v1, with a behaviour that this version does not have: refused by name, never ignored.
-FIELDS_TO_COME: Final = frozenset({"version", "checks"})
-VALUES_TO_COME: Final = {
-    "kind": frozenset({"confext"}),
-    "format": frozenset({"squashfs", "erofs", "raw", "auto"}),
-}
+FIELDS_TO_COME: Final = frozenset({"checks"})
 _RESERVED_ENDINGS = (".raw", ".v")
 
 
@@ -27,6 +25,18 @@ def _check_source(text: str) -> str:
 
 def _check_platform(text: str) -> str:
     parse_platform(text)
+    return text
+
+
+def _check_version(text: str) -> str:
+    from reconciler.model.version import parse_range
+
+    parse_range(text)
+    return text
+
+
+def _check_duration(text: str) -> str:
+    parse_duration(text)
     return text
 
 
@@ -67,16 +77,36 @@ class Extension(Strict):
         str | None,
         AfterValidator(lambda text: text if text is None else _check_source(text)),
         Field(
-            description="Where it comes from: docker://REF, container://REF, oci:DIR[:TAG], oci-archive:FILE, "
-            "docker-archive:FILE or dir:DIR."
+            description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
+            "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE or dir:DIR."
         ),
     ] = None
     digest: Annotated[
         Digest | None,
-        Field(description="Pin: content with another digest (of manifest or index) is refused."),
+        Field(description="Pin: content with another digest (of manifest, index or file) is refused."),
     ] = None
-    kind: Annotated[Literal["sysext"], Field(description="A system extension, for /usr and /opt.")] = "sysext"
-    format: Annotated[Literal["directory"], Field(description="How it lies on disk.")] = "directory"
+    kind: Annotated[
+        Literal["sysext", "confext"],
+        Field(description="sysext: for /usr and /opt; confext: for /etc (systemd 254 on)."),
+    ] = "sysext"
+    format: Annotated[
+        Literal["directory", "squashfs", "erofs", "raw", "auto"],
+        Field(
+            description="How it lies on disk: unpacked, as an image file made here, as the image file that the "
+            "source is (raw), or whatever suits content and node."
+        ),
+    ] = "directory"
+    version: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else _check_version(text)),
+        Field(description="Instead of a tag: the highest one that fits, such as >=1.29,<1.30 (registries only)."),
+    ] = None
+    prereleases: Annotated[bool, Field(description="Let version: choose pre-releases, such as 1.30-rc.1.")] = False
+    min_age: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else _check_duration(text)),
+        Field(description="Use a new digest only when this node has known it for so long, such as 3d."),
+    ] = None
     state: Annotated[
         Literal["merged", "fetched", "absent"],
         Field(
@@ -98,6 +128,25 @@ class Extension(Strict):
     units: Units = Units()
 
 
+class LimitSettings(Strict):
+    """How much one extension may take of the node."""
+
+    size: Annotated[
+        int | str, AfterValidator(parse_size), Field(description="Bytes of data unpacked, such as 16G.")
+    ] = DEFAULT.size
+    members: Annotated[int | str, AfterValidator(parse_count), Field(description="Files, directories and links.")] = (
+        DEFAULT.members
+    )
+    ratio: Annotated[
+        int | str,
+        AfterValidator(parse_count),
+        Field(description="Bytes unpacked for each packed one, of large layers."),
+    ] = DEFAULT.ratio
+    setuid: Annotated[
+        bool, Field(description="Whether it may bring setuid and setgid programs and file capabilities.")
+    ] = DEFAULT.setuid
+
+
 class Settings(Strict):
     """How livelayer behaves."""
 
@@ -109,6 +158,12 @@ class Settings(Strict):
         Literal["now", "boot"],
         Field(description="now: merge at once; boot: place only, merged at the next boot."),
     ] = "now"
+    keyring: Annotated[
+        str | None,
+        StringConstraints(pattern="^/"),
+        Field(description="File with the keys that sign SHA256SUMS of https:// sources, before those of systemd."),
+    ] = None
+    limits: LimitSettings = LimitSettings()
 
 
 class Document(Strict):

@@ -20,6 +20,7 @@ class Layer:
     size: int  # bytes of that blob
     media_type: str
     diff_id: str | None  # digest of the uncompressed tar, from the image's configuration; None: unknown
+    title: str | None = None  # of an artifact's file, for messages (org.opencontainers.image.title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,32 @@ class Manifest:
 
     config: str  # digest
     layers: tuple[Layer, ...]
+    config_type: str = ""  # empty: not said, so an image's
+
+    @property
+    def is_artifact(self) -> bool:
+        """Whether its blobs are files rather than layers (OCI image-spec 1.1, manifest.md).
+
+        Artifacts have a configuration of another type, or of the type for images with blobs that are no archives.
+        """
+        if self.config_type and self.config_type not in _IMAGE_CONFIGS:
+            return True
+        return bool(self.layers) and not any(_is_archive(layer.media_type) for layer in self.layers)
+
+    @property
+    def size(self) -> int:
+        """Bytes to transfer if nothing of it is here yet."""
+        return sum(layer.size for layer in self.layers)
+
+
+_IMAGE_CONFIGS: Final = frozenset(
+    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+)
+
+
+def _is_archive(media_type: str) -> bool:
+    """Layers are called `...layer.v1.tar+gzip` by OCI and `...rootfs.diff.tar.gzip` by Docker; some write nothing."""
+    return not media_type or "tar" in media_type
 
 
 def _same_but_for_variant(one: Platform, other: Platform) -> bool:
@@ -157,7 +184,10 @@ def _index(document: dict[str, Any]) -> Index:
 
 
 def _manifest(document: dict[str, Any]) -> Manifest:
-    return Manifest(_digest(document["config"]["digest"]), tuple(map(_layer, document["layers"])))
+    config = document["config"]
+    return Manifest(
+        _digest(config["digest"]), tuple(map(_layer, document["layers"])), str(config.get("mediaType", ""))
+    )
 
 
 def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
@@ -176,7 +206,7 @@ def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
             _REPUSH,
         )
     pairs = zip(manifest.layers, diff_ids, strict=True)
-    return Manifest(manifest.config, tuple(replace(layer, diff_id=diff_id) for layer, diff_id in pairs))
+    return replace(manifest, layers=tuple(replace(layer, diff_id=diff_id) for layer, diff_id in pairs))
 
 
 def platform_in(config: bytes) -> Platform | None:
@@ -210,7 +240,8 @@ def _layer(entry: Any) -> Layer:  # noqa: ANN401 - JSON
     size = entry["size"]
     if type(size) is not int or not 0 <= size <= _SIZE_MAX:
         raise ValueError("a size that is no number of bytes")
-    return Layer(_digest(entry["digest"]), size, str(entry.get("mediaType", "")), None)
+    title = (entry.get("annotations") or {}).get("org.opencontainers.image.title")
+    return Layer(_digest(entry["digest"]), size, str(entry.get("mediaType", "")), None, title)
 
 
 def _digest(text: Any) -> str:  # noqa: ANN401 - JSON

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Kind(StrEnum):
@@ -18,6 +18,22 @@ class Kind(StrEnum):
         """What holds for extensions of this kind."""
         return _TRAITS[self]
 
+    @property
+    def carries(self) -> str:
+        """What an extension of this kind is for, as a sentence for messages."""
+        noun = "system extension" if self is Kind.SYSEXT else "configuration extension"
+        return f"a {noun} carries {' and '.join(f'/{top}' for top in sorted(self.traits.tops, reverse=True))} only"
+
+
+class Ident(NamedTuple):
+    """What an extension is called: systemd keeps the names of the two kinds apart."""
+
+    name: str
+    kind: Kind = Kind.SYSEXT
+
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
@@ -28,11 +44,27 @@ class Traits:
     forbidden: str | None  # a file that makes systemd refuse every extension
     scope: str  # the release field that says where it may be used
     level: str  # the release field that stands for a range of OS versions
+    units: str  # the directory of unit files it may bring
+    since: int  # the first version of systemd that knows it
 
 
 _TRAITS: Final = {
     Kind.SYSEXT: Traits(
-        frozenset({"usr", "opt"}), "usr/lib/extension-release.d", "usr/lib/os-release", "SYSEXT_SCOPE", "SYSEXT_LEVEL"
+        tops=frozenset({"usr", "opt"}),
+        releases="usr/lib/extension-release.d",
+        forbidden="usr/lib/os-release",
+        scope="SYSEXT_SCOPE",
+        level="SYSEXT_LEVEL",
+        units="usr/lib/systemd/system",
+        since=248,
     ),
-    Kind.CONFEXT: Traits(frozenset({"etc"}), "etc/extension-release.d", None, "CONFEXT_SCOPE", "CONFEXT_LEVEL"),
+    Kind.CONFEXT: Traits(
+        tops=frozenset({"etc"}),
+        releases="etc/extension-release.d",
+        forbidden=None,
+        scope="CONFEXT_SCOPE",
+        level="CONFEXT_LEVEL",
+        units="etc/systemd/system",
+        since=254,
+    ),
 }

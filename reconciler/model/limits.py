@@ -22,6 +22,9 @@ class Limits:
     setuid: bool = True  # False: no setuid or setgid programs, no file capabilities
 
 
+DEFAULT: Final = Limits()
+
+
 def parse_size(value: int | str) -> int:
     """Read a number of bytes: `16G`, `512MiB` or `1073741824`; units are powers of 1024.
 

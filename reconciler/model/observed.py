@@ -4,79 +4,89 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.format import Format, Payload
+from reconciler.model.kind import Ident, Kind
 from reconciler.model.release import Host, misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _ENTRY: Final = re.compile(
-    r"(?P<hex>[0-9a-f]{64})(?:\+(?P<name>[A-Za-z0-9][A-Za-z0-9._+-]{0,63}))?\.(?P<format>directory)"
+    r"(?P<hex>[0-9a-f]{64})(?P<confext>~confext)?(?:\+(?P<name>[A-Za-z0-9][A-Za-z0-9._+-]{0,63}))?"
+    rf"\.(?P<format>{'|'.join(Format)})"
 )
-_FORBIDDEN: Final = "usr/lib/os-release"
+_REBUILD: Final = "build the image FROM scratch with the extension's own files only"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """The identity of something in the store: the manifest's digest, and what was done to the content."""
+    """The identity of something in the store: the source's digest, and what was made of the content."""
 
-    digest: str
+    digest: str  # of a container image's manifest, a file, or a directory
     renamed_to: str | None = None  # its release file was also given under this extension's name
+    format: Format = Format.DIRECTORY
+    kind: Kind = Kind.SYSEXT
 
     @property
     def file_name(self) -> str:
         """How the entry is called in the store."""
+        kind = "~confext" if self.kind is Kind.CONFEXT else ""
         name = f"+{self.renamed_to}" if self.renamed_to else ""
-        return f"{self.digest.removeprefix('sha256:')}{name}.directory"
+        return f"{self.digest.removeprefix('sha256:')}{kind}{name}.{self.format}"
+
+    def link_name(self, name: str) -> str:
+        """How a link to it must be called, so that systemd takes it for an extension of this name."""
+        return f"{name}.raw" if self.format.is_file else name
 
 
 def parse_entry(file_name: str) -> Entry | None:
     """The entry with this file name; None if the store does not call anything so."""
     match = _ENTRY.fullmatch(file_name)
-    return Entry(f"sha256:{match['hex']}", match["name"]) if match else None
+    if match is None:
+        return None
+    kind = Kind.CONFEXT if match["confext"] else Kind.SYSEXT
+    return Entry(f"sha256:{match['hex']}", match["name"], Format(match["format"]), kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is inside an unpacked extension, as far as it decides whether it may be merged."""
+    """What is inside an extension, as far as it decides whether it may be merged."""
 
     releases: Mapping[str, Mapping[str, str]]  # the extension-release files, by the name they are for
-    strays: tuple[str, ...] = ()  # what is neither below /usr nor below /opt, and not an empty directory
-    has_os_release: bool = False
-    units: tuple[str, ...] = ()  # names in usr/lib/systemd/system: unit files and directories of drop-ins
+    strays: tuple[str, ...] = ()  # what its kind may not carry at the top, empty directories aside
+    has_os_release: bool = False  # usr/lib/os-release, with which systemd refuses every extension
+    units: tuple[str, ...] = ()  # names in its kind's directory of units: unit files and directories of drop-ins
 
-    def misfit(self, name: str, host: Host) -> ReconcilerError | None:
-        """Why this content must not be placed as `name` on this host; None: it may."""
-        return self._shape_error(name) or self._release_error(name, host)
+    def misfit(self, ident: Ident, host: Host) -> ReconcilerError | None:
+        """Why this content must not be placed as `ident` on this host; None: it may."""
+        return self._shape_error(ident) or self._release_error(ident, host)
 
-    def _shape_error(self, name: str) -> ReconcilerError | None:
+    def _shape_error(self, ident: Ident) -> ReconcilerError | None:
         if self.has_os_release:
-            return ReconcilerError(
-                f"{name}: the content holds {_FORBIDDEN}, which would make systemd refuse every extension",
-                "build the image FROM scratch with the extension's own files only",
-            )
+            reason = "usr/lib/os-release, which would make systemd refuse every extension"
+            return ReconcilerError(f"{ident}: the content holds {reason}", _REBUILD)
         if self.strays:
             listed = ", ".join(f"/{stray}" for stray in self.strays[:3])
-            return ReconcilerError(
-                f"{name}: the content holds {listed}; a system extension carries /usr and /opt only",
-                "build the image FROM scratch with the extension's own files only",
-            )
+            return ReconcilerError(f"{ident}: the content holds {listed}; {ident.kind.carries}", _REBUILD)
         return None
 
-    def _release_error(self, name: str, host: Host) -> ReconcilerError | None:
+    def _release_error(self, ident: Ident, host: Host) -> ReconcilerError | None:
+        name, kind = ident
         if name not in self.releases:
-            return self._release_name_error(name)
-        if reason := misfit(self.releases[name], host):
+            return self._release_name_error(ident)
+        if reason := misfit(self.releases[name], host, kind):
             return ReconcilerError(
                 f"{name}: does not fit this host: {reason}",
                 "use an image built for this OS version, or ID=_any for content that needs nothing of the host",
             )
         return None
 
-    def _release_name_error(self, name: str) -> ReconcilerError:
+    def _release_name_error(self, ident: Ident) -> ReconcilerError:
+        name, kind = ident
         others = sorted(self.releases)
         if len(others) == 1:
             return ReconcilerError(
@@ -86,7 +96,7 @@ class Contents:
         found = f"several release files ({', '.join(others)})" if others else "no release file"
         return ReconcilerError(
             f"{name}: the content has {found}, none for this name",
-            f"add usr/lib/extension-release.d/extension-release.{name} to the image (at least ID=_any)",
+            f"add {kind.traits.releases}/extension-release.{name} to the image (at least ID=_any)",
         )
 
 
@@ -98,6 +108,12 @@ class Link:
     entry: Entry
     changed: int  # when the link itself was made, nanoseconds since the epoch
     dangling: bool = False  # the store has no such entry
+    doubled: bool = False  # a link for the other form (NAME, NAME.raw) is there too
+
+    @property
+    def ident(self) -> Ident:
+        """The extension it is for."""
+        return Ident(self.name, self.entry.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +123,12 @@ class Unmanaged:
     name: str
     path: Path
     outranks: bool = True  # systemd would take it rather than a link of the same name
+    kind: Kind = Kind.SYSEXT
+
+    @property
+    def ident(self) -> Ident:
+        """The extension that systemd takes it for."""
+        return Ident(self.name, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +144,10 @@ class Resolution:
     """What a source led to: the digest it names, and the digest of this platform's manifest in it."""
 
     digest: str
-    manifest: str
+    manifest: str  # the same as `digest` where there is only one
+    payload: Payload = Payload.LAYERS
+    size: int | None = None  # bytes to transfer; None: unknown
+    tag: str | None = None  # the one that `version:` chose
 
     def satisfies(self, pin: str | None) -> bool:
         """Whether a pin names this content, by its index or by its manifest."""
@@ -134,16 +159,19 @@ class ObservedState:
     """One look at the node."""
 
     host: Host
-    links: Mapping[str, Link] = field(default_factory=dict)
+    links: Mapping[Ident, Link] = field(default_factory=dict)
     unmanaged: tuple[Unmanaged, ...] = ()  # in systemd's order of search directories
     store: Mapping[Entry, Contents] = field(default_factory=dict)
-    merged: Merged | None = Merged()  # None: there is no overlay to look at (another root)
-    refresh_owed: bool = False  # a run changed links and ended before its refresh was seen to work
-    links_dir: Path = Path("/var/lib/extensions")
+    merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
+    refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
 
-    def obstacle(self, name: str) -> Unmanaged | None:
+    def obstacle(self, ident: Ident) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""
         for item in self.unmanaged:
-            if item.name == name and item.outranks:
+            if item.ident == ident and item.outranks:
                 return item
         return None
+
+    def overlay(self, kind: Kind) -> Merged | None:
+        """The overlay of a kind; one that was never merged is empty."""
+        return None if self.merged is None else self.merged.get(kind, Merged())

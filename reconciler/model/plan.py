@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from reconciler.errors import Offline, ReconcilerError
+from reconciler.errors import Pending, ReconcilerError
+from reconciler.model.format import choose
+from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Entry, Link, ObservedState, Resolution
 
 if TYPE_CHECKING:
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.observed import Contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Fetch:
 class Place:
     """Point the extension's link at an entry of the store."""
 
-    name: str
+    ident: Ident
     old: Entry | None
     new: Entry
     reason: str
@@ -37,7 +40,7 @@ class Place:
 class Remove:
     """Take the extension's link away."""
 
-    name: str
+    ident: Ident
     old: Entry
     reason: str
 
@@ -46,27 +49,26 @@ class Remove:
 class Stop:
     """Stop the units an extension carries before they vanish; systemd itself leaves them running (before 262)."""
 
-    name: str
+    ident: Ident
     units: tuple[str, ...]
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Let systemd-sysext merge what is placed; the last change of a plan, once."""
+    """Let systemd merge what is placed, once for each kind; after all links have changed."""
 
+    kind: Kind
     reason: str
     only_after_changes: bool  # pointless if no link could be changed
-    unchanged: frozenset[str] = (
-        frozenset()
-    )  # extensions that this plan leaves alone and that must be merged afterwards
+    unchanged: frozenset[str] = frozenset()  # what this plan leaves alone and what must be merged afterwards
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
     """Restart units of an extension that was merged anew."""
 
-    name: str
+    ident: Ident
     units: tuple[str, ...]
     reason: str
 
@@ -98,28 +100,46 @@ class Plan:
 
 
 _ORDER: Final = (Fetch, Stop, Remove, Place, Refresh, Restart)
+# A service that one kind brings finds its configuration in place, which the other brings.
+_KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
-Resolutions: TypeAlias = Mapping[str, Resolution | ReconcilerError]
-"""What each wanted extension's source led to, or why that is unknown."""
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an extension shall be: an entry of the store, and what its source led to."""
+
+    resolution: Resolution
+    entry: Entry
+    why: str = "as configured"  # how its format was chosen
+
+
+Targets: TypeAlias = Mapping[str, Target | ReconcilerError]
+"""What each wanted extension shall be, or why that is unknown."""
 
 
 def problem(name: str | None, error: ReconcilerError) -> Problem:
     """An error as part of a plan or outcome."""
-    return Problem(name, error.message, error.hint, pending=isinstance(error, Offline))
+    return Problem(name, error.message, error.hint, pending=isinstance(error, Pending))
 
 
-def entry_for(wanted: Wanted, resolution: Resolution) -> Entry:
-    """Which entry of the store holds what is wanted."""
-    return Entry(resolution.manifest, wanted.name if wanted.rename else None)
+def target_for(wanted: Wanted, resolution: Resolution, against_images: str | None = None) -> Target:
+    """Which entry of the store holds what is wanted.
+
+    Raises:
+        Invalid: the source cannot be had in the format the configuration asks for.
+    """
+    choice = choose(wanted.format, resolution.payload, resolution.size, against_images)
+    renamed_to = wanted.name if wanted.rename else None
+    return Target(resolution, Entry(resolution.manifest, renamed_to, choice.format, wanted.kind), choice.reason)
 
 
-def make_plan(desired: DesiredState, observed: ObservedState, resolutions: Resolutions) -> Plan:
+def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) -> Plan:
     """Decide what it takes to make the node agree with its configuration."""
-    steps = [step for wanted in desired.extensions for step in _converge(wanted, observed, resolutions)]
+    steps = [step for wanted in desired.extensions for step in _converge(wanted, observed, targets)]
     steps += _withdraw(desired, observed)
     actions = [step for step in steps if not isinstance(step, Problem)]
     problems = [step for step in steps if isinstance(step, Problem)]
-    refresh = _refresh(desired, observed, actions)
+    refresh = [it for kind in _KINDS for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
     return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems))
 
@@ -127,50 +147,69 @@ def make_plan(desired: DesiredState, observed: ObservedState, resolutions: Resol
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     """What of a plan concerns these extensions; the refresh stays only where it is still needed."""
     kept = [action for action in plan.actions if isinstance(action, Refresh) or action_name(action) in names]
-    changes = any(isinstance(action, Place | Remove) for action in kept)
-    actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or changes]
+    changing = {action.ident.kind for action in kept if isinstance(action, Place | Remove)}
+    actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or a.kind in changing]
     return Plan(tuple(actions), tuple(item for item in plan.problems if item.name in names))
 
 
 def action_name(action: Fetch | Stop | Place | Remove | Restart) -> str:
     """The extension an action is about."""
-    return action.wanted.name if isinstance(action, Fetch) else action.name
+    return action.wanted.name if isinstance(action, Fetch) else action.ident.name
 
 
-def _converge(wanted: Wanted, observed: ObservedState, resolutions: Resolutions) -> Iterator[Action | Problem]:
-    link = observed.links.get(wanted.name)
+def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iterator[Action | Problem]:
+    link = observed.links.get(wanted.ident)
     if not wanted.merged and link:
-        yield Remove(wanted.name, link.entry, "state: fetched keeps it in the store only")
-    resolution = resolutions[wanted.name]
-    if isinstance(resolution, ReconcilerError):
-        yield problem(wanted.name, resolution)
+        yield Remove(wanted.ident, link.entry, "state: fetched keeps it in the store only")
+    target = targets[wanted.name]
+    if isinstance(target, ReconcilerError):
+        yield problem(wanted.name, target)
         return
-    entry = entry_for(wanted, resolution)
-    contents = observed.store.get(entry)
-    misfit = contents.misfit(wanted.name, observed.host) if contents else None
-    if misfit:
-        yield problem(wanted.name, misfit)
+    contents = observed.store.get(target.entry)
+    if misfit := _misfit(wanted, contents, observed):
+        yield misfit
         return
     if contents is None:
-        yield Fetch(wanted, resolution, entry, "not in the store")
+        why = "" if wanted.format else f"; {target.entry.format}, {target.why}"
+        yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
     if wanted.merged:
-        yield from _place(wanted.name, link, entry, observed)
+        yield from _place(wanted.ident, link, target.entry, observed)
 
 
-def _place(name: str, link: Link | None, entry: Entry, observed: ObservedState) -> Iterator[Action | Problem]:
-    obstacle = observed.obstacle(name)
+def _misfit(wanted: Wanted, contents: Contents | None, observed: ObservedState) -> Problem | None:
+    since, found = wanted.kind.traits.since, observed.host.systemd
+    if found < since:
+        return Problem(
+            wanted.name,
+            f"{wanted.name}: kind: {wanted.kind} takes systemd {since} or newer; this host has {found}",
+            "remove it from the configuration of this node, or update the OS",
+        )
+    error = contents.misfit(wanted.ident, observed.host) if contents else None
+    return problem(wanted.name, error) if error else None
+
+
+def _place(ident: Ident, link: Link | None, entry: Entry, observed: ObservedState) -> Iterator[Action | Problem]:
+    obstacle = observed.obstacle(ident)
     if obstacle:
         yield Problem(
-            name,
-            f"{name}: {obstacle.path} is in the way, and livelayer did not place it",
+            ident.name,
+            f"{ident}: {obstacle.path} is in the way, and livelayer did not place it",
             f"remove {obstacle.path}, or give the extension another name",
         )
     elif link is None:
-        yield Place(name, None, entry, "new")
-    elif link.entry != entry:
-        yield Place(name, link.entry, entry, "the source leads to another digest")
-    elif link.dangling:
-        yield Place(name, link.entry, entry, "its content was gone from the store")
+        yield Place(ident, None, entry, "new")
+    elif reason := _replacement_reason(link, entry):
+        yield Place(ident, link.entry, entry, reason)
+
+
+def _replacement_reason(link: Link, entry: Entry) -> str | None:
+    if link.entry.digest != entry.digest:
+        return "the source leads to another digest"
+    if link.entry != entry:
+        return f"it shall be {entry.format}" if link.entry.format != entry.format else "rename: changed"
+    if link.dangling:
+        return "its content was gone from the store"
+    return "an interrupted run left a second link" if link.doubled else None
 
 
 def _withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Action | Problem]:
@@ -181,11 +220,13 @@ def _withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Action
             "if all shall go: set settings.allow_empty: true",
         )
         return
-    for name, link in sorted(observed.links.items()):
-        if name in desired.absent:
-            yield Remove(name, link.entry, "state: absent")
-        elif name not in desired.names and desired.configured and desired.prune:
-            yield Remove(name, link.entry, "no configuration file lists it any more")
+    for ident, link in sorted(observed.links.items()):
+        if ident.name in desired.absent:
+            yield Remove(ident, link.entry, "state: absent")
+        elif ident.name in desired.names and ident not in desired.idents:
+            yield Remove(ident, link.entry, "the configuration has it as another kind")
+        elif ident.name not in desired.names and desired.configured and desired.prune:
+            yield Remove(ident, link.entry, "no configuration file lists it any more")
 
 
 def _ordered(actions: list[Action]) -> list[Action]:
@@ -193,22 +234,23 @@ def _ordered(actions: list[Action]) -> list[Action]:
     return sorted(actions, key=lambda action: _ORDER.index(type(action)))
 
 
-def _refresh(desired: DesiredState, observed: ObservedState, actions: list[Action]) -> list[Refresh]:
+def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, actions: list[Action]) -> Iterator[Refresh]:
     if observed.merged is None or not desired.refresh_now:
-        return []
-    changing = {action.name for action in actions if isinstance(action, Place | Remove)}
-    unchanged = [link for link in expected_links(observed) if link.name not in changing]
+        return
+    changing = {
+        action.ident for action in actions if isinstance(action, Place | Remove) and action.ident.kind is kind
+    }
+    unchanged = [link for link in expected_links(observed, kind) if link.ident not in changing]
     names = frozenset(link.name for link in unchanged)
-    if reason := _stale(observed, unchanged) or _healed(observed, actions):
-        return [Refresh(reason, only_after_changes=False, unchanged=names)]
-    if changing:
-        return [Refresh("links change", only_after_changes=True, unchanged=names)]
-    return []
+    if reason := _stale(kind, observed, unchanged) or _healed(kind, observed, actions):
+        yield Refresh(kind, reason, only_after_changes=False, unchanged=names)
+    elif changing:
+        yield Refresh(kind, "links change", only_after_changes=True, unchanged=names)
 
 
-def _stale(observed: ObservedState, unchanged: list[Link]) -> str | None:
+def _stale(kind: Kind, observed: ObservedState, unchanged: list[Link]) -> str | None:
     """Why the overlay does not show what is placed, whatever this plan changes."""
-    if observed.refresh_owed:
+    if kind in observed.refresh_owed:
         return "an earlier run ended before its refresh"
     for link in unchanged:
         if reason := unmerged(link, observed):
@@ -216,30 +258,30 @@ def _stale(observed: ObservedState, unchanged: list[Link]) -> str | None:
     return None
 
 
-def _healed(observed: ObservedState, actions: list[Action]) -> str | None:
+def _healed(kind: Kind, observed: ObservedState, actions: list[Action]) -> str | None:
     """A fetch for one extension can bring back the content that a link of another one misses."""
     fetched = {action.entry for action in actions if isinstance(action, Fetch)}
     for link in observed.links.values():
-        if link.dangling and link.entry in fetched:
+        if link.entry.kind is kind and link.dangling and link.entry in fetched:
             return f"the content of {link.name} comes back"
     return None
 
 
-def expected_links(observed: ObservedState) -> list[Link]:
-    """The links whose content systemd-sysext would merge: there, and fit for the host."""
-    return [link for link in observed.links.values() if _is_mergeable(link, observed)]
+def expected_links(observed: ObservedState, kind: Kind) -> list[Link]:
+    """The links whose content systemd would merge: there, and fit for the host."""
+    return [link for link in observed.links.values() if link.entry.kind is kind and _is_mergeable(link, observed)]
 
 
 def _is_mergeable(link: Link, observed: ObservedState) -> bool:
     contents = observed.store.get(link.entry)
-    if contents is None or observed.obstacle(link.name):
+    if contents is None or observed.obstacle(link.ident):
         return False
-    return contents.misfit(link.name, observed.host) is None
+    return contents.misfit(link.ident, observed.host) is None
 
 
 def unmerged(link: Link, observed: ObservedState) -> str | None:
     """Why the overlay does not show this link's present target; None: it does."""
-    merged = observed.merged
+    merged = observed.overlay(link.entry.kind)
     if merged is None or merged.since is None or link.name not in merged.names:
         return "is placed but not merged"
     if merged.since < link.changed:
@@ -248,19 +290,19 @@ def unmerged(link: Link, observed: ObservedState) -> str | None:
 
 
 def _restarts(desired: DesiredState, actions: list[Action]) -> list[Restart]:
-    placed = {action.name for action in actions if isinstance(action, Place)}
+    placed = {action.ident for action in actions if isinstance(action, Place)}
     return [
-        Restart(wanted.name, wanted.restart, "its extension changes")
+        Restart(wanted.ident, wanted.restart, "its extension changes")
         for wanted in desired.extensions
-        if wanted.restart and wanted.name in placed
+        if wanted.restart and wanted.ident in placed
     ]
 
 
 def _stops(observed: ObservedState, actions: list[Action]) -> list[Stop]:
     removed = [action for action in actions if isinstance(action, Remove)]
-    contents = {action.name: observed.store.get(action.old) for action in removed}
-    units = {name: stoppable(found.units) for name, found in contents.items() if found}
-    return [Stop(name, names, "its extension goes") for name, names in units.items() if names]
+    contents = {action.ident: observed.store.get(action.old) for action in removed}
+    units = {ident: stoppable(found.units) for ident, found in contents.items() if found}
+    return [Stop(ident, names, "its extension goes") for ident, names in units.items() if names]
 
 
 def stoppable(units: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.kind import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -66,16 +68,20 @@ def _unquote(value: str) -> str:
     return words[0] if words else ""
 
 
-def misfit(release: Mapping[str, str], host: Host) -> str | None:
+def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> str | None:
     """Why systemd would ignore an extension with this release file on this host; None: it fits."""
-    return _scope_misfit(release, host) or _architecture_misfit(release, host) or _os_misfit(release, host)
+    return (
+        _scope_misfit(release, host, kind.traits.scope)
+        or _architecture_misfit(release, host)
+        or _os_misfit(release, host, kind.traits.level)
+    )
 
 
-def _scope_misfit(release: Mapping[str, str], host: Host) -> str | None:
-    scope = release.get("SYSEXT_SCOPE")
+def _scope_misfit(release: Mapping[str, str], host: Host, field: str) -> str | None:
+    scope = release.get(field)
     if host.systemd < 250 or scope is None or "system" in scope.split():
         return None
-    return f"SYSEXT_SCOPE={scope} does not contain system"
+    return f"{field}={scope} does not contain system"
 
 
 def _architecture_misfit(release: Mapping[str, str], host: Host) -> str | None:
@@ -85,7 +91,7 @@ def _architecture_misfit(release: Mapping[str, str], host: Host) -> str | None:
     return f"ARCHITECTURE={wanted}, this machine is {host.architecture}"
 
 
-def _os_misfit(release: Mapping[str, str], host: Host) -> str | None:
+def _os_misfit(release: Mapping[str, str], host: Host, level: str) -> str | None:
     wanted = release.get("ID", "")
     if not wanted:
         return "the release file has no ID"
@@ -93,7 +99,7 @@ def _os_misfit(release: Mapping[str, str], host: Host) -> str | None:
         return None
     if wanted not in _host_ids(host):
         return f"ID={wanted}, this host has ID={host.os_release.get('ID', '')}"
-    return _version_misfit(release, host.os_release)
+    return _version_misfit(release, host.os_release, level)
 
 
 def _host_ids(host: Host) -> tuple[str, ...]:
@@ -104,10 +110,10 @@ def _host_ids(host: Host) -> tuple[str, ...]:
     return (own, *host.os_release.get("ID_LIKE", "").split())
 
 
-def _version_misfit(release: Mapping[str, str], host: Mapping[str, str]) -> str | None:
-    levels = release.get("SYSEXT_LEVEL", ""), host.get("SYSEXT_LEVEL", "")
+def _version_misfit(release: Mapping[str, str], host: Mapping[str, str], level: str) -> str | None:
+    levels = release.get(level, ""), host.get(level, "")
     if all(levels):
-        return None if levels[0] == levels[1] else f"SYSEXT_LEVEL={levels[0]}, this host has {levels[1]}"
+        return None if levels[0] == levels[1] else f"{level}={levels[0]}, this host has {levels[1]}"
     version = host.get("VERSION_ID", "")
     if not version or release.get("VERSION_ID") == version:
         return None

@@ -1,44 +1,73 @@
-"""Where an extension's content comes from, in skopeo's words (containers-transports(5))."""
+"""Where an extension's content comes from: skopeo's transports (containers-transports(5)), files, and the web."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_REFERENCE = re.compile(r"@(?P<digest>[^@/]*)$")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/\[\]-]*")
+_TAG = re.compile(r":(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")
 
 
 class Transport(StrEnum):
-    """The ways skopeo reaches an image."""
+    """The ways to reach content."""
 
     DOCKER = "docker"
     OCI = "oci"
     OCI_ARCHIVE = "oci-archive"
     DOCKER_ARCHIVE = "docker-archive"
     DIR = "dir"
+    HTTPS = "https"
+    HTTP = "http"
+    FILE = "file"
+
+    @property
+    def is_skopeos(self) -> bool:
+        """Whether it leads to a container image, which skopeo fetches."""
+        return self not in {Transport.HTTPS, Transport.HTTP, Transport.FILE}
 
 
 _SCHEMES: Final = {"docker": Transport.DOCKER, "container": Transport.DOCKER}
-_LOCAL: Final = {str(item): item for item in Transport if item is not Transport.DOCKER}
-_LATER: Final = frozenset({"https", "http", "file"})
+_WEB: Final = {"https": Transport.HTTPS, "http": Transport.HTTP}
+_LOCAL: Final = {str(item): item for item in Transport if item.is_skopeos and item is not Transport.DOCKER}
+_KNOWN: Final = "docker://REF, container://REF, https://HOST/FILE, file:///PATH"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A parsed source: `docker://REF`, `container://REF`, `oci:DIR[:TAG]` and the like."""
+    """A parsed source: `docker://REF`, `oci:DIR[:TAG]`, `https://HOST/FILE`, `file:///PATH` and the like."""
 
     transport: Transport
-    reference: str  # for a registry without its digest, if it names one
+    reference: str  # for a registry without its digest, if it names one; for the web the whole URL
     digest: str | None = None  # the digest a registry reference was pinned to
 
     @property
     def is_remote(self) -> bool:
         """Whether it takes the network to read it."""
-        return self.transport is Transport.DOCKER
+        return self.is_web or self.transport is Transport.DOCKER
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is a URL, which may carry a password."""
+        return self.transport in {Transport.HTTPS, Transport.HTTP}
+
+    @property
+    def tag(self) -> str | None:
+        """The tag a registry reference names."""
+        match = _TAG.search(self.reference) if self.transport is Transport.DOCKER else None
+        return match["tag"] if match else None
+
+    @property
+    def text(self) -> str:
+        """The source for messages and records, without a URL's password."""
+        if self.is_web:
+            return _without_password(self.reference)
+        return f"file://{self.reference}" if self.transport is Transport.FILE else self.argument()
 
     def argument(self, digest: str | None = None) -> str:
         """What skopeo is told; with a digest, exactly that manifest (registries only)."""
@@ -48,6 +77,10 @@ class Source:
         if wanted is None:
             return f"docker://{self.reference}"
         return f"docker://{_without_tag(self.reference)}@{wanted}"
+
+    def with_tag(self, tag: str) -> Source:
+        """Another image of the same repository (registries only)."""
+        return replace(self, reference=f"{_without_tag(self.reference)}:{tag}", digest=None)
 
 
 def parse_source(text: str) -> Source:
@@ -59,27 +92,54 @@ def parse_source(text: str) -> Source:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError("a source has no white space or control characters")
     scheme, separator, rest = text.partition("://")
-    if separator:
-        return _parse_url(scheme.lower(), rest)
-    return _parse_local(text)
+    if not separator:
+        return _parse_local(text)
+    match scheme.lower():
+        case "https" | "http":
+            return _parse_web(scheme.lower(), text)
+        case "file":
+            return _parse_file(rest)
+        case known if known in _SCHEMES:
+            return _parse_reference(known, rest)
+        case _:
+            raise ValueError(f"unknown scheme {scheme}://; known are {_KNOWN}, {_local_names()}")
 
 
-def _parse_url(scheme: str, rest: str) -> Source:
-    if scheme in _LATER:
-        raise ValueError(f"{scheme}:// sources are not supported by this version of livelayer yet")
-    if scheme not in _SCHEMES:
-        raise ValueError(f"unknown scheme {scheme}://; known are docker:// and container://, {_local_names()}")
+def _parse_reference(scheme: str, rest: str) -> Source:
     reference, digest = _split_digest(rest)
     if not _REFERENCE.fullmatch(reference) or reference.endswith(("/", ":")):
         raise ValueError(f"{rest!r} is no image reference; it looks like registry.example/name:tag")
     return Source(_SCHEMES[scheme], reference, digest)
 
 
+def _parse_web(scheme: str, text: str) -> Source:
+    """The scheme in lower case; everything behind it stays as it is, since a server may mean anything by it."""
+    parts = urlsplit(text)
+    try:
+        port_is_sound = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_sound = False
+    if not parts.hostname or not port_is_sound:
+        raise ValueError(f"{_without_password(text)!r} is no URL; it looks like https://host.example/file.raw")
+    if parts.path.endswith("/") or not parts.path:
+        raise ValueError(f"{_without_password(text)!r} names no file; it looks like https://host.example/file.raw")
+    return Source(_WEB[scheme], urlunsplit(parts._replace(scheme=scheme, fragment="")))
+
+
+def _parse_file(rest: str) -> Source:
+    if not rest.startswith("/"):
+        raise ValueError(f"file:// needs an absolute path and no host, as in file:///srv/extension.raw, not {rest!r}")
+    path = unquote(rest)
+    if not path.isprintable() or path.rstrip("/") == "":
+        raise ValueError(f"file://{rest} names no file or directory")
+    return Source(Transport.FILE, path.rstrip("/"))
+
+
 def _parse_local(text: str) -> Source:
     scheme, separator, path = text.partition(":")
     transport = _LOCAL.get(scheme.lower())
     if not separator or transport is None:
-        raise ValueError(f"{text!r} names no transport; write docker://REF, container://REF, {_local_names()}")
+        raise ValueError(f"{text!r} names no transport; write {_KNOWN}, {_local_names()}")
     if not path.startswith("/"):
         raise ValueError(f"{transport}: needs an absolute path, not {path!r}")
     return Source(transport, path)
@@ -102,3 +162,12 @@ def _without_tag(reference: str) -> str:
     """Skopeo refuses a reference with both a tag and a digest; the digest says it all."""
     directory, slash, name = reference.rpartition("/")
     return f"{directory}{slash}{name.partition(':')[0]}" if slash else name.partition(":")[0]
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    credentials, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url
+    user = credentials.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@{host}"))

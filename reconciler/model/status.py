@@ -7,14 +7,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.kind import Kind
 from reconciler.model.plan import Fetch, Place, Plan, Refresh, Remove, Restart, Stop, unmerged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.kind import Ident
     from reconciler.model.observed import Link, ObservedState, Unmanaged
-    from reconciler.model.plan import Action, Problem, Resolutions
+    from reconciler.model.plan import Action, Problem, Targets
 
 
 class State(StrEnum):
@@ -39,7 +41,7 @@ class ExtensionStatus:
     placed: str | None = None  # digest
     merged: bool = False
     reason: str | None = None
-    kind: str = "sysext"
+    kind: Kind = Kind.SYSEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class View:
 
     desired: DesiredState
     observed: ObservedState
-    resolutions: Resolutions
+    targets: Targets
     plan: Plan
 
 
@@ -56,32 +58,32 @@ def extension_statuses(view: View, failures: Mapping[str, Problem]) -> tuple[Ext
     """Every extension there is or should be, by name; `failures` tells how a run just ended."""
     problems = {item.name: item for item in view.plan.problems if item.name} | dict(failures)
     listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
-    wanted_names = {wanted.name for wanted in view.desired.extensions}
-    unlisted = [link for link in view.observed.links.values() if link.name not in wanted_names]
+    unlisted = [link for link in view.observed.links.values() if link.ident not in view.desired.idents]
     listed += [_unlisted_status(link, view, problems.get(link.name)) for link in unlisted]
     listed += [_unmanaged_status(item, view.observed) for item in view.observed.unmanaged]
     return tuple(sorted(listed, key=lambda item: (item.name, item.state is State.UNMANAGED)))
 
 
 def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> ExtensionStatus:
-    link = view.observed.links.get(wanted.name)
+    link = view.observed.links.get(wanted.ident)
     state, reason = _judge(wanted, link, view, trouble)
-    resolution = view.resolutions.get(wanted.name)
+    target = view.targets.get(wanted.name)
     return ExtensionStatus(
         name=wanted.name,
         state=state,
         source=wanted.text,
-        desired=None if resolution is None or isinstance(resolution, ReconcilerError) else resolution.manifest,
+        desired=None if target is None or isinstance(target, ReconcilerError) else target.entry.digest,
         placed=link.entry.digest if link else None,
         merged=_shows(link, view.observed),
         reason=reason,
+        kind=wanted.kind,
     )
 
 
 def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:
     if trouble:
         return (State.PENDING if trouble.pending else State.FAILED), trouble.message
-    if reason := _planned(wanted.name, view.plan):
+    if reason := _planned(wanted.ident, view.plan):
         return State.DRIFTED, reason
     if wanted.merged and link and (reason := _not_shown(link, view)):
         return (State.DRIFTED if view.desired.refresh_now else State.PENDING), reason
@@ -95,43 +97,46 @@ def _not_shown(link: Link, view: View) -> str | None:
     return reason
 
 
-def _planned(name: str, plan: Plan) -> str | None:
+def _planned(ident: Ident, plan: Plan) -> str | None:
     """Why the plan touches this extension; None: it does not."""
     for action in plan.actions:
-        if _touches(action, name):
+        if _touches(action, ident):
             return action.reason
     return None
 
 
-def _touches(action: Action, name: str) -> bool:
+def _touches(action: Action, ident: Ident) -> bool:
     match action:
         case Fetch():
-            return action.wanted.name == name
+            return action.wanted.ident == ident
         case Place() | Remove():
-            return action.name == name
+            return action.ident == ident
         case Refresh() | Restart() | Stop():
             return False
 
 
 def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> ExtensionStatus:
-    planned = _planned(link.name, view.plan)
+    planned = _planned(link.ident, view.plan)
     state, reason = State.HELD, "no configuration lists it, and nothing may be removed"
     if trouble:
         state, reason = State.FAILED, trouble.message
     elif planned:
         state, reason = State.DRIFTED, planned
     merged = _shows(link, view.observed)
-    return ExtensionStatus(link.name, state, placed=link.entry.digest, merged=merged, reason=reason)
+    digest, kind = link.entry.digest, link.entry.kind
+    return ExtensionStatus(link.name, state, placed=digest, merged=merged, reason=reason, kind=kind)
 
 
 def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStatus:
-    managed = item.name in observed.links and not item.outranks
-    merged = bool(observed.merged and item.name in observed.merged.names) and not managed
-    return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=f"placed by others: {item.path}")
+    managed = item.ident in observed.links and not item.outranks
+    overlay = observed.overlay(item.kind)
+    merged = bool(overlay and item.name in overlay.names) and not managed
+    reason = f"placed by others: {item.path}"
+    return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)
 
 
 def _shows(link: Link | None, observed: ObservedState) -> bool:
     """Whether the overlay shows what the link points to now."""
-    if link is None or observed.merged is None or observed.obstacle(link.name):
+    if link is None or observed.merged is None or observed.obstacle(link.ident):
         return False
     return unmerged(link, observed) is None

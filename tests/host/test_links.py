@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host import links
+from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Entry
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.paths import Paths
 
+IPFS = Ident("ipfs")
 A, B = Entry("sha256:" + "a" * 64), Entry("sha256:" + "b" * 64, "ipfs")
 
 
@@ -27,32 +29,32 @@ def _names(paths: Paths, systemd: int = 252) -> list[tuple[str, str, bool]]:
 
 def test_a_placed_link_is_relative_and_recognised(paths: Paths) -> None:
     (paths.store / A.file_name).mkdir(parents=True)
-    links.place(paths, "ipfs", A)
-    link = links.read_links(paths, 252).links["ipfs"]
+    links.place(paths, IPFS, A)
+    link = links.read_links(paths, 252).links[IPFS]
     assert (link.entry, link.dangling) == (A, False)
-    assert os.readlink(paths.links / "ipfs") == f"../livelayer/store/sha256/{A.file_name}"
-    assert os.listdir(paths.links) == ["ipfs"]
+    assert os.readlink(paths.links(Kind.SYSEXT) / "ipfs") == f"../livelayer/store/sha256/{A.file_name}"
+    assert os.listdir(paths.links(Kind.SYSEXT)) == ["ipfs"]
     assert list(paths.staging.iterdir()) == []
 
 
 def test_placing_again_replaces(paths: Paths) -> None:
-    links.place(paths, "ipfs", A)
-    before = links.read_links(paths, 252).links["ipfs"]
-    links.place(paths, "ipfs", B)
-    after = links.read_links(paths, 252).links["ipfs"]
+    links.place(paths, IPFS, A)
+    before = links.read_links(paths, 252).links[IPFS]
+    links.place(paths, IPFS, B)
+    after = links.read_links(paths, 252).links[IPFS]
     assert (before.entry, after.entry) == (A, B)
     assert after.changed >= before.changed
     assert after.dangling
 
 
 def test_a_restored_link_is_as_old_as_it_was(paths: Paths) -> None:
-    links.place(paths, "ipfs", A)
-    before = links.read_link(paths, "ipfs")
+    links.place(paths, IPFS, A)
+    before = links.read_link(paths, IPFS)
     assert before
-    links.place(paths, "ipfs", B)
+    links.place(paths, IPFS, B)
     links.restore(paths, before)
-    assert links.read_link(paths, "ipfs") == before
-    assert links.read_link(paths, "other") is None
+    assert links.read_link(paths, IPFS) == before
+    assert links.read_link(paths, Ident("other")) is None
 
 
 def test_placing_across_file_systems_leaves_nothing_behind(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,18 +67,18 @@ def test_placing_across_file_systems_leaves_nothing_behind(paths: Paths, monkeyp
         return real(self, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    links.place(paths, "ipfs", A)
-    links.place(paths, "ipfs", B)
-    assert links.read_links(paths, 252).links["ipfs"].entry == B
-    assert os.listdir(paths.links) == ["ipfs"]
+    links.place(paths, IPFS, A)
+    links.place(paths, IPFS, B)
+    assert links.read_links(paths, 252).links[IPFS].entry == B
+    assert os.listdir(paths.links(Kind.SYSEXT)) == ["ipfs"]
     assert list(paths.staging.iterdir()) == []
 
 
 def test_removing_takes_only_the_link(paths: Paths) -> None:
     (paths.store / A.file_name).mkdir(parents=True)
-    links.place(paths, "ipfs", A)
-    links.remove(paths, "ipfs")
-    links.remove(paths, "ipfs")
+    links.place(paths, IPFS, A)
+    links.remove(paths, IPFS)
+    links.remove(paths, IPFS)
     assert links.read_links(paths, 252).links == {}
     assert (paths.store / A.file_name).is_dir()
 
@@ -103,25 +105,25 @@ def _into_the_store_but_no_entry(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [_directory, _file, _foreign_link, _lookalike, _into_the_store_but_no_entry])
 def test_what_others_placed_is_neither_replaced_nor_removed(paths: Paths, make: Callable[[Path], None]) -> None:
-    make(paths.links / "ipfs")
-    before = os.lstat(paths.links / "ipfs").st_ino
+    make(paths.links(Kind.SYSEXT) / "ipfs")
+    before = os.lstat(paths.links(Kind.SYSEXT) / "ipfs").st_ino
     with pytest.raises(Failed, match="did not place it"):
-        links.place(paths, "ipfs", A)
+        links.place(paths, IPFS, A)
     with pytest.raises(Failed, match="did not place it"):
-        links.remove(paths, "ipfs")
-    assert os.lstat(paths.links / "ipfs").st_ino == before
+        links.remove(paths, IPFS)
+    assert os.lstat(paths.links(Kind.SYSEXT) / "ipfs").st_ino == before
     assert links.read_links(paths, 252).links == {}
 
 
 def test_unmanaged_is_what_systemd_would_merge(paths: Paths, tmp_path: Path) -> None:
-    (paths.links / "directory").mkdir()
-    (paths.links / ".hidden").mkdir()
-    (paths.links / "image.raw").touch()
-    (paths.links / "image.raw.part").touch()
-    (paths.links / "text").touch()
-    (paths.links / "dangling").symlink_to("nowhere")
+    (paths.links(Kind.SYSEXT) / "directory").mkdir()
+    (paths.links(Kind.SYSEXT) / ".hidden").mkdir()
+    (paths.links(Kind.SYSEXT) / "image.raw").touch()
+    (paths.links(Kind.SYSEXT) / "image.raw.part").touch()
+    (paths.links(Kind.SYSEXT) / "text").touch()
+    (paths.links(Kind.SYSEXT) / "dangling").symlink_to("nowhere")
     (tmp_path / "elsewhere").mkdir()
-    (paths.links / "linked").symlink_to(tmp_path / "elsewhere")
+    (paths.links(Kind.SYSEXT) / "linked").symlink_to(tmp_path / "elsewhere")
     assert [name for name, _, _ in _names(paths)] == [".hidden", "directory", "image", "linked"]
 
 
@@ -146,4 +148,4 @@ def test_a_read_only_search_directory_is_told(paths: Paths, monkeypatch: pytest.
 
     monkeypatch.setattr(links, "_move", refuse)
     with pytest.raises(Failed, match="cannot be placed: Read-only file system"):
-        links.place(paths, "ipfs", A)
+        links.place(paths, IPFS, A)

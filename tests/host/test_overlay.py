@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.host.overlay import merged_hierarchies
+from reconciler.model.kind import Kind
 
 MOUNTINFO = """\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -15,6 +16,7 @@ MOUNTINFO = """\
 """
 
 
-def test_only_the_overlays_of_systemd_sysext_count() -> None:
-    assert merged_hierarchies(MOUNTINFO) == ["/usr", "/opt", "/srv/a b"]
-    assert merged_hierarchies("") == []
+def test_only_the_overlays_of_systemd_count_by_kind() -> None:
+    assert merged_hierarchies(MOUNTINFO, Kind.SYSEXT) == ["/usr", "/opt", "/srv/a b"]
+    assert merged_hierarchies(MOUNTINFO, Kind.CONFEXT) == ["/etc"]
+    assert merged_hierarchies("", Kind.SYSEXT) == []

@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.errors import Terminated
 from reconciler.host import store
+from reconciler.model.kind import Kind
 from reconciler.model.observed import Contents, Entry
 
 if TYPE_CHECKING:
@@ -74,21 +75,21 @@ def test_what_a_killed_run_left_is_cleaned(paths: Paths, tmp_path: Path) -> None
     ],
 )
 def test_strays_are_what_lies_outside_usr_and_opt(tmp_path: Path, files: dict[str, str], strays: tuple[str]) -> None:
-    assert store.inspect(_tree(tmp_path, **files)).strays == strays
+    assert store.inspect(_tree(tmp_path, **files), Kind.SYSEXT).strays == strays
 
 
 def test_empty_top_directories_are_no_strays_but_links_are(tmp_path: Path) -> None:
     _tree(tmp_path)
     (tmp_path / "proc").mkdir()
-    assert store.inspect(tmp_path).strays == ()
+    assert store.inspect(tmp_path, Kind.SYSEXT).strays == ()
     (tmp_path / "opt").symlink_to("/opt")
-    assert store.inspect(tmp_path).strays == ("opt",)
+    assert store.inspect(tmp_path, Kind.SYSEXT).strays == ("opt",)
 
 
 def test_a_forbidden_os_release_is_seen_even_as_a_dangling_link(tmp_path: Path) -> None:
-    assert not store.inspect(_tree(tmp_path)).has_os_release
+    assert not store.inspect(_tree(tmp_path), Kind.SYSEXT).has_os_release
     (tmp_path / "usr/lib/os-release").symlink_to("nowhere")
-    assert store.inspect(tmp_path).has_os_release
+    assert store.inspect(tmp_path, Kind.SYSEXT).has_os_release
 
 
 def test_release_files_are_not_read_through_links(tmp_path: Path) -> None:
@@ -96,22 +97,22 @@ def test_release_files_are_not_read_through_links(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "usr/lib").mkdir(parents=True)
     (tree / "usr/lib/extension-release.d").symlink_to(outside / "usr/lib/extension-release.d")
-    assert store.inspect(tree).releases == {}
+    assert store.inspect(tree, Kind.SYSEXT).releases == {}
     (tree / "usr/lib/extension-release.d").unlink()
     (tree / "usr/lib/extension-release.d").mkdir()
     (tree / "usr/lib/extension-release.d/extension-release.x").symlink_to("/etc/os-release")
-    assert store.inspect(tree).releases == {}
+    assert store.inspect(tree, Kind.SYSEXT).releases == {}
 
 
 def test_units_are_listed(tmp_path: Path) -> None:
     tree = _tree(tmp_path, **{"usr/lib/systemd/system/a.service": "", "usr/lib/systemd/system/b.target.d/x.conf": ""})
-    assert store.inspect(tree).units == ("a.service", "b.target.d")
+    assert store.inspect(tree, Kind.SYSEXT).units == ("a.service", "b.target.d")
 
 
 def test_a_sole_release_file_is_given_another_name(tmp_path: Path) -> None:
     tree = _tree(tmp_path)
-    store.give_release_name(tree, "kubo")
-    store.give_release_name(tree, "kubo")
-    assert set(store.inspect(tree).releases) == {"ipfs", "kubo"}
-    store.give_release_name(tree, "third")
-    assert set(store.inspect(tree).releases) == {"ipfs", "kubo"}
+    store.give_release_name(tree, Kind.SYSEXT, "kubo")
+    store.give_release_name(tree, Kind.SYSEXT, "kubo")
+    assert set(store.inspect(tree, Kind.SYSEXT).releases) == {"ipfs", "kubo"}
+    store.give_release_name(tree, Kind.SYSEXT, "third")
+    assert set(store.inspect(tree, Kind.SYSEXT).releases) == {"ipfs", "kubo"}

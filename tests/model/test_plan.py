@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -10,9 +11,23 @@ import yaml
 
 from reconciler.errors import ReconcilerError, Unavailable
 from reconciler.model.desired import DesiredState, desired_state
+from reconciler.model.format import Format
+from reconciler.model.kind import Kind
 from reconciler.model.merge import Fragment
 from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged, parse_entry
-from reconciler.model.plan import Action, Fetch, Place, Refresh, Remove, Restart, Stop, make_plan, narrow
+from reconciler.model.plan import (
+    Action,
+    Fetch,
+    Place,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Target,
+    make_plan,
+    narrow,
+    target_for,
+)
 from reconciler.model.release import Host
 
 CASES = sorted((Path(__file__).parent.parent / "cases/plan").glob("*.yaml"))
@@ -23,7 +38,7 @@ HOST = Host({"ID": "debian", "VERSION_ID": "12"}, "x86_64", 252)
 def test_plan(path: Path) -> None:
     case = yaml.safe_load(path.read_text())
 
-    plan = make_plan(_desired(case), _observed(case["observed"]), _resolutions(case))
+    plan = make_plan(_desired(case), _observed(case["observed"]), _targets(case))
 
     assert [_line(action) for action in plan.actions] == case["plan"]
     expected = case.get("problems", [])
@@ -35,7 +50,7 @@ def test_plan(path: Path) -> None:
 
 def test_a_plan_narrowed_to_names_keeps_the_refresh_only_for_their_changes() -> None:
     case = yaml.safe_load(CASES[0].with_name("everything-is-fetched-first.yaml").read_text())
-    plan = make_plan(_desired(case), _observed(case["observed"]), _resolutions(case))
+    plan = make_plan(_desired(case), _observed(case["observed"]), _targets(case))
 
     assert [_line(action) for action in narrow(plan, frozenset({"b"})).actions] == [
         "fetch b b",
@@ -46,9 +61,22 @@ def test_a_plan_narrowed_to_names_keeps_the_refresh_only_for_their_changes() -> 
 
 
 def test_entries_have_the_names_the_store_gives_them() -> None:
-    for entry in (Entry(_digest("a")), Entry(_digest("b"), "ipfs"), Entry(_digest("c"), "a+b.c-d_e")):
+    for entry in (
+        Entry(_digest("a")),
+        Entry(_digest("b"), "ipfs"),
+        Entry(_digest("c"), "a+b.c-d_e"),
+        Entry(_digest("d"), None, Format.SQUASHFS),
+        Entry(_digest("e"), "x.raw.confext", Format.RAW, Kind.CONFEXT),
+    ):
         assert parse_entry(entry.file_name) == entry
-    for name in ("x.directory", "a" * 64, f"{'a' * 64}.squashfs", f"{'A' * 64}.directory", ".directory"):
+    for name in (
+        "x.directory",
+        "a" * 64,
+        f"{'a' * 64}.ext4",
+        f"{'a' * 64}~sysext.raw",
+        f"{'A' * 64}.directory",
+        ".directory",
+    ):
         assert parse_entry(name) is None
 
 
@@ -62,24 +90,40 @@ def _desired(case: dict[str, Any]) -> DesiredState:
     return desired_state(Fragment(case["desired"]))
 
 
-def _resolutions(case: dict[str, Any]) -> dict[str, Resolution | ReconcilerError]:
-    known = {name: Resolution(_digest(it), _digest(it)) for name, it in case.get("resolutions", {}).items()}
+def _targets(case: dict[str, Any]) -> dict[str, Target | ReconcilerError]:
+    wanted = {item.name: item for item in _desired(case).extensions}
+    found = {name: Resolution(_digest(it), _digest(it)) for name, it in case.get("resolutions", {}).items()}
+    known = {name: target_for(wanted[name], it) for name, it in found.items()}
     return known | {name: Unavailable(words) for name, words in case.get("unresolved", {}).items()}
 
 
 def _observed(given: dict[str, Any]) -> ObservedState:
-    store = {Entry(_digest(letter)): _contents(it) for letter, it in given.get("store", {}).items()}
-    entries = {name: Entry(_digest(letter)) for name, letter in given.get("links", {}).items()}
+    store = {_entry(text): _contents(it) for text, it in given.get("store", {}).items()}
+    placed = [(name, _entry(text)) for name, text in given.get("links", {}).items()]
+    placed += [(name, _entry(text)) for name, text in given.get("confext_links", {}).items()]
     changed = given.get("changed", {})
-    merged = frozenset(given.get("merged", []))
+    doubled = given.get("doubled", [])
+    links = [Link(name, it, changed.get(name, 1), it not in store, name in doubled) for name, it in placed]
     return ObservedState(
-        host=HOST,
-        links={name: Link(name, entry, changed.get(name, 1), entry not in store) for name, entry in entries.items()},
+        host=replace(HOST, systemd=given.get("systemd", HOST.systemd)),
+        links={link.ident: link for link in links},
         unmanaged=tuple(Unmanaged(name, Path(path)) for name, path in given.get("unmanaged", {}).items()),
         store=store,
-        merged=None if given.get("no_overlay") else Merged(merged, given.get("since", 2) if merged else None),
-        refresh_owed=given.get("owed", False),
+        merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
+        refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
     )
+
+
+def _merged(kind: Kind, given: dict[str, Any]) -> Merged:
+    names = frozenset(given.get("merged" if kind is Kind.SYSEXT else "merged_confexts", []))
+    return Merged(names, given.get("since", 2) if names else None)
+
+
+def _entry(text: str) -> Entry:
+    """`a`, `a.squashfs`, `a~confext`, `a~confext.erofs`."""
+    identity, _, kind_of_file = text.partition(".")
+    letter, _, kind = identity.partition("~")
+    return Entry(_digest(letter), None, Format(kind_of_file or "directory"), Kind(kind or "sysext"))
 
 
 def _contents(given: dict[str, Any]) -> Contents:
@@ -97,19 +141,21 @@ def _line(action: Action) -> str:
             return f"fetch {action.wanted.name} {_short(action.entry)}"
         case Place():
             change = f"{_short(action.old)} -> " if action.old else ""
-            return f"place {action.name} {change}{_short(action.new)}"
+            return f"place {action.ident} {change}{_short(action.new)}"
         case Remove():
-            return f"remove {action.name} {_short(action.old)}"
+            return f"remove {action.ident} {_short(action.old)}"
         case Refresh():
-            return "refresh"
+            return "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
         case Restart():
-            return f"restart {action.name} {' '.join(action.units)}"
+            return f"restart {action.ident} {' '.join(action.units)}"
         case Stop():
-            return f"stop {action.name} {' '.join(action.units)}"
+            return f"stop {action.ident} {' '.join(action.units)}"
         case _:
             assert_never(action)
 
 
 def _short(entry: Entry) -> str:
     letter = entry.digest.removeprefix("sha256:")[0]
-    return f"{letter}+{entry.renamed_to}" if entry.renamed_to else letter
+    name = f"+{entry.renamed_to}" if entry.renamed_to else ""
+    kind = "~confext" if entry.kind is Kind.CONFEXT else ""
+    return f"{letter}{kind}{name}" + (f".{entry.format}" if entry.format.is_file else "")

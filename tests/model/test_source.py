@@ -49,8 +49,13 @@ def test_a_digest_takes_the_place_of_the_tag(reference: str, by_digest: str) -> 
         ("quay.io/x:v1", "names no transport"),
         ("docker:quay.io/x", "names no transport"),
         ("oci:relative", "absolute path"),
-        ("https://host/x.raw", "not supported by this version"),
-        ("file:///x.raw", "not supported by this version"),
+        ("https:///x.raw", "is no URL"),
+        ("https://host:port/x.raw", "is no URL"),
+        ("https://host/", "names no file"),
+        ("http://host", "names no file"),
+        ("file://relative/x.raw", "absolute path"),
+        ("file:///", "names no file"),
+        ("file:///a%0Ab", "names no file"),
         ("ftp://host/x", "unknown scheme"),
         ("docker://", "no image reference"),
         ("docker://-option", "no image reference"),
@@ -63,3 +68,36 @@ def test_a_digest_takes_the_place_of_the_tag(reference: str, by_digest: str) -> 
 def test_what_is_no_source_is_refused_with_the_reason(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_source(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("https://host.example/a/x.raw?token=1#part", "https://host.example/a/x.raw?token=1"),
+        ("HTTPS://Host.Example:8443/x.tar.gz", "https://Host.Example:8443/x.tar.gz"),
+        ("http://[::1]:80/x.raw", "http://[::1]:80/x.raw"),
+        ("file:///srv/x.raw", "/srv/x.raw"),
+        ("file:///srv/a%20b/", "/srv/a b"),
+    ],
+)
+def test_files_are_named_by_url_or_path(text: str, reference: str) -> None:
+    source = parse_source(text)
+    assert source.reference == reference
+    assert not source.transport.is_skopeos
+
+
+def test_a_password_is_never_shown() -> None:
+    source = parse_source("https://user:secret@host.example/x.raw")
+    assert "secret" in source.reference
+    assert source.text == "https://user@host.example/x.raw"
+    with pytest.raises(ValueError, match="names no file") as caught:
+        parse_source("https://user:secret@host.example/")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_registry_source_can_take_another_tag() -> None:
+    source = parse_source("docker://127.0.0.1:5000/a:v1")
+    assert source.tag == "v1"
+    assert source.with_tag("v2").argument() == "docker://127.0.0.1:5000/a:v2"
+    assert parse_source("docker://127.0.0.1:5000/a").tag is None
+    assert parse_source("oci:/srv/layout:v1").tag is None

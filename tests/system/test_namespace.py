@@ -422,7 +422,7 @@ def test_what_somebody_unmerged_is_merged_again(bench: Bench) -> None:
     bench.want(x=bench.push("v1", command("x", "x")))
     bench.livelayer("apply")
     bench.namespace.run("systemd-sysext", "unmerge")
-    assert bench.livelayer("plan", status=2).stdout == "refresh the overlay (x is placed but not merged)\n"
+    assert bench.livelayer("plan", status=2).stdout == "refresh the sysext overlay (x is placed but not merged)\n"
     bench.livelayer("apply")
     assert bench.says("x") == "x"
 
@@ -445,10 +445,10 @@ def test_a_link_changed_behind_our_back_is_noticed(bench: Bench) -> None:
 def test_an_interrupted_run_is_made_good(bench: Bench) -> None:
     bench.want(x=bench.push("v1", command("x", "x")))
     bench.livelayer("apply")
-    bench.namespace.run("touch", "/run/livelayer/refresh-owed")
+    bench.namespace.run("touch", "/run/livelayer/refresh-owed-sysext")
     assert "an earlier run ended before its refresh" in bench.livelayer("plan", status=2).stdout
     bench.livelayer("apply")
-    bench.namespace.run("test", "-e", "/run/livelayer/refresh-owed", status=1)
+    bench.namespace.run("test", "-e", "/run/livelayer/refresh-owed-sysext", status=1)
 
 
 def test_what_does_not_merge_is_told_and_the_previous_state_restored(bench: Bench) -> None:

@@ -1,0 +1,262 @@
+"""From what a source led to, to an entry of the store: transfer, check, unpack or pack."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from reconciler.errors import Failed, Invalid
+from reconciler.host import store, transfer
+from reconciler.model.format import Format, Payload
+from reconciler.model.image import Index, Layer, Manifest, parse_manifest, platform_in, platform_of, with_diff_ids
+from reconciler.model.limits import DEFAULT, Limits, size_text
+from reconciler.model.source import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from reconciler.host.skopeo import Skopeo
+    from reconciler.model.desired import Wanted
+    from reconciler.model.image import Platform
+    from reconciler.model.observed import Contents, Entry, Resolution
+    from reconciler.paths import Paths
+
+    Meter: TypeAlias = Callable[[int, int | None], None]
+    """Told how many bytes are here, and how many there will be, if that is known."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One extension's content on its way into the store."""
+
+    wanted: Wanted
+    resolution: Resolution
+    entry: Entry
+    meter: Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is ready to become an entry."""
+
+    path: Path
+    contents: Contents | None = None  # of an image file; a directory can be looked into at any time
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """The means to bring content into one node's store. Safe to be used by several threads at once."""
+
+    paths: Paths
+    machine: str
+    limits: Limits = DEFAULT
+
+    def fetch(self, job: Job) -> None:
+        """Bring content into the store. Afterwards it is there, complete, or nothing has changed.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+        with store.stage(self.paths) as stage:
+            _require_space(self.paths.staging, job)
+            made = self._make(job, stage)
+            store.commit(self.paths, made.path, job.entry, made.contents)
+
+    def _make(self, job: Job, stage: Path) -> Made:
+        match job.resolution.payload:
+            case Payload.LAYERS | Payload.IMAGE if job.wanted.source.transport.is_skopeos:
+                return self._from_image(job, stage)
+            case Payload.TREE:
+                return self._from_tree(job, stage)
+            case Payload.TAR | Payload.IMAGE | Payload.LAYERS:
+                return self._from_file(job, stage)
+            case never:
+                assert_never(never)
+
+    def _from_image(self, job: Job, stage: Path) -> Made:
+        """Content of a container image or an artifact; blobs that a power cut damaged are fetched once more."""
+        image = self._copy(job, stage / "image")
+        try:
+            return self._build_image(image, job, stage)
+        except Invalid:
+            if not self._drop_damaged_blobs(image):
+                raise
+        return self._build_image(self._copy(job, stage / "again"), job, stage)
+
+    def _build_image(self, image: Manifest, job: Job, stage: Path) -> Made:
+        if not image.is_artifact:
+            return self._build(image.layers, self._blob, job, stage)
+        if len(image.layers) != 1:
+            raise Invalid(
+                f"{job.wanted.text}: the artifact has {len(image.layers)} files, not one",
+                "push each image file as an artifact of its own",
+            )
+        return self._image_file(self._blob(image.layers[0].digest), job, stage)
+
+    def _from_file(self, job: Job, stage: Path) -> Made:
+        file = self._file(job, stage)
+        if job.entry.format is Format.RAW:
+            return self._image_file(file, job, stage)
+        layer = Layer(job.resolution.digest, file.stat().st_size, "", None)
+        return self._build((layer,), lambda _: file, job, stage)
+
+    def _file(self, job: Job, stage: Path) -> Path:
+        """The file a source names, whole and with the right digest."""
+        source, digest = job.wanted.source, job.resolution.digest
+        if source.transport is Transport.FILE:
+            from reconciler.host import localfile
+
+            return localfile.copy_file(self.paths.under(source.reference), stage / "file", digest)
+        from reconciler.host import download
+
+        return download.download(
+            source.reference,
+            digest,
+            self.paths.blobs / "sha256",
+            size_limit=self.limits.size,
+            progress=job.meter,
+        )
+
+    def _from_tree(self, job: Job, stage: Path) -> Made:
+        from reconciler.host import localfile
+
+        tree = stage / "tree"
+        localfile.copy_tree(self.paths.under(job.wanted.source.reference), tree, job.resolution.digest)
+        return self._finish_tree(tree, job, stage)
+
+    def _build(self, layers: tuple[Layer, ...], blob_of: Callable[[str], Path], job: Job, stage: Path) -> Made:
+        match job.entry.format:
+            case Format.DIRECTORY:
+                return self._finish_tree(self._unpack(layers, blob_of, stage / "tree"), job, stage)
+            case Format.SQUASHFS | Format.EROFS:
+                return self._pack(layers, blob_of, job, stage)
+            case Format.RAW:
+                tree = self._unpack(layers, blob_of, stage / "tree")
+                return self._image_file(_sole_file(tree, job), job, stage)
+            case never:
+                assert_never(never)
+
+    def _unpack(self, layers: tuple[Layer, ...], blob_of: Callable[[str], Path], tree: Path) -> Path:
+        from reconciler.host.layers import flatten
+
+        store.new_tree(tree)
+        flatten(layers, blob_of, tree, self.limits)
+        return tree
+
+    def _finish_tree(self, tree: Path, job: Job, stage: Path) -> Made:
+        if job.entry.format is not Format.DIRECTORY:
+            from reconciler.host.pack import pack_tree
+
+            image = stage / "packed"
+            return Made(image, pack_tree(tree, image, job.entry, stage))
+        if job.entry.renamed_to:
+            store.give_release_name(tree, job.entry.kind, job.entry.renamed_to)
+        return Made(tree)
+
+    def _image_file(self, file: Path, job: Job, stage: Path) -> Made:
+        """An image file as it is, decompressed; looked into before it can come near a search directory."""
+        from reconciler.host import diskimage
+
+        if job.entry.renamed_to:
+            raise Invalid(
+                f"{job.wanted.text}: rename: true cannot change an image file", "name the extension as it does"
+            )
+        image = stage / "image.raw"
+        diskimage.decompress_to(file, image, self.limits.size)
+        return Made(image, diskimage.inspect_image(image, job.entry.kind, stage))
+
+    def _copy(self, job: Job, layout: Path) -> Manifest:
+        """Copy by digest where the source is a registry: its tag may move at any time."""
+        self.paths.blobs.mkdir(parents=True, exist_ok=True)
+        argument = job.wanted.source.argument(job.resolution.manifest)
+        platform = job.wanted.platform or platform_of(self.machine)
+        with transfer.watch(layout, self.paths.blobs, job.resolution.size, job.meter):
+            self._skopeo().copy(argument, platform, layout, self.paths.blobs)
+        return self._read_copied(layout, job.wanted, platform)
+
+    def _read_copied(self, layout: Path, wanted: Wanted, platform: Platform) -> Manifest:
+        index = parse_manifest((layout / "index.json").read_bytes())
+        assert isinstance(index, Index)  # noqa: S101 - skopeo has just written it
+        manifest = parse_manifest(self._blob(index.manifests[0].digest).read_bytes())
+        if isinstance(manifest, Index):
+            raise Invalid(f"{wanted.text}: an index inside an index", "push the image again")
+        if manifest.is_artifact:
+            return manifest
+        config = self._blob(manifest.config).read_bytes()
+        _check_platform(config, platform, wanted)
+        return with_diff_ids(manifest, config)
+
+    def _blob(self, digest: str) -> Path:
+        return self.paths.blobs / "sha256" / digest.removeprefix("sha256:")
+
+    def _drop_damaged_blobs(self, image: Manifest) -> bool:
+        """Drop blobs that are not what their name says (a power cut while skopeo wrote); tell whether any were."""
+        damaged = [blob for blob in map(self._blob, _blob_digests(image)) if not _is_intact(blob)]
+        for blob in damaged:
+            log.warning("%s is damaged and will be fetched again", blob)
+            blob.unlink(missing_ok=True)
+        return bool(damaged)
+
+    def _skopeo(self) -> Skopeo:
+        from reconciler.host.skopeo import Skopeo
+
+        return Skopeo(self.paths.auth_file)
+
+    def _pack(self, layers: tuple[Layer, ...], blob_of: Callable[[str], Path], job: Job, stage: Path) -> Made:
+        from reconciler.host.pack import pack
+
+        image = stage / "packed"
+        return Made(image, pack(layers, blob_of, image, job.entry, stage, self.limits))
+
+
+def _sole_file(tree: Path, job: Job) -> Path:
+    """The image file that a container image carries: the only regular file in it, wherever it lies."""
+    found = [Path(directory, name) for directory, _, names in os.walk(tree) for name in names]
+    files = [path for path in found if path.is_file() and not path.is_symlink()]
+    if len(found) != 1 or len(files) != 1:
+        raise Invalid(
+            f"{job.wanted.text}: the image has {len(found)} files; format: raw takes an image whose only file is an "
+            "image file",
+            "set format: directory or squashfs, or build the image FROM scratch with the one file",
+        )
+    return files[0]
+
+
+def _require_space(directory: Path, job: Job) -> None:
+    """Refuse what cannot fit before it is transferred: the packed form and, at least as large, the unpacked one."""
+    if job.resolution.size is None:
+        return
+    needed, free = 2 * job.resolution.size, shutil.disk_usage(directory).free
+    if needed > free:
+        where = f"{directory.parent}, which has {size_text(free)} free"
+        raise Failed(f"{job.wanted.text}: needs {size_text(needed)} in {where}", "make space there")
+
+
+def _blob_digests(image: Manifest) -> list[str]:
+    return [image.config, *(layer.digest for layer in image.layers)]
+
+
+def _is_intact(blob: Path) -> bool:
+    try:
+        with blob.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == blob.name
+    except OSError:
+        return False
+
+
+def _check_platform(config: bytes, platform: Platform, wanted: Wanted) -> None:
+    """A single image says what it is for; an index was chosen from by platform already."""
+    declared = platform_in(config)
+    if declared and (declared.os, declared.architecture) != (platform.os, platform.architecture):
+        raise Invalid(
+            f"{wanted.text} is an image for {declared}, not for {platform}",
+            f"if its content runs here nevertheless: platform: {declared}",
+        )

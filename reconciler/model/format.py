@@ -1,0 +1,91 @@
+"""How an extension lies on disk, and which way is taken where the configuration leaves it open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from reconciler.errors import Invalid
+
+# An image file saves the space of many small files and is unpacked by nobody; a directory is there at once, can be
+# looked into, and needs neither loop devices nor a policy's consent. Below this size the second weighs more.
+_LARGE: Final = 64 << 20  # bytes of compressed layers
+
+
+class Format(StrEnum):
+    """How content lies in the store, and so in the search directory."""
+
+    DIRECTORY = "directory"
+    SQUASHFS = "squashfs"
+    EROFS = "erofs"
+    RAW = "raw"  # an image file as its source has it
+
+    @property
+    def is_file(self) -> bool:
+        """Whether systemd attaches it as an image, through a loop device."""
+        return self is not Format.DIRECTORY
+
+
+class Payload(StrEnum):
+    """What a source consists of."""
+
+    LAYERS = "layers"  # of a container image
+    IMAGE = "image"  # an image file: a file system, or a disk with partitions
+    TAR = "tar"
+    TREE = "tree"  # a directory on this node
+
+    @property
+    def noun(self) -> str:
+        """What a person calls it."""
+        return _NOUNS[self]
+
+
+_NOUNS: Final = {
+    Payload.LAYERS: "a container image",
+    Payload.IMAGE: "an image file",
+    Payload.TAR: "a tar archive",
+    Payload.TREE: "a directory",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A format, and what decided it."""
+
+    format: Format
+    reason: str
+
+
+def choose(wanted: Format | None, payload: Payload, size: int | None, against_images: str | None) -> Choice:
+    """Decide on the format of an entry.
+
+    Args:
+        wanted: what the configuration says; None: `auto`.
+        payload: what the source consists of.
+        size: bytes of the source as it is transferred; None: unknown.
+        against_images: why this node cannot use image files made here; None: it can.
+
+    Raises:
+        Invalid: the source cannot be had in that format.
+    """
+    if wanted is not None:
+        _check(wanted, payload)
+        return Choice(wanted, "as configured")
+    if payload is Payload.IMAGE:
+        return Choice(Format.RAW, "auto: the source is an image file")
+    if against_images:
+        return Choice(Format.DIRECTORY, f"auto: {against_images}")
+    if size is not None and size >= _LARGE:
+        return Choice(Format.SQUASHFS, f"auto: {size >> 20} MiB are kept compressed")
+    return Choice(Format.DIRECTORY, "auto: it is small")
+
+
+def _check(wanted: Format, payload: Payload) -> None:
+    if payload is Payload.IMAGE and wanted is not Format.RAW:
+        raise Invalid(f"the source is an image file, which cannot be had as {wanted}", "set format: raw")
+    if payload in {Payload.TAR, Payload.TREE} and wanted is Format.RAW:
+        raise Invalid(
+            f"the source is {payload.noun}, and format: raw takes an image file as it is",
+            "set format: directory, squashfs or erofs",
+        )

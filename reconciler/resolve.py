@@ -1,0 +1,247 @@
+"""From sources to what they lead to now: tags and version ranges to digests, URLs and files to digests."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import Invalid, Offline, Pending, ReconcilerError, Unavailable
+from reconciler.host import store
+from reconciler.host.durable import read_json, write_json
+from reconciler.model.format import Format, Payload
+from reconciler.model.image import Index, digest_of, parse_manifest, platform_of
+from reconciler.model.observed import Resolution
+from reconciler.model.plan import Target, Targets, target_for
+from reconciler.model.source import DIGEST, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.host.skopeo import Skopeo
+    from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.release import Host
+    from reconciler.model.source import Source
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+class Lookups(Enum):
+    """Which sources may be asked what they lead to."""
+
+    ALL = "all"
+    LOCAL = "local"  # an offline run
+    NONE = "none"  # a look at what is known already
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """What sources lead to, for one run on one node."""
+
+    paths: Paths
+    host: Host
+    lookups: Lookups = Lookups.ALL
+    keyring: str | None = None  # for the signatures of SHA256SUMS, before those of the system
+    records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
+    sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
+
+    def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
+        """What each extension shall be; a failure is that extension's own."""
+        return {item.name: self._target_or_error(item) for item in wanted}
+
+    def remember(self, wanted: Wanted, resolution: Resolution) -> None:
+        """Note what a source led to, once its content is in the store.
+
+        Raises:
+            Failed: the record cannot be written.
+        """
+        self.records[self._key(wanted)] = resolution
+        document = {key: _as_json(it) for key, it in self.records.items()}
+        write_json(self.paths.resolutions, document)
+
+    def remember_sightings(self, desired: DesiredState) -> None:
+        """Note when digests were seen first, for `min_age`; of what is not configured any more nothing is kept.
+
+        Raises:
+            Failed: the record cannot be written.
+        """
+        kept = {item.name: self.sightings[item.name] for item in desired.extensions if item.name in self.sightings}
+        if kept != _read_sightings(self.paths):
+            write_json(self.paths.first_seen, kept)
+
+    @cached_property
+    def against_images(self) -> str | None:
+        """Why image files made here cannot be used on this node; asked only where the format is left open."""
+        from reconciler.host.imagesupport import against_images
+
+        return against_images(self.paths, self.host)
+
+    def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
+        try:
+            return self._target(wanted, self._resolve(wanted))
+        except ReconcilerError as error:
+            return error.about(wanted.name)
+
+    def _target(self, wanted: Wanted, resolution: Resolution) -> Target:
+        return target_for(wanted, resolution, None if wanted.format else self.against_images)
+
+    def _resolve(self, wanted: Wanted) -> Resolution:
+        known = self._known(wanted)
+        if known and (wanted.pull != "always" or not self._may_look_up(wanted)):
+            return known
+        if wanted.pull == "never":
+            raise Invalid("is not in the store, and pull: never forbids to fetch it", "set pull: missing")
+        if not self._may_look_up(wanted):
+            raise Offline(f"{wanted.text} is not in the store yet", "it is fetched by: livelayer apply")
+        try:
+            found = self._look_up(wanted)
+        except Unavailable as error:
+            if known is None:
+                raise
+            log.warning("%s: staying at %s: %s", wanted.name, known.digest, error.message)
+            return known
+        return self._mature(wanted, found, known)
+
+    def _may_look_up(self, wanted: Wanted) -> bool:
+        return self.lookups is Lookups.ALL or (self.lookups is Lookups.LOCAL and not wanted.source.is_remote)
+
+    def _known(self, wanted: Wanted) -> Resolution | None:
+        """What the source led to when its content, still in the store, was fetched."""
+        record = self.records.get(self._key(wanted))
+        candidates = [record] if record else []
+        if wanted.pin and wanted.format:
+            candidates.append(Resolution(wanted.pin, wanted.pin, _assumed_payload(wanted)))
+        for resolution in candidates:
+            if resolution.satisfies(wanted.pin) and store.has(self.paths, self._target(wanted, resolution).entry):
+                return resolution
+        return None
+
+    def _look_up(self, wanted: Wanted) -> Resolution:
+        match wanted.source.transport:
+            case Transport.FILE:
+                resolution = self._look_up_file(wanted)
+            case Transport.HTTPS | Transport.HTTP:
+                resolution = self._look_up_url(wanted)
+            case _:
+                resolution = self._look_up_image(wanted)
+        if not resolution.satisfies(wanted.pin):
+            raise Invalid(
+                f"{wanted.text} leads to {resolution.digest}, not to the pinned {wanted.pin}",
+                "correct digest: or source:",
+            )
+        return resolution
+
+    def _look_up_image(self, wanted: Wanted) -> Resolution:
+        source = self._versioned(wanted)
+        content = self._skopeo().raw_manifest(source.argument(wanted.pin))
+        found = parse_manifest(content)
+        digest = manifest_digest = digest_of(content)
+        if isinstance(found, Index):
+            manifest_digest = found.choose(wanted.platform or platform_of(self.host.machine))
+            if source.transport is not Transport.DOCKER:  # nothing but a registry gives a manifest by its digest
+                return Resolution(digest, manifest_digest)
+            found = parse_manifest(self._skopeo().raw_manifest(source.argument(manifest_digest)))
+        if isinstance(found, Index):
+            raise Invalid(f"{wanted.text}: an index inside an index", "push the image again")
+        payload = Payload.IMAGE if found.is_artifact else Payload.LAYERS
+        tag = source.tag if wanted.version else None
+        return Resolution(digest, manifest_digest, payload, found.size, tag)
+
+    def _versioned(self, wanted: Wanted) -> Source:
+        """The source with the tag that its range of versions leads to."""
+        if wanted.version is None:
+            return wanted.source
+        repository = wanted.source.argument()
+        tags = self._skopeo().list_tags(repository)
+        tag = wanted.version.highest(tags)
+        if tag is None:
+            raise wanted.version.miss(repository, tags)
+        return wanted.source.with_tag(tag)
+
+    def _look_up_url(self, wanted: Wanted) -> Resolution:
+        from reconciler.host import checksums
+
+        url = wanted.source.reference
+        digest = wanted.pin or checksums.resolve(url, self._keyrings())
+        return Resolution(digest, digest, _assumed_payload(wanted) if wanted.format else self._peek(url))
+
+    def _look_up_file(self, wanted: Wanted) -> Resolution:
+        from reconciler.host import localfile
+
+        path = self.paths.under(wanted.source.reference)
+        digest, payload, size = localfile.look_at(path)
+        return Resolution(digest, digest, payload, size)
+
+    def _mature(self, wanted: Wanted, found: Resolution, known: Resolution | None) -> Resolution:
+        """Let new content wait until it is as old as `min_age` wants it."""
+        if wanted.min_age is None:
+            return found
+        from reconciler.model.maturity import Sightings
+
+        sightings = Sightings(self.sightings.get(wanted.name, {}), time.time())
+        current = known.digest if known else None
+        self.sightings[wanted.name] = sightings.record([found.digest, *([current] if current else [])])
+        choice = sightings.choose([found.digest], wanted.min_age, current=current, pin=wanted.pin)
+        if choice.digest == found.digest:
+            return found
+        sentence = choice.pending.sentence if choice.pending else ""
+        if known is None:
+            raise Pending(f"{wanted.text}: {sentence} (min_age)", "pin it with digest: to use it at once")
+        log.info("%s: staying at %s: %s", wanted.name, known.digest, sentence)
+        return known
+
+    def _key(self, wanted: Wanted) -> str:
+        platform = wanted.platform or platform_of(self.host.machine)
+        source = wanted.source.argument(wanted.pin) if wanted.source.transport.is_skopeos else wanted.source.text
+        return f"{source} {platform}" + (f" {wanted.version.text}" if wanted.version else "")
+
+    def _skopeo(self) -> Skopeo:
+        from reconciler.host.skopeo import Skopeo
+
+        return Skopeo(self.paths.auth_file)
+
+
+def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:
+    """Access to sources with the records of earlier runs."""
+    document = read_json(paths.resolutions)
+    records = {key: _from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
+    sound = {key: it for key, it in records.items() if it}
+    return Resolver(paths, host, lookups, desired.keyring, sound, _read_sightings(paths))
+
+
+def _assumed_payload(wanted: Wanted) -> Payload:
+    """What the configured format lets expect; whether it is true shows when the content is there."""
+    if wanted.format is Format.RAW:
+        return Payload.IMAGE
+    return Payload.LAYERS if wanted.source.transport.is_skopeos else Payload.TAR
+
+
+def _as_json(it: Resolution) -> list[str | int | None]:
+    return [it.digest, it.manifest, str(it.payload), it.size, it.tag]
+
+
+def _from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JSON
+    """Anything else was not written by us, and what it stood for can be looked up again."""
+    match record:
+        case [str(digest), str(manifest), str(payload), int() | None as size, str() | None as tag] if (
+            DIGEST.fullmatch(digest) and DIGEST.fullmatch(manifest) and payload in list(Payload)
+        ):
+            return Resolution(digest, manifest, Payload(payload), size, tag)
+        case _:
+            return None
+
+
+def _read_sightings(paths: Paths) -> dict[str, dict[str, float]]:
+    match read_json(paths.first_seen):
+        case dict(document) if all(_is_sighting(it) for it in document.values()):
+            return document
+        case _:
+            return {}
+
+
+def _is_sighting(record: Any) -> bool:  # noqa: ANN401 - JSON
+    return isinstance(record, dict) and all(isinstance(time, int | float) for time in record.values())
