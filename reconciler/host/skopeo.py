@@ -84,7 +84,11 @@ class Skopeo:
 
 def _tags(answer: bytes, repository: str) -> tuple[str, ...]:
     """A repository of which all images were deleted may have null for its tags."""
-    match json.loads(answer):
+    try:
+        listed = json.loads(answer)
+    except ValueError:
+        listed = None
+    match listed:
         case {"Tags": None}:
             return ()
         case {"Tags": [*tags]} if all(isinstance(tag, str) for tag in tags):

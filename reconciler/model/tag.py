@@ -76,7 +76,7 @@ def read_tag(text: str) -> Tag | None:
     if rest and rest[0] not in _SEPARATORS and not (found and found.start() == 0):
         return None
     suffix = rest[: found.start()] + rest[found.end() :] if found else rest
-    if suffix and not _parts(suffix):
+    if suffix and not suffix[1:2].isalnum():
         return None
     return Tag(text, Version(match["numbers"] + _prerelease(found)), suffix[1:], bool(match["v"]))
 

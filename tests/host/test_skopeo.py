@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import pytest
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
-from reconciler.host.skopeo import understand
+from reconciler.host.skopeo import Skopeo, understand
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
 
@@ -45,3 +51,41 @@ def test_failures_are_sorted_by_what_happens_next(words: str, kind: type[Reconci
 
 def test_silence_is_told_too() -> None:
     assert "no message" in understand("", "docker://h/x").message
+
+
+@pytest.fixture
+def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The answer of a skopeo that has one for every question."""
+    program = tmp_path / "bin/skopeo"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path / "answer"
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ('{"Repository": "h/x", "Tags": ["v1", "latest"]}', ("v1", "latest")),
+        ('{"Repository": "h/x", "Tags": []}', ()),
+        ('{"Repository": "h/x", "Tags": null}', ()),
+    ],
+)
+def test_tags(answer: Path, text: str, tags: tuple[str, ...]) -> None:
+    answer.write_text(text)
+    assert Skopeo().list_tags("docker://h/x") == tags
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"Tags": "v1"}', '{"Tags": [1]}', "not JSON"])
+def test_an_answer_without_tags(answer: Path, text: str) -> None:
+    answer.write_text(text)
+    with pytest.raises(Unavailable, match="docker://h/x: skopeo lists no tags"):
+        Skopeo().list_tags("docker://h/x")
+
+
+def test_only_registries_have_lists_of_tags() -> None:
+    with pytest.raises(Invalid, match="only a registry has a list of tags"):
+        Skopeo().list_tags("oci:/srv/layout")
