@@ -216,7 +216,8 @@ def _understood(name: bytes, block: bytes, header: _Header, records: Records, co
     kind = _kind(header.type, name)
     stored = 0
     if kind is Kind.FILE:  # the others have no content, whatever their size field says
-        stored = _number(records.get(b"size") or header.size)
+        size = records.get(b"size")
+        stored = _decimal(size) if size else _number(header.size)
     holes = sparse.old_gnu(block, content, _number) if header.type == b"S" else None
     end = content.position + stored + -stored % BLOCK
     if kind is Kind.FILE and records and not holes:
@@ -273,10 +274,15 @@ def _signed(field: bytes) -> int:
     if field[0] & 0x80:
         return _limited(int.from_bytes(field[1:], "big", signed=field[0] == 0xFF))  # noqa: PLR2004
     text = _text(field).strip(b" ")
+    if not text:
+        return 0
     try:
-        return int(text, 8) if text else 0
-    except ValueError as error:
-        raise Refused("the tar archive is damaged: a header has an unreadable number") from error
+        number = int(text, 8)
+    except ValueError:
+        number = None
+    if number is None or not text.isdigit():  # int() takes signs and underscores, too; other readers do not
+        raise Refused("the tar archive is damaged: a header has an unreadable number")
+    return number
 
 
 def _decimal(text: bytes) -> int:
