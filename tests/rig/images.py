@@ -56,6 +56,12 @@ def extension(name: str, files: Mapping[str, str], release: str = "ID=_any\n") -
     )
 
 
+def confext(name: str, files: Mapping[str, str], release: str = "ID=_any\n") -> tuple[Member, ...]:
+    """The members of a configuration extension."""
+    everything = {**files, f"etc/extension-release.d/extension-release.{name}": release}
+    return tuple(Member(path, content.encode()) for path, content in everything.items())
+
+
 def command(name: str, says: str, release: str = "ID=_any\n") -> tuple[Member, ...]:
     """An extension with one command of its own name."""
     return extension(name, {f"usr/bin/{name}": f"#!/bin/sh\necho '{says}'\n"}, release)

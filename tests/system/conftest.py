@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,23 +50,46 @@ def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     bookworm (systemd 252) unless LIVELAYER_TEST_SUITE names another suite, such as trixie (257) or forky.
     """
+    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "bookworm"), tmp_path_factory.mktemp("wheels")) as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def recent_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same with a systemd that knows configuration extensions (254 on): trixie, unless another suite is named."""
+    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "trixie"), tmp_path_factory.mktemp("wheels")) as root:
+        yield root
+
+
+@contextmanager
+def _installed(suite: str, wheels: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="livelayer-root-", dir="/var/tmp") as scratch:
         root = Path(scratch, "root")
-        subprocess.run(
-            ["cp", "--archive", str(debian_root(os.environ.get("LIVELAYER_TEST_SUITE", "bookworm"))), str(root)],
-            check=True,
-        )
-        install_livelayer(root, _wheels(tmp_path_factory.mktemp("wheels"), root))
+        subprocess.run(["cp", "--archive", str(debian_root(suite)), str(root)], check=True)
+        install_livelayer(root, _wheels(wheels, root))
         yield root
 
 
 @pytest.fixture
 def node(installed_root: Path, registry: Registry) -> Iterator[Node]:
     """A booted node with livelayer installed and nothing of it enabled."""
+    with _booted(installed_root, registry) as running:
+        yield running
+
+
+@pytest.fixture
+def recent_node(recent_root: Path, registry: Registry) -> Iterator[Node]:
+    """The same with a systemd that knows configuration extensions."""
+    with _booted(recent_root, registry) as running:
+        yield running
+
+
+@contextmanager
+def _booted(installed: Path, registry: Registry) -> Iterator[Node]:
     registry.start()
     with tempfile.TemporaryDirectory(prefix="livelayer-node-", dir="/var/tmp") as scratch:
         root = Path(scratch, "root")
-        copy_root(installed_root, root)
+        copy_root(installed, root)
         (root / "etc/containers/registries.conf.d/registry.conf").write_text(registry.registries_conf())
         with Node(root) as running:
             yield running

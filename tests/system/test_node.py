@@ -60,7 +60,7 @@ class Bench:
         return self.node.run(f"/usr/bin/{name}", status=None).stdout.strip()
 
     def eventually(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not condition():
             if time.monotonic() > deadline:
                 pytest.fail(
