@@ -10,19 +10,20 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
 from reconciler.host.command import Finished, run
+from reconciler.model.image import digest_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from reconciler.model.image import Platform
 
 _INSPECT_TIMEOUT: Final = 60.0  # seconds
 _COPY_TIMEOUT: Final = 3600.0
 _TAG: Final = "image"
+_REF_NAME: Final = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ class Skopeo:
         finished = run(
             "skopeo", "inspect", "--raw", *self._credentials("--authfile"), argument, timeout=_INSPECT_TIMEOUT
         )
-        return _checked(finished, argument).stdout
+        content = _checked(finished, argument).stdout
+        _check_layout(argument, content)
+        return content
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
         """The tags of a registry's repository, `docker://HOST/NAME`, in no particular order.
@@ -97,6 +100,30 @@ def _tags(answer: bytes, repository: str) -> tuple[str, ...]:
             raise Unavailable(f"{repository}: skopeo lists no tags", f"run it by hand: skopeo list-tags {repository}")
 
 
+def _check_layout(argument: str, content: bytes) -> None:
+    """Compare a manifest in an OCI layout with the digest in the layout's index, which skopeo does not do."""
+    transport, _, reference = argument.partition(":")
+    if transport != "oci":
+        return
+    directory, _, tag = reference.partition(":")
+    expected = _manifests_in(Path(directory, "index.json"), tag)
+    found = digest_of(content)
+    if expected and found not in expected:
+        raise Invalid(
+            f"{argument}: the manifest's content has the digest {found}, the layout's index says {expected[0]}",
+            "copy the image into the layout again",
+        )
+
+
+def _manifests_in(index: Path, tag: str) -> list[str]:
+    """The digests that a layout's index has under a tag; without a tag, all."""
+    try:
+        entries = json.loads(index.read_bytes())["manifests"]
+        return [it["digest"] for it in entries if not tag or (it.get("annotations") or {}).get(_REF_NAME) == tag]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not as skopeo has just read it
+        return []
+
+
 def _override(platform: Platform) -> tuple[str, ...]:
     variant = (f"--override-variant={platform.variant}",) if platform.variant else ()
     return (f"--override-os={platform.os}", f"--override-arch={platform.architecture}", *variant)
@@ -147,6 +174,18 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
         "it cannot be stored on this node",
         "look at /var/lib/livelayer and its file system",
     ),
+    (
+        r"(reading (config )?blob|image from manifest list).*(no such file|not found|unknown|\b404\b|does not exist)",
+        Invalid,
+        "the image has a part that is missing",
+        "push the image again",
+    ),
+    (
+        r"digest did not match|does not match expected|does not match provided manifest digest",
+        Unavailable,
+        "its content is not what its digest says",
+        "a later run tries again; if this repeats, push the image again",
+    ),
     (_NO_SUCH_IMAGE, Invalid, "there is no such image", "check the name and the tag"),
     (
         r"no such host|server misbehaving",
@@ -167,9 +206,13 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
 def understand(stderr: str, argument: str) -> ReconcilerError:
     """Sort a failure of skopeo by what happens next; its own last words are always part of the message."""
     words = _last_words(stderr)
+    is_local = not argument.startswith("docker://")
     for pattern, kind, meaning, hint in _MEANINGS:
-        if re.search(pattern, words, re.IGNORECASE):
-            return kind(f"{argument}: {meaning} (skopeo: {words})", hint)
+        if re.search(pattern, words, re.IGNORECASE) and not (is_local and "registry" in meaning):
+            told = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
+            return told(f"{argument}: {meaning} (skopeo: {words})", hint)
+    if is_local:
+        return Invalid(f"{argument}: the image cannot be read (skopeo: {words})", "copy or push the image again")
     return Unavailable(f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument)
 
 

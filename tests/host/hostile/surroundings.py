@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Look = dict[str, tuple[object, ...]]
 # Python's own words, which tell a user nothing.
-_NOISE = ("Traceback", "<class", "object at 0x", "Error(", " b'", ' b"', "(b'", "Errno", "dict_", "NoneType", "{'")
+_NOISE = ("Traceback", "<class", "object at 0x", "Error(", " b'", ' b"', "(b'", "Errno", "dict_", "NoneType")
 
 
 def look(path: Path) -> tuple[object, ...]:
@@ -33,15 +33,15 @@ def look(path: Path) -> tuple[object, ...]:
     return (kind, stat.S_IMODE(status.st_mode), *owner, status.st_mtime_ns, data, sorted(names))
 
 
-def look_around(base: Path, inside: Path) -> Look:
-    """Everything at and below `base`, except what is below `inside`."""
+def look_around(base: Path, inside: Path | None = None) -> Look:
+    """Everything at and below `base`, except `inside` and what is below it."""
     found: Look = {".": look(base)}
     for here, subdirectories, files in os.walk(base):
         for name in [*subdirectories, *files]:
             path = Path(here, name)
             if path != inside:
                 found[str(path.relative_to(base))] = look(path)
-        if inside.parent == Path(here):
+        if inside and inside.parent == Path(here):
             subdirectories.remove(inside.name)
     return found
 
