@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from reconciler.host import termination
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from typing_extensions import Buffer
+
+_MIN_COMPLAINTS: Final = 1 << 16
 _running: Final[dict[int, Any]] = {}  # by process; each addition and removal is one atomic operation
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -31,6 +35,7 @@ class Finished:
     status: int  # exit status; negative: killed by that signal
     stdout: bytes
     stderr: str
+    complete: bool = True  # False: it printed more than was to be kept
 
     @property
     def complaint(self) -> str:
@@ -39,7 +44,33 @@ class Finished:
         return lines[-1] if lines else f"exit status {self.status} without a message"
 
 
-def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | None = None) -> Finished:
+class _Bounded(BytesIO):
+    """Keeps the first bytes written to it, and takes the rest without keeping it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self.complete = True
+
+    def write(self, data: Buffer, /) -> int:
+        room = self._most - self.tell()
+        super().write(memoryview(data)[:room])
+        self.complete = self.complete and len(memoryview(data)) <= room
+        return len(memoryview(data))
+
+
+def available(program: str) -> bool:
+    """Whether a program is on PATH."""
+    return shutil.which(program, path=_environment({})["PATH"]) is not None
+
+
+def run(
+    program: str,
+    *arguments: str,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    most: int = sys.maxsize,
+) -> Finished:
     """Run a program to its end.
 
     Args:
@@ -47,6 +78,7 @@ def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | 
         arguments: passed as they are; no shell is involved.
         timeout: seconds until its process group is killed.
         env: variables on top of this process's own.
+        most: bytes to keep of what it prints, and of what it complains; the rest is dropped.
 
     Raises:
         Failed: the program is not there.
@@ -54,7 +86,7 @@ def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | 
     """
     environment = _environment(env or {})
     command = _find(program, environment["PATH"])
-    stdout, stderr = BytesIO(), BytesIO()
+    stdout, stderr = _Bounded(most), _Bounded(max(most, _MIN_COMPLAINTS))
     running: Any = None
     try:
         with termination.deferred(), Path(os.devnull).open("rb") as nothing:
@@ -76,7 +108,7 @@ def run(program: str, *arguments: str, timeout: float, env: Mapping[str, str] | 
         if running is not None:
             _kill(running)
         raise
-    return Finished(status, stdout.getvalue(), stderr.getvalue().decode(errors="replace"))
+    return Finished(status, stdout.getvalue(), stderr.getvalue().decode(errors="replace"), stdout.complete)
 
 
 def kill_running() -> None:

@@ -17,7 +17,7 @@ from reconciler.model.imageformat import ImageFormat, Top, Volume
 from reconciler.model.superblocks import Damaged, recognise
 
 if TYPE_CHECKING:
-    from reconciler.model.imageformat import Bytes
+    from reconciler.model.imageformat import Bytes, FileSystem
 
 _AGAIN: Final = "build or fetch the image again, and compare its digest with its publisher's"
 _PARTITIONS: Final = "build it with systemd-repart --make-ddi=sysext, or use a squashfs or erofs image"
@@ -37,15 +37,19 @@ def identify(image: Bytes, architecture: str) -> ImageFormat:
     try:
         table = read_table(image)
         file_system = recognise(image, 0, image.size)
-        if table and file_system:
-            raise Damaged(f"is both a disk image and {file_system}, and systemd refuses what is ambiguous")
         if table:
+            _refuse_ambiguity(file_system)
             return _disk(image, table, architecture)
     except Damaged as error:
         raise Invalid(f"the image {error}", _AGAIN) from error
     if file_system:
         return ImageFormat((Volume(file_system, 0, image.size),))
     raise _unknown(image)
+
+
+def _refuse_ambiguity(file_system: FileSystem | None) -> None:
+    if file_system:
+        raise Damaged(f"is both a disk image and {file_system}, and systemd refuses what is ambiguous")
 
 
 def _unknown(image: Bytes) -> Invalid:

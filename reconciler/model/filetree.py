@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -28,20 +27,12 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
 _EMPTY_HINT: Final = "build the image from the extension's own files only"
 
 
-class NodeType(StrEnum):
+class Node(StrEnum):
     """What a directory's entry is."""
 
     FILE = "file"
     DIRECTORY = "directory"
     OTHER = "other"  # a link, a device, ...
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """An entry of a directory."""
-
-    type: NodeType
-    size: int = 0  # bytes, of a file
 
 
 class FileTree(ABC):
@@ -56,27 +47,48 @@ class FileTree(ABC):
         """
 
     @abstractmethod
-    def read(self, path: str) -> bytes:
-        """The content of a file that is there.
+    def read(self, path: str, most: int) -> bytes:
+        """The content of a file that is there, up to `most` bytes.
 
         Raises:
             Invalid: it cannot be read.
         """
 
+    @abstractmethod
     def node(self, path: str) -> Node | None:
         """What is at a path whose parent is a directory; None: nothing is."""
+
+
+class ListedTree(FileTree):
+    """One whose tool can only list directories; it does so once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Mapping[str, Node]] = {}
+
+    def children(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
+        if directory not in self._known:
+            self._known[directory] = self.list(directory)
+        return self._known[directory]
+
+    def node(self, path: str) -> Node | None:
+        """See FileTree."""
         parent, _, name = path.rpartition("/")
         return self.children(parent).get(name)
 
+    @abstractmethod
+    def list(self, directory: str) -> Mapping[str, Node]:
+        """As `children`, by the tool."""
 
-class _Nothing(FileTree):
+
+class _Nothing(ListedTree):
     """The root of a disk image that has none."""
 
-    def children(self, directory: str) -> Mapping[str, Node]:  # noqa: ARG002 - there is none
-        """See FileTree."""
+    def list(self, directory: str) -> Mapping[str, Node]:  # noqa: ARG002 - there is none
+        """See ListedTree."""
         return {}
 
-    def read(self, path: str) -> bytes:  # noqa: ARG002 - there is none
+    def read(self, path: str, most: int) -> bytes:  # noqa: ARG002 - there is none
         """See FileTree."""
         return b""
 
@@ -87,30 +99,28 @@ class WithUsr(FileTree):
     def __init__(self, root: FileTree | None, usr: FileTree) -> None:
         self._root = root or _Nothing()
         self._usr = usr
-        place = root.node("usr") if root else Node(NodeType.DIRECTORY)
-        if place is None or place.type is not NodeType.DIRECTORY:
-            raise Invalid(
-                "the image's root partition has no directory usr to mount its usr partition on", _EMPTY_HINT
-            )
+        place = root.node("usr") if root else Node.DIRECTORY
+        if place is not Node.DIRECTORY:
+            raise Invalid("the image's root partition has no directory usr for its usr partition", _EMPTY_HINT)
 
     def children(self, directory: str) -> Mapping[str, Node]:
         """See FileTree."""
         if not directory:
-            return {**self._root.children(""), "usr": Node(NodeType.DIRECTORY)}
+            return {**self._root.children(""), "usr": Node.DIRECTORY}
         tree, inside = self._at(directory)
         return tree.children(inside)
 
     def node(self, path: str) -> Node | None:
         """See FileTree."""
         if path == "usr":
-            return Node(NodeType.DIRECTORY)
+            return Node.DIRECTORY
         tree, inside = self._at(path)
         return tree.node(inside)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most: int) -> bytes:
         """See FileTree."""
         tree, inside = self._at(path)
-        return tree.read(inside)
+        return tree.read(inside, most)
 
     def _at(self, path: str) -> tuple[FileTree, str]:
         top, _, rest = path.partition("/")
@@ -123,6 +133,28 @@ def printable(name: bytes) -> str:
     """A file's name for people: no control characters, whatever bytes it has."""
     text = name.decode(errors="backslashreplace")
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def odd_name(beside: bytes) -> Invalid:
+    """A tool's listing has a line that is none: some name has a line break.
+
+    Args:
+        beside: that line.
+    """
+    words = printable(beside[:80])
+    return Invalid(f"the image has a file name with a line break, before '{words}'", _EMPTY_HINT)
+
+
+def unreadable(what: str, complaint: str) -> Invalid:
+    """A tool could not read an image whose headers are well.
+
+    Args:
+        what: the file system.
+        complaint: the tool's own words.
+    """
+    words = printable(complaint.encode())[:200]
+    hint = "build or fetch the image again, and compare its digest with its publisher's"
+    return Invalid(f"the image's {what} file system is damaged: {words}", hint)
 
 
 def read_contents(tree: FileTree, kind: Kind) -> Contents:
@@ -145,20 +177,20 @@ def _reach(tree: FileTree, path: str) -> Node | None:
     parts = path.split("/")
     for depth in range(1, len(parts)):
         node = tree.node("/".join(parts[:depth]))
-        if node is None or node.type is not NodeType.DIRECTORY:
+        if node is not Node.DIRECTORY:
             return None
     return tree.node(path)
 
 
 def _listed(tree: FileTree, directory: str) -> Mapping[str, Node]:
     node = _reach(tree, directory)
-    return tree.children(directory) if node and node.type is NodeType.DIRECTORY else {}
+    return tree.children(directory) if node is Node.DIRECTORY else {}
 
 
 def _strays(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
     """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
     for name, node in tree.children("").items():
-        is_directory = node.type is NodeType.DIRECTORY
+        is_directory = node is Node.DIRECTORY
         if is_directory and (name in tops or name == _LOST_AND_FOUND):
             continue
         if not is_directory or not _PLAIN.fullmatch(name) or tree.children(name):
@@ -166,22 +198,20 @@ def _strays(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
 
 
 def _releases(tree: FileTree, directory: str) -> dict[str, dict[str, str]]:
-    found = {
-        name.removeprefix(_PREFIX): node
-        for name, node in sorted(_listed(tree, directory).items())
-        if name.startswith(_PREFIX) and node.type is NodeType.FILE
-    }
+    listed = sorted(_listed(tree, directory).items())
+    found = [name.removeprefix(_PREFIX) for name, node in listed if name.startswith(_PREFIX) and node is Node.FILE]
     if len(found) > _MAX_RELEASES:
         hint = "an extension has one release file, of its own name"
         raise Invalid(f"the image has {len(found)} release files", hint)
-    return {name: _release(tree, f"{directory}/{_PREFIX}{name}", node) for name, node in found.items()}
+    return {name: _release(tree, f"{directory}/{_PREFIX}{name}") for name in found}
 
 
-def _release(tree: FileTree, path: str, node: Node) -> dict[str, str]:
+def _release(tree: FileTree, path: str) -> dict[str, str]:
     """Empty for a name that no extension can have."""
-    if node.size > _MAX_RELEASE:
-        hint = "a release file has a few lines, see os-release(5)"
-        raise Invalid(f"the image's release file {path} has {node.size} bytes", hint)
     if not _PLAIN.fullmatch(path.rpartition("/")[2]):
         return {}
-    return parse_release(tree.read(path).decode(errors="replace"))
+    content = tree.read(path, _MAX_RELEASE + 1)
+    if len(content) > _MAX_RELEASE:
+        hint = "a release file has a few lines, see os-release(5)"
+        raise Invalid(f"the image's release file {path} has more than {_MAX_RELEASE >> 10} KiB", hint)
+    return parse_release(content.decode(errors="replace"))

@@ -1,0 +1,163 @@
+"""Image files: what they are, whether they are whole, and what decides whether they may be merged.
+
+Nothing is mounted where a tool on this node reads the file system; where none does, systemd-dissect mounts it, as
+systemd-sysext would.
+
+What is found: a file that is no image or cut off; damaged superblocks, partition tables and metadata. What cannot be
+found is a flipped bit in a file's data that no checksum covers: only the digest of the whole image does.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.errors import Failed
+from reconciler.host import btrfs, dissect, erofs, extfs, squashfs
+from reconciler.host.command import available
+from reconciler.host.imagefile import ImageFile, copy_part
+from reconciler.host.loopdevices import loop_devices_available
+from reconciler.model import diskimage
+from reconciler.model.filetree import FileTree, WithUsr, read_contents
+from reconciler.model.imageformat import FileSystem, ImageFormat, Top, Volume
+from reconciler.model.release import Host
+
+if TYPE_CHECKING:
+    from reconciler.model.kind import Kind
+    from reconciler.model.observed import Contents
+
+_PACKAGES: Final = {
+    FileSystem.SQUASHFS: squashfs.PACKAGE,
+    FileSystem.EROFS: erofs.PACKAGE,
+    FileSystem.EXT4: extfs.PACKAGE,
+    FileSystem.BTRFS: btrfs.PACKAGE,
+}
+
+
+def identify(path: Path) -> ImageFormat:
+    """What a file is, by its content alone.
+
+    Raises:
+        Invalid: no image of an extension for this machine, or a damaged one.
+        Failed: it cannot be read.
+    """
+    with ImageFile(path) as image:
+        return diskimage.identify(image, Host({}, os.uname().machine, 0).architecture)
+
+
+def inspect_image(path: Path, kind: Kind, scratch: Path) -> Contents:
+    """Look into an image file after making sure that it is whole.
+
+    Args:
+        path: the file.
+        kind: what its content is to extend.
+        scratch: a directory that may be filled; the caller removes it.
+
+    Raises:
+        Invalid: no image of an extension for this machine, or a damaged one.
+        Failed: no tool here reads it, or the disk is full.
+        Unavailable: a tool did not end in time.
+    """
+    image_format = identify(path)
+    workplace = Path(tempfile.mkdtemp(dir=scratch))
+    # Tools take part of some names for options; this one is harmless.
+    file = workplace / "image"
+    file.symlink_to(path.absolute())
+    return read_contents(_open(file, image_format, workplace), kind)
+
+
+def _open(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree:
+    """By the best means that this node has."""
+    for means in (_by_tools, _by_mounting, _by_extracting):
+        tree = means(file, image_format, workplace)
+        if tree:
+            return tree
+    packages = " and ".join(sorted({_PACKAGES[volume.file_system] for volume in image_format.volumes}))
+    raise Failed(f"this node has no program that reads the {image_format} of the image", f"install {packages}")
+
+
+def _by_tools(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree | None:
+    trees = {volume.top: _volume_by_tools(file, volume, workplace) for volume in image_format.volumes}
+    return None if None in trees.values() else _joined(trees.get(Top.ROOT), trees.get(Top.USR))
+
+
+def _joined(root: FileTree | None, usr: FileTree | None) -> FileTree | None:
+    return WithUsr(root, usr) if usr else root
+
+
+def _volume_by_tools(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    match volume.file_system:
+        case FileSystem.SQUASHFS:
+            return _squashfs(file, volume)
+        case FileSystem.EXT4:
+            return _ext4(file, volume)
+        case FileSystem.EROFS:
+            return _erofs(file, volume, workplace)
+        case FileSystem.BTRFS:
+            return _btrfs(file, volume, workplace)
+    assert_never(volume.file_system)
+
+
+def _squashfs(file: Path, volume: Volume) -> FileTree | None:
+    if not available(squashfs.PROGRAM):
+        return None
+    tree = squashfs.SquashfsTree(file, volume.offset)
+    tree.check()
+    return tree
+
+
+def _ext4(file: Path, volume: Volume) -> FileTree | None:
+    if not available(extfs.PROGRAM):
+        return None
+    tree = extfs.ExtTree(file, volume.offset)
+    tree.check()
+    return tree
+
+
+def _erofs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    if not erofs.can_look_inside():
+        return None
+    bare = _bare(file, volume, workplace)
+    return erofs.ErofsTree(bare) if erofs.check(bare) else None
+
+
+def _btrfs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    if not available(btrfs.PROGRAM):
+        return None
+    tree = btrfs.BtrfsTree(_bare(file, volume, workplace), workplace)
+    tree.check()
+    return tree
+
+
+def _by_mounting(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree | None:  # noqa: ARG001 - as its siblings
+    if not (dissect.can_mount() and loop_devices_available()):
+        return None
+    mount_point = workplace / "mounted"
+    mount_point.mkdir()
+    tree = dissect.MountedTree(file, mount_point)
+    tree.check()
+    return tree
+
+
+def _by_extracting(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree | None:
+    """Where the tools for erofs are too old to look inside, and nothing can be mounted."""
+    volumes = image_format.volumes
+    if not erofs.can_extract() or any(volume.file_system is not FileSystem.EROFS for volume in volumes):
+        return None
+    trees = {
+        volume.top: erofs.extract(_bare(file, volume, workplace), workplace / f"{volume.top}.extracted")
+        for volume in volumes
+    }
+    return _joined(trees.get(Top.ROOT), trees.get(Top.USR))
+
+
+def _bare(file: Path, volume: Volume, workplace: Path) -> Path:
+    """The file system as a file of its own, for tools that cannot look into a part of one."""
+    if not volume.offset:
+        return file
+    bare = workplace / f"{volume.top}.{volume.file_system}"
+    if not bare.exists():
+        copy_part(file, volume.offset, volume.size, bare)
+    return bare

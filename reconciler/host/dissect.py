@@ -1,0 +1,74 @@
+"""Looks into image files by mounting them, where there is no tool that reads them: systemd-dissect and find.
+
+Each look is a process in a mount namespace of its own, so that nothing is left mounted whatever happens, and nobody
+else sees it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid
+from reconciler.host.command import Finished, available, run
+from reconciler.model.filetree import ListedTree, Node, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PROGRAM: Final = "systemd-dissect"
+PACKAGE: Final = "systemd-container"  # part of systemd itself on many distributions
+_TIMEOUT: Final = 120.0  # seconds
+_MAX_LISTING: Final = 32 << 20  # bytes, of one directory
+_MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
+_WALK: Final = 'exec find "$1" -xdev -printf ""'
+_LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
+_CAT: Final = 'exec cat "$1/$2"'
+_NODES: Final = {b"f": Node.FILE, b"d": Node.DIRECTORY}
+
+
+def can_mount() -> bool:
+    """Whether the programs are there; loop devices are another matter."""
+    return all(map(available, (PROGRAM, "unshare", "find")))
+
+
+class MountedTree(ListedTree):
+    """An image file of any format that systemd knows."""
+
+    def __init__(self, file: Path, mount_point: Path) -> None:
+        super().__init__()
+        self._file = file
+        self._mount_point = mount_point
+
+    def check(self) -> None:
+        """Walk through all of its directories and inodes.
+
+        Raises:
+            Invalid: it cannot be mounted, or some are damaged.
+        """
+        self._run(_WALK, "", 0)
+
+    def list(self, directory: str) -> Mapping[str, Node]:
+        """See ListedTree."""
+        done = self._run(_LIST, directory, _MAX_LISTING)
+        if not done.complete:
+            raise _unreadable(f"its directory /{directory} has no end")
+        entries = done.stdout.split(b"\0")[:-1]
+        return {printable(entry[1:]): _NODES.get(entry[:1], Node.OTHER) for entry in entries}
+
+    def read(self, path: str, most: int) -> bytes:
+        """See FileTree."""
+        return self._run(_CAT, path, most).stdout
+
+    def _run(self, script: str, path: str, most: int) -> Finished:
+        words = ("--mount", "sh", "-c", _MOUNT + script, str(self._file), str(self._mount_point), path)
+        done = run("unshare", *words, timeout=_TIMEOUT, most=most)
+        if done.status != 0:
+            raise _unreadable(done.complaint)
+        return done
+
+
+def _unreadable(complaint: str) -> Invalid:
+    words = printable(complaint.encode())[:200]
+    hint = "build or fetch the image again, and compare its digest with its publisher's"
+    return Invalid(f"the image cannot be read by mounting it: {words}", hint)
