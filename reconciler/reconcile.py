@@ -89,8 +89,8 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
 def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
     loaded = config.load(paths, options.config)
-    host = read_host(paths)
     desired = _desired(loaded, options)
+    host = _host(paths, desired)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
     view = _view(paths, host, desired, resolver)
     return _result(view, loaded, (), options)
@@ -99,8 +99,8 @@ def look(paths: Paths, options: Options) -> Result:
 def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still told."""
     loaded = config.load(paths, options.config)
-    host = read_host(paths)
     desired = _desired(loaded, options)
+    host = _host(paths, desired)
     view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
     result = _result(view, loaded, (), options)
     return _with_last_failures(result, read_json(paths.status))
@@ -111,8 +111,8 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     _tell_configuration(loaded)
     if options.config is None:
         config.remember(paths, loaded)
-    host = read_host(paths)
     desired = _desired(loaded, options)
+    host = _host(paths, desired)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
 
     before = _view(paths, host, desired, resolver)
@@ -125,6 +125,16 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     result = _result(after, loaded, outcomes, options)
     _tell_result(result, told=(*_mistakes(loaded), *plan.problems))
     return result
+
+
+def _host(paths: Paths, desired: DesiredState) -> Host:
+    """What this node is; its image policies only where they can matter, since systemd has to be asked."""
+    host = read_host(paths)
+    if not (paths.is_running_system and desired.wants_image_files):
+        return host
+    from reconciler.host.imagesupport import read_policies
+
+    return replace(host, image_policies=read_policies(host.systemd))
 
 
 def _desired(loaded: config.Loaded, options: Options) -> DesiredState:

@@ -6,7 +6,6 @@ import logging
 import time
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Invalid, Offline, Pending, ReconcilerError, Unavailable
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.host.skopeo import Skopeo
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.kind import Kind
     from reconciler.model.release import Host
     from reconciler.model.source import Source
     from reconciler.paths import Paths
@@ -73,13 +73,6 @@ class Resolver:
         if kept != _read_sightings(self.paths):
             write_json(self.paths.first_seen, kept)
 
-    @cached_property
-    def against_images(self) -> str | None:
-        """Why image files made here cannot be used on this node; asked only where the format is left open."""
-        from reconciler.host.imagesupport import against_images
-
-        return against_images(self.paths, self.host)
-
     def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
         try:
             return self._target(wanted, self._resolve(wanted))
@@ -87,7 +80,13 @@ class Resolver:
             return error.about(wanted.name)
 
     def _target(self, wanted: Wanted, resolution: Resolution) -> Target:
-        return target_for(wanted, resolution, None if wanted.format else self.against_images)
+        return target_for(wanted, resolution, None if wanted.format else self._against_images(wanted.kind))
+
+    def _against_images(self, kind: Kind) -> str | None:
+        """Why image files made here cannot be used on this node; asked only where the format is left open."""
+        from reconciler.host.imagesupport import against_images
+
+        return against_images(self.host, kind)
 
     def _resolve(self, wanted: Wanted) -> Resolution:
         known = self._known(wanted)

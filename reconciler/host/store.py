@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from reconciler.model.release import parse_release
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from reconciler.model.imageformat import ImageFormat
     from reconciler.model.kind import Kind
     from reconciler.model.observed import Entry
     from reconciler.paths import Paths
@@ -124,20 +126,36 @@ def _record(image: Path) -> Path:
 
 
 def _as_json(contents: Contents) -> dict[str, Any]:
-    return {
-        "releases": {name: dict(fields) for name, fields in contents.releases.items()},
-        "strays": contents.strays,
-        "has_os_release": contents.has_os_release,
-        "units": contents.units,
-    }
+    return asdict(replace(contents, image=None)) | {"image": _image_as_json(contents.image)}
+
+
+def _image_as_json(image: ImageFormat | None) -> dict[str, Any] | None:
+    return asdict(image) | {"partitions": sorted(image.partitions)} if image else None
 
 
 def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
-    match record:
-        case {"releases": dict(releases), "strays": list(strays), "has_os_release": bool(has), "units": list(units)}:
-            return Contents(releases, tuple(strays), has, tuple(units))
-        case _:
-            return None
+    """A record that is not as we write it is none."""
+    try:
+        image = record["image"]
+        return Contents(
+            record["releases"],
+            tuple(record["strays"]),
+            bool(record["has_os_release"]),
+            tuple(record["units"]),
+            _image_from_json(image) if image else None,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _image_from_json(record: Any) -> ImageFormat:  # noqa: ANN401 - JSON
+    from reconciler.model.imageformat import FileSystem, ImageFormat, Top, Volume
+
+    volumes = tuple(
+        Volume(**{**it, "file_system": FileSystem(it["file_system"]), "top": Top(it["top"])})
+        for it in record["volumes"]
+    )
+    return ImageFormat(volumes, record["sector_size"], frozenset(record["partitions"]))
 
 
 def inspect(tree: Path, kind: Kind) -> Contents:

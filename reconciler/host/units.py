@@ -48,6 +48,11 @@ def parse_unit_state(text: str) -> UnitState:
     )
 
 
+def command_line(unit: str) -> str:
+    """What a unit starts, with its arguments, as systemd shows it; empty for a unit that is not there."""
+    return _systemctl("show", "--property=ExecStart", "--value", unit).stdout.decode(errors="replace")
+
+
 def restart(unit: str) -> Finished:
     """Restart a unit. Its start limit is for crash loops, not for us: it is forgotten first."""
     _systemctl("reset-failed", unit)

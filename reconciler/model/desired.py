@@ -78,6 +78,11 @@ class DesiredState:
         return frozenset(item.name for item in self.extensions) | self.absent
 
     @property
+    def wants_image_files(self) -> bool:
+        """Whether an extension is, or may become, an image file."""
+        return any(item.format is not Format.DIRECTORY for item in self.extensions)
+
+    @property
     def idents(self) -> frozenset[Ident]:
         """The extensions the node shall have, each as the kind it shall be."""
         return frozenset(item.ident for item in self.extensions)

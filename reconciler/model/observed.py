@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.model.imageformat import ImageFormat
+
 _ENTRY: Final = re.compile(
     r"(?P<hex>[0-9a-f]{64})(?P<confext>~confext)?(?:\+(?P<name>[A-Za-z0-9][A-Za-z0-9._+-]{0,63}))?"
     rf"\.(?P<format>{'|'.join(Format)})"
@@ -60,10 +62,22 @@ class Contents:
     strays: tuple[str, ...] = ()  # what its kind may not carry at the top, empty directories aside
     has_os_release: bool = False  # usr/lib/os-release, with which systemd refuses every extension
     units: tuple[str, ...] = ()  # names in its kind's directory of units: unit files and directories of drop-ins
+    image: ImageFormat | None = None  # what the image file is; None: a directory
 
     def misfit(self, ident: Ident, host: Host) -> ReconcilerError | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""
-        return self._shape_error(ident) or self._release_error(ident, host)
+        return self._image_error(ident, host) or self._shape_error(ident) or self._release_error(ident, host)
+
+    def _image_error(self, ident: Ident, host: Host) -> ReconcilerError | None:
+        policy = host.image_policies.get(ident.kind)
+        if self.image is None or policy is None:
+            return None
+        from reconciler.model.imagepolicy import refusal
+
+        reason = refusal(policy, self.image)
+        return (
+            ReconcilerError(f"{ident}: {reason}", "set format: directory, or change the policy") if reason else None
+        )
 
     def _shape_error(self, ident: Ident) -> ReconcilerError | None:
         if self.has_os_release:

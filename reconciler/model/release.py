@@ -7,13 +7,15 @@ told apart here and nowhere else. A test merges each row of its table with the r
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from reconciler.model.imagepolicy import ImagePolicy
 
 # systemd's names for what uname(2) says (src/basic/architecture.c).
 _ARCHITECTURES: Final = {
@@ -43,6 +45,7 @@ class Host:
     os_release: Mapping[str, str]
     machine: str  # uname -m
     systemd: int  # the version's first number
+    image_policies: Mapping[Kind, ImagePolicy] = field(default_factory=dict)  # by kind; where none is known, none is
 
     @property
     def architecture(self) -> str:
