@@ -164,6 +164,23 @@ def _status(options: argparse.Namespace) -> int:
     return OK if result.in_sync else NOT_IN_SYNC
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from reconciler import explanation, reconcile
+
+    result = reconcile.status(Paths(options.root), _options(options))
+    found = [item for item in result.statuses if item.name == options.name]
+    if not found:
+        known = ", ".join(sorted({item.name for item in result.statuses})) or "none"
+        raise Invalid(f"{options.name}: no such extension", f"there are: {known}")
+    explained = [explanation.explain(item, result.view, result.problems) for item in found]
+    if options.json:
+        _print_json({"extensions": explained})
+    else:
+        for item in explained:
+            _print("\n".join(explanation.lines(item)))
+    return OK
+
+
 def _validate(options: argparse.Namespace) -> int:
     try:
         desired = _read_configuration(options)
@@ -265,7 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="read this main file instead of the node's own")
     _add_output_options(parser, default=None)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for add in (_add_plan, _add_apply, _add_status, _add_validate, _add_watch, _add_schema):
+    for add in (_add_plan, _add_apply, _add_status, _add_explain, _add_validate, _add_watch, _add_schema):
         _add_output_options(add(verbs), default=argparse.SUPPRESS)
     return parser
 
@@ -321,6 +338,14 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
 def _add_status(verbs: Verbs) -> argparse.ArgumentParser:
     parser = _verb(verbs, "status", _status, "show every extension: desired, placed, merged, and why")
     parser.add_argument("--check", action="store_true", help="exit 0 in sync, 2 not, 1 error")
+    return parser
+
+
+def _add_explain(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = _verb(
+        verbs, "explain", _explain, "say why an extension is as it is; exit 1 if there is none of the name"
+    )
+    parser.add_argument("name", metavar="NAME")
     return parser
 
 

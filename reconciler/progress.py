@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -74,14 +74,15 @@ class Lines:
     @contextmanager
     def meter(self, name: str) -> Iterator[Meter]:
         """Log lines until the fetch ends; one that is quick has none."""
-        yield _Line(name).tell
+        now = time.monotonic()
+        yield _Line(name, began=now, told=now).tell
 
 
 @dataclass(slots=True)
 class _Line:
     name: str
-    began: float = field(default_factory=time.monotonic)
-    told: float = field(default_factory=time.monotonic)
+    began: float
+    told: float
 
     def tell(self, done: int, total: int | None) -> None:
         now = time.monotonic()
