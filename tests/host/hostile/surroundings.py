@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +16,12 @@ from reconciler.model.image import Layer
 from tests.host import tars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.host.hostile.cases import Case, Packed
 
 Look = dict[str, tuple[object, ...]]
+_MEMORY = 256 << 20
 # Python's own words, which tell a user nothing.
 _NOISE = ("Traceback", "<class", "object at 0x", "Error(", " b'", ' b"', "(b'", "Errno", "dict_", "NoneType")
 
@@ -68,7 +71,8 @@ class Surroundings:
         """Unpack; return the message, or None where there was nothing to refuse. What is around must stay."""
         layers = [self._store(packed) for packed in case.build(str(self.outside))]
         before = look_around(self.base, self.target)
-        message = message_of(lambda: flatten(layers, self._blob, self.target, case.limits))
+        with bounded_memory():
+            message = message_of(lambda: flatten(layers, self._blob, self.target, case.limits))
         assert look_around(self.base, self.target) == before
         return message
 
@@ -82,6 +86,18 @@ class Surroundings:
         layer = layer_of(packed)
         self._blob(layer.digest).write_bytes(packed.blob)
         return layer
+
+
+@contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Let this process grow by little more than the largest window a decoder may have, or get a MemoryError."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def layer_of(packed: Packed) -> Layer:
