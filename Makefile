@@ -20,7 +20,7 @@ ready := $(VENV)/.ready
 libdir := $(PREFIX)/lib/livelayer/python
 units := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
 packages = $(shell awk '!/^\#/ && ($(1)) {print $$1}' system-packages.txt)
-man_pages := $(patsubst docs/%.md,build/man/%,$(wildcard docs/*.[58].md))
+man_pages := $(patsubst docs/%.md,build/man/%,$(wildcard docs/*.[578].md))
 
 .PHONY: help
 help: ## Show the targets
