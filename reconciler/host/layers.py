@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 # These say something about the content, not about this node.
-_CONTENT_ERRORS: Final = {errno.ENAMETOOLONG: "has a name or link that is too long", errno.EFBIG: "is too large"}
+_CONTENT_ERRORS: Final = {
+    errno.ENAMETOOLONG: "has a name or link that is too long",
+    errno.EFBIG: "is too large",
+    errno.EMLINK: "is one more hard link to one file than the store's file system allows",
+}
 _HINTS: Final = {
     errno.ENOSPC: "free space on the store's file system, or list fewer extensions",
     errno.EDQUOT: "raise the quota of the store's file system",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"(\d{1,12})(?:([KMGT])(?:iB)?)?")
+_SIZE: Final = re.compile(r"([0-9]{1,12})(?:([KMGT])(?:iB)?)?")
 _SIZE_MAX: Final = 1 << 62  # bytes, well within what a file system counts with
 _COUNT_MAX: Final = 1 << 32
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import Invalid
+from reconciler.host import whiteouts
+from reconciler.host.staging import listed
 from tests.host import layer_oracle, tars
 from tests.host.tars import Entry, directory, file, hard_link, symlink
 from tests.host.unpacking import Bench, needs_root
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 
@@ -198,6 +202,20 @@ def test_replacing_one_name_of_a_file_leaves_the_others(bench: Bench) -> None:
     layers = [[file("a", b"long content"), hard_link("b", "a")], [file("a", b"new", mode=0o600, uid=4)]]
     assert bench.unpack_layers(*layers) == {"a": "new", "b": "long content"}
     assert (bench.found("b").mode, bench.found("b").uid) == (0o644, 0)
+
+
+def test_whiteouts_list_a_directory_once_a_layer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: a directory of many files and many whiteouts of it would take hours otherwise."""
+    seen: Counter[bytes] = Counter()
+
+    def counted(directory: bytes) -> list[os.DirEntry[bytes]]:
+        seen[directory] += 1
+        return listed(directory)
+
+    monkeypatch.setattr(whiteouts, "listed", counted)
+    masks = [file("d/e/.wh..wh..opq"), file("d/.wh.e"), file("d/.wh..wh..opq"), file(".wh.d")]
+    bench.unpack_layers([file("d/e/low"), file("d/low")], [file("d/e/high"), *masks * 5])
+    assert {path.rpartition(b"/")[2]: count for path, count in seen.items()} == {b"d": 1, b"e": 1}
 
 
 def test_trees_deeper_than_pythons_stack(bench: Bench) -> None:

@@ -213,6 +213,17 @@ def test_a_file_that_is_too_large(bench: Bench) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def test_more_hard_links_than_the_file_system_can_have(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ext4 has 65,000 at most."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+
+    monkeypatch.setattr(os, "link", fail)
+    refused = bench.refusal(tars.stack(bench.blobs, tar(file("a"), hard_link("h", "a"))))
+    assert "h: is one more hard link to one file than the store's file system allows" in refused.message
+
+
 def test_a_file_system_without_attributes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
@@ -221,8 +232,19 @@ def test_a_file_system_without_attributes(bench: Bench, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "listxattr", fail)
         attributes.clear_xattrs(os.fsencode(bench.target))
-    with pytest.raises(Failed, match=r"cannot keep the extended attribute user\.a"):
+    with pytest.raises(Failed, match=r"cannot keep the extended attribute user\.a of 1 bytes"):
         bench.unpack_layers([file("a", pax={"SCHILY.xattr.user.a": "1"})])
+
+
+def test_attributes_larger_than_the_file_system_can_keep(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ext4 has one block for them, and says that there is no space."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "setxattr", fail)
+    with pytest.raises(Failed, match=r"cannot keep the extended attribute user\.a of 5000 bytes"):
+        bench.unpack_layers([file("a", pax={"SCHILY.xattr.user.a": "x" * 5000})])
 
 
 def test_nothing_stays_open(bench: Bench) -> None:
