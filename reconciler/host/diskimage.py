@@ -69,25 +69,25 @@ def inspect_image(path: Path, kind: Kind, scratch: Path) -> Contents:
 
 
 def _open(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree:
+    trees = {volume.top: _open_volume(file, volume, workplace) for volume in image_format.volumes}
+    root = trees.get(Top.ROOT)
+    return WithUsr(root, trees[Top.USR]) if root is None or Top.USR in trees else root
+
+
+def _open_volume(file: Path, volume: Volume, workplace: Path) -> FileTree:
     """By the best means that this node has."""
-    for means in (_by_tools, _by_mounting, _by_extracting):
-        tree = means(file, image_format, workplace)
-        if tree:
-            return tree
-    packages = " and ".join(sorted({_PACKAGES[volume.file_system] for volume in image_format.volumes}))
-    raise Failed(f"this node has no program that reads the {image_format} of the image", f"install {packages}")
+    tree = _by_tools(file, volume, workplace) or _by_mounting(file, volume, workplace)
+    if tree:
+        return tree
+    if volume.file_system is FileSystem.EROFS and erofs.can_extract():
+        return erofs.extract(_bare(file, volume, workplace), workplace / f"{volume.top}.extracted")
+    package = _PACKAGES[volume.file_system]
+    raise Failed(
+        f"no program on this node reads the {volume.file_system} file system of the image", f"install {package}"
+    )
 
 
-def _by_tools(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree | None:
-    trees = {volume.top: _volume_by_tools(file, volume, workplace) for volume in image_format.volumes}
-    return None if None in trees.values() else _joined(trees.get(Top.ROOT), trees.get(Top.USR))
-
-
-def _joined(root: FileTree | None, usr: FileTree | None) -> FileTree | None:
-    return WithUsr(root, usr) if usr else root
-
-
-def _volume_by_tools(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+def _by_tools(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
     match volume.file_system:
         case FileSystem.SQUASHFS:
             return _squashfs(file, volume)
@@ -131,26 +131,14 @@ def _btrfs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
     return tree
 
 
-def _by_mounting(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree | None:  # noqa: ARG001 - as its siblings
+def _by_mounting(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    """The file system alone, since what protects a partition is not always at hand (device-mapper, a key)."""
     if not (dissect.can_mount() and loop_devices_available()):
         return None
-    mount_point = workplace / "mounted"
+    mount_point = workplace / f"{volume.top}.mounted"
     mount_point.mkdir()
-    tree = dissect.MountedTree(file, mount_point)
-    tree.check()
-    return tree
-
-
-def _by_extracting(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree | None:
-    """Where the tools for erofs are too old to look inside, and nothing can be mounted."""
-    volumes = image_format.volumes
-    if not erofs.can_extract() or any(volume.file_system is not FileSystem.EROFS for volume in volumes):
-        return None
-    trees = {
-        volume.top: erofs.extract(_bare(file, volume, workplace), workplace / f"{volume.top}.extracted")
-        for volume in volumes
-    }
-    return _joined(trees.get(Top.ROOT), trees.get(Top.USR))
+    tree = dissect.MountedTree(_bare(file, volume, workplace), mount_point)
+    return tree if tree.check() else None
 
 
 def _bare(file: Path, volume: Volume, workplace: Path) -> Path:

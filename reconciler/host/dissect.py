@@ -21,6 +21,7 @@ PACKAGE: Final = "systemd-container"  # part of systemd itself on many distribut
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
 _MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
+_NOTHING: Final = "exit 0"
 _WALK: Final = 'exec find "$1" -xdev -printf ""'
 _LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
 _CAT: Final = 'exec cat "$1/$2"'
@@ -40,13 +41,19 @@ class MountedTree(ListedTree):
         self._file = file
         self._mount_point = mount_point
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """Walk through all of its directories and inodes.
 
+        Returns:
+            Whether it could be mounted; where not, this node's kernel may be to blame.
+
         Raises:
-            Invalid: it cannot be mounted, or some are damaged.
+            Invalid: some are damaged.
         """
+        if self._start(_NOTHING, "", 0).status != 0:
+            return False
         self._run(_WALK, "", 0)
+        return True
 
     def list(self, directory: str) -> Mapping[str, Node]:
         """See ListedTree."""
@@ -60,9 +67,12 @@ class MountedTree(ListedTree):
         """See FileTree."""
         return self._run(_CAT, path, most).stdout
 
-    def _run(self, script: str, path: str, most: int) -> Finished:
+    def _start(self, script: str, path: str, most: int) -> Finished:
         words = ("--mount", "sh", "-c", _MOUNT + script, str(self._file), str(self._mount_point), path)
-        done = run("unshare", *words, timeout=_TIMEOUT, most=most)
+        return run("unshare", *words, timeout=_TIMEOUT, most=most)
+
+    def _run(self, script: str, path: str, most: int) -> Finished:
+        done = self._start(script, path, most)
         if done.status != 0:
             raise _unreadable(done.complaint)
         return done
