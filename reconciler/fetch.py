@@ -99,12 +99,13 @@ class Fetcher:
                 f"{job.wanted.text}: the artifact has {len(image.layers)} files, not one",
                 "push each image file as an artifact of its own",
             )
-        return self._image_file(self._blob(image.layers[0].digest), job, stage)
+        digest = image.layers[0].digest
+        return self._image_file(self._blob(digest), digest, job, stage)
 
     def _from_file(self, job: Job, stage: Path) -> Made:
         file = self._file(job, stage)
         if job.entry.format is Format.RAW:
-            return self._image_file(file, job, stage)
+            return self._image_file(file, job.resolution.digest, job, stage)
         layer = Layer(job.resolution.digest, file.stat().st_size, "", None)
         return self._build((layer,), lambda _: file, job, stage)
 
@@ -140,7 +141,8 @@ class Fetcher:
                 return self._pack(layers, blob_of, job, stage)
             case Format.RAW:
                 tree = self._unpack(layers, blob_of, stage / "tree")
-                return self._image_file(_sole_file(tree, job), job, stage)
+                file = _sole_file(tree, job)
+                return self._image_file(file, _digest(file), job, stage)
             case never:
                 assert_never(never)
 
@@ -161,17 +163,21 @@ class Fetcher:
             store.give_release_name(tree, job.entry.kind, job.entry.renamed_to)
         return Made(tree)
 
-    def _image_file(self, file: Path, job: Job, stage: Path) -> Made:
+    def _image_file(self, file: Path, digest: str, job: Job, stage: Path) -> Made:
         """An image file as it is, decompressed; looked into before it can come near a search directory."""
-        from reconciler.host import diskimage
+        from reconciler.host.diskimage import inspect_image
+        from reconciler.host.imagefile import decompress_to
 
         if job.entry.renamed_to:
-            raise Invalid(
-                f"{job.wanted.text}: rename: true cannot change an image file", "name the extension as it does"
-            )
+            hint = f"give the extension the name that its release file has, in place of {job.wanted.name}"
+            raise Invalid(f"{job.wanted.text}: rename: true cannot change an image file", hint)
         image = stage / "image.raw"
-        diskimage.decompress_to(file, image, self.limits.size)
-        return Made(image, diskimage.inspect_image(image, job.entry.kind, stage))
+        found, _ = decompress_to(file, image, self.limits.size)
+        if found != digest:
+            raise Invalid(
+                f"{file} has the digest {found} in place of {digest}", "fetch it again, and look at the disk"
+            )
+        return Made(image, inspect_image(image, job.entry.kind, stage))
 
     def _copy(self, job: Job, layout: Path) -> Manifest:
         """Copy by digest where the source is a registry: its tag may move at any time."""
@@ -246,10 +252,14 @@ def _blob_digests(image: Manifest) -> list[str]:
 
 def _is_intact(blob: Path) -> bool:
     try:
-        with blob.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == blob.name
+        return _digest(blob) == f"sha256:{blob.name}"
     except OSError:
         return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _check_platform(config: bytes, platform: Platform, wanted: Wanted) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -65,7 +66,7 @@ def inspect_image(path: Path, kind: Kind, scratch: Path) -> Contents:
     # Tools take part of some names for options; this one is harmless.
     file = workplace / "image"
     file.symlink_to(path.absolute())
-    return read_contents(_open(file, image_format, workplace), kind)
+    return replace(read_contents(_open(file, image_format, workplace), kind), image=image_format)
 
 
 def _open(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree:

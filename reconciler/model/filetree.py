@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from reconciler.model.kind import Kind
 
 _PREFIX: Final = "extension-release."
-_UNITS: Final = "usr/lib/systemd/system"
 _LOST_AND_FOUND: Final = "lost+found"  # every ext4 has it
 _MAX_RELEASE: Final = 64 << 10  # bytes; real ones have a few hundred
 _MAX_RELEASES: Final = 100
@@ -168,7 +167,7 @@ def read_contents(tree: FileTree, kind: Kind) -> Contents:
         releases=_releases(tree, traits.releases),
         strays=tuple(sorted(_strays(tree, traits.tops))),
         has_os_release=traits.forbidden is not None and _reach(tree, traits.forbidden) is not None,
-        units=tuple(sorted(_listed(tree, _UNITS))),
+        units=tuple(sorted(_listed(tree, kind.traits.units))),
     )
 
 

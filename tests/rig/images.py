@@ -85,6 +85,21 @@ def write_index(layout: Path, tag: str, images: Mapping[str, Sequence[Member]]) 
     return str(descriptor["digest"])
 
 
+def write_artifact(layout: Path, tag: str, content: bytes, title: str = "extension.raw") -> str:
+    """Add an artifact that holds one file to an OCI layout, as `oras push` would; returns the manifest's digest."""
+    file = _put(layout, content, "application/vnd.example.extension")
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST,
+        "artifactType": "application/vnd.example.extension",
+        "config": _put_json(layout, {}, "application/vnd.oci.empty.v1+json"),
+        "layers": [{**file, "annotations": {"org.opencontainers.image.title": title}}],
+    }
+    descriptor = _put_json(layout, manifest, _MANIFEST)
+    _tag(layout, tag, descriptor)
+    return str(descriptor["digest"])
+
+
 def _write_manifest(layout: Path, tars: Sequence[bytes], architecture: str) -> dict[str, Any]:
     diff_ids = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in tars]
     rootfs = {"type": "layers", "diff_ids": diff_ids}

@@ -16,6 +16,7 @@ import pytest
 from tests.rig.namespace import Namespace
 from tests.rig.node import PROJECT, Node, copy_root, debian_root, install_livelayer
 from tests.rig.registry import Registry
+from tests.system.bench import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,12 @@ def namespace() -> Iterator[Namespace]:
 def livelayer() -> str:
     """The command under test."""
     return str(Path(sys.executable).parent / "livelayer")
+
+
+@pytest.fixture
+def bench(namespace: Namespace, registry: Registry, livelayer: str, tmp_path: Path) -> Bench:
+    """Everything a test in a namespace needs."""
+    return Bench(namespace, registry, livelayer, tmp_path)
 
 
 @pytest.fixture(scope="session")

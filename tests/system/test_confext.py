@@ -11,7 +11,6 @@ from tests.rig.images import command, tar, write_image
 from tests.rig.images import confext as members_of
 
 if TYPE_CHECKING:
-
     from tests.rig.node import Node
 
 pytestmark = [pytest.mark.system, pytest.mark.commands]
