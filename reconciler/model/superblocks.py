@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SQUASHFS_MAGIC: Final = b"hsqs"
 _SQUASHFS: Final = struct.Struct("<4sI4xI4x2xH2xHHH8xQ6Q")  # all of it
 _SQUASHFS_BLOCKS: Final = range(12, 21)  # log2: 4 KiB to 1 MiB
+_SQUASHFS_UNIT: Final = 1024  # the kernel reads whole ones (SQUASHFS_DEVBLK_SIZE), so a part of one is not enough
 _NOWHERE: Final = (1 << 64) - 1  # squashfs's word for a table that it does not have
 
 _EROFS_AT: Final = 1024
@@ -95,7 +96,7 @@ def _squashfs(image: Bytes, offset: int) -> int | None:
         raise Damaged("has a damaged squashfs superblock")
     if any(table >= used for table in tables if table != _NOWHERE):
         raise Damaged("has a damaged squashfs superblock: a table lies beyond its end")
-    return int(used)
+    return int(used) + -int(used) % _SQUASHFS_UNIT
 
 
 def _erofs(image: Bytes, offset: int) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ FORMATS = list(MAKERS)
 def _look(image: Path, tmp_path: Path, kind: Kind = Kind.SYSEXT) -> Contents:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    return inspect_image(image, kind, scratch)
+    found = inspect_image(image, kind, scratch)
+    assert found.image == identify(image)
+    return replace(found, image=None)
 
 
 def _made(name: str, tmp_path: Path, files: Mapping[str, str | None] | None = None) -> Path:
