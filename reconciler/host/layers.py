@@ -10,6 +10,7 @@ Decisions where the specification leaves room:
   containerd, Docker and umoci have it.
 - Parents in a name may be symbolic links; they are followed as in a chroot to the image's root, but never above it.
 - A parent that no layer describes is 0755 root:root with a modification time of 0; an existing one keeps its time.
+- Names are 256 directories deep at most.
 - Devices, FIFOs and unknown types are refused, sockets cannot be in an archive; of a name that occurs twice the last
   one counts.
 - Hard links take what their target has when they are read; owner, mode and times of the link's header are ignored.

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HOPS_MAX: Final = 40  # as the kernel counts symbolic links
+# Directories above one another, and steps on the way through links. The kernel limits only the length of a path, but
+# each part costs a lookup as long as the way to it, and Python's own functions recurse.
+DEPTH_MAX: Final = 256
 _NOWHERE: Final = {b"", b"."}
 _IMPLIED_MODE: Final = 0o755
 _IMPLIED_TIME: Final = 0  # not the present one: the same image gives the same tree on every node
@@ -38,6 +41,7 @@ class Staging:
         self.written: dict[bytes, bool] = {self.root: True}
         self.pruned: set[bytes] = set()  # directories that this layer's whiteouts have rid of what lower layers had
         self._directories: dict[bytes, bytes] = {b"": self.root}  # names of real directories to their paths
+        self._steps = 0  # that following links has taken for the present name
         self._times: dict[bytes, int] = {self.root: _IMPLIED_TIME}  # of directories, set when all is in place
         self._root_mode = _IMPLIED_MODE
 
@@ -78,22 +82,39 @@ class Staging:
         return parent + b"/" + base if base else self.root
 
     def _enter(self, directory: bytes) -> bytes:
-        here = self.root
-        for part in parts_of(directory):
+        above, here, parts = self._nearest(directory)
+        for part in parts:
             path = here + b"/" + part
-            here = self._through(path) or self._imply(path)
-        self._directories[directory] = here
+            above, here = here, self._through(path) or self._imply(path)
+        self._remember(directory, above, here)
         return here
 
     def _look_up(self, directory: bytes) -> bytes | None:
-        here = self.root
-        for part in parts_of(directory):
+        above, here, parts = self._nearest(directory)
+        for part in parts:
             inside = self._through(here + b"/" + part)
             if inside is None:
                 return None
-            here = inside
-        self._directories[directory] = here
+            above, here = here, inside
+        self._remember(directory, above, here)
         return here
+
+    def _nearest(self, directory: bytes) -> tuple[bytes, bytes, list[bytes]]:
+        """Where to begin to look: twice a real directory, and what is left of the name from there.
+
+        That is the parent, if it is known. To begin at the root each time would let deep directories take hours.
+        """
+        parts = parts_of(directory)
+        self._steps = 0
+        parent = self._directories.get(b"/".join(parts[:-1])) if parts else None
+        return (parent, parent, parts[-1:]) if parent else (self.root, self.root, parts)
+
+    def _remember(self, directory: bytes, above: bytes, here: bytes) -> None:
+        if here.count(b"/") - self.root.count(b"/") > DEPTH_MAX:  # by links to links
+            raise Refused(f"is more than {DEPTH_MAX} directories deep")
+        self._directories[directory] = here
+        *parents, _ = parts_of(directory) or [b""]
+        self._directories[b"/".join(parents)] = above
 
     def _through(self, path: bytes) -> bytes | None:
         """The real directory that `path` is or leads to; None: there is none yet, or a file in its place."""
@@ -115,11 +136,12 @@ class Staging:
                 continue
             path = here + b"/" + part
             mode = mode_of(path)
-            if stat.S_ISDIR(mode):
+            self._steps += 1
+            if stat.S_ISDIR(mode) and self._steps <= DEPTH_MAX:
                 here = path
                 continue
             hops += 1
-            if not stat.S_ISLNK(mode) or hops > _HOPS_MAX:
+            if not stat.S_ISLNK(mode) or hops > _HOPS_MAX or self._steps > DEPTH_MAX:
                 raise Refused(
                     f"its parent {self.shown(link)} is a symbolic link that leads to no directory in the image"
                 )
@@ -207,7 +229,7 @@ class Staging:
         return path
 
     def _remove_tree(self, path: bytes) -> None:
-        """Not shutil.rmtree: that one recurses, and a hostile tree is deeper than Python's stack."""
+        """Not shutil.rmtree, which recurses, does not take the times along, and looks twice at everything."""
         found, directories = [path], []
         while found:
             here = found.pop()
@@ -251,6 +273,8 @@ def parts_of(name: bytes) -> list[bytes]:
     parts = [part for part in name.split(b"/") if part not in _NOWHERE]
     if b".." in parts:
         raise Refused("has .. in its name")
+    if len(parts) > DEPTH_MAX:
+        raise Refused(f"is more than {DEPTH_MAX} directories deep")
     return parts
 
 

@@ -95,3 +95,43 @@ def test_platforms() -> None:
     for text in ("linux", "linux/", "a/b/c/d", "Linux/amd64", "linux/amd 64"):
         with pytest.raises(ValueError, match="is no platform"):
             parse_platform(text)
+
+
+def _manifest_with(**layer: object) -> dict[str, object]:
+    return {
+        "config": {"digest": "sha256:" + "a" * 64},
+        "layers": [{"digest": "sha256:" + "b" * 64, "size": 1, **layer}],
+    }
+
+
+HOSTILE = {
+    "nested deeply": b'{"a":' * 100_000,
+    "no object": b"[]",
+    "an infinite size": json.dumps(_manifest_with(size=7)).replace(": 7", ": 1e999").encode(),
+    "a size in words": json.dumps(_manifest_with(size="1")).encode(),
+    "a size below zero": json.dumps(_manifest_with(size=-1)).encode(),
+    "a size that is true": json.dumps(_manifest_with(size=True)).encode(),
+    "a manifest and an index": json.dumps({**_manifest_with(), "manifests": []}).encode(),
+    "a platform of numbers": json.dumps(
+        {"manifests": [{"digest": "sha256:" + "a" * 64, "platform": {"os": 1, "architecture": 2}}]}
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_manifests(content: bytes) -> None:
+    with pytest.raises(Invalid, match="neither an OCI nor a Docker schema 2 manifest"):
+        parse_manifest(content)
+
+
+def test_too_many_layers() -> None:
+    document = _manifest_with()
+    document["layers"] = [{"digest": "sha256:" + "b" * 64, "size": 1}] * 1001
+    with pytest.raises(Invalid, match="has 1001 layers, more than 1000"):
+        parse_manifest(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("config", [b"{", b"[]", b'{"a":' * 100_000, b'{"os": 5, "architecture": "amd64"}', b"\xff"])
+def test_configurations_that_cannot_be_read(config: bytes) -> None:
+    with pytest.raises(Invalid, match="the image's configuration is unreadable"):
+        platform_in(config)

@@ -26,7 +26,12 @@ _SMALL: Final = Limits(size=100_000)
 
 
 def _gzip(pieces: Iterator[bytes]) -> bytes:
-    return b"".join(gzip.compress(piece, mtime=0) for piece in pieces)
+    return b"".join(map(_gzip_piece, pieces))
+
+
+@cache
+def _gzip_piece(piece: bytes) -> bytes:
+    return gzip.compress(piece, mtime=0)
 
 
 def _zstd(pieces: Iterator[bytes]) -> bytes:

@@ -302,6 +302,10 @@ IMAGES: Final[dict[str, tuple[Draft, str]]] = {
         _unpacked(tars.tar(tars.symlink("usr", "../../../../outside"), tars.file("usr/sentinel", b"x"))),
         "usr/sentinel: its parent usr is a symbolic link that leads out of the image",
     ),
+    "layer: deeper than Python's stack": (
+        _unpacked(tars.tar(*[tars.file("d/" * depth + "x") for depth in (10, 250, 1500)])),
+        "is more than 256 directories deep",
+    ),
     "layer: a device": (_unpacked(tars.tar(tars.Entry("usr/null", b"3"))), "usr/null: is a character device"),
     "layer: a bomb": (
         _unpacked(tars.header(b"zeros", size=b"%o" % (80 << 20)) + bytes(80 << 20) + tars.END),

@@ -68,6 +68,16 @@ CASES: Final = named(
         ),
         "parents in a chain too long": refuse("leads to no directory", [*_CHAIN, directory("l50"), file("l0/x")]),
         "parent's target is 4 KiB": refuse("leads out of", [symlink("s", "../" * 1300 + "outside"), file("s/x")]),
+        "parent's target goes round and round": refuse(
+            "leads to no directory", [directory("a"), symlink("s", "a/../" * 800 + "a"), file("s/x")]
+        ),
+        "parents go round and round": refuse(
+            "leads to no directory", [directory("a"), symlink("a/s", "../a/../a"), file("a/" + "s/" * 200 + "x")]
+        ),
+        "parents deeper than deep, through links": refuse(
+            "is more than 256 directories deep",
+            [directory("/".join("d" * 200)), symlink("s", "/".join("d" * 200)), file("s/" + "e/" * 100 + "x")],
+        ),
         "parent is a file": refuse("d/a: its parent d is a file of the same layer", [file("d"), file("d/a")]),
         "parent is a hard link": refuse(
             "d/a: its parent d is a file of the same layer", [file("f"), hard_link("d", "f"), file("d/a")]

@@ -80,6 +80,13 @@ CASES: Final = named(
             "too long", extended((b"path", b"\x1b[2J" * 200_000)) + header(b"a")
         ),
         "GNU name of 900 KiB": refuse_raw("too long", _gnu_name(b"n" * 900_000) + header(b"a")),
+        "257 directories": refuse("is more than 256 directories deep", [file("d/" * 257 + "x")]),
+        "2,000 directories": refuse("is more than 256 directories deep", [file("d/" * 2000 + "x")]),
+        "2,000 directories of a whiteout": refuse("directories deep", [file("a")], [file("d/" * 2000 + ".wh.x")]),
+        "256 directories": harmless(
+            {**{"d" + "/d" * depth: "/" for depth in range(256)}, "d/" * 256 + "x": "1"},
+            [file("d/" * 256 + "x", b"1")],
+        ),
         "slashes for 900 KiB": harmless_raw(
             {"a": "/", "a/b": ""}, extended((b"path", b"a" + b"/" * 900_000 + b"b")) + header(b"a")
         ),
