@@ -103,19 +103,17 @@ class Fetcher:
         return self._image_file(self._blob(digest), digest, job, stage)
 
     def _from_file(self, job: Job, stage: Path) -> Made:
-        file = self._file(job, stage)
+        file = self._file(job)
         if job.entry.format is Format.RAW:
             return self._image_file(file, job.resolution.digest, job, stage)
         layer = Layer(job.resolution.digest, file.stat().st_size, "", None)
         return self._build((layer,), lambda _: file, job, stage)
 
-    def _file(self, job: Job, stage: Path) -> Path:
-        """The file a source names, whole and with the right digest."""
+    def _file(self, job: Job) -> Path:
+        """The file a source names."""
         source, digest = job.wanted.source, job.resolution.digest
         if source.transport is Transport.FILE:
-            from reconciler.host import localfile
-
-            return localfile.copy_file(self.paths.under(source.reference), stage / "file", digest)
+            return self.paths.under(source.reference)  # its digest is checked while it is read
         from reconciler.host import download
 
         return download.download(
@@ -130,7 +128,8 @@ class Fetcher:
         from reconciler.host import localfile
 
         tree = stage / "tree"
-        localfile.copy_tree(self.paths.under(job.wanted.source.reference), tree, job.resolution.digest)
+        source = self.paths.under(job.wanted.source.reference)
+        localfile.copy_tree(source, tree, job.resolution.digest, self.limits)
         return self._finish_tree(tree, job, stage)
 
     def _build(self, layers: tuple[Layer, ...], blob_of: Callable[[str], Path], job: Job, stage: Path) -> Made:

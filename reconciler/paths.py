@@ -49,6 +49,12 @@ class Paths:
         """Registry credentials for livelayer alone, in the format of containers-auth.json(5)."""
         return self.under("/etc/livelayer/auth.json")
 
+    def keyrings(self, configured: str | None) -> tuple[Path, ...]:
+        """Where keys that sign downloads may be: the configured file, ours, systemd-sysupdate's."""
+        ours = [f"/etc/livelayer/keyring.{form}" for form in ("gpg", "asc")]
+        systemds = [f"{top}/systemd/import-pubring.{form}" for top in ("/etc", "/usr/lib") for form in ("gpg", "pgp")]
+        return tuple(self.under(name) for name in [*([configured] if configured else []), *ours, *systemds])
+
     @property
     def state(self) -> Path:
         """What must survive a reboot: the store and its records."""

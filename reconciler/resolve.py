@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Invalid, Offline, Pending, ReconcilerError, Unavailable
@@ -165,8 +167,8 @@ class Resolver:
         from reconciler.host import checksums
 
         url = wanted.source.reference
-        digest = wanted.pin or checksums.resolve(url, self._keyrings())
-        return Resolution(digest, digest, _assumed_payload(wanted) if wanted.format else self._peek(url))
+        digest = wanted.pin or checksums.resolve(url, self.paths.keyrings(self.keyring))
+        return Resolution(digest, digest, _assumed_payload(wanted) if wanted.format else _peeked_payload(url))
 
     def _look_up_file(self, wanted: Wanted) -> Resolution:
         from reconciler.host import localfile
@@ -217,6 +219,17 @@ def _assumed_payload(wanted: Wanted) -> Payload:
     if wanted.format is Format.RAW:
         return Payload.IMAGE
     return Payload.LAYERS if wanted.source.transport.is_skopeos else Payload.TAR
+
+
+def _peeked_payload(url: str) -> Payload:
+    """What the beginning of a file shows it to be, where the configuration leaves the format open."""
+    from reconciler.host import download
+    from reconciler.host.payload import payload_in
+
+    with tempfile.NamedTemporaryFile(prefix="livelayer-") as head:
+        head.write(download.peek(url))
+        head.flush()
+        return payload_in(Path(head.name))
 
 
 def _as_json(it: Resolution) -> list[str | int | None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.model.kind import Kind
 from reconciler.reconcile import Options, converge
 from tests.host.hostile import layouts
 from tests.host.hostile.images_spoilt import IMAGES
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.paths import Paths
-    from reconciler.reconcile import Result
+    from reconciler.model.kind import Kind
+from reconciler.reconcile import Result
     from tests.host.hostile.layouts import Draft
     from tests.host.hostile.surroundings import Look
 
@@ -44,7 +46,7 @@ def _converge(paths: Paths, neighbour: str, layout: Path) -> Result:
 
 def _node(paths: Paths) -> list[Look]:
     """All of the node but records and downloads."""
-    return [look_around(path) for path in (paths.store, paths.links, paths.root / "usr")]
+    return [look_around(path) for path in (paths.store, paths.links(Kind.SYSEXT), paths.root / "usr")]
 
 
 @pytest.mark.parametrize(("draft", "words"), IMAGES.values(), ids=IMAGES)
@@ -71,7 +73,7 @@ def test_the_image_that_they_are_made_from_is_sound(paths: Paths, neighbour: str
     for number, draft in enumerate((layouts.Draft(), layouts.Draft(above=layouts.same))):
         layouts.write(tmp_path / str(number), draft)
         assert _converge(paths, neighbour, tmp_path / str(number)).in_sync
-    assert sorted(os.listdir(paths.links)) == ["other", "x"]
+    assert sorted(os.listdir(paths.links(Kind.SYSEXT))) == ["other", "x"]
 
 
 def test_the_images_are_many_and_differ(tmp_path: Path) -> None:
