@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM: Final = "systemd-dissect"
-PACKAGE: Final = "systemd-container"  # part of systemd itself on many distributions
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
 _MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '

@@ -104,7 +104,7 @@ def _understood(done: Finished) -> None:
 
 
 def _entries(listing: bytes) -> Iterator[tuple[str, Node]]:
-    for line in listing.rstrip(b"\n").split(b"\n"):
+    for line in listing.split(b"\n")[:-1]:
         entry = _ENTRY.fullmatch(line)
         if entry is None:
             raise odd_name(line)

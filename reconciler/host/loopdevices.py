@@ -1,12 +1,14 @@
-"""Whether this machine can attach image files as block devices, which merging them takes."""
+"""Whether this machine can attach image files as block devices, and check them with dm-verity."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+from pathlib import Path
 from typing import Final
 
 _CONTROL: Final = "/dev/loop-control"
+_MISC: Final = Path("/proc/misc")
 _GET_FREE: Final = 0x4C82  # LOOP_CTL_GET_FREE of linux/loop.h: the number of a free device, made if need be
 
 
@@ -24,3 +26,8 @@ def loop_devices_available() -> bool:
     finally:
         os.close(control)
     return True
+
+
+def device_mapper_available() -> bool:
+    """Whether the kernel has device-mapper, without which no image with verity is set up."""
+    return any(line.split()[1:] == ["device-mapper"] for line in _MISC.read_text().splitlines())

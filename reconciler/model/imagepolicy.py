@@ -130,6 +130,20 @@ def refusal(policy: ImagePolicy, image: ImageFormat) -> str | None:
     return reason and f"the node's image policy ({policy.text}) refuses it: {reason}"
 
 
+def needs_device_mapper(policy: ImagePolicy, image: ImageFormat) -> bool:
+    """Whether systemd would set up verity for an image that the policy takes, for which the kernel needs dm-verity.
+
+    It does for a signed one unless the policy passes over the signature; a hash without a signature it does not know.
+    """
+    found = _found(policy, image)
+    return any({top, f"{top}-verity", f"{top}-verity-sig"} <= found for top in ("root", "usr"))
+
+
+def _found(policy: ImagePolicy, image: ImageFormat) -> set[str]:
+    """The partitions that it lets be used."""
+    return {partition for partition in image.partitions if policy.flags(partition) & _USED}
+
+
 def _naked_refusal(policy: ImagePolicy, volume: Volume) -> str | None:
     """What systemd holds a naked file system against: the rule for root alone."""
     if not policy.flags("root") & _USED:
@@ -140,12 +154,9 @@ def _naked_refusal(policy: ImagePolicy, volume: Volume) -> str | None:
 
 
 def _disk_refusal(policy: ImagePolicy, image: ImageFormat) -> str | None:
-    found: set[str] = set()
-    for partition in sorted(image.partitions):
-        allowed = policy.flags(partition)
-        if allowed & _USED:
-            found.add(partition)
-        elif "unused" not in allowed:
+    found = _found(policy, image)
+    for partition in sorted(image.partitions - found):
+        if "unused" not in policy.flags(partition):
             return f"there must be no {partition} partition"
     if not found & {"root", "usr"}:
         return "it lets neither a root nor a usr partition be used"
@@ -174,8 +185,8 @@ def _level_refusal(policy: ImagePolicy, partition: str, level: str, what: str) -
     allowed = policy.flags(partition) & _USED
     if level in allowed:
         return None
-    words = {"unprotected": "unprotected", "verity": "protected by verity", "signed": "signed"}[level]
-    return f"{what} is {words}, and {' or '.join(sorted(allowed))} is demanded"
+    words = "protected by verity alone" if level == "verity" else level
+    return f"{what} is {words}, and {_either(allowed)} is demanded"
 
 
 def _flag_refusal(policy: ImagePolicy, volume: Volume) -> str | None:
@@ -186,5 +197,9 @@ def _flag_refusal(policy: ImagePolicy, volume: Volume) -> str | None:
             return f"the flag {name} of its {volume.top} partition must be {'off' if is_set else 'on'}"
     allowed = flags & _FILE_SYSTEMS
     if allowed and volume.file_system not in allowed:
-        return f"its file system is {volume.file_system}, and {' or '.join(sorted(allowed))} is demanded"
+        return f"its file system is {volume.file_system}, and {_either(allowed)} is demanded"
     return None
+
+
+def _either(words: frozenset[str]) -> str:
+    return " or ".join(sorted(words)) or "none"

@@ -34,6 +34,7 @@ _EXT_AT: Final = 1024
 _EXT_SIZE: Final = 1024
 _EXT_MAGIC: Final = 0xEF53
 _EXT_JOURNAL_DEVICE: Final = 0x8
+_EXT_RECOVER: Final = 0x4
 _EXT_64BIT: Final = 0x80
 _EXT_CHECKSUM: Final = 0x400
 _EXT_BLOCKS: Final = range(7)  # log2, in KiB
@@ -134,6 +135,8 @@ def _ext4(image: Bytes, offset: int) -> int | None:
         raise Damaged("has a damaged ext4 superblock: its checksum is wrong")
     if block_log not in _EXT_BLOCKS or not inodes or incompatible & _EXT_JOURNAL_DEVICE:
         raise Damaged("has a damaged ext4 superblock")
+    if incompatible & _EXT_RECOVER:
+        raise Damaged("has an ext4 file system that was not unmounted, and read-only its journal cannot be replayed")
     if incompatible & _EXT_64BIT:
         blocks |= _number(block, 0x150, 4) << 32
     if not blocks:

@@ -110,6 +110,12 @@ def _squashfs_directories(images: Images) -> bytes:
     return patched(image, {start + 2: random.Random(1).randbytes(end - start - 2)})  # noqa: S311 - to be repeatable
 
 
+def _ext4_unclean(images: Images) -> bytes:
+    features = images["ext4"][_EXT_AT + 96]
+    journal = images["ext4"][_EXT_AT + 92] | 0x4
+    return _ext4({92: bytes([journal]), 96: bytes([features | 0x4])})(images)
+
+
 def _ext4_group_descriptor(images: Images) -> bytes:
     block = 1024 << struct.unpack_from("<I", images["ext4"], _EXT_AT + 24)[0]
     place = max(block, 2048) + 8  # the inode table of the first group
@@ -303,6 +309,7 @@ FILE_SYSTEMS: Final[dict[str, Case]] = {
     "ext4 that claims more": Case(_ext4({4: b"\xff\xff\xff\x0f"}), "is cut off"),
     "ext4 that claims more than 32 bits": Case(_ext4({0x150: b"\1"}), "is cut off"),
     "ext4 journal device": Case(_ext4({96: b"\x08"}), "damaged ext4 superblock"),
+    "ext4 with a journal to replay": Case(_ext4_unclean, "was not unmounted", merges=True),
     "ext4 with a damaged group": Case(_ext4_group_descriptor, "ext4 file system is damaged"),
     "ext4 with a damaged root": Case(_ext4_root_inode, "ext4 file system is damaged"),
     "btrfs with a flipped superblock": Case(

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.errors import Failed, Terminated, Unavailable
 from reconciler.host import command, termination
-from reconciler.host.command import check, run
+from reconciler.host.command import available, check, run
 
 pytestmark = pytest.mark.commands
 
@@ -118,3 +118,17 @@ def _wait_until_gone(pid: int) -> None:
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     pytest.fail("a child survived")
+
+
+@pytest.mark.commands
+def test_no_more_is_kept_than_wanted() -> None:
+    """The rest is taken all the same, so that the program comes to its end."""
+    done = run("sh", "-c", "yes | head -c 5000000; echo end >&2", timeout=30, most=1000)
+    assert (done.status, len(done.stdout), done.complete, done.complaint) == (0, 1000, False, "end")
+    assert run("sh", "-c", "printf 12345", timeout=30, most=5).complete
+
+
+@pytest.mark.commands
+def test_whether_a_program_is_there() -> None:
+    assert available("sh")
+    assert not available("there-is-no-such-program")
