@@ -79,20 +79,28 @@ def copy_part(source: Path, offset: int, length: int, target: Path) -> None:
 
 
 def write_sparse(target: Path, pieces: Iterable[bytes]) -> None:
-    """Write a new file, leaving out blocks of zeros.
+    """Write a new file, leaving out blocks of zeros; if that fails, there is none.
 
     Raises:
         Failed: the disk could not take it.
     """
     try:
         with target.open("xb", buffering=0) as file:
-            size = 0
-            for piece in pieces:
-                _write_piece(file.fileno(), piece, size)
-                size += len(piece)
-            os.ftruncate(file.fileno(), size)
+            _fill(file.fileno(), target, pieces)
     except OSError as error:
         raise Failed(f"{target}: cannot be written: {error.strerror}", _SPACE) from error
+
+
+def _fill(fd: int, target: Path, pieces: Iterable[bytes]) -> None:
+    size = 0
+    try:
+        for piece in pieces:
+            _write_piece(fd, piece, size)
+            size += len(piece)
+        os.ftruncate(fd, size)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _write_piece(fd: int, piece: bytes, offset: int) -> None:
@@ -124,7 +132,7 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
 
     Args:
         source: what was downloaded.
-        target: the file to make; gone again if this fails.
+        target: the file to make.
         limit: bytes it may have.
 
     Returns:
@@ -142,12 +150,8 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
             write_sparse(target, _limited(content, limit))
             return blob.digest(), content.digest()
     except Refused as error:
-        target.unlink(missing_ok=True)
         hint = "fetch the image again, and compare its digest with its publisher's"
         raise Invalid(f"the image cannot be decompressed: {error}", hint) from error
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
 
 
 def _limited(content: Content, limit: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import lzma
 import os
+import subprocess
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -71,16 +72,23 @@ def test_damaged_compression_leaves_nothing(compression: str, tmp_path: Path) ->
 
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"precious")
+    (tmp_path / "source").write_bytes(b"x")
     with pytest.raises(Failed, match="cannot be written"):
-        write_sparse(tmp_path / "target", [b"x"])
+        decompress_to(tmp_path / "source", tmp_path / "target", limit=10)
     assert (tmp_path / "target").read_bytes() == b"precious"
 
 
+@pytest.mark.system
+@pytest.mark.commands
 def test_a_full_disk(tmp_path: Path) -> None:
-    (tmp_path / "source").write_bytes(b"x" * 100)
-    (tmp_path / "target").symlink_to("/dev/full")
-    with pytest.raises(Failed, match="cannot be written"):
-        copy_part(tmp_path / "source", 0, 10, tmp_path / "target")
+    (tmp_path / "small").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path / "small")], check=True)
+    try:
+        with pytest.raises(Failed, match="cannot be written: No space left"):
+            write_sparse(tmp_path / "small/target", [b"x" * 100_000])
+        assert list((tmp_path / "small").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path / "small")], check=True)
 
 
 def test_parts(tmp_path: Path) -> None:
