@@ -19,16 +19,13 @@ from reconciler.model.source import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
 
     from reconciler.host.skopeo import Skopeo
+    from reconciler.host.transfer import Meter
     from reconciler.model.desired import Wanted
     from reconciler.model.image import Platform
     from reconciler.model.observed import Contents, Entry, Resolution
     from reconciler.paths import Paths
-
-    Meter: TypeAlias = Callable[[int, int | None], None]
-    """Told how many bytes are here, and how many there will be, if that is known."""
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from reconciler.fetch import Meter
+    from reconciler.host.transfer import Meter
 
     Meters: TypeAlias = AbstractContextManager[Meter]
 

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import TypeAlias
+
+    Meter: TypeAlias = Callable[[int, int | None], None]
+    """Told how many bytes are here, and how many there will be, if that is known."""
 
 _INTERVAL: Final = 0.25  # seconds
 
 
 @contextmanager
-def watch(layout: Path, blobs: Path, total: int | None, meter: Callable[[int, int | None], None]) -> Iterator[None]:
+def watch(layout: Path, blobs: Path, total: int | None, meter: Meter) -> Iterator[None]:
     """Tell `meter` now and then how much of a copy into an OCI layout is here, in a thread of its own.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from tests.rig.diskimages import MAKERS, RELEASES, Part, disk, extension_tree, m
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 pytestmark = pytest.mark.commands
 
@@ -135,17 +135,6 @@ def without_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (squashfs, extfs, btrfs):
         monkeypatch.setattr(module, "PROGRAM", "there-is-no-such-program")
     monkeypatch.setattr(erofs, "can_look_inside", lambda: False)
-
-
-@pytest.mark.system
-@pytest.mark.usefixtures("without_tools")
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_node_without_tools_mounts(name: str, tmp_path: Path) -> None:
-    mounted = Path("/proc/self/mountinfo").read_text()
-    files = {"etc/a\nb": "", "proc": None, "opt": "-> usr", "usr/lib/os-release": "-> nowhere"}
-    contents = _look(_made(name, tmp_path, files), tmp_path)
-    assert contents == Contents(GOOD.releases, ("etc", "opt"), has_os_release=True, units=GOOD.units)
-    assert Path("/proc/self/mountinfo").read_text() == mounted
 
 
 @pytest.mark.usefixtures("without_tools")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Invalid
+from reconciler.host import btrfs, erofs, extfs, squashfs
 from reconciler.host.diskimage import identify, inspect_image
 from reconciler.host.loopdevices import device_mapper_available
 from reconciler.model.imagepolicy import PARTITIONS, default_policy, needs_device_mapper, parse_image_policy, refusal
 from reconciler.model.kind import Kind
+from reconciler.model.observed import Contents
 from tests.host.damaged_images import CASES
 from tests.rig.diskimages import (
     GENERIC,
@@ -73,6 +75,21 @@ def test_what_is_accepted_merges(name: str, good: dict[str, bytes], namespace: N
     assert contents.strays == ()
     namespace.run("systemd-sysext", "refresh")
     assert namespace.run("/usr/bin/x").stdout == "x\n"
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "disk", "disk with usr", "signed disk"])
+def test_a_node_without_tools_mounts(
+    name: str, good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file system by itself, so also one with verity on a kernel that has none; nothing is left mounted."""
+    for module in (squashfs, extfs, btrfs):
+        monkeypatch.setattr(module, "PROGRAM", "there-is-no-such-program")
+    monkeypatch.setattr(erofs, "can_look_inside", lambda: False)
+    monkeypatch.setattr(erofs, "can_extract", lambda: False)
+    (tmp_path / "image").write_bytes(({**good, **_subjects(good)})[name])
+    contents = inspect_image(tmp_path / "image", Kind.SYSEXT, tmp_path)
+    assert contents == Contents({"x": {"ID": "_any"}}, units=("x.service",))
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 
 @pytest.mark.timeout(600)

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.paths import Paths
-    from reconciler.model.kind import Kind
-from reconciler.reconcile import Result
+    from reconciler.reconcile import Result
     from tests.host.hostile.layouts import Draft
     from tests.host.hostile.surroundings import Look
 
