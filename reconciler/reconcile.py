@@ -133,8 +133,10 @@ def _host(paths: Paths, desired: DesiredState) -> Host:
     if not (paths.is_running_system and desired.wants_image_files):
         return host
     from reconciler.host.imagesupport import read_policies
+    from reconciler.host.loopdevices import device_mapper_available
 
-    return replace(host, image_policies=read_policies(host.systemd))
+    policies = read_policies(host.systemd)
+    return replace(host, image_policies=policies, has_device_mapper=device_mapper_available())
 
 
 def _desired(loaded: config.Loaded, options: Options) -> DesiredState:

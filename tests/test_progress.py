@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_log_gets_a_line_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     logging.getLogger("reconciler").propagate = True
     with progress.display() as shown, shown.meter("ipfs") as meter:

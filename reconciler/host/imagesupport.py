@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.host import units
 from reconciler.host.command import available
 from reconciler.host.loopdevices import loop_devices_available
-from reconciler.model.imageformat import FileSystem, ImageFormat, Volume
+from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.imagepolicy import ImagePolicy, default_policy, parse_image_policy, refusal
 from reconciler.model.kind import Kind
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SINCE: Final = 254  # the systemd that brought --image-policy=
 _OPTION: Final = re.compile(r"--image-policy[= ](?P<quote>[\"']?)(?P<policy>[^\s;\"']*)(?P=quote)")
-_NAKED: Final = ImageFormat((Volume(FileSystem.SQUASHFS, 0, 0),))
+_MADE_HERE: Final = naked(FileSystem.SQUASHFS)
 
 
 def read_policies(systemd: int) -> dict[Kind, ImagePolicy]:
@@ -46,7 +46,7 @@ def policy_in(command_line: str, kind: Kind) -> ImagePolicy:
 def against_images(host: Host, kind: Kind) -> str | None:
     """Why a squashfs made here could not be used on this node, as part of a sentence; None: it could."""
     policy = host.image_policies.get(kind)
-    if policy and (reason := refusal(policy, _NAKED)):
+    if policy and (reason := refusal(policy, _MADE_HERE)):
         return reason
     if not loop_devices_available():
         return "this node has no loop devices"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.imageformat import ImageFormat
+    from reconciler.model.imagepolicy import ImagePolicy
 
 _ENTRY: Final = re.compile(
     r"(?P<hex>[0-9a-f]{64})(?P<confext>~confext)?(?:\+(?P<name>[A-Za-z0-9][A-Za-z0-9._+-]{0,63}))?"
@@ -69,15 +70,14 @@ class Contents:
         return self._image_error(ident, host) or self._shape_error(ident) or self._release_error(ident, host)
 
     def _image_error(self, ident: Ident, host: Host) -> ReconcilerError | None:
-        policy = host.image_policies.get(ident.kind)
-        if self.image is None or policy is None:
+        """An image file that systemd would not attach fails the refresh of all, not its own extension alone."""
+        if self.image is None:
             return None
-        from reconciler.model.imagepolicy import refusal
-
-        reason = refusal(policy, self.image)
-        return (
-            ReconcilerError(f"{ident}: {reason}", "set format: directory, or change the policy") if reason else None
-        )
+        if host.systemd < self.image.least_systemd:
+            reason = f"the image takes systemd {self.image.least_systemd}, and this host has {host.systemd}"
+            return ReconcilerError(f"{ident}: {reason}", "use an image with sectors of 512 bytes")
+        policy = host.image_policies.get(ident.kind)
+        return _policy_error(ident, self.image, policy, host) if policy else None
 
     def _shape_error(self, ident: Ident) -> ReconcilerError | None:
         if self.has_os_release:
@@ -112,6 +112,17 @@ class Contents:
             f"{name}: the content has {found}, none for this name",
             f"add {kind.traits.releases}/extension-release.{name} to the image (at least ID=_any)",
         )
+
+
+def _policy_error(ident: Ident, image: ImageFormat, policy: ImagePolicy, host: Host) -> ReconcilerError | None:
+    from reconciler.model.imagepolicy import needs_device_mapper, refusal
+
+    if reason := refusal(policy, image):
+        return ReconcilerError(f"{ident}: {reason}", "use another format:, or change the policy")
+    if not host.has_device_mapper and needs_device_mapper(policy, image):
+        reason = "the image policy lets systemd use the image's dm-verity data, and this kernel has no device-mapper"
+        return ReconcilerError(f"{ident}: {reason}", "load the modules dm-mod and dm-verity, or use another format:")
+    return None
 
 
 @dataclass(frozen=True, slots=True)

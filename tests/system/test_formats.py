@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import lzma
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 
 from tests.rig import diskimages
-from tests.rig.images import Member, command
+from tests.rig.images import Member, command, extension, tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,3 +120,154 @@ def test_an_artifact_cannot_be_a_directory(bench: Bench, tmp_path: Path) -> None
     told = bench.livelayer("plan", status=1).stderr
     assert "the source is an image file, which cannot be had as directory" in told
     assert "set format: raw" in told
+
+
+def _extension(node: Path, name: str = "tool") -> Path:
+    """A directory on the node with an extension in it."""
+    return diskimages.extension_tree(node / "srv/tree", name)
+
+
+def test_a_directory_of_the_node_is_an_extension(bench: Bench, tmp_path: Path) -> None:
+    tree = _extension(tmp_path)
+    _want(bench, source=f"file://{tree}", pull="always")
+    bench.livelayer("apply", "--offline")
+    assert bench.says("tool") == "tool"
+    assert bench.livelayer("plan").stdout == "in sync\n"
+    (tree / "usr/bin/tool").write_text("#!/bin/sh\necho changed\n")
+    assert bench.says("tool") == "tool"
+    bench.livelayer("apply")
+    assert bench.says("tool") == "changed"
+
+
+@pytest.mark.parametrize("packing", PACKED)
+def test_a_tar_of_the_node_is_an_extension(bench: Bench, tmp_path: Path, packing: str) -> None:
+    archive = tmp_path / "tool.archive"
+    archive.write_bytes(PACKED[packing](tar(command("tool", f"from a tar, {packing}"))))
+    _want(bench, source=f"file://{archive}")
+    bench.livelayer("apply")
+    assert bench.says("tool") == f"from a tar, {packing}"
+    assert _placed(bench) == ["tool"]
+
+
+def test_an_image_file_of_the_node_is_an_extension(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "any name.tar"
+    path.write_bytes(gzip.compress(_image(tmp_path, "squashfs")))
+    _want(bench, source=f"file://{tmp_path}/any%20name.tar", format="auto")
+    plan = json.loads(bench.livelayer("plan", "--json", status=2).stdout)
+    assert plan["actions"][0]["reason"] == "not in the store; raw, auto: the source is an image file"
+    bench.livelayer("apply")
+    assert bench.says("tool") == "tool"
+    assert "raw (auto: the source is an image file)" in bench.livelayer("explain", "tool").stdout
+
+
+def test_a_pinned_file_must_be_the_one(bench: Bench, tmp_path: Path) -> None:
+    archive = tmp_path / "tool.tar"
+    archive.write_bytes(tar(command("tool", "tool")))
+    wrong = "sha256:" + "0" * 64
+    _want(bench, source=f"file://{archive}", digest=wrong)
+    assert f"not to the pinned {wrong}" in bench.livelayer("apply", status=1).stderr
+    _want(bench, source=f"file://{archive}", digest=f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "tool"
+
+
+def test_a_file_that_is_neither_is_told_as_what_it_is(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("<!DOCTYPE html><html>not found</html>")
+    _want(bench, source=f"file://{path}", format="auto")
+    assert "HTML" in bench.livelayer("apply", status=1).stderr
+    _want(bench, source=f"file://{path}")
+    told = bench.livelayer("apply", status=1).stderr
+    assert "the source is an image file, which cannot be had as directory" in told
+    _want(bench, source=f"file://{tmp_path}/nothing.raw", format="raw")
+    assert "there is no such file or directory" in bench.livelayer("apply", status=1).stderr
+
+
+def test_a_tag_is_chosen_by_a_range_of_versions(bench: Bench) -> None:
+    for tag in ("v1.28.9", "v1.29.3", "v1.29.10", "v1.30.0", "latest"):
+        source = bench.push(tag, command("tool", tag), name="versions")
+    repository = source.rpartition(":")[0]
+    _want(bench, source=repository, version=">=1.29,<1.30")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "v1.29.10"
+    assert "version   v1.29.10" in bench.livelayer("explain", "tool").stdout
+    bench.push("v1.29.11", command("tool", "v1.29.11"), name="versions")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "v1.29.10"
+    _want(bench, source=repository, version=">=1.29,<1.30", pull="always")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "v1.29.11"
+    _want(bench, source=repository, version=">=2")
+    told = bench.livelayer("apply", status=1).stderr
+    assert "fits >=2; the highest is v1.30.0" in told
+    assert bench.says("tool") == "v1.29.11"
+
+
+def test_new_content_waits_until_it_is_old_enough(bench: Bench) -> None:
+    source = bench.push("moving", command("tool", "first"))
+    _want(bench, source=source, pull="always", min_age="3d")
+    told = bench.livelayer("apply", status=1).stderr
+    assert "may be used from" in told
+    assert bench.status()["tool"]["state"] == "pending"
+    _age(bench, days=4)
+    bench.livelayer("apply")
+    assert bench.says("tool") == "first"
+    bench.push("moving", command("tool", "second"))
+    bench.livelayer("apply")
+    assert bench.says("tool") == "first"
+    _age(bench, days=2)
+    bench.livelayer("apply")
+    assert bench.says("tool") == "first"
+    _age(bench, days=2)
+    bench.livelayer("apply")
+    assert bench.says("tool") == "second"
+
+
+def _age(bench: Bench, days: int) -> None:
+    """Let time pass for what was seen."""
+    record = bench.namespace.path("/var/lib/livelayer/first-seen.json")
+    seen = json.loads(record.read_text())
+    older = {name: {digest: when - days * 86400 for digest, when in times.items()} for name, times in seen.items()}
+    record.write_text(json.dumps(older))
+
+
+def test_an_unpinned_minimum_age_does_not_hold_up_a_pin(bench: Bench) -> None:
+    source = bench.push("pinned", command("tool", "pinned"))
+    digest = json.loads(
+        subprocess.run(["skopeo", "inspect", "--tls-verify=false", source], check=True, capture_output=True).stdout
+    )["Digest"]
+    _want(bench, source=source, digest=digest, min_age="3d")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "pinned"
+
+
+def test_several_extensions_are_fetched_at_once_and_fail_one_by_one(bench: Bench) -> None:
+    sources = {f"tool{n}": bench.push("v1", command(f"tool{n}", f"tool{n}"), name=f"many{n}") for n in range(6)}
+    sources["tool3"] = sources["tool3"].replace(":v1", ":v2")
+    bench.want(**sources)
+    told = bench.livelayer("apply", status=1).stderr
+    assert "tool3" in told
+    assert bench.merged() == ["tool0", "tool1", "tool2", "tool4", "tool5"]
+    assert [line.split()[2] for line in told.splitlines() if line.startswith("done: fetch")] == bench.merged()
+
+
+def test_limits_hold(bench: Bench) -> None:
+    source = bench.push("v1", extension("tool", {"usr/share/large": "x" * 100_000}))
+    bench.configure(f"settings: {{limits: {{size: 50K}}}}\nextensions: {{tool: {{source: '{source}'}}}}\n")
+    told = bench.livelayer("apply", status=1).stderr
+    assert "usr/share/large" in told
+    assert "raise settings.limits.size" in told
+    assert _placed(bench) == []
+
+
+def test_an_update_to_another_format_replaces_the_link(bench: Bench, tmp_path: Path) -> None:
+    directory = bench.push("v1", command("tool", "directory"))
+    _want(bench, source=directory)
+    bench.livelayer("apply")
+    assert (bench.says("tool"), _placed(bench)) == ("directory", ["tool"])
+    _want(bench, source=bench.push_artifact("v2", _image(tmp_path, "erofs")), format="raw")
+    bench.livelayer("apply")
+    assert (bench.says("tool"), _placed(bench)) == ("tool", ["tool.raw"])
+    _want(bench, source=directory)
+    bench.livelayer("apply")
+    assert (bench.says("tool"), _placed(bench)) == ("directory", ["tool"])
