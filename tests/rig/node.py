@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 PROJECT: Final = Path(__file__).parent.parent.parent
 _CACHE: Final = Path(os.environ.get("LIVELAYER_TEST_CACHE", "/var/cache/livelayer-tests"))
-_PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,python3-venv,skopeo,ca-certificates,make,strace"
+_PACKAGES: Final = (
+    *("systemd", "systemd-sysv", "dbus", "python3", "python3-venv"),
+    *("skopeo", "ca-certificates", "make", "strace"),
+)
 _OPTIONS: Final = (
-    "--variant=minbase",
-    f"--include={_PACKAGES}",
     # A release that is not current any more has an expired Release file.
     '--aptopt=Acquire::Check-Valid-Until "false"',
     "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -35,15 +36,17 @@ _BOOT_SECONDS: Final = 90
 _INSIDE: Final = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 
 
-def debian_root(suite: str) -> Path:
-    """The root of a minimal Debian with systemd, Python and skopeo; made once, complete or absent."""
-    key = hashlib.sha256(" ".join(_OPTIONS).encode()).hexdigest()[:12]
+def debian_root(suite: str, *packages: str) -> Path:
+    """The root of a minimal Debian with systemd, Python, skopeo and more; made once, complete or absent."""
+    options = ["--variant=minbase", f"--include={','.join((*_PACKAGES, *packages))}", *_OPTIONS]
+    key = hashlib.sha256(" ".join(options).encode()).hexdigest()[:12]
     root = _CACHE / f"{suite}-{key}"
     if not root.is_dir():
         _CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_CACHE) as begun:
-            command = ["mmdebstrap", "--quiet", *_OPTIONS, suite, f"{begun}/root"]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+            command = ["mmdebstrap", "--quiet", *options, suite, f"{begun}/root"]
+            # No initial RAM disk, if there is a kernel: it would take longer to make than the root.
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "INITRD": "No"})
             Path(begun, "root").rename(root)
     return root
 
