@@ -98,7 +98,8 @@ class Guest:
         self._memory_mib = memory_mib
         (self._kernel,) = Path(root, "boot").glob("vmlinuz-*")
         self._process: subprocess.Popen[bytes] | None = None
-        self._channel, self._answers = socket.socket(), b""
+        self._channel: socket.socket | None = None
+        self._answers = b""
         _prepare(root)
         _make_disk(root, self.disk, disk_bytes)
 
@@ -129,11 +130,11 @@ class Guest:
 
     def kill(self) -> None:
         """Cut the power."""
-        if self._process:
+        if self._process and self._channel:
             self._process.kill()
             self._process.wait()
             self._channel.close()
-            self._process = None
+            self._process = self._channel = None
 
     def run(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a program inside; `status` is what it must exit with, None: anything."""
@@ -172,11 +173,13 @@ class Guest:
         ]
 
     def _ask(self, request: dict[str, Any]) -> Any:  # noqa: ANN401  # JSON
+        assert self._channel, "the guest is off"
         self._channel.settimeout(_COMMAND_SECONDS)
         self._channel.sendall(json.dumps(request).encode() + b"\n")
         return self._answer(_COMMAND_SECONDS)
 
     def _answer(self, seconds: float) -> Any:  # noqa: ANN401  # JSON
+        assert self._channel
         self._channel.settimeout(seconds)
         while b"\n" not in self._answers:
             try:

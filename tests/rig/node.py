@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 PROJECT: Final = Path(__file__).parent.parent.parent
@@ -77,10 +78,15 @@ def install_livelayer(root: Path, wheels: Path) -> None:
     (wheel,) = wheels.glob("livelayer-*.whl")
     offline = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=wheels", "PIP_ROOT_USER_ACTION=ignore")
     make = ("make", "--directory=/usr/src/livelayer", "install", f"PACKAGE=wheels/{wheel.name}")
-    inside = ["systemd-nspawn", *_nspawn_options(root), "--pipe"]
-    done = subprocess.run([*inside, *_INSIDE, *offline, *make], check=False, capture_output=True, text=True)
+    run_in_root(root, *offline, *make)
+
+
+def run_in_root(root: Path, *arguments: str, options: Sequence[str] = ()) -> None:
+    """Run a program in a root that is not booted; `options` are systemd-nspawn's."""
+    inside = ["systemd-nspawn", *_nspawn_options(root), *options, "--pipe"]
+    done = subprocess.run([*inside, *_INSIDE, *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
-        raise AssertionError(f"make install: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+        raise AssertionError(f"{arguments}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
 
 
 def _nspawn_options(root: Path) -> list[str]:

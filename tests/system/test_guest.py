@@ -1,0 +1,149 @@
+"""Signed images under an image policy that demands them, on a machine whose kernel has device-mapper.
+
+Debian's kernel does not know the test's key, so systemd verifies the signature itself, by the certificates in
+/etc/verity.d (docs/ENVIRONMENT.md of systemd, at SYSTEMD_ALLOW_USERSPACE_VERITY).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.rig.ddi import ImageMaker
+from tests.rig.guest import Guest, guest_root
+from tests.rig.images import Member, command
+from tests.rig.node import copy_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The first test also makes the root, if there is none, and boots.
+pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(1200)]
+
+EXTENSIONS: Final = "/var/lib/extensions"
+UNIT: Final = "systemd-sysext.service"
+POLICY: Final = "--image-policy=root=signed+absent:usr=signed+absent"
+DROP_IN: Final = f"""\
+[Service]
+ExecStart=
+ExecStart=systemd-sysext refresh {POLICY}
+ExecReload=
+ExecReload=systemd-sysext refresh {POLICY}
+"""
+# Large enough that its middle is neither read ahead when the image is mounted, nor looked at for partition tables.
+PAYLOAD: Final = hashlib.shake_256(b"payload").digest(4 << 20)
+
+
+class Bench:
+    """A guest that accepts the key `trusted`, and images made for it."""
+
+    def __init__(self, guest: Guest, maker: ImageMaker) -> None:
+        self.guest = guest
+        self.maker = maker
+
+    def signed(self, key: str = "trusted") -> bytes:
+        """The extension x, with a command and a payload."""
+        members = (*command("x", "x runs"), Member("usr/share/x/payload", PAYLOAD))
+        return self.maker.signed("x", members, key).read_bytes()
+
+    def place(self, image: bytes) -> None:
+        self.guest.write(f"{EXTENSIONS}/x.raw", image)
+
+    def refresh(self) -> str:
+        """Refresh as the node does, by the unit; returns what that said if it failed."""
+        self.guest.run("journalctl", "--rotate", "--vacuum-time=1s")
+        self.guest.run("systemctl", "reset-failed", UNIT)
+        done = self.guest.run("systemctl", "restart", UNIT, status=None)
+        return self.guest.journal(UNIT) if done.returncode else ""
+
+    def merged(self) -> list[str]:
+        listed = json.loads(self.guest.run("systemd-sysext", "status", "--json=short").stdout)
+        (usr,) = [row["extensions"] for row in listed if row["hierarchy"] == "/usr"]
+        return [] if usr == "none" else sorted(usr)
+
+    def clear(self) -> None:
+        self.guest.run("systemctl", "stop", UNIT)
+        self.guest.run("systemd-sysext", "unmerge")
+        self.guest.run("sh", "-c", f"rm -rf {EXTENSIONS}/*")
+
+
+@pytest.fixture(scope="module")
+def booted() -> Iterator[Bench]:
+    """One boot for all tests, since it is dear."""
+    with tempfile.TemporaryDirectory(prefix="livelayer-guest-", dir="/var/tmp") as directory:
+        root, scratch = Path(directory, "root"), Path(directory, "images")
+        scratch.mkdir()
+        maker = ImageMaker(guest_root(), scratch)
+        maker.key_pair("stranger")
+        copy_root(guest_root(), root)
+        (root / "etc/verity.d").mkdir()
+        shutil.copy(maker.key_pair("trusted"), root / "etc/verity.d/trusted.crt")
+        (root / f"etc/systemd/system/{UNIT}.d").mkdir(parents=True)
+        (root / f"etc/systemd/system/{UNIT}.d/policy.conf").write_text(DROP_IN)
+        with Guest(root) as guest:
+            yield Bench(guest, maker)
+
+
+@pytest.fixture
+def bench(booted: Bench) -> Iterator[Bench]:
+    """The guest with nothing placed and nothing merged."""
+    yield booted
+    booted.clear()
+
+
+def test_a_signed_image_merges_and_its_command_runs(bench: Bench) -> None:
+    bench.place(bench.signed())
+    assert bench.refresh() == ""
+    assert bench.merged() == ["x"]
+    assert bench.guest.run("x").stdout == "x runs\n"
+    assert bench.guest.run("sha256sum", "/usr/share/x/payload").stdout.startswith(hashlib.sha256(PAYLOAD).hexdigest())
+    assert bench.guest.run("sh", "-c", "cat /sys/block/dm-*/dm/uuid").stdout.startswith("CRYPT-VERITY-")
+
+
+def test_an_unsigned_image_with_verity_is_refused(bench: Bench) -> None:
+    bench.place(bench.maker.unsigned("x", command("x", "unsigned")).read_bytes())
+    assert "Image does not match image policy" in bench.refresh()
+    assert bench.merged() == []
+    # It is the policy alone that is against it.
+    bench.guest.run("systemd-sysext", "refresh")
+    assert bench.guest.run("x").stdout == "unsigned\n"
+
+
+def test_a_naked_file_system_is_refused(bench: Bench) -> None:
+    bench.place(bench.maker.squashfs("x", command("x", "naked")).read_bytes())
+    assert "Image does not match image policy" in bench.refresh()
+    assert bench.merged() == []
+    bench.guest.run("systemd-sysext", "refresh")
+    assert bench.guest.run("x").stdout == "naked\n"
+
+
+def test_a_strangers_signature_is_refused(bench: Bench) -> None:
+    bench.place(bench.signed("stranger"))
+    assert "Required key not available" in bench.refresh()
+    assert bench.merged() == []
+
+
+def test_one_byte_changed_where_mounting_looks_is_refused(bench: Bench) -> None:
+    bench.place(_flipped(bench.signed(), b"echo 'x runs'"))
+    assert "Failed to read metadata for image x" in bench.refresh()
+    assert bench.merged() == []
+
+
+def test_one_byte_changed_elsewhere_cannot_be_read(bench: Bench) -> None:
+    """What is verified when it is read can be merged; but no changed byte ever comes out."""
+    bench.place(_flipped(bench.signed(), PAYLOAD[2 << 20 :][:64]))
+    assert bench.refresh() == ""
+    assert bench.guest.run("x").stdout == "x runs\n"
+    assert "Input/output error" in bench.guest.run("sha256sum", "/usr/share/x/payload", status=1).stderr
+
+
+def _flipped(image: bytes, where: bytes) -> bytes:
+    """The image with one bit changed, in the first byte of the piece that equals `where`."""
+    position = image.index(where)
+    return image[:position] + bytes([image[position] ^ 1]) + image[position + 1 :]
