@@ -19,7 +19,7 @@ from tests.rig.registry import Registry
 from tests.system.bench import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -52,28 +52,34 @@ def bench(namespace: Namespace, registry: Registry, livelayer: str, tmp_path: Pa
 
 
 @pytest.fixture(scope="session")
-def installed_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """What installs livelayer from its wheel into a root."""
+    return lambda root: install_livelayer(root, _wheels(tmp_path_factory.mktemp("wheels"), root))
+
+
+@pytest.fixture(scope="session")
+def installed_root(install: Callable[[Path], None]) -> Iterator[Path]:
     """A Debian root with livelayer installed from its wheel; to be copied, not to be booted.
 
     bookworm (systemd 252) unless LIVELAYER_TEST_SUITE names another suite, such as trixie (257) or forky.
     """
-    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "bookworm"), tmp_path_factory.mktemp("wheels")) as root:
+    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "bookworm"), install) as root:
         yield root
 
 
 @pytest.fixture(scope="session")
-def recent_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def recent_root(install: Callable[[Path], None]) -> Iterator[Path]:
     """The same with a systemd that knows configuration extensions (254 on): trixie, unless another suite is named."""
-    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "trixie"), tmp_path_factory.mktemp("wheels")) as root:
+    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "trixie"), install) as root:
         yield root
 
 
 @contextmanager
-def _installed(suite: str, wheels: Path) -> Iterator[Path]:
+def _installed(suite: str, install: Callable[[Path], None]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="livelayer-root-", dir="/var/tmp") as scratch:
         root = Path(scratch, "root")
         subprocess.run(["cp", "--archive", str(debian_root(suite)), str(root)], check=True)
-        install_livelayer(root, _wheels(wheels, root))
+        install(root)
         yield root
 
 

@@ -21,7 +21,7 @@ from tests.rig.images import Member, command
 from tests.rig.node import copy_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # The first test also makes the root, if there is none, and boots.
 pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(1200)]
@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(1200
 EXTENSIONS: Final = "/var/lib/extensions"
 UNIT: Final = "systemd-sysext.service"
 POLICY: Final = "--image-policy=root=signed+absent:usr=signed+absent"
+SOURCE: Final = "/srv/extension.raw"
+CONFIGURATION: Final = f"extensions: {{x: {{source: 'file://{SOURCE}', format: raw}}}}\n"
 DROP_IN: Final = f"""\
 [Service]
 ExecStart=
@@ -55,6 +57,12 @@ class Bench:
     def place(self, image: bytes) -> None:
         self.guest.write(f"{EXTENSIONS}/x.raw", image)
 
+    def apply(self, image: bytes, status: int) -> str:
+        """Let livelayer place an image of a file; returns what it complained about."""
+        self.guest.write(SOURCE, image)
+        self.guest.write("/etc/livelayer/extensions.yaml", CONFIGURATION)
+        return self.guest.run("livelayer", "apply", status=status).stderr
+
     def refresh(self) -> str:
         """Refresh as the node does, by the unit; returns what that said if it failed."""
         self.guest.run("journalctl", "--rotate", "--vacuum-time=1s")
@@ -70,11 +78,11 @@ class Bench:
     def clear(self) -> None:
         self.guest.run("systemctl", "stop", UNIT)
         self.guest.run("systemd-sysext", "unmerge")
-        self.guest.run("sh", "-c", f"rm -rf {EXTENSIONS}/*")
+        self.guest.run("sh", "-c", f"rm -rf {EXTENSIONS}/* /var/lib/livelayer/*")
 
 
 @pytest.fixture(scope="module")
-def booted() -> Iterator[Bench]:
+def booted(install: Callable[[Path], None]) -> Iterator[Bench]:
     """One boot for all tests, since it is dear."""
     with tempfile.TemporaryDirectory(prefix="livelayer-guest-", dir="/var/tmp") as directory:
         root, scratch = Path(directory, "root"), Path(directory, "images")
@@ -82,6 +90,7 @@ def booted() -> Iterator[Bench]:
         maker = ImageMaker(guest_root(), scratch)
         maker.key_pair("stranger")
         copy_root(guest_root(), root)
+        install(root)
         (root / "etc/verity.d").mkdir()
         shutil.copy(maker.key_pair("trusted"), root / "etc/verity.d/trusted.crt")
         (root / f"etc/systemd/system/{UNIT}.d").mkdir(parents=True)
@@ -141,6 +150,18 @@ def test_one_byte_changed_elsewhere_cannot_be_read(bench: Bench) -> None:
     assert bench.refresh() == ""
     assert bench.guest.run("x").stdout == "x runs\n"
     assert "Input/output error" in bench.guest.run("sha256sum", "/usr/share/x/payload", status=1).stderr
+
+
+def test_livelayer_places_a_signed_image(bench: Bench) -> None:
+    bench.apply(bench.signed(), status=0)
+    assert bench.merged() == ["x"]
+    assert bench.guest.run("x").stdout == "x runs\n"
+    assert bench.guest.run("livelayer", "plan").stdout == "in sync\n"
+
+
+def test_livelayer_says_why_an_unsigned_image_does_not_merge(bench: Bench) -> None:
+    assert "image policy" in bench.apply(bench.maker.unsigned("x", command("x", "unsigned")).read_bytes(), status=1)
+    assert bench.merged() == []
 
 
 def _flipped(image: bytes, where: bytes) -> bytes:
