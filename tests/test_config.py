@@ -252,7 +252,7 @@ def test_the_shipped_default_is_valid_and_points_editors_to_the_schema(tmp_path:
     shown = tmp_path / "shown.yaml"
     shown.write_text(_uncommented(text))
     jsonschema.validate(yaml.safe_load(shown.read_text()), json_schema())
-    assert [item.name for item in config.check([shown]).extensions] == ["ipfs"]
+    assert [item.name for item in config.check([shown]).extensions] == ["ipfs", "kubernetes"]
 
 
 def _uncommented(text: str) -> str:

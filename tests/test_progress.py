@@ -47,7 +47,8 @@ def test_a_log_gets_a_line_every_few_seconds(
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    logging.getLogger("reconciler").propagate = True
+    monkeypatch.setattr(logging.getLogger("reconciler"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("reconciler"), "handlers", [])
     with progress.display() as shown, shown.meter("ipfs") as meter:
         for second in range(12):
             now = 100.0 + second
