@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -137,8 +136,7 @@ class Fetcher:
                 return self._pack(layers, blob_of, job, stage)
             case Format.RAW:
                 tree = self._unpack(layers, blob_of, stage / "tree")
-                file = _sole_file(tree, job)
-                return self._image_file(file, _digest(file), job, stage)
+                return self._image_file(_sole_file(tree, job), None, job, stage)
             case never:
                 assert_never(never)
 
@@ -159,7 +157,7 @@ class Fetcher:
             store.give_release_name(tree, job.entry.kind, job.entry.renamed_to)
         return Made(tree)
 
-    def _image_file(self, file: Path, digest: str, job: Job, stage: Path) -> Made:
+    def _image_file(self, file: Path, digest: str | None, job: Job, stage: Path) -> Made:
         """An image file as it is, decompressed; looked into before it can come near a search directory."""
         from reconciler.host.diskimage import inspect_image
         from reconciler.host.imagefile import decompress_to
@@ -169,7 +167,7 @@ class Fetcher:
             raise Invalid(f"{job.wanted.text}: rename: true cannot change an image file", hint)
         image = stage / "image.raw"
         found, _ = decompress_to(file, image, self.limits.size)
-        if found != digest:
+        if digest and found != digest:
             raise Invalid(
                 f"{file} has the digest {found} in place of {digest}", "fetch it again, and look at the disk"
             )
@@ -233,13 +231,11 @@ def _sole_file(tree: Path, job: Job) -> Path:
 
 
 def _require_space(directory: Path, job: Job) -> None:
-    """Refuse what cannot fit before it is transferred: the packed form and, at least as large, the unpacked one."""
-    if job.resolution.size is None:
-        return
-    needed, free = 2 * job.resolution.size, shutil.disk_usage(directory).free
+    """Refuse what cannot fit before it is transferred. Unpacked it takes as much as packed, at the very least."""
+    needed, free = job.resolution.size or 0, shutil.disk_usage(directory).free
     if needed > free:
         where = f"{directory.parent}, which has {size_text(free)} free"
-        raise Failed(f"{job.wanted.text}: needs {size_text(needed)} in {where}", "make space there")
+        raise Failed(f"{job.wanted.text}: needs more than {size_text(needed)} in {where}", "make space there")
 
 
 def _blob_digests(image: Manifest) -> list[str]:
@@ -247,15 +243,12 @@ def _blob_digests(image: Manifest) -> list[str]:
 
 
 def _is_intact(blob: Path) -> bool:
+    from reconciler.host.localfile import file_digest
+
     try:
-        return _digest(blob) == f"sha256:{blob.name}"
+        return file_digest(blob) == f"sha256:{blob.name}"
     except OSError:
         return False
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _check_platform(config: bytes, platform: Platform, wanted: Wanted) -> None:

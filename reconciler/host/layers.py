@@ -27,7 +27,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
-from reconciler.host import whiteouts
+from reconciler.host import termination, whiteouts
 from reconciler.host.attributes import dress, dress_link
 from reconciler.host.budget import Budget, Exceeded
 from reconciler.host.decompress import Blob, Content, Refused, shown
@@ -117,6 +117,7 @@ def _check_size(layer: Layer, blob_file: Path, where: str) -> None:
 
 def _unpack(content: Content, tree: Staging, where: str, budget: Budget) -> None:
     for member in members(content):
+        termination.check()
         try:
             budget.member(member)
             _place(member, tree, content)

@@ -67,17 +67,8 @@ class Contents:
 
     def misfit(self, ident: Ident, host: Host) -> ReconcilerError | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""
-        return self._image_error(ident, host) or self._shape_error(ident) or self._release_error(ident, host)
-
-    def _image_error(self, ident: Ident, host: Host) -> ReconcilerError | None:
-        """An image file that systemd would not attach fails the refresh of all, not its own extension alone."""
-        if self.image is None:
-            return None
-        if host.systemd < self.image.least_systemd:
-            reason = f"the image takes systemd {self.image.least_systemd}, and this host has {host.systemd}"
-            return ReconcilerError(f"{ident}: {reason}", "use an image with sectors of 512 bytes")
-        policy = host.image_policies.get(ident.kind)
-        return _policy_error(ident, self.image, policy, host) if policy else None
+        of_image = image_error(ident, self.image, host) if self.image else None
+        return of_image or self._shape_error(ident) or self._release_error(ident, host)
 
     def _shape_error(self, ident: Ident) -> ReconcilerError | None:
         if self.has_os_release:
@@ -112,6 +103,15 @@ class Contents:
             f"{name}: the content has {found}, none for this name",
             f"add {kind.traits.releases}/extension-release.{name} to the image (at least ID=_any)",
         )
+
+
+def image_error(ident: Ident, image: ImageFormat, host: Host) -> ReconcilerError | None:
+    """Why systemd would not attach an image file on this host; it would fail the refresh of all extensions."""
+    if host.systemd < image.least_systemd:
+        reason = f"the image takes systemd {image.least_systemd}, and this host has {host.systemd}"
+        return ReconcilerError(f"{ident}: {reason}", "use an image with sectors of 512 bytes")
+    policy = host.image_policies.get(ident.kind)
+    return _policy_error(ident, image, policy, host) if policy else None
 
 
 def _policy_error(ident: Ident, image: ImageFormat, policy: ImagePolicy, host: Host) -> ReconcilerError | None:

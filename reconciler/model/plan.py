@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from reconciler.errors import Pending, ReconcilerError
-from reconciler.model.format import choose
+from reconciler.model.format import Format, choose
+from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry, Link, ObservedState, Resolution
+from reconciler.model.observed import Entry, Link, ObservedState, Resolution, image_error
 
 if TYPE_CHECKING:
     from reconciler.model.desired import DesiredState, Wanted
     from reconciler.model.observed import Contents
+    from reconciler.model.release import Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
         yield problem(wanted.name, target)
         return
     contents = observed.store.get(target.entry)
-    if misfit := _misfit(wanted, contents, observed):
+    if misfit := _misfit(wanted, target.entry, contents, observed):
         yield misfit
         return
     if contents is None:
@@ -176,7 +178,7 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
         yield from _place(wanted.ident, link, target.entry, observed)
 
 
-def _misfit(wanted: Wanted, contents: Contents | None, observed: ObservedState) -> Problem | None:
+def _misfit(wanted: Wanted, entry: Entry, contents: Contents | None, observed: ObservedState) -> Problem | None:
     since, found = wanted.kind.traits.since, observed.host.systemd
     if found < since:
         return Problem(
@@ -184,8 +186,16 @@ def _misfit(wanted: Wanted, contents: Contents | None, observed: ObservedState) 
             f"{wanted.name}: kind: {wanted.kind} takes systemd {since} or newer; this host has {found}",
             "remove it from the configuration of this node, or update the OS",
         )
-    error = contents.misfit(wanted.ident, observed.host) if contents else None
+    host = observed.host
+    error = contents.misfit(wanted.ident, host) if contents else _foreseeable_error(wanted.ident, entry, host)
     return problem(wanted.name, error) if error else None
+
+
+def _foreseeable_error(ident: Ident, entry: Entry, host: Host) -> ReconcilerError | None:
+    """What an image file that is yet to be made would be refused for: nothing is fetched in vain."""
+    if entry.format not in {Format.SQUASHFS, Format.EROFS}:
+        return None
+    return image_error(ident, naked(FileSystem(entry.format)), host)
 
 
 def _place(ident: Ident, link: Link | None, entry: Entry, observed: ObservedState) -> Iterator[Action | Problem]:

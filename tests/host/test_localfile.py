@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host import localfile
+from reconciler.host.command import check, run
 from reconciler.host.localfile import copy_tree, look_at
 from reconciler.host.payload import is_tar
 from reconciler.model.format import Payload
@@ -203,7 +204,7 @@ def test_attributes_that_would_steer_the_overlay_are_refused(tmp_path: Path) -> 
 @pytest.mark.system
 def test_on_btrfs_a_subvolume_becomes_a_snapshot(tmp_path: Path, btrfs_mount: Path) -> None:
     subvolume = btrfs_mount / "source"
-    assert localfile.check(localfile.run("btrfs", "subvolume", "create", str(subvolume), timeout=30), "creating")
+    check(run("btrfs", "subvolume", "create", str(subvolume), timeout=30), "creating a subvolume")
     shutil.copytree(_tree(tmp_path), subvolume, symlinks=True, dirs_exist_ok=True)
     digest = look_at(subvolume)[0]
     copy_tree(subvolume, btrfs_mount / "copy", digest, DEFAULT)

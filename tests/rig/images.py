@@ -85,15 +85,15 @@ def write_index(layout: Path, tag: str, images: Mapping[str, Sequence[Member]]) 
     return str(descriptor["digest"])
 
 
-def write_artifact(layout: Path, tag: str, content: bytes, title: str = "extension.raw") -> str:
-    """Add an artifact that holds one file to an OCI layout, as `oras push` would; returns the manifest's digest."""
-    file = _put(layout, content, "application/vnd.example.extension")
+def write_artifact(layout: Path, tag: str, *files: bytes) -> str:
+    """Add an artifact that holds files to an OCI layout, as `oras push` would; returns the manifest's digest."""
+    blobs = [_put(layout, content, "application/vnd.example.extension") for content in files]
     manifest = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
         "artifactType": "application/vnd.example.extension",
         "config": _put_json(layout, {}, "application/vnd.oci.empty.v1+json"),
-        "layers": [{**file, "annotations": {"org.opencontainers.image.title": title}}],
+        "layers": [{**blob, "annotations": {"org.opencontainers.image.title": "extension.raw"}} for blob in blobs],
     }
     descriptor = _put_json(layout, manifest, _MANIFEST)
     _tag(layout, tag, descriptor)
