@@ -223,11 +223,11 @@ def _assumed_payload(wanted: Wanted) -> Payload:
 
 def _peeked_payload(url: str) -> Payload:
     """What the beginning of a file shows it to be, where the configuration leaves the format open."""
-    from reconciler.host import download
+    from reconciler.host import web
     from reconciler.host.payload import payload_in
 
     with tempfile.NamedTemporaryFile(prefix="livelayer-") as head:
-        head.write(download.peek(url))
+        head.write(web.peek(url))
         head.flush()
         return payload_in(Path(head.name))
 

@@ -66,7 +66,7 @@ class Source:
     def text(self) -> str:
         """The source for messages and records, without a URL's password."""
         if self.is_web:
-            return _without_password(self.reference)
+            return shown_url(self.reference)
         return f"file://{self.reference}" if self.transport is Transport.FILE else self.argument()
 
     def argument(self, digest: str | None = None) -> str:
@@ -120,9 +120,9 @@ def _parse_web(scheme: str, text: str) -> Source:
     except ValueError:
         port_is_sound = False
     if not parts.hostname or not port_is_sound:
-        raise ValueError(f"{_without_password(text)!r} is no URL; it looks like https://host.example/file.raw")
+        raise ValueError(f"{shown_url(text)!r} is no URL; it looks like https://host.example/file.raw")
     if parts.path.endswith("/") or not parts.path:
-        raise ValueError(f"{_without_password(text)!r} names no file; it looks like https://host.example/file.raw")
+        raise ValueError(f"{shown_url(text)!r} names no file; it looks like https://host.example/file.raw")
     return Source(_WEB[scheme], urlunsplit(parts._replace(scheme=scheme, fragment="")))
 
 
@@ -164,7 +164,8 @@ def _without_tag(reference: str) -> str:
     return f"{directory}{slash}{name.partition(':')[0]}" if slash else name.partition(":")[0]
 
 
-def _without_password(url: str) -> str:
+def shown_url(url: str) -> str:
+    """A URL for messages, records and logs: without its password."""
     parts = urlsplit(url)
     credentials, at, host = parts.netloc.rpartition("@")
     if not at:

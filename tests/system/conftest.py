@@ -48,6 +48,7 @@ def livelayer() -> str:
 @pytest.fixture
 def bench(namespace: Namespace, registry: Registry, livelayer: str, tmp_path: Path) -> Bench:
     """Everything a test in a namespace needs."""
+    registry.start()
     return Bench(namespace, registry, livelayer, tmp_path)
 
 

@@ -88,7 +88,7 @@ def test_a_node_without_tools_mounts(
     monkeypatch.setattr(erofs, "can_extract", lambda: False)
     (tmp_path / "image").write_bytes(({**good, **_subjects(good)})[name])
     contents = inspect_image(tmp_path / "image", Kind.SYSEXT, tmp_path)
-    assert contents == Contents({"x": {"ID": "_any"}}, units=("x.service",))
+    assert contents == Contents({"x": {"ID": "_any"}}, units=("x.service",), image=identify(tmp_path / "image"))
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 

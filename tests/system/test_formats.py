@@ -14,9 +14,11 @@ import zstandard
 
 from tests.rig import diskimages
 from tests.rig.images import Member, command, extension, tar
+from tests.rig.openpgp import KeyOwner
+from tests.rig.webserver import WebServer, certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.system.bench import Bench
@@ -184,9 +186,9 @@ def test_a_file_that_is_neither_is_told_as_what_it_is(bench: Bench, tmp_path: Pa
 
 
 def test_a_tag_is_chosen_by_a_range_of_versions(bench: Bench) -> None:
-    for tag in ("v1.28.9", "v1.29.3", "v1.29.10", "v1.30.0", "latest"):
-        source = bench.push(tag, command("tool", tag), name="versions")
-    repository = source.rpartition(":")[0]
+    tags = ("v1.28.9", "v1.29.3", "v1.29.10", "v1.30.0", "latest")
+    sources = [bench.push(tag, command("tool", tag), name="versions") for tag in tags]
+    repository = sources[0].rpartition(":")[0]
     _want(bench, source=repository, version=">=1.29,<1.30")
     bench.livelayer("apply")
     assert bench.says("tool") == "v1.29.10"
@@ -271,3 +273,60 @@ def test_an_update_to_another_format_replaces_the_link(bench: Bench, tmp_path: P
     _want(bench, source=directory)
     bench.livelayer("apply")
     assert (bench.says("tool"), _placed(bench)) == ("directory", ["tool"])
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[WebServer]:
+    """A web server with an image file and a tar archive."""
+    www = tmp_path / "www"
+    www.mkdir()
+    (www / "tool.raw.gz").write_bytes(gzip.compress(_image(tmp_path, "squashfs")))
+    (www / "tool.tar").write_bytes(tar(command("tool", "from the web")))
+    with WebServer(www, tls=certificate(tmp_path / "tls")) as running:
+        yield running
+
+
+def _apply(bench: Bench, web: WebServer, status: int = 0) -> str:
+    trusted = str(web.directory.parent / "tls/server.pem")
+    return bench.livelayer("apply", status=status, SSL_CERT_FILE=trusted).stderr
+
+
+def test_a_pinned_file_of_the_web_is_an_extension(bench: Bench, web: WebServer) -> None:
+    digest = f"sha256:{hashlib.sha256((web.directory / 'tool.raw.gz').read_bytes()).hexdigest()}"
+    source = web.url.replace("//", "//user:secret@") + "/tool.raw.gz?token=x"
+    _want(bench, source=source, digest=digest, format="raw")
+    told = _apply(bench, web)
+    assert bench.says("tool") == "tool"
+    assert "secret" not in told + bench.livelayer("status", "--json").stdout
+    assert bench.livelayer("plan", "--offline").stdout == "in sync\n"
+    _want(bench, source=web.url + "/tool.tar", digest="sha256:" + "0" * 64)
+    assert "has the digest" in _apply(bench, web, 1)
+    assert bench.says("tool") == "tool"
+
+
+def test_a_signed_list_decides_where_nothing_is_pinned(bench: Bench, web: WebServer) -> None:
+    _want(bench, source=web.url + "/tool.tar", pull="always", format="auto")
+    assert "SHA256SUMS beside the file decides" in _apply(bench, web, 1)
+    with KeyOwner("vendor") as vendor:
+        vendor.export(bench.namespace.path("/etc/livelayer/keyring.gpg"))
+        _publish(web, vendor)
+        _apply(bench, web)
+        assert bench.says("tool") == "from the web"
+        (web.directory / "tool.tar").write_bytes(tar(command("tool", "updated")))
+        assert "has the digest" in _apply(bench, web, 1)
+        _publish(web, vendor)
+        _apply(bench, web)
+        assert bench.says("tool") == "updated"
+    with KeyOwner("stranger") as stranger:
+        (web.directory / "tool.tar").write_bytes(tar(command("tool", "evil")))
+        _publish(web, stranger)
+        assert "in none of the keyrings" in _apply(bench, web, 1)
+    assert bench.says("tool") == "updated"
+
+
+def _publish(web: WebServer, owner: KeyOwner) -> None:
+    """Write SHA256SUMS and its signature."""
+    files = [path for path in web.directory.iterdir() if not path.name.startswith("SHA256SUMS")]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} *{path.name}\n" for path in files]
+    (web.directory / "SHA256SUMS").write_text("".join(lines))
+    owner.sign(web.directory / "SHA256SUMS")

@@ -196,8 +196,12 @@ IMAGES: Final[dict[str, tuple[Draft, str]]] = {
         _NO_MANIFEST,
     ),
     "manifest: a layer that is larger": (
-        Draft(manifest=_with("layers", 0, "size", value=1 << 40)),
-        "the blob has 183 bytes, the image's manifest says 1099511627776",
+        Draft(manifest=_with("layers", 0, "size", value=1 << 20)),
+        "the blob has 183 bytes, the image's manifest says 1048576",
+    ),
+    "manifest: a layer that is larger than any disk": (
+        Draft(manifest=_with("layers", 0, "size", value=1 << 60)),
+        "needs more than 1048576T",
     ),
     "manifest: a layer that is smaller": (
         Draft(manifest=_with("layers", 0, "size", value=1)),
@@ -314,7 +318,7 @@ IMAGES: Final[dict[str, tuple[Draft, str]]] = {
     "layer: cut, with digests that fit": (_unpacked(LAYER, blob=gzip.compress(LAYER, mtime=0)[:-9]), "is cut off"),
     "layer: of a media type nobody knows": (
         Draft(layer=b"x" * 2000, manifest=_with("layers", 0, "mediaType", value="application/x-evil\n\x1b[31m")),
-        "it is no tar archive",
+        "the source is an image file, which cannot be had as directory",
     ),
     "layer: said to be zstd, is text": (
         Draft(layer=b"x" * 2000, manifest=_with("layers", 0, "mediaType", value=GZIP.replace("gzip", "zstd"))),

@@ -1,0 +1,53 @@
+"""Lists of checksums as sha256sum(1) and its BSD kin print them, and the file names of URLs."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from reconciler.errors import Invalid
+
+_GNU: Final = re.compile(r"(?P<escaped>\\?)(?P<hex>[0-9A-Fa-f]{64})(?: [ *]|  ?)(?P<name>.+)")
+_BSD: Final = re.compile(r"(?P<escaped>\\?)SHA256 \((?P<name>.+)\) = (?P<hex>[0-9A-Fa-f]{64})")
+_ESCAPES: Final = {r"\n": "\n", r"\r": "\r", r"\\": "\\"}
+
+
+def parse_checksums(text: str) -> dict[str, str]:
+    """The digests in a list, by file name. Names that lead elsewhere and lines that are no checksums are left out."""
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        match = _BSD.fullmatch(line.rstrip("\r")) or _GNU.fullmatch(line.rstrip("\r"))
+        name = _unescaped(match["name"]) if match and match["escaped"] else match["name"] if match else ""
+        name = name.removeprefix("./")
+        if match and is_plain(name):
+            found[name] = f"sha256:{match['hex'].lower()}"
+    return found
+
+
+def file_name(url: str) -> str:
+    """What a URL calls its file: the last part of its path, without query and fragment.
+
+    Raises:
+        Invalid: that is no file name.
+    """
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    if not is_plain(name):
+        raise Invalid(f"{name!r} in the URL is no file name", "correct source:")
+    return name
+
+
+def beside(url: str, name: str) -> str:
+    """The URL of another file in the same directory."""
+    parts = urlsplit(url)
+    directory = parts.path.rpartition("/")[0]
+    return urlunsplit(parts._replace(path=f"{directory}/{name}", query="", fragment=""))
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name stays in its directory."""
+    return bool(name) and name not in {".", ".."} and "/" not in name and "\0" not in name
+
+
+def _unescaped(name: str) -> str:
+    return re.sub(r"\\[nr\\]", lambda match: _ESCAPES[match[0]], name)
