@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 import zstandard
 
 from reconciler.errors import Failed, printable
+from reconciler.host.readahead import ReadAhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -28,7 +29,7 @@ try:
 except ImportError:  # no wheel for this machine
     igzip = None
 
-PIECE: Final = 1 << 18
+PIECE: Final = 1 << 20
 # A zstd block is four bytes at least and 128 KiB at most, so this much input gives 32 MiB at most.
 _ZSTD_PIECE: Final = 1 << 10
 _XZ_MEMORY: Final = 128 << 20  # xz -9 needs 65 MiB; zstd has the same limit by itself, and --ultra -22 just fits
@@ -76,6 +77,7 @@ class Blob:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._hash = hashlib.sha256()
+        self._readers: list[ReadAhead] = []
         try:
             self._file = path.open("rb", buffering=0)
         except OSError as error:
@@ -85,7 +87,13 @@ class Blob:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop_readers()
         self._file.close()
+
+    def read_ahead(self, pieces: Iterator[bytes]) -> ReadAhead:
+        """Pieces made from this blob in a thread, which ends before the blob's digest is taken or the blob closed."""
+        self._readers.append(ReadAhead(pieces))
+        return self._readers[-1]
 
     def read(self) -> bytes:
         """The next piece; empty at the end."""
@@ -97,10 +105,15 @@ class Blob:
         return data
 
     def digest(self) -> str:
-        """The digest of the whole file; reads what is left of it."""
+        """The digest of the whole file; reads what is left of it. Its content cannot be read any more."""
+        self._stop_readers()
         while self.read():
             pass
         return f"sha256:{self._hash.hexdigest()}"
+
+    def _stop_readers(self) -> None:
+        for reader in self._readers:
+            reader.stop()
 
     def _unreadable(self, error: OSError) -> Failed:
         return Failed(f"{self._path}: cannot be read: {error.strerror}", "look at the file system and its disk")
@@ -111,9 +124,11 @@ class Content:
 
     def __init__(self, blob: Blob, count: Callable[[int], None] | None = None) -> None:
         """`count` is told how many bytes there are more, before they are used; what it raises is passed on."""
-        self._pieces = _decoded(blob)
         self._count = count
         self._hash = hashlib.sha256()
+        # Two threads: what takes longest, decompression, shares its core with nothing.
+        decoded = blob.read_ahead(_decoded(blob))
+        self._pieces = blob.read_ahead(_hashed(decoded, self._hash))
         self._piece = b""
         self._at = 0  # where in the piece the next byte is
         self.position = 0
@@ -165,11 +180,16 @@ class Content:
             yield chunk
 
     def _refill(self) -> bool:
-        self._piece, self._at = next(self._pieces, b""), 0
+        self._piece, self._at = self._pieces.take(), 0
         if self._count:
             self._count(len(self._piece))
-        self._hash.update(self._piece)
         return bool(self._piece)
+
+
+def _hashed(pieces: ReadAhead, digest: hashlib._Hash) -> Iterator[bytes]:
+    while piece := pieces.take():
+        digest.update(piece)
+        yield piece
 
 
 def _decoded(blob: Blob) -> Iterator[bytes]:
