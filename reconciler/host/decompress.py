@@ -19,7 +19,7 @@ from reconciler.errors import Failed, printable
 from reconciler.host.readahead import ReadAhead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -143,12 +143,21 @@ class Content:
             return data
         return b"".join(self._up_to(size))
 
-    def chunks(self, size: int) -> Iterator[memoryview]:
+    def chunks(self, size: int) -> Iterable[memoryview]:
         """The next `size` bytes, without copying them.
 
         Raises:
             Refused: there are fewer.
         """
+        end = self._at + size
+        if end > len(self._piece):
+            return self._many_chunks(size)
+        chunk = memoryview(self._piece)[self._at : end]
+        self._at = end
+        self.position += size
+        return (chunk,)
+
+    def _many_chunks(self, size: int) -> Iterator[memoryview]:
         end = self.position + size
         yield from self._up_to(size)
         if self.position < end:
