@@ -10,10 +10,9 @@ import bz2
 import hashlib
 import lzma
 import re
+import sys
 import zlib
 from typing import TYPE_CHECKING, Final, Protocol, Self, cast
-
-import zstandard
 
 from reconciler.errors import Failed, printable
 from reconciler.host.readahead import ReadAhead
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError
+
 igzip: ModuleType | None
 try:
     from isal import igzip_lib as igzip
@@ -30,8 +34,6 @@ except ImportError:  # no wheel for this machine
     igzip = None
 
 PIECE: Final = 1 << 20
-# A zstd block is four bytes at least and 128 KiB at most, so this much input gives 32 MiB at most.
-_ZSTD_PIECE: Final = 1 << 10
 _XZ_MEMORY: Final = 128 << 20  # xz -9 needs 65 MiB; zstd has the same limit by itself, and --ultra -22 just fits
 _TOO_MUCH: Final = re.compile("too much memory|memory usage limit", re.IGNORECASE)  # zstd's words, and xz's
 _SHOWN_MAX: Final = 300  # characters
@@ -271,41 +273,6 @@ class _Zlib:
         return piece
 
 
-class _Zstd:
-    """zstandard's decompressor in the shape of bz2's.
-
-    Its stream_reader would limit the output by itself, but takes a frame that is cut off for a complete one.
-    """
-
-    def __init__(self) -> None:
-        self._decoder = zstandard.ZstdDecompressor().decompressobj()
-        self._waiting = b""
-        self._at = 0
-
-    @property
-    def eof(self) -> bool:
-        return self._decoder.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return self._at >= len(self._waiting)
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._decoder.unused_data + self._waiting[self._at :]
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        if data:
-            self._waiting, self._at = data, 0  # given only after needs_input said that nothing waits
-        pieces = []
-        while max_length > 0 and not self.needs_input and not self._decoder.eof:
-            piece = self._decoder.decompress(self._waiting[self._at : self._at + _ZSTD_PIECE])
-            self._at += _ZSTD_PIECE
-            max_length -= len(piece)
-            pieces.append(piece)
-        return b"".join(pieces)
-
-
 def _gzip() -> Decoder:
     if igzip is None:
         return _Zlib()
@@ -318,8 +285,8 @@ def _xz() -> Decoder:
 
 _DECODERS: Final[dict[bytes, Callable[[], Decoder]]] = {
     b"\x1f\x8b": _gzip,
-    b"\x28\xb5\x2f\xfd": _Zstd,
-    **{bytes((low, 0x2A, 0x4D, 0x18)): _Zstd for low in range(0x50, 0x60)},  # zstd's skippable frames
+    b"\x28\xb5\x2f\xfd": ZstdDecompressor,
+    **{bytes((low, 0x2A, 0x4D, 0x18)): ZstdDecompressor for low in range(0x50, 0x60)},  # zstd's skippable frames
     b"\xfd7zXZ\0": _xz,
     b"BZh": bz2.BZ2Decompressor,
 }
@@ -328,7 +295,7 @@ _MAGIC_MAX: Final = max(map(len, _DECODERS))
 _ERRORS: Final = (
     zlib.error,
     lzma.LZMAError,
-    zstandard.ZstdError,
+    ZstdError,
     OSError,
     ValueError,
     EOFError,
