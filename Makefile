@@ -42,7 +42,7 @@ lint: $(ready) ## Run the linters, the type checker and the architecture contrac
 	$(bin)/lint-imports
 
 .PHONY: bench
-bench: packages-test $(ready) ## Run the benchmarks; each prints the ratio to its peer
+bench: packages-bench $(ready) ## Run the benchmarks; each prints the ratio to its peer
 	$(bin)/python -m bench
 
 .PHONY: schema
@@ -61,6 +61,10 @@ packages-demo:
 
 .PHONY: packages-test
 packages-test:
+	@$(call apt_install,$(call packages,$$2 != "bench"))
+
+.PHONY: packages-bench
+packages-bench:
 	@$(call apt_install,$(call packages,1))
 
 # Nothing is asked of the network when all packages are there.

@@ -34,14 +34,14 @@ _GOALS: Final = {"imports": "at most 2.0"}
 def run() -> list[Row]:
     """Measure with few extensions, and with about as many as one overlay takes."""
     with tempfile.TemporaryDirectory(prefix="livelayer-bench-", dir="/var/tmp") as scratch:
-        livelayer = _install(Path(scratch, "installed"))
+        livelayer = install(Path(scratch, "installed"))
         layout = Path(scratch, "layout")
         for name in _names(max(_EXTENSIONS)):
             write_image(layout, name, command(name, name))
         return [row for count in _EXTENSIONS for row in _measure(count, livelayer, layout, Path(scratch, str(count)))]
 
 
-def _install(directory: Path) -> str:
+def install(directory: Path) -> str:
     """This checkout as `make install` lays it out, compiled, with the libraries of this Python's environment."""
     shutil.copytree(PROJECT / "reconciler", directory / "reconciler", ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(directory, quiet=1)

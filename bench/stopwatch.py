@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Final
 
-_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 _SILENT: Final = [
     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
     (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -23,7 +23,7 @@ _SILENT: Final = [
 def measure(command: list[str]) -> tuple[float, float]:
     """Elapsed and CPU time of one start, children included; it must succeed."""
     begun = time.perf_counter()
-    process = os.posix_spawn(command[0], command, _ENVIRONMENT, file_actions=_SILENT)
+    process = os.posix_spawn(command[0], command, ENVIRONMENT, file_actions=_SILENT)
     _, status, usage = os.wait4(process, 0)
     elapsed = time.perf_counter() - begun
     if status:

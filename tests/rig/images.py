@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,16 @@ def write_image(layout: Path, tag: str, *layers: Sequence[Member], architecture:
     return str(descriptor["digest"])
 
 
+def write_image_of_tars(layout: Path, tag: str, tars: Sequence[Path]) -> None:
+    """Add an image of archives that are too large for memory, compressed by gzip(1) as registries have them."""
+    layers, diff_ids = [], []
+    for archive in tars:
+        with archive.open("rb") as content:
+            diff_ids.append(f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}")
+        layers.append(_put_compressed(layout, archive))
+    _tag(layout, tag, _put_manifest(layout, layers, diff_ids, "amd64"))
+
+
 def write_index(layout: Path, tag: str, images: Mapping[str, Sequence[Member]]) -> str:
     """Add an image for several architectures; returns the index's digest."""
     entries = []
@@ -101,14 +112,21 @@ def write_artifact(layout: Path, tag: str, *files: bytes) -> str:
 
 
 def _write_manifest(layout: Path, tars: Sequence[bytes], architecture: str) -> dict[str, Any]:
+    layers = [_put(layout, gzip.compress(content, 6, mtime=0), _LAYER) for content in tars]
     diff_ids = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in tars]
+    return _put_manifest(layout, layers, diff_ids, architecture)
+
+
+def _put_manifest(
+    layout: Path, layers: Sequence[dict[str, Any]], diff_ids: Sequence[str], architecture: str
+) -> dict[str, Any]:
     rootfs = {"type": "layers", "diff_ids": diff_ids}
     config = {"os": "linux", "architecture": architecture, "config": {}, "rootfs": rootfs}
     manifest = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
         "config": _put_json(layout, config, _CONFIG),
-        "layers": [_put(layout, gzip.compress(content, 6, mtime=0), _LAYER) for content in tars],
+        "layers": layers,
     }
     return _put_json(layout, manifest, _MANIFEST)
 
@@ -132,3 +150,16 @@ def _put(layout: Path, content: bytes, media_type: str) -> dict[str, Any]:
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_bytes(content)
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+
+
+def _put_compressed(layout: Path, archive: Path) -> dict[str, Any]:
+    compressed = layout / "compressed"
+    layout.mkdir(parents=True, exist_ok=True)
+    with compressed.open("wb") as out:
+        subprocess.run(["gzip", "--no-name", "--stdout", str(archive)], stdout=out, check=True)
+    with compressed.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    blob = Path(layout, "blobs/sha256", digest)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    compressed.rename(blob)
+    return {"mediaType": _LAYER, "digest": f"sha256:{digest}", "size": blob.stat().st_size}

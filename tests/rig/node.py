@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PROJECT: Final = Path(__file__).parent.parent.parent
-_CACHE: Final = Path(os.environ.get("LIVELAYER_TEST_CACHE", "/var/cache/livelayer-tests"))
+CACHE: Final = Path(os.environ.get("LIVELAYER_TEST_CACHE", "/var/cache/livelayer-tests"))
 _PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "python3", "python3-venv"),
     *("skopeo", "ca-certificates", "make", "strace"),
@@ -41,10 +41,10 @@ def debian_root(suite: str, *packages: str) -> Path:
     """The root of a minimal Debian with systemd, Python, skopeo and more; made once, complete or absent."""
     options = ["--variant=minbase", f"--include={','.join((*_PACKAGES, *packages))}", *_OPTIONS]
     key = hashlib.sha256(" ".join(options).encode()).hexdigest()[:12]
-    root = _CACHE / f"{suite}-{key}"
+    root = CACHE / f"{suite}-{key}"
     if not root.is_dir():
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_CACHE) as begun:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as begun:
             command = ["mmdebstrap", "--quiet", *options, suite, f"{begun}/root"]
             # No initial RAM disk, if there is a kernel: it would take longer to make than the root.
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "INITRD": "No"})

@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,11 +75,16 @@ class Registry:
 
     def requests(self) -> list[str]:
         """What was asked of it: method and path, in order."""
+        return [f"{it['http.request.method']} {it['http.request.uri']}" for it in self._answered()]
+
+    def served(self) -> list[tuple[str, int]]:
+        """What was downloaded from it: path and bytes, in order."""
+        downloads = [it for it in self._answered() if it["http.request.method"] == "GET"]
+        return [(it["http.request.uri"], it.get("http.response.written", 0)) for it in downloads]
+
+    def _answered(self) -> list[dict[str, Any]]:
         lines = [line for line in (self._directory / "log").read_text().splitlines() if line.startswith("{")]
-        asked = [json.loads(line) for line in lines]
-        return [
-            f"{it['http.request.method']} {it['http.request.uri']}" for it in asked if "http.response.status" in it
-        ]
+        return [it for it in map(json.loads, lines) if "http.response.status" in it]
 
     def registries_conf(self) -> str:
         """What tells skopeo that this registry speaks plain HTTP (containers-registries.conf(5))."""
