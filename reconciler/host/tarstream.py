@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
+from zlib import adler32
 
 from reconciler.host import sparse
 from reconciler.host.decompress import Refused
@@ -29,6 +30,8 @@ _RECORDS_MAX: Final = 1024  # of one member; there are a handful, and one for ea
 _NUMBER_MAX: Final = (1 << 63) - 1
 _ID_MAX: Final = (1 << 32) - 2  # the last one means "unchanged" to chown(2)
 _NS: Final = 10**9
+_OCTAL: Final = b"01234567"
+_ENDS: Final = b"\0 "
 _TIME: Final = re.compile(rb"(-?)(\d{1,12})(?:\.(\d*))?")
 _XATTR: Final = b"SCHILY.xattr."
 _NOTHING: Final[Records] = {}
@@ -137,11 +140,17 @@ def _sums_up(block: bytes, field: bytes) -> bool:
         expected = _number(field)
     except Refused:
         return False
-    found = sum(block) - sum(field) + 8 * 0x20
+    found = _sum(block) - sum(field) + 8 * 0x20
     if found == expected:
         return True
     # Some old writers summed signed bytes.
     return expected == found - 256 * sum(byte > 127 for byte in block) + 256 * sum(byte > 127 for byte in field)  # noqa: PLR2004
+
+
+def _sum(block: bytes) -> int:
+    """The sum of a block's bytes: Adler-32 has it, plus one, in its lower half, if it is below 65,521."""
+    half = BLOCK // 2
+    return (adler32(block[:half]) & 0xFFFF) + (adler32(block[half:]) & 0xFFFF) - 2
 
 
 def _extend(header: _Header, content: Content, own: Records, common: Records) -> None:
@@ -263,6 +272,9 @@ def _text(field: bytes) -> bytes:
 
 def _number(field: bytes) -> int:
     """A field for a number that cannot be negative: sizes, places, owners."""
+    digits = field[:-1]
+    if digits.translate(None, _OCTAL) == b"" and field[-1] in _ENDS:  # as nearly all are
+        return int(digits, 8)
     number = _signed(field)
     if number < 0:
         raise Refused("the tar archive is damaged: a header has a number below zero")
