@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BYTES_AHEAD: Final = 8 << 20
+BYTES_AHEAD: Final = 8 << 20
 
 
 class ReadAhead:
@@ -31,9 +31,9 @@ class ReadAhead:
 
     def take(self) -> bytes:
         """The next piece; empty at the end. Whatever the iterator raised is raised here."""
-        if self._thread is None:
-            self._start()
         with self._changed:
+            if self._thread is None and not self._stopped:
+                self._start()
             while not self._made and not self._done:
                 self._changed.wait()
             if self._made:
@@ -50,6 +50,7 @@ class ReadAhead:
         with self._changed:
             self._stopped = self._done = True
             self._changed.notify_all()
+        # From here on take() starts none.
         if self._thread is not None:
             self._thread.join()
 
@@ -71,7 +72,7 @@ class ReadAhead:
     def _give(self, piece: bytes) -> bool:
         """Queue a piece once there is room; False: nobody wants it any more."""
         with self._changed:
-            while self._ahead >= _BYTES_AHEAD and not self._stopped:
+            while self._ahead >= BYTES_AHEAD and not self._stopped:
                 self._changed.wait()
             self._made.append(piece)
             self._ahead += len(piece)

@@ -132,3 +132,15 @@ def test_memory_stays_bounded_whatever_a_blob_expands_to(bench: Bench, compressi
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 << 20
+
+
+def test_no_thread_is_left_when_unpacking_is_told_to_stop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the threads wait for room: what they have made is many times what they may keep."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    stack = tars.stack(bench.blobs, tar(file("zeros", bytes(50 << 20))), compression="gzip")
+    monkeypatch.setattr("reconciler.host.layers._place", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bench.unpack(stack)

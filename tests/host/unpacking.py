@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +45,7 @@ class Bench:
         try:
             flatten(stack.layers, stack.blob_of, self.target)
         finally:
+            assert threading.enumerate() == [threading.main_thread()]
             assert self.beside() == self._before
             assert sorted(os.listdir(self.target.parent)) == ["blobs", "outside", "target"]
         return tars.contents(self.target)
