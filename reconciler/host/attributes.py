@@ -58,11 +58,20 @@ def set_xattrs(where: int | bytes, xattrs: Mapping[bytes, bytes]) -> None:
         Refused: they would change the overlay, or are no attributes at all.
         Failed: the file system of the store has no such attributes.
     """
-    for name, value in xattrs.items():
+    for name, value in kept(xattrs).items():
+        _set_xattr(where, name, value)
+
+
+def kept(xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those of a member's extended attributes that its file gets.
+
+    Raises:
+        Refused: one would change the overlay.
+    """
+    for name in xattrs:
         if name.startswith(_OVERLAY):
             raise Refused(f"has the extended attribute {shown(name)}, which would change the overlay")
-        if name.startswith(_LINUX) and name != _LABEL:
-            _set_xattr(where, name, value)
+    return {name: value for name, value in xattrs.items() if name.startswith(_LINUX) and name != _LABEL}
 
 
 def clear_xattrs(path: bytes) -> None:

@@ -39,6 +39,7 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._size = 0
+        self._holes = 0
         self._members = 0
         self._names = 0
         self._names_max = limits.members * _NAME_MEAN_MAX
@@ -81,6 +82,17 @@ class Budget:
             raise _too_large("is sparse and has", member.sparse.size, limits, member.name)
         if not limits.setuid and (member.mode & _SETUID or member.xattrs):
             _refuse_privileges(member)
+
+    def holes(self, member: Member) -> None:
+        """Count the holes of a sparse file, where they are read as if they were data.
+
+        Raises:
+            Exceeded: they are too large.
+        """
+        assert member.sparse  # noqa: S101 - the caller has looked
+        self._holes += member.sparse.size - member.size
+        if self._holes > self._limits.size:
+            raise _too_large("takes the holes of sparse files to", self._holes, self._limits, member.name)
 
     def name(self, name: bytes) -> None:
         """Count something that comes into being: a member, or a parent directory that no member describes.

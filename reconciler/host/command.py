@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -19,11 +20,14 @@ from reconciler.errors import Failed, ReconcilerError, Unavailable
 from reconciler.host import termination
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from io import FileIO
+    from typing import IO
 
     from typing_extensions import Buffer
 
 _MIN_COMPLAINTS: Final = 1 << 16
+_PIPE: Final = 1 << 20  # bytes; the most that the kernel gives without a privilege
 _running: Final[dict[int, Any]] = {}  # by process; each addition and removal is one atomic operation
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -84,15 +88,83 @@ def run(
         Failed: the program is not there.
         Unavailable: it did not end in time.
     """
+    with Path(os.devnull).open("rb") as nothing, _started(program, arguments, env, nothing, most) as started:
+        return started.finish(timeout)
+
+
+def feed(
+    program: str,
+    *arguments: str,
+    write: Callable[[int], None],
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a program to its end, and write what it reads from its standard input.
+
+    Args:
+        program: a name on PATH.
+        arguments: passed as they are; no shell is involved.
+        write: given the descriptor to write to, which it must not close. What it raises ends the program; the
+            program's own end, by itself or by a timeout, ends it by a BrokenPipeError that it must let pass.
+        timeout: seconds until its process group is killed, from now on.
+        env: variables on top of this process's own.
+
+    Raises:
+        Failed: the program is not there, or it ended well without reading everything.
+        Unavailable: it did not end in time.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb", buffering=0) as pipe, os.fdopen(reading, "rb", buffering=0) as source:
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+        with _started(program, arguments, env, source, _MIN_COMPLAINTS) as started:
+            source.close()  # from now on, the program alone can read: when it ends, writing fails
+            return started.finish(timeout, lambda: _write_all(pipe, write))
+
+
+def _write_all(pipe: FileIO, write: Callable[[int], None]) -> bool:
+    """Whether everything was taken."""
+    try:
+        write(pipe.fileno())
+    except BrokenPipeError:
+        return False
+    finally:
+        pipe.close()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A program that runs."""
+
+    program: str
+    running: Any  # sh has no types
+    stdout: _Bounded
+    stderr: _Bounded
+
+    def finish(self, timeout: float, meanwhile: Callable[[], bool] = lambda: True) -> Finished:
+        """See `run` and `feed`."""
+        with _known(self.running):
+            status, taken = _wait(self.running, self.program, timeout, meanwhile)
+        if not taken and status == 0:
+            raise Failed(f"{self.program} ended before it had read everything")
+        complaints = self.stderr.getvalue().decode(errors="replace")
+        return Finished(status, self.stdout.getvalue(), complaints, self.stdout.complete)
+
+
+@contextmanager
+def _started(
+    program: str, arguments: tuple[str, ...], env: Mapping[str, str] | None, source: IO[bytes], most: int
+) -> Iterator[_Started]:
+    """Start a program that reads from `source`; an exception inside kills it."""
     environment = _environment(env or {})
     command = _find(program, environment["PATH"])
     stdout, stderr = _Bounded(most), _Bounded(max(most, _MIN_COMPLAINTS))
     running: Any = None
     try:
-        with termination.deferred(), Path(os.devnull).open("rb") as nothing:
+        with termination.deferred():
             running = command(
                 *arguments,
-                _in=nothing,
+                _in=source,
                 _out=stdout,
                 _err=stderr,
                 _env=environment,
@@ -102,13 +174,11 @@ def run(
                 _new_group=True,
                 _return_cmd=True,
             )
-        with _known(running):
-            status = _wait(running, program, timeout)
+        yield _Started(program, running, stdout, stderr)
     except BaseException:
         if running is not None:
             _kill(running)
         raise
-    return Finished(status, stdout.getvalue(), stderr.getvalue().decode(errors="replace"), stdout.complete)
 
 
 def kill_running() -> None:
@@ -153,8 +223,8 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **extra}
 
 
-def _wait(running: Any, program: str, timeout: float) -> int:  # noqa: ANN401 - sh has no types
-    """Wait for the exit status.
+def _wait(running: Any, program: str, timeout: float, meanwhile: Callable[[], bool]) -> tuple[int, bool]:  # noqa: ANN401 - sh has no types
+    """Call `meanwhile`, then wait for the exit status; return that and what the call returned.
 
     sh's own timeout looks only every 100 ms whether the program has ended, and does not kill what it has started.
     """
@@ -168,13 +238,20 @@ def _wait(running: Any, program: str, timeout: float) -> int:  # noqa: ANN401 - 
     timer.daemon = True
     timer.start()
     try:
-        running.wait()
-    except sh.ErrorReturnCode as error:
-        if expired.is_set():
-            raise _timed_out(program, timeout) from None
-        return int(error.exit_code)
+        result = meanwhile()
+        status = _exit_status(running)
     finally:
         timer.cancel()
+    if status != 0 and expired.is_set():
+        raise _timed_out(program, timeout)
+    return status, result
+
+
+def _exit_status(running: Any) -> int:  # noqa: ANN401 - sh has no types
+    try:
+        running.wait()
+    except sh.ErrorReturnCode as error:
+        return int(error.exit_code)
     return 0
 
 

@@ -26,11 +26,12 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed
 from reconciler.host import termination, whiteouts
 from reconciler.host.attributes import dress, dress_link
-from reconciler.host.budget import Budget, Exceeded
-from reconciler.host.decompress import Blob, Content, Refused, shown
+from reconciler.host.budget import Budget
+from reconciler.host.decompress import Refused, shown
+from reconciler.host.layerstream import read_layer
 from reconciler.host.staging import Staging, mode_of
 from reconciler.host.tarstream import Kind, Member, members
 from reconciler.model.limits import Limits
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from reconciler.host.decompress import Content
     from reconciler.model.image import Layer
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -55,11 +57,6 @@ _HINTS: Final = {
     errno.EACCES: "livelayer unpacks images as root",
     errno.EPERM: "livelayer unpacks images as root",
 }
-_REBUILD: Final = "build the image without it, or report this to whoever built it"
-_REFETCH: Final = "fetch the image again; if this repeats, the registry's copy or this node's disk is damaged"
-_REPUSH: Final = "rebuild or re-push the image"
-
-
 _DEFAULTS: Final = Limits()
 
 
@@ -87,32 +84,8 @@ def flatten(
 
 
 def _apply(layer: Layer, blob_file: Path, tree: Staging, budget: Budget) -> None:
-    """Unpack one layer and check it; that the blob is not the one asked for is said before anything about it."""
     where = f"layer {layer.digest}"
-    with Blob(blob_file) as blob:
-        _check_size(layer, blob_file, where)
-        budget.begin_layer(layer.size)
-        content = Content(blob, budget.unpacked)
-        refused: Refused | None = None
-        try:
-            _unpack(content, tree, where, budget)
-            diff_id = content.digest()
-        except Refused as error:
-            refused, diff_id = error, ""
-        found = blob.digest()
-    if found != layer.digest:
-        raise Invalid(f"{where}: the blob's content has the digest {found}", _REFETCH)
-    if refused:
-        raise _invalid(where, refused) from refused
-    if layer.diff_id not in {None, diff_id}:
-        raise Invalid(f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}", _REPUSH)
-
-
-def _check_size(layer: Layer, blob_file: Path, where: str) -> None:
-    """Before anything is read: the limits count with the size that the manifest gives."""
-    size = blob_file.stat().st_size
-    if size != layer.size:
-        raise Invalid(f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}", _REFETCH)
+    read_layer(layer, blob_file, budget, lambda content: _unpack(content, tree, where, budget))
 
 
 def _unpack(content: Content, tree: Staging, where: str, budget: Budget) -> None:
@@ -230,13 +203,6 @@ def _link_source(path: bytes, link: bytes, tree: Staging) -> bytes:
     if source == path or source.startswith(path + b"/"):
         raise Refused(f"is a hard link to {shown(link)}, which it replaces")
     return source
-
-
-def _invalid(where: str, refused: Refused) -> Invalid:
-    hint = refused.hint if isinstance(refused, Exceeded) else None
-    if refused.member is None:
-        return Invalid(f"{where}: {refused}", hint or _REPUSH)
-    return Invalid(f"{where}: {shown(refused.member)}: {refused}", hint or _REBUILD)
 
 
 def _failed(what: str, error: OSError) -> Failed:

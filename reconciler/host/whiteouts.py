@@ -8,6 +8,7 @@ some members are this layer's is pruned to those.
 from __future__ import annotations
 
 import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.decompress import Refused
@@ -22,11 +23,19 @@ _OPAQUE: Final = b".wh..wh..opq"
 _NO_NAMES: Final = {b"", b".", b".."}
 
 
-def carry_out(name: bytes, tree: Staging) -> bool:
-    """Do what a whiteout of this name asks for; False: the name is an ordinary one.
+@dataclass(frozen=True, slots=True)
+class Whiteout:
+    """What a whiteout hides of lower layers."""
+
+    directory: bytes  # as the archive has it; it may still need `parts_of`
+    base: bytes | None  # the name hidden in it; None: all that is in it
+
+
+def understand(name: bytes) -> Whiteout | bool:
+    """What a whiteout of this name asks for; True: nothing, it is one of aufs's own files; False: it is none.
 
     Raises:
-        Refused: it is no proper whiteout, or would remove a link that the same layer goes through.
+        Refused: it is no proper whiteout.
     """
     directory, base = split(name)
     parents = parts_of(directory)
@@ -35,24 +44,28 @@ def carry_out(name: bytes, tree: Staging) -> bool:
     if any(part.startswith(PREFIX) for part in parents):
         raise Refused("is inside a whiteout, which is never a directory")
     if base == _OPAQUE:
-        _hide_children(directory, tree)
-    elif base.startswith(PREFIX) and not base.startswith(_AUFS):
-        _hide_named(directory, base.removeprefix(PREFIX), tree)
-    return base.startswith(PREFIX)
-
-
-def _hide_children(directory: bytes, tree: Staging) -> None:
-    path = tree.find_directory(directory)
-    if path is not None:
-        _hide(_children(path, tree), tree)
-
-
-def _hide_named(directory: bytes, base: bytes, tree: Staging) -> None:
-    if base in _NO_NAMES:
+        return Whiteout(directory, None)
+    if base.startswith(_AUFS) or not base.startswith(PREFIX):
+        return base.startswith(PREFIX)
+    hidden = base.removeprefix(PREFIX)
+    if hidden in _NO_NAMES:
         raise Refused("is a whiteout of no name")
-    path = tree.find_directory(directory)
+    return Whiteout(directory, hidden)
+
+
+def carry_out(name: bytes, tree: Staging) -> bool:
+    """Do what a whiteout of this name asks for; False: the name is an ordinary one.
+
+    Raises:
+        Refused: it is no proper whiteout, or would remove a link that the same layer goes through.
+    """
+    whiteout = understand(name)
+    if isinstance(whiteout, bool):
+        return whiteout
+    path = tree.find_directory(whiteout.directory)
     if path is not None:
-        _hide([path + b"/" + base], tree)
+        _hide(_children(path, tree) if whiteout.base is None else [path + b"/" + whiteout.base], tree)
+    return True
 
 
 def _hide(paths: list[bytes], tree: Staging) -> None:

@@ -1,0 +1,161 @@
+"""One image file from the layers of an image or from a directory: straight from the stream where possible."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed
+from reconciler.host import store
+from reconciler.host.packed import RELEASE, PackedTree, ReleaseKeeper
+from reconciler.host.tarmerge import Entangled, merge
+from reconciler.host.tarstream import Kind, Member
+from reconciler.host.tarwrite import TarWriter
+from reconciler.model.filetree import read_contents
+from reconciler.model.format import Format
+from reconciler.model.imageformat import FileSystem, ImageFormat, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.host.tarmerge import Sink
+    from reconciler.model.image import Layer
+    from reconciler.model.limits import Limits
+    from reconciler.model.observed import Contents, Entry
+
+_SPACE: Final = "look at the space on the store's file system and at its disk"
+_FILE_SYSTEMS: Final = {Format.SQUASHFS: FileSystem.SQUASHFS, Format.EROFS: FileSystem.EROFS}
+
+
+def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
+    layers: Sequence[Layer],
+    blob_of: Callable[[str], Path],
+    target: Path,
+    entry: Entry,
+    scratch: Path,
+    limits: Limits,
+) -> Contents:
+    """Make an image file of the tree that layers are, lowest first.
+
+    Mostly nothing is unpacked; where the layers cannot be merged in one pass, they are unpacked in `scratch`.
+
+    Args:
+        layers: what to take, lowest first.
+        blob_of: where a layer's blob is, by its digest.
+        target: the file to make; after an error it does not exist.
+        entry: which file system; what kind of extension, and whether it is renamed.
+        scratch: a directory on the store's file system; the caller removes it.
+        limits: what the image may take.
+
+    Returns:
+        What is inside, as `store.inspect` would find it.
+
+    Raises:
+        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
+            that no extension may have.
+        Failed: the disk is full or broken, or the program that makes the file is not here or failed.
+        Unavailable: that program did not end in time.
+    """
+    try:
+        with _making(target):
+            return _pack_stream(lambda sink: merge(layers, blob_of, sink, limits), target, entry, scratch)
+    except Entangled:
+        from reconciler.host.layers import flatten
+
+        tree = scratch / "tree"
+        store.new_tree(tree)
+        flatten(layers, blob_of, tree, limits)
+        return pack_tree(tree, target, entry, scratch)
+
+
+def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path) -> Contents:
+    """Make an image file of a directory, which gets its release file's second name if it is renamed.
+
+    Args:
+        tree: the directory; nobody else may change it meanwhile.
+        target: the file to make; after an error it does not exist.
+        entry: which file system; what kind of extension, and whether it is renamed.
+        scratch: a directory on the store's file system; the caller removes it.
+
+    Returns:
+        What is inside, as `store.inspect` would find it.
+
+    Raises:
+        Invalid: something in it cannot be in an extension.
+        Failed: the disk is full or broken, or the program that makes the file is not here or failed.
+        Unavailable: that program did not end in time.
+    """
+    from reconciler.host.directorytree import DirectoryTree
+    from reconciler.host.tartree import write_tree
+
+    if entry.renamed_to:
+        store.give_release_name(tree, entry.kind, entry.renamed_to)
+    contents = read_contents(DirectoryTree(tree), entry.kind)
+    with _making(target):
+        _make(target, entry, scratch, lambda writer: write_tree(tree, writer))
+        return _described(contents, target, entry)
+
+
+def _pack_stream(
+    merge_into: Callable[[Sink], Mapping[bytes, Kind]], target: Path, entry: Entry, scratch: Path
+) -> Contents:
+    found: list[Contents] = []
+
+    def fill(writer: TarWriter) -> None:
+        keeper = ReleaseKeeper(writer, entry.kind.traits.releases)
+        names = merge_into(keeper.take)
+        found.append(_renamed(read_contents(PackedTree(names, keeper.kept), entry.kind), names, writer, entry))
+
+    _make(target, entry, scratch, fill)
+    return _described(found[0], target, entry)
+
+
+def _renamed(contents: Contents, names: Mapping[bytes, Kind], writer: TarWriter, entry: Entry) -> Contents:
+    """As `store.give_release_name` does it in a tree."""
+    wanted = entry.renamed_to
+    if wanted is None or len(contents.releases) != 1 or wanted in contents.releases:
+        return contents
+    ((name, release),) = contents.releases.items()
+    path, origin = (f"{entry.kind.traits.releases}/{RELEASE}{item}".encode() for item in (wanted, name))
+    if path in names:
+        raise Entangled
+    writer.add(Member(path, Kind.HARD_LINK, 0, 0, 0, 0, 0, origin, {}))
+    return replace(contents, releases={wanted: release, name: release})
+
+
+def _make(target: Path, entry: Entry, scratch: Path, fill: Callable[[TarWriter], None]) -> None:
+    """Have the program for this format make `target` of what `fill` adds."""
+
+    def write(descriptor: int) -> None:
+        writer = TarWriter(descriptor)
+        fill(writer)
+        writer.finish()
+
+    if entry.format is Format.SQUASHFS:
+        from reconciler.host.squashfswriter import write_squashfs
+
+        write_squashfs(target, write)
+    else:
+        from reconciler.host.erofswriter import write_erofs
+
+        write_erofs(target, write, scratch)
+
+
+def _described(contents: Contents, target: Path, entry: Entry) -> Contents:
+    volume = Volume(_FILE_SYSTEMS[entry.format], 0, target.stat().st_size)
+    return replace(contents, image=ImageFormat((volume,)))
+
+
+@contextmanager
+def _making(target: Path) -> Iterator[None]:
+    """Leave nothing of a file that could not be made."""
+    try:
+        yield
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise Failed(f"{target}: cannot be made: {error.strerror or error}", _SPACE) from error
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,78 @@
+"""What goes into an image file while it is made: counted on, looked at, and passed on as a tar archive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.host.tarmerge import Entangled
+from reconciler.host.tarstream import Kind, Member
+from reconciler.model.filetree import FileTree, Node, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.host.tarwrite import TarWriter
+
+RELEASE: Final = "extension-release."
+_KEPT_MAX: Final = 1 << 17  # bytes of a release file; longer ones are refused anyway
+_NODES: Final = {Kind.FILE: Node.FILE, Kind.DIRECTORY: Node.DIRECTORY, Kind.SYMLINK: Node.OTHER}
+
+
+class ReleaseKeeper:
+    """Passes members on, and keeps what is in release files."""
+
+    def __init__(self, writer: TarWriter, releases: str) -> None:
+        """`releases` is the directory of the release files."""
+        self.kept: Final[dict[bytes, bytes]] = {}
+        self._writer = writer
+        self._prefix = f"{releases}/{RELEASE}".encode()
+
+    def take(self, member: Member, chunks: Iterator[memoryview]) -> None:
+        """See `tarmerge.Sink`."""
+        if member.name.startswith(self._prefix):
+            chunks = self._keep(member, chunks)
+        self._writer.add(member, chunks)
+
+    def _keep(self, member: Member, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+        if member.kind is Kind.HARD_LINK:
+            if member.link not in self.kept:
+                raise Entangled  # its content has gone by
+            self.kept[member.name] = self.kept[member.link]
+            return chunks
+        if member.sparse:
+            raise Entangled
+        return self._copied(member.name, chunks)
+
+    def _copied(self, name: bytes, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+        self.kept[name] = b""
+        for chunk in chunks:
+            if len(self.kept[name]) < _KEPT_MAX:
+                self.kept[name] += chunk
+            yield chunk
+
+
+class PackedTree(FileTree):
+    """The tree that a merged image is, from the names that were written."""
+
+    def __init__(self, names: Mapping[bytes, Kind], kept: Mapping[bytes, bytes]) -> None:
+        self._names = names
+        self._kept = kept
+
+    def children(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
+        prefix = f"{directory}/".encode() if directory else b""
+        start = len(prefix)
+        return {
+            printable(name[start:]): _NODES[kind]
+            for name, kind in self._names.items()
+            if len(name) > start and name.startswith(prefix) and b"/" not in name[start:]
+        }
+
+    def node(self, path: str) -> Node | None:
+        """See FileTree."""
+        kind = self._names.get(path.encode())
+        return _NODES[kind] if kind else None
+
+    def read(self, path: str, most: int) -> bytes:
+        """See FileTree."""
+        return self._kept[path.encode()][:most]
