@@ -9,7 +9,7 @@ from reconciler.host.tarstream import Kind, Member
 from reconciler.model.filetree import FileTree, Node, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.host.tarwrite import TarWriter
 
@@ -27,13 +27,13 @@ class ReleaseKeeper:
         self._writer = writer
         self._prefix = f"{releases}/{RELEASE}".encode()
 
-    def take(self, member: Member, chunks: Iterator[memoryview]) -> None:
+    def take(self, member: Member, chunks: Iterable[memoryview]) -> None:
         """See `tarmerge.Sink`."""
         if member.name.startswith(self._prefix):
             chunks = self._keep(member, chunks)
         self._writer.add(member, chunks)
 
-    def _keep(self, member: Member, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+    def _keep(self, member: Member, chunks: Iterable[memoryview]) -> Iterator[memoryview]:
         if member.kind is Kind.HARD_LINK:
             if member.link not in self.kept:
                 raise Entangled  # its content has gone by
@@ -43,7 +43,7 @@ class ReleaseKeeper:
             raise Entangled
         return self._copied(member.name, chunks)
 
-    def _copied(self, name: bytes, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+    def _copied(self, name: bytes, chunks: Iterable[memoryview]) -> Iterator[memoryview]:
         self.kept[name] = b""
         for chunk in chunks:
             if len(self.kept[name]) < _KEPT_MAX:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from reconciler.host import whiteouts
+from reconciler.host import termination, whiteouts
 from reconciler.host.attributes import kept
 from reconciler.host.budget import Budget, Exceeded
 from reconciler.host.decompress import Refused
@@ -26,7 +26,7 @@ from reconciler.host.tarstream import Kind, Member, members
 from reconciler.host.whiteouts import Whiteout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.model.image import Layer
     from reconciler.model.limits import Limits
 
-    Sink: TypeAlias = Callable[[Member, Iterator[memoryview]], None]
+    Sink: TypeAlias = Callable[[Member, Iterable[memoryview]], None]
     """Takes each member of the merged image, with the stored part of a file's content."""
 
 _PART_MAX: Final = 255  # bytes; NAME_MAX of every Linux file system
@@ -118,6 +118,7 @@ class _Merger:
     def take(self, content: Content) -> None:
         """Read one layer."""
         for member in members(content):
+            termination.check()
             try:
                 self.budget.member(member)
                 self._merge(member, content)
@@ -129,7 +130,7 @@ class _Merger:
         """Give the directories that no layer describes."""
         for name, kind in self.names.items():
             if kind is Kind.DIRECTORY and name not in self._described:
-                self._sink(Member(name or _ROOT, kind, 0o755, 0, 0, 0, 0, b"", {}), iter(()))
+                self._sink(Member(name or _ROOT, kind, 0o755, 0, 0, 0, 0, b"", {}), ())
 
     def _merge(self, member: Member, content: Content) -> None:
         if whiteouts.PREFIX in member.name and (whiteout := whiteouts.understand(member.name)):
@@ -153,7 +154,7 @@ class _Merger:
         if hidden or self.names.setdefault(name, Kind.DIRECTORY) is not Kind.DIRECTORY or name in self._described:
             return
         self._described.add(name)
-        self._sink(member if name else _root(member), iter(()))
+        self._sink(member if name else _root(member), ())
 
     def _leaf(self, member: Member, content: Content, *, hidden: bool) -> None:
         """A member that is no directory: of lower layers, it hides what is at its name and beneath it."""
@@ -172,7 +173,7 @@ class _Merger:
             self._sink(member, content.chunks(member.size))
         elif origin is not None:
             self.names[name] = self.names[origin]
-            self._sink(replace(member, link=origin, xattrs={}), iter(()))
+            self._sink(replace(member, link=origin, xattrs={}), ())
 
     def _settled(self, member: Member) -> Member:
         """Leave what a file system might refuse to the one that does."""
@@ -200,6 +201,8 @@ class _Merger:
         directory = self._pass(whiteout.directory)
         if whiteout.base is None:
             self._layer.opaque.add(directory)
+        elif len(whiteout.base) > _PART_MAX:
+            raise Entangled
         else:
             self._layer.gone.add(b"%b/%b" % (directory, whiteout.base) if directory else whiteout.base)
 

@@ -6,13 +6,16 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from reconciler.errors import Failed, Terminated, Unavailable
 from reconciler.host import command, termination
-from reconciler.host.command import available, check, run
+from reconciler.host.command import available, check, feed, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.commands
 
@@ -132,3 +135,53 @@ def test_no_more_is_kept_than_wanted() -> None:
 def test_whether_a_program_is_there() -> None:
     assert available("sh")
     assert not available("there-is-no-such-program")
+
+
+def _pour(count: int) -> Callable[[int], None]:
+    """Write that many bytes, as a pipe takes them."""
+
+    def write(descriptor: int) -> None:
+        rest = memoryview(bytes(count))
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    return write
+
+
+def test_a_program_is_fed() -> None:
+    finished = feed("sh", "-c", "wc -c; echo done >&2", write=_pour(5_000_000), timeout=60)
+    assert (finished.status, finished.stdout.strip(), finished.complaint) == (0, b"5000000", "done")
+
+
+def test_a_fed_program_that_fails_is_heard() -> None:
+    finished = feed(
+        "sh", "-c", "head -c 10 >/dev/null; echo 'no more' >&2; exit 4", write=_pour(5_000_000), timeout=60
+    )
+    assert (finished.status, finished.complaint) == (4, "no more")
+
+
+def test_a_fed_program_must_read_everything() -> None:
+    with pytest.raises(Failed, match="head ended before it had read everything"):
+        feed("head", "-c", "10", write=_pour(5_000_000), timeout=60)
+
+
+def test_a_fed_program_has_its_time() -> None:
+    with pytest.raises(Unavailable, match="did not finish within"):
+        feed("sleep", "300", write=_pour(5_000_000), timeout=0.5)
+    with pytest.raises(Unavailable, match="did not finish within"):
+        feed("sleep", "300", write=_pour(10), timeout=0.5)
+
+
+def test_what_the_writer_raises_ends_the_program(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+
+    def write(_: int) -> NoReturn:
+        while not pid_file.exists() or not pid_file.read_text().endswith("\n"):
+            time.sleep(0.01)
+        raise Terminated("SIGTERM")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Terminated):
+        feed("sh", "-c", f"echo $$ > {pid_file}; cat; sleep 300", write=write, timeout=60)
+    _wait_until_gone(int(pid_file.read_text()))
+    assert len(os.listdir("/proc/self/fd")) == before

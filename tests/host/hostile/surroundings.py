@@ -8,7 +8,7 @@ import socket
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.layers import flatten
@@ -16,10 +16,12 @@ from reconciler.model.image import Layer
 from tests.host import tars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from reconciler.model.limits import Limits
     from tests.host.hostile.cases import Case, Packed
 
+Use: TypeAlias = "Callable[[Sequence[Layer], Callable[[str], Path], Path, Limits], None]"
 Look = dict[str, tuple[object, ...]]
 _MEMORY = 256 << 20
 # Python's own words, which tell a user nothing.
@@ -67,12 +69,15 @@ class Surroundings:
         os.mkfifo(self.outside / "fifo")
         _leave_socket(self.outside)
 
-    def attempt(self, case: Case) -> str | None:
-        """Unpack; return the message, or None where there was nothing to refuse. What is around must stay."""
+    def attempt(self, case: Case, use: Use = flatten) -> str | None:
+        """Unpack; return the message, or None where there was nothing to refuse. What is around must stay.
+
+        `use` may do something else with the layers, inside the target.
+        """
         layers = [self._store(packed) for packed in case.build(str(self.outside))]
         before = look_around(self.base, self.target)
         with bounded_memory():
-            message = message_of(lambda: flatten(layers, self._blob, self.target, case.limits))
+            message = message_of(lambda: use(layers, self._blob, self.target, case.limits))
         assert look_around(self.base, self.target) == before
         return message
 
