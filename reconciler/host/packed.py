@@ -33,7 +33,7 @@ class ReleaseKeeper:
             chunks = self._keep(member, chunks)
         self._writer.add(member, chunks)
 
-    def _keep(self, member: Member, chunks: Iterable[memoryview]) -> Iterator[memoryview]:
+    def _keep(self, member: Member, chunks: Iterable[memoryview]) -> Iterable[memoryview]:
         if member.kind is Kind.HARD_LINK:
             if member.link not in self.kept:
                 raise Entangled  # its content has gone by
