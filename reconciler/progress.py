@@ -7,13 +7,14 @@ import sys
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from reconciler.host.transfer import Meter
 
@@ -63,9 +64,14 @@ class Bars:
         """Show a bar until the fetch ends."""
         task = self.progress.add_task(name, total=None)
         try:
-            yield lambda done, total: self.progress.update(task, completed=done, total=total)
+            yield partial(self._show, task, name)
         finally:
             self.progress.remove_task(task)
+
+    def _show(self, task: TaskID, name: str, done: int, total: int | None) -> None:
+        """What is all here is unpacked next, which takes as long again."""
+        description = f"{name}: unpacking" if total and done >= total else name
+        self.progress.update(task, completed=done, total=total, description=description)
 
 
 class Lines:

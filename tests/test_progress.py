@@ -71,11 +71,11 @@ def test_a_terminal_gets_bars_with_bytes_speed_and_time(monkeypatch: pytest.Monk
     monkeypatch.setenv("COLUMNS", "120")
     with progress.display() as shown, shown.meter("ipfs") as meter, shown.meter("other") as second:
         meter(1 * MB, 4 * MB)
-        second(1 * MB, None)
+        second(4 * MB, 4 * MB)
         assert isinstance(shown, progress.Bars)
         shown.progress.refresh()
     assert "1.0/4.0 MB" in terminal.getvalue()
-    assert "other" in terminal.getvalue()
+    assert "other: unpacking" in terminal.getvalue()
 
 
 def test_a_quiet_run_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,8 @@ def watch(layout: Path, blobs: Path, total: int | None, meter: Meter) -> Iterato
     finally:
         ended.set()
         thread.join()
+    if total:
+        meter(total, total)
 
 
 def _size(directory: Path) -> int:
