@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,6 @@ from reconciler.errors import Failed
 from reconciler.host import store
 from reconciler.host.packed import RELEASE, PackedTree, ReleaseKeeper
 from reconciler.host.tarmerge import Entangled, merge
-from reconciler.host.tarstream import Kind, Member
 from reconciler.host.tarwrite import TarWriter
 from reconciler.model.filetree import read_contents
 from reconciler.model.format import Format
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.host.tarmerge import Sink
+    from reconciler.host.tarstream import Kind as MemberKind
     from reconciler.model.image import Layer
+    from reconciler.model.kind import Kind
     from reconciler.model.limits import Limits
     from reconciler.model.observed import Contents, Entry
 
@@ -91,7 +93,7 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path) -> Contents
     from reconciler.host.tartree import write_tree
 
     if entry.renamed_to:
-        store.give_release_name(tree, entry.kind, entry.renamed_to)
+        _rename(tree, entry.kind, entry.renamed_to)
     contents = read_contents(DirectoryTree(tree), entry.kind)
     with _making(target):
         _make(target, entry, scratch, lambda writer: write_tree(tree, writer))
@@ -99,7 +101,7 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path) -> Contents
 
 
 def _pack_stream(
-    merge_into: Callable[[Sink], Mapping[bytes, Kind]], target: Path, entry: Entry, scratch: Path
+    merge_into: Callable[[Sink], Mapping[bytes, MemberKind]], target: Path, entry: Entry, scratch: Path
 ) -> Contents:
     found: list[Contents] = []
 
@@ -112,7 +114,7 @@ def _pack_stream(
     return _described(found[0], target, entry)
 
 
-def _renamed(contents: Contents, names: Mapping[bytes, Kind], writer: TarWriter, entry: Entry) -> Contents:
+def _renamed(contents: Contents, names: Mapping[bytes, MemberKind], writer: TarWriter, entry: Entry) -> Contents:
     """As `store.give_release_name` does it in a tree."""
     wanted = entry.renamed_to
     if wanted is None or len(contents.releases) != 1 or wanted in contents.releases:
@@ -121,8 +123,17 @@ def _renamed(contents: Contents, names: Mapping[bytes, Kind], writer: TarWriter,
     path, origin = (f"{entry.kind.traits.releases}/{RELEASE}{item}".encode() for item in (wanted, name))
     if path in names:
         raise Entangled
-    writer.add(Member(path, Kind.HARD_LINK, 0, 0, 0, 0, 0, origin, {}))
+    writer.add_link(path, origin)
     return replace(contents, releases={wanted: release, name: release})
+
+
+def _rename(tree: Path, kind: Kind, name: str) -> None:
+    """Give the release file its second name, but its directory no new time: the same tree is to give the same file."""
+    directory = tree / kind.traits.releases
+    before = directory.lstat() if directory.is_dir() else None
+    store.give_release_name(tree, kind, name)
+    if before:
+        os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns), follow_symlinks=False)
 
 
 def _make(target: Path, entry: Entry, scratch: Path, fill: Callable[[TarWriter], None]) -> None:

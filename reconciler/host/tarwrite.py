@@ -6,14 +6,13 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.sparse import BLOCK
-from reconciler.host.tarstream import Kind
+from reconciler.host.tarstream import Kind, Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from typing_extensions import Buffer
 
-    from reconciler.host.tarstream import Member
 
 _TYPES: Final = {Kind.FILE: b"0", Kind.HARD_LINK: b"1", Kind.SYMLINK: b"2", Kind.DIRECTORY: b"5"}
 _NAME_MAX: Final = 100
@@ -52,6 +51,10 @@ class TarWriter:
         self._gathered += _PADDING[size % BLOCK]
         if len(self._gathered) >= _GATHERED_MAX:
             self._flush()
+
+    def add_link(self, name: bytes, target: bytes) -> None:
+        """Write a hard link to a member that has gone before."""
+        self.add(Member(name, Kind.HARD_LINK, 0, 0, 0, 0, 0, target, {}))
 
     def finish(self) -> None:
         """Write the end of the archive."""
