@@ -166,6 +166,7 @@ class Fetcher:
             hint = f"give the extension the name that its release file has, in place of {job.wanted.name}"
             raise Invalid(f"{job.wanted.text}: rename: true cannot change an image file", hint)
         image = stage / "image.raw"
+        image.unlink(missing_ok=True)  # of a first attempt with a damaged blob
         found, _ = decompress_to(file, image, self.limits.size)
         if digest and found != digest:
             raise Invalid(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import namedtuple
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from reconciler.host import command
 from reconciler.reconcile import Options, converge
+from tests.rig import diskimages
 from tests.rig.images import command as command_of
 from tests.rig.images import write_artifact, write_image
 from tests.seed import configure
@@ -66,6 +68,21 @@ def test_a_damaged_blob_is_fetched_again(paths: Paths, tmp_path: Path) -> None:
         blob.write_bytes(bytes([content[0] ^ 1]) + content[1:] if blob.stat().st_size < 300 else content)
     assert converge(paths, Options(), "test").in_sync
     assert [it.name for it in paths.store.iterdir()] == [entry.name]
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_a_damaged_image_file_is_fetched_again(paths: Paths, tmp_path: Path, at: int) -> None:
+    image = diskimages.squashfs(diskimages.extension_tree(tmp_path / "tree", "x"), tmp_path / "image").read_bytes()
+    write_artifact(tmp_path / "layout", "raw", image)
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:raw', format: raw}}}}")
+    assert converge(paths, Options(), "test").in_sync
+    (entry,) = paths.store.glob("*.raw")
+    entry.unlink()
+    damaged = bytearray(image)
+    damaged[at] ^= 1
+    (paths.blobs / "sha256" / hashlib.sha256(image).hexdigest()).write_bytes(damaged)
+    assert converge(paths, Options(), "test").in_sync
+    assert entry.read_bytes() == image
 
 
 def test_an_artifact_with_several_files_is_refused(paths: Paths, tmp_path: Path) -> None:

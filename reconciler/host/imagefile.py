@@ -157,6 +157,6 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
 def _limited(content: Content, limit: int) -> Iterator[bytes]:
     while piece := content.read(_PIECE):
         if content.position > limit:
-            hint = "raise the limit if the image is to be trusted"
+            hint = "raise settings.limits.size if the image is to be trusted"
             raise Invalid(f"the image has more than {limit} bytes when it is decompressed", hint)
         yield piece
