@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.kind import Kind
 from reconciler.model.status import ExtensionStatus, State
 from reconciler.report import short
 
@@ -32,7 +33,8 @@ def status_table(statuses: Sequence[ExtensionStatus], *, terminal: bool) -> str:
 
 def _row(item: ExtensionStatus) -> tuple[str, ...]:
     merged = "yes" if item.merged else "no"
-    return item.name, str(item.state), merged, short(item.placed), short(item.desired), item.reason or ""
+    name = item.name if item.kind is Kind.SYSEXT else f"{item.name} ({item.kind})"
+    return name, str(item.state), merged, short(item.placed), short(item.desired), item.reason or ""
 
 
 def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -59,6 +59,7 @@ def test_both_kinds_converge_in_one_plan(recent_node: Node) -> None:
     assert node.run("tool").stdout == "runs\n"
     assert (_merged(node, "confext"), _merged(node, "sysext")) == (["settings"], ["tool"])
     assert node.run(*LIVELAYER, "plan").stdout == "in sync\n"
+    assert "settings (confext)  in-sync  yes" in node.run(*LIVELAYER, "status").stdout
     status = json.loads(node.run(*LIVELAYER, "status", "--json").stdout)["extensions"]
     assert [(it["name"], it["kind"], it["state"], it["merged"]) for it in status] == [
         ("settings", "confext", "in-sync", True),
