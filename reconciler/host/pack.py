@@ -128,7 +128,7 @@ def _renamed(contents: Contents, names: Mapping[bytes, MemberKind], writer: TarW
 
 
 def _rename(tree: Path, kind: Kind, name: str) -> None:
-    """Give the release file its second name, but its directory no new time: the same tree gives the same file."""
+    """Give the release file a second name, but its directory no new time: the same tree is to give the same file."""
     directory = tree / kind.traits.releases
     before = directory.lstat() if directory.is_dir() else None
     store.give_release_name(tree, kind, name)

@@ -54,4 +54,7 @@ def write_squashfs(target: Path, write: Callable[[int], None], level: int = 1, j
         env={"SOURCE_DATE_EPOCH": "0"},
     )
     if done.status != 0:
-        raise Failed(f"{_PROGRAM} failed: {done.complaint}", "look at the space on the store's file system")
+        raise Failed(
+            f"{_PROGRAM} failed: {done.complaint}",
+            "look at the space on the store's file system, or set format: directory",
+        )
