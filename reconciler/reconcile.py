@@ -128,15 +128,19 @@ def _converge_once(paths: Paths, options: Options) -> Result:
 
 
 def _host(paths: Paths, desired: DesiredState) -> Host:
-    """What this node is; its image policies only where they can matter, since systemd has to be asked."""
+    """What this node is; what it has for image files only where that matters, since systemd has to be asked."""
     host = read_host(paths)
     if not (paths.is_running_system and desired.wants_image_files):
         return host
     from reconciler.host.imagesupport import read_policies
-    from reconciler.host.loopdevices import device_mapper_available
+    from reconciler.host.loopdevices import device_mapper_available, loop_devices_available
 
-    policies = read_policies(host.systemd)
-    return replace(host, image_policies=policies, has_device_mapper=device_mapper_available())
+    return replace(
+        host,
+        image_policies=read_policies(host.systemd),
+        has_loop_devices=loop_devices_available(),
+        has_device_mapper=device_mapper_available(),
+    )
 
 
 def _desired(loaded: config.Loaded, options: Options) -> DesiredState:

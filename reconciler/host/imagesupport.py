@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host import units
 from reconciler.host.command import available
-from reconciler.host.loopdevices import loop_devices_available
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.imagepolicy import ImagePolicy, default_policy, parse_image_policy, refusal
 from reconciler.model.kind import Kind
@@ -48,6 +47,6 @@ def against_images(host: Host, kind: Kind) -> str | None:
     policy = host.image_policies.get(kind)
     if policy and (reason := refusal(policy, _MADE_HERE)):
         return reason
-    if not loop_devices_available():
+    if not host.has_loop_devices:
         return "this node has no loop devices"
     return None if available("tar2sqfs") else "tar2sqfs is not installed"

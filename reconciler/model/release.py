@@ -46,6 +46,7 @@ class Host:
     machine: str  # uname -m
     systemd: int  # the version's first number
     image_policies: Mapping[Kind, ImagePolicy] = field(default_factory=dict)  # by kind; where none is known, none is
+    has_loop_devices: bool = True  # without them systemd cannot attach image files
     has_device_mapper: bool = True  # without it systemd cannot verify what the policy lets it verify
 
     @property

@@ -42,12 +42,11 @@ def test_a_policy_a_missing_device_or_a_missing_tool_speak_against_image_files(
 ) -> None:
     host = Host({}, "x86_64", 257)
     monkeypatch.setattr(imagesupport, "available", lambda _program: True)
-    monkeypatch.setattr(imagesupport, "loop_devices_available", lambda: True)
     assert against_images(host, Kind.SYSEXT) is None
     strict = Host({}, "x86_64", 257, {Kind.SYSEXT: parse_image_policy(STRICT)})
     assert "image policy" in (against_images(strict, Kind.SYSEXT) or "")
     assert against_images(strict, Kind.CONFEXT) is None
     monkeypatch.setattr(imagesupport, "available", lambda _program: False)
     assert against_images(host, Kind.SYSEXT) == "tar2sqfs is not installed"
-    monkeypatch.setattr(imagesupport, "loop_devices_available", lambda: False)
-    assert against_images(host, Kind.SYSEXT) == "this node has no loop devices"
+    without = Host({}, "x86_64", 257, has_loop_devices=False)
+    assert against_images(without, Kind.SYSEXT) == "this node has no loop devices"

@@ -27,6 +27,23 @@ ExecReload=systemd-sysext refresh --image-policy={POLICY}
 LARGE = Member("usr/share/large/data", hashlib.shake_256(b"large").digest(70 << 20))
 
 
+def test_a_node_without_loop_devices_takes_no_image_files(recent_node: Node) -> None:
+    node = recent_node
+    layout = node.path("/srv/images")
+    layout.mkdir(parents=True)
+    write_image(layout, "tool", command("tool", "runs"))
+    write_image(layout, "other", command("other", "runs"))
+    node.write(
+        "/etc/livelayer/extensions.yaml",
+        "extensions:\n"
+        "  tool: {source: 'oci:/srv/images:tool', format: squashfs}\n"
+        "  other: {source: 'oci:/srv/images:other', format: auto}\n",
+    )
+    told = node.run("livelayer", "apply", status=1).stderr
+    assert "tool: this node has no loop devices" in told
+    assert node.run("other").stdout == "runs\n"
+
+
 def test_a_refused_format_is_not_even_fetched_and_auto_avoids_it(recent_node: Node) -> None:
     node = recent_node
     node.write("/etc/systemd/system/systemd-sysext.service.d/policy.conf", DROP_IN)
