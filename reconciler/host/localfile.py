@@ -72,23 +72,20 @@ def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:
         Invalid: it holds what no extension may have, or too much of it.
         Failed: it changed meanwhile, or the disk could not take it.
     """
+    source = source.resolve()  # cp would copy a link as a link
     Tree(source, limits).check()
-    if not _snapshot(source, target):
-        check(
-            run(
-                "cp",
-                "--archive",
-                "--reflink=auto",
-                "--sparse=auto",
-                "--",
-                str(source),
-                str(target),
-                timeout=_COPY_TIMEOUT,
-            ),
-            f"copying {source}",
-        )
+    if _snapshot(source, target):
+        if Tree(target).digest() == digest:
+            return
+        shutil.rmtree(target)  # the subvolumes inside are not in it
+    _copy(source, target)
     if Tree(target).digest() != digest:
         raise Failed(f"{source} changed while it was copied", _CHANGED)
+
+
+def _copy(source: Path, target: Path) -> None:
+    how = ("--archive", "--reflink=auto", "--sparse=auto", "--")
+    check(run("cp", *how, str(source), str(target), timeout=_COPY_TIMEOUT), f"copying {source}")
 
 
 def _snapshot(source: Path, target: Path) -> bool:

@@ -166,6 +166,16 @@ def test_a_copy_keeps_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.commands
+def test_of_a_link_to_a_directory_the_directory_is_copied(tmp_path: Path) -> None:
+    tree, link, copy = _tree(tmp_path), tmp_path / "link", tmp_path / "copy"
+    link.symlink_to("tree")
+    copy_tree(link, copy, look_at(link)[0], DEFAULT)
+    assert not copy.is_symlink()
+    shutil.rmtree(tree)
+    assert (copy / "usr/bin/tool").read_text() == "#!/bin/sh\n"
+
+
+@pytest.mark.commands
 def test_a_tree_that_changes_meanwhile_is_told(tmp_path: Path) -> None:
     tree = _tree(tmp_path)
     digest = look_at(tree)[0]
