@@ -74,6 +74,7 @@ def _verify(content: bytes, signature: bytes, keyrings: Sequence[Path], shown: s
         files[_LIST].write_bytes(content)
         files[_SIGNATURE].write_bytes(signature)
         options = [f"--keyring={_binary(path, Path(scratch))}" for path in keyrings]
+        options.append("--weak-digest=SHA1")  # forgeries are affordable
         finished = run("gpgv", "--status-fd=1", *options, str(files[_SIGNATURE]), str(files[_LIST]), timeout=_TIMEOUT)
     _judge(finished, shown)
 
@@ -82,12 +83,13 @@ def _judge(finished: Finished, shown: str) -> None:
     lines = finished.stdout.decode(errors="replace").splitlines()
     words = [line.removeprefix(_STATUS).split() for line in lines if line.startswith(_STATUS)]
     told = {line[0]: line[1:] for line in words if line}
+    if {"GOODSIG", "VALIDSIG"} <= told.keys() and "BADSIG" not in told:
+        return  # by one key at least; gpgv fails if there is a second signature by a key that nobody has
     for word, meaning in _FAULTS.items():
         if word in told:
             key = f" ({told[word][0]})" if word != "NODATA" and told[word] else ""
             raise Invalid(f"{shown}: {meaning}{key}", "put the publisher's present key into settings.keyring")
-    if finished.status != 0 or "VALIDSIG" not in told:
-        raise Invalid(f"{shown}: the signature is not good: {finished.complaint}", "look at it with: gpgv")
+    raise Invalid(f"{shown}: the signature is not good: {finished.complaint}", "look at it with: gpgv")
 
 
 def _binary(keyring: Path, scratch: Path) -> Path:

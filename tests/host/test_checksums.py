@@ -77,6 +77,32 @@ def test_the_signature_of_somebody_else_is_refused(server: WebServer, tmp_path: 
         _resolve(server, keyring)
 
 
+def _signatures(server: WebServer, *of: KeyOwner) -> bytes:
+    return b"".join(owner.sign(server.directory / "SHA256SUMS").read_bytes() for owner in of)
+
+
+def test_one_of_several_signatures_is_enough_unless_one_is_bad(
+    server: WebServer, vendor: KeyOwner, tmp_path: Path
+) -> None:
+    keyring = vendor.export(tmp_path / "keys")
+    old = _signatures(server, vendor)
+    with KeyOwner("other") as other:
+        both = _signatures(server, other, vendor)
+        (server.directory / "SHA256SUMS.gpg").write_bytes(both)
+        assert _resolve(server, keyring) == f"sha256:{HEX}"
+    with (server.directory / "SHA256SUMS").open("a") as file:
+        file.write(f"{'1' * 64}  evil.raw\n")
+    (server.directory / "SHA256SUMS.gpg").write_bytes(_signatures(server, vendor) + old)
+    with pytest.raises(Invalid, match="the signature is not of this list"):
+        _resolve(server, keyring)
+
+
+def test_weak_hashes_do_not_count(server: WebServer, vendor: KeyOwner, tmp_path: Path) -> None:
+    vendor.sign(server.directory / "SHA256SUMS", "--digest-algo=SHA1", "--allow-weak-digest-algos")
+    with pytest.raises(Invalid, match="cannot be checked"):
+        _resolve(server, vendor.export(tmp_path / "keys"))
+
+
 def test_a_changed_list_is_refused(server: WebServer, vendor: KeyOwner, tmp_path: Path) -> None:
     with (server.directory / "SHA256SUMS").open("a") as file:
         file.write(f"{'1' * 64}  evil.raw\n")
