@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import http
+import logging
 import os
 import re
 import shutil
+import urllib.error
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from reconciler.errors import Failed, Invalid, Unavailable
 from reconciler.host import termination
 from reconciler.host.durable import read_json, sync_directory, write_json
-from reconciler.host.web import PATIENCE, Patience, open_url, pause, understanding
+from reconciler.host.web import PATIENCE, Patience, open_url, pause, pieces, understanding
 from reconciler.model.limits import size_text
 from reconciler.model.source import shown_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from http.client import HTTPResponse
     from pathlib import Path
 
     from reconciler.host.transfer import Meter
 
+log = logging.getLogger(__name__)
+
 _PIECE: Final = 1 << 20
 _CONTENT_RANGE: Final = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _LATER: Final = "a later run goes on from there"
 
 
@@ -46,10 +54,12 @@ def download(  # noqa: PLR0913 - what to fetch, where to, and within which bound
         if _is_intact(target, digest):
             return target
         with Partial(target.with_name(f"{target.name}.part"), url) as part:
-            _fill(part, url, size_limit, progress, patience)
-            part.become(target, digest, url)
+            if not _is_intact(target, digest):  # which another thread may have done meanwhile
+                target.unlink(missing_ok=True)
+                _complete(part, url, digest, lambda: _fill(part, url, size_limit, progress, patience))
+                part.become(target, digest, url)
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        full = error.errno in _FULL
         hint = "make space there" if full else "look at the file system and its disk"
         raise Failed(f"{directory}: a download cannot be stored: {error.strerror}", hint) from error
     return target
@@ -62,27 +72,44 @@ class Partial:
         self._path = path
         self._record = path.with_name(f"{path.name}.json")
         self._url = hashlib.sha256(url.encode()).hexdigest()  # it may have a password
-        self._file: IO[bytes] = path.open("a+b")
+        self._file = _open_alone(path)
         self._hash = hashlib.sha256()
         self.size = 0
+        self.is_joined = False  # whether it has bytes that another connection brought
         self.validator = self._known_validator()
 
     def __enter__(self) -> Self:
-        if self.validator is None:
-            self.restart()
-        self._file.seek(0)
-        while piece := self._file.read(_PIECE):
-            termination.check()
-            self._take(piece)
+        try:
+            if self.validator is None:
+                self.restart()
+            self._file.seek(0)
+            while piece := self._file.read(_PIECE):
+                termination.check()
+                self._take(piece)
+        except BaseException:
+            self._file.close()  # its lock would let others wait forever
+            raise
+        self.is_joined = self.size > 0
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Nothing of use is not kept, and neither is what fills the disk."""
+        try:
+            if self._is_here() and (not self.size or (isinstance(error, OSError) and error.errno in _FULL)):
+                self._path.unlink()
+                self._record.unlink(missing_ok=True)
+        finally:
+            self._close()
+
+    @property
+    def digest(self) -> str:
+        """Of what is there."""
+        return f"sha256:{self._hash.hexdigest()}"
 
     def restart(self) -> None:
         """Begin anew: what is there is of another version, or cannot be continued."""
         self._file.truncate(0)
-        self._hash, self.size, self.validator = hashlib.sha256(), 0, None
+        self._hash, self.size, self.validator, self.is_joined = hashlib.sha256(), 0, None, False
 
     def expect(self, validator: str | None) -> None:
         """Note by what the server will know this version of the file again."""
@@ -100,7 +127,7 @@ class Partial:
         Raises:
             Invalid: it is another file than the one that was asked for.
         """
-        found = f"sha256:{self._hash.hexdigest()}"
+        found = self.digest
         self._record.unlink(missing_ok=True)
         if found != digest:
             self._path.unlink()
@@ -117,6 +144,15 @@ class Partial:
         """Bytes that the file system still takes."""
         return shutil.disk_usage(self._path.parent).free
 
+    def _close(self) -> None:
+        """Close it; on a full disk that fails once, with what was still to be written."""
+        with suppress(OSError):
+            self._file.close()
+        self._file.close()
+
+    def _is_here(self) -> bool:
+        return _is_at(self._file, self._path)
+
     def _take(self, piece: bytes) -> None:
         self._hash.update(piece)
         self.size += len(piece)
@@ -128,6 +164,43 @@ class Partial:
                 return validator
             case _:
                 return None
+
+
+def _open_alone(path: Path) -> IO[bytes]:
+    """Open a file after everybody else has closed it; one that was renamed or removed meanwhile is opened anew."""
+    while True:
+        termination.check()
+        file = path.open("a+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(file, path):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _complete(part: Partial, url: str, digest: str, fill: Callable[[], None]) -> None:
+    """Fetch what is missing, if anything is: a run may have been killed just before it gave the file its name.
+
+    Bytes of several connections may not belong together, or be lost since; then all of them are fetched once more.
+    """
+    if part.digest != digest:
+        fill()
+    if part.digest != digest and part.is_joined:
+        log.info(
+            "%s: what arrived in several parts is not what it ought to be; fetching it once more", shown_url(url)
+        )
+        part.restart()
+        fill()
 
 
 def _fill(part: Partial, url: str, size_limit: int, progress: Meter, patience: Patience) -> None:
@@ -149,19 +222,29 @@ def _fill(part: Partial, url: str, size_limit: int, progress: Meter, patience: P
 
 def _continue(part: Partial, url: str, size_limit: int, progress: Meter, patience: Patience) -> None:
     headers = {"Range": f"bytes={part.size}-", "If-Range": part.validator} if part.size and part.validator else {}
-    with open_url(url, headers, patience) as answer:
+    with _open(url, headers, patience, part) as answer:
         if not headers or not _continues(answer, part.size):
             part.restart()
+        part.is_joined = part.size > 0
         total = _total(answer, part.size)
         _check_size(url, total, part.size, size_limit, part)
         part.expect(_validator(answer))
-        while piece := answer.read1(_PIECE):
-            termination.check()
+        for piece in pieces(answer, _PIECE):
             part.write(piece)
             progress(part.size, total)
             _check_size(url, part.size, part.size, size_limit, part)
     if total is not None and part.size < total:
         raise Unavailable(f"{shown_url(url)}: the connection ended after {part.size} of {total} bytes", _LATER)
+
+
+def _open(url: str, headers: dict[str, str], patience: Patience, part: Partial) -> HTTPResponse:
+    """Ask; a part that is no beginning of the file is given up, or it would be asked for in vain each time."""
+    try:
+        return open_url(url, headers, patience)
+    except urllib.error.HTTPError as error:
+        if headers and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.restart()
+        raise
 
 
 def _continues(answer: HTTPResponse, size: int) -> bool:
@@ -171,7 +254,7 @@ def _continues(answer: HTTPResponse, size: int) -> bool:
 
 def _total(answer: HTTPResponse, size: int) -> int | None:
     length = answer.headers.get("Content-Length", "")
-    return size + int(length) if length.isdigit() else None
+    return size + int(length) if length.isdecimal() else None
 
 
 def _check_size(url: str, total: int | None, size: int, limit: int, part: Partial) -> None:

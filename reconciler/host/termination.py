@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Terminated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 _requested: Final = threading.Event()
+_waits: Final[dict[object, Callable[[], None]]] = {}  # each addition and removal is one atomic operation
 
 
 class _Deferral:
@@ -58,6 +59,21 @@ def deferred() -> Iterator[None]:
 def request() -> None:
     """Ask the other threads to end."""
     _requested.set()
+    for wake in list(_waits.values()):
+        wake()
+
+
+@contextmanager
+def woken(wake: Callable[[], None]) -> Iterator[None]:
+    """For the time of something that blocks: what lets it return at once when the threads are asked to end."""
+    token = object()
+    _waits[token] = wake
+    try:
+        if _requested.is_set():
+            wake()
+        yield
+    finally:
+        del _waits[token]
 
 
 def withdraw() -> None:

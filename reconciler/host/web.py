@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import random
 import socket
 import ssl
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import reconciler
@@ -24,7 +25,7 @@ from reconciler.model.limits import size_text
 from reconciler.model.source import shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _AGENT: Final = f"livelayer/{reconciler.__version__}"
 _LATER: Final = "a later run goes on from there"
@@ -58,8 +59,7 @@ def peek(url: str, size: int = 1 << 16, patience: Patience = PATIENCE) -> bytes:
     Raises:
         ReconcilerError: as for `download`.
     """
-    with understanding(url), open_url(url, {"Range": f"bytes=0-{size - 1}"}, patience) as answer:
-        return answer.read(size)
+    return _persist(lambda: _read_start(url, size, patience), patience)
 
 
 def read_small(url: str, limit: int, patience: Patience = PATIENCE) -> bytes:
@@ -68,23 +68,47 @@ def read_small(url: str, limit: int, patience: Patience = PATIENCE) -> bytes:
     Raises:
         ReconcilerError: as for `download`.
     """
-    attempt = 0
+    return _persist(lambda: _read(url, limit, patience), patience)
+
+
+def _persist(attempt: Callable[[], bytes], patience: Patience) -> bytes:
+    failures = 0
     while True:
         try:
-            return _read(url, limit, patience)
+            return attempt()
         except Unavailable as error:
-            attempt += 1
-            if attempt == patience.attempts:
+            failures += 1
+            if failures == patience.attempts:
                 raise
-            pause(attempt, error, patience)
+            pause(failures, error, patience)
+
+
+def _read_start(url: str, size: int, patience: Patience) -> bytes:
+    with understanding(url):
+        try:
+            with open_url(url, {"Range": f"bytes=0-{size - 1}"}, patience) as answer:
+                return _read_whole(answer, size, url)
+        except urllib.error.HTTPError as error:
+            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise
+            error.close()
+            return b""  # nothing is in the file
 
 
 def _read(url: str, limit: int, patience: Patience) -> bytes:
     with understanding(url), open_url(url, {}, patience) as answer:
-        content = answer.read(limit + 1)
+        content = _read_whole(answer, limit + 1, url)
         if len(content) > limit:
             raise Invalid(f"{shown_url(url)} has more than {size_text(limit)}", "check source:")
         return content
+
+
+def _read_whole(answer: http.client.HTTPResponse, size: int, url: str) -> bytes:
+    """The body, or the first `size` bytes of it; told a number, read() does not mind a connection that broke off."""
+    content = answer.read(size)
+    if len(content) < size and answer.length:
+        raise Unavailable(f"{shown_url(url)}: the connection ended before the file did", _AGAIN)
+    return content
 
 
 def pause(attempt: int, error: Unavailable, patience: Patience) -> None:
@@ -111,11 +135,29 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
+        if urlsplit(newurl).scheme not in {urlsplit(req.full_url).scheme, "https"}:
+            fp.close()
             raise Invalid(
                 f"{shown_url(req.full_url)} leads to {shown_url(newurl)}, which is not encrypted", "correct source:"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    def http_error_302(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+    ) -> Any:  # noqa: ANN401 - as urllib types it
+        """Follow; an address that cannot be read is the server's mistake."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError as error:
+            fp.close()
+            raise Invalid(f"{shown_url(req.full_url)} leads to what is no URL", "correct source:") from error
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def open_url(url: str, headers: dict[str, str], patience: Patience) -> http.client.HTTPResponse:
@@ -129,11 +171,38 @@ def open_url(url: str, headers: dict[str, str], patience: Patience) -> http.clie
         request, timeout=patience.stall
     )
     encoding = answer.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
+    if encoding.strip().lower() not in {"", "identity"}:
         answer.close()
         hint = "have the server send the file as it is, which is what was asked for"
         raise Invalid(f"{shown_url(url)}: the server sends it in the encoding {encoding}", hint)
     return answer
+
+
+def pieces(answer: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
+    """The body as it arrives. What waits for it returns at once when the main thread asks for an end.
+
+    Raises:
+        URLError: the connection broke; so that it is not taken for the disk's error.
+    """
+    with termination.woken(lambda: _end(answer)):
+        while piece := _read_piece(answer, size):
+            termination.check()
+            yield piece
+    termination.check()
+
+
+def _read_piece(answer: http.client.HTTPResponse, size: int) -> bytes:
+    try:
+        return answer.read1(size)
+    except OSError as error:
+        termination.check()
+        raise urllib.error.URLError(error) from error
+
+
+def _end(answer: http.client.HTTPResponse) -> None:
+    """Let a read in another thread come to its end."""
+    with suppress(OSError, ValueError), socket.socket(fileno=os.dup(answer.fileno())) as connection:
+        connection.shutdown(socket.SHUT_RD)
 
 
 def _split_credentials(url: str) -> tuple[str, bytes]:
@@ -183,7 +252,7 @@ def _of_status(error: urllib.error.HTTPError, shown: str) -> ReconcilerError:
 def _retry_after(error: urllib.error.HTTPError) -> float | None:
     """Seconds, or a date (RFC 9110, 10.2.3)."""
     text = error.headers.get("Retry-After", "")
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.errors import Failed, Invalid, ReconcilerError, Terminated, Unavailable
 from reconciler.host import download as module
+from reconciler.host import termination
 from reconciler.host.download import download
 from reconciler.host.web import Patience, peek, read_small
 from tests.rig.webserver import Handler, WebServer, certificate, expired_certificate
@@ -36,14 +40,16 @@ class Bench:
         self.target = base / "target"
         self.told: list[tuple[int, int | None]] = []
 
-    def fetch(self, path: str = "/file.raw", digest: str = DIGEST, limit: int = 1 << 30) -> Path:
+    def fetch(
+        self, path: str = "/file.raw", digest: str = DIGEST, limit: int = 1 << 30, patience: Patience = HASTE
+    ) -> Path:
         return download(
             self.server.url + path,
             digest,
             self.target,
             size_limit=limit,
             progress=lambda done, total: self.told.append((done, total)),
-            patience=HASTE,
+            patience=patience,
         )
 
     @property
@@ -161,6 +167,122 @@ def test_without_a_validator_nothing_is_resumed(bench: Bench) -> None:
     bench.server.fail("/file.raw", _drop_after(1 << 20, ETag='W/"weak"'))
     assert bench.fetch().read_bytes() == CONTENT
     assert bench.ranges == [None, None]
+
+
+def _ranges_as_servers_have_them(handler: Handler) -> bool:
+    """Refuse a range that begins behind the end (RFC 9110, 15.5.17)."""
+    first = handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-")
+    if int(first) >= len(CONTENT):
+        handler.fail(416, Content_Range=f"bytes */{len(CONTENT)}")
+        return True
+    return False
+
+
+def _leave_part(bench: Bench, content: bytes) -> None:
+    """What a run left that ended in the middle, whatever a power cut made of it."""
+    bench.server.fail("/file.raw", _drop_after(1 << 20), *[_hang_up] * 3)
+    with pytest.raises(Unavailable):
+        bench.fetch()
+    (bench.target / f"{DIGEST[7:]}.part").write_bytes(content)
+    bench.server.requests.clear()
+    bench.server.fail("/file.raw", *[_ranges_as_servers_have_them] * 9)
+
+
+def test_a_run_killed_just_before_the_end_has_nothing_to_fetch(bench: Bench) -> None:
+    _leave_part(bench, CONTENT)
+    assert bench.fetch().read_bytes() == CONTENT
+    assert bench.ranges == []
+    assert bench.left == [DIGEST[7:]]
+
+
+def test_a_part_that_is_longer_than_the_file_is_given_up(bench: Bench) -> None:
+    _leave_part(bench, bytes(4 << 20))
+    assert bench.fetch().read_bytes() == CONTENT
+    assert bench.ranges == [f"bytes={4 << 20}-", None]
+
+
+def test_parts_that_do_not_fit_together_are_fetched_once_more(bench: Bench) -> None:
+    _leave_part(bench, bytes(1 << 20))
+    assert bench.fetch().read_bytes() == CONTENT
+    assert bench.ranges == [f"bytes={1 << 20}-", None]
+
+
+def test_the_same_file_for_several_is_fetched_once(bench: Bench) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(lambda _: bench.fetch(), range(6)))) == 1
+    assert len(bench.server.requests) == 1
+    assert bench.left == [DIGEST[7:]]
+
+
+def test_a_silent_server_does_not_keep_a_run_from_ending(bench: Bench) -> None:
+    bench.server.fail("/file.raw", _wait_after_a_megabyte)
+    part = bench.target / f"{DIGEST[7:]}.part"
+    patient = Patience(stall=250)
+    caught: list[type[BaseException]] = []
+
+    def work() -> None:
+        try:
+            bench.fetch(patience=patient)
+        except Terminated as error:
+            caught.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not (part.exists() and part.stat().st_size >= 1 << 19):
+        time.sleep(0.01)
+    termination.request()
+    thread.join()
+    termination.withdraw()
+    assert caught == [Terminated]
+    assert part.exists()
+
+
+def _wait_after_a_megabyte(handler: Handler) -> bool:
+    handler.send(200, CONTENT[: 1 << 20], Content_Length=str(len(CONTENT)), ETag='"a"')
+    handler.wfile.flush()
+    handler.connection.recv(1)  # until the client goes away
+    return True
+
+
+def test_a_full_disk_gets_its_space_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _leave_part(bench, CONTENT[: 1 << 20])
+    monkeypatch.setattr(module.Partial, "write", refuse)
+    with pytest.raises(Failed, match="No space left on device") as caught:
+        bench.fetch()
+    assert caught.value.hint == "make space there"
+    assert bench.left == []
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "-5", "many"])
+def test_a_length_that_is_no_number_is_none(bench: Bench, length: str) -> None:
+    def lie(handler: Handler) -> bool:
+        handler.send(200, CONTENT, Content_Length=length, Connection="close")
+        handler.hang_up()
+        return True
+
+    bench.server.fail("/file.raw", lie)
+    assert bench.fetch().read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("location", ["http://[bad/x", "ftp://127.0.0.1/x", "file:///etc/passwd", "http://h:port/x"])
+def test_a_redirect_to_where_nothing_can_be_is_told(bench: Bench, location: str) -> None:
+    bench.server.fail("/file.raw", *[_status(302, Location=location)] * 3)
+    with pytest.raises(ReconcilerError) as caught:
+        bench.fetch()
+    assert caught.value.hint
+    assert bench.left == []
+
+
+def test_an_encoding_that_is_none_is_no_matter(bench: Bench) -> None:
+    def say_so(handler: Handler) -> bool:
+        handler.send(200, CONTENT, Content_Length=str(len(CONTENT)), Content_Encoding="Identity")
+        return True
+
+    bench.server.fail("/file.raw", say_so)
+    assert bench.fetch().read_bytes() == CONTENT
 
 
 @pytest.mark.commands
@@ -315,6 +437,18 @@ def test_credentials_are_sent_to_their_host_only_and_never_shown(bench: Bench, t
 def test_the_first_bytes_can_be_had_alone(bench: Bench) -> None:
     assert peek(f"{bench.server.url}/file.raw", 100, HASTE) == CONTENT[:100]
     assert bench.ranges == ["bytes=0-99"]
+
+
+def test_a_look_is_tried_again_and_takes_an_empty_file(bench: Bench) -> None:
+    bench.server.fail("/file.raw", _status(503, Retry_After="0"), _drop_after(10))
+    assert peek(f"{bench.server.url}/file.raw", 100, HASTE) == CONTENT[:100]
+    bench.server.fail("/file.raw", _status(416))
+    assert peek(f"{bench.server.url}/file.raw", 100, HASTE) == b""
+
+
+def test_a_small_file_that_is_cut_off_is_read_again(bench: Bench) -> None:
+    bench.server.fail("/file.raw", _drop_after(1000))
+    assert read_small(f"{bench.server.url}/file.raw", 1 << 30, HASTE) == CONTENT
 
 
 def test_a_proxy_of_the_environment_is_used(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
