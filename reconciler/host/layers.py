@@ -141,21 +141,22 @@ def _directory(path: bytes, member: Member, tree: Staging) -> None:
         dress(descriptor, member)
     finally:
         os.close(descriptor)
+    if member.mode & stat.S_ISGID or member.xattrs:
+        tree.expect_inheritance()
     tree.set_time(path, member.mtime_ns)
 
 
 def _file(path: bytes, member: Member, tree: Staging, content: Content) -> None:
-    descriptor = tree.create(path, _new_file)
+    given = tree.gives(member.uid, member.gid, member.mode)
+    mode = member.mode if given else 0o600
+    descriptor = tree.create(path, lambda new: os.open(new, _NEW_FILE, mode))
     try:
         _fill(descriptor, member, content)
-        dress(descriptor, member)
+        if member.xattrs or not given:
+            dress(descriptor, member)
         os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))
     finally:
         os.close(descriptor)
-
-
-def _new_file(path: bytes) -> int:
-    return os.open(path, _NEW_FILE, 0o600)
 
 
 def _fill(descriptor: int, member: Member, content: Content) -> None:

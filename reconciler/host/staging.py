@@ -44,6 +44,7 @@ class Staging:
         self._steps = 0  # that following links has taken for the present name
         self._times: dict[bytes, int] = {self.root: _IMPLIED_TIME}  # of directories, set when all is in place
         self._root_mode = _IMPLIED_MODE
+        self._given: tuple[int, int, int] | None = _given_to_new_files(self.root)
 
     def begin_layer(self) -> None:
         """From now on, everything here belongs to a lower layer."""
@@ -180,6 +181,14 @@ class Staging:
             self.remove(path)
             return make(path)
 
+    def gives(self, uid: int, gid: int, mode: int) -> bool:
+        """Whether a file created here has this owner and, if it is asked for, this mode, with nothing more to do."""
+        return self._given is not None and self._given == (uid, gid, mode | self._given[2])
+
+    def expect_inheritance(self) -> None:
+        """From now on, new files may get group or access list from their directory."""
+        self._given = None
+
     def make_directory(self, path: bytes) -> int:
         """A descriptor of the directory at `path`, new or, without its extended attributes, the one that is there."""
         try:
@@ -245,6 +254,18 @@ class Staging:
 
     def _forget_directories(self) -> None:
         self._directories = {b"": self.root}
+
+
+def _given_to_new_files(directory: bytes) -> tuple[int, int, int]:
+    """Owner, group and those permissions that the umask, or an access list of the store's, leaves."""
+    path = directory + b"/probe"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o777)
+    try:
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+        os.unlink(path)  # noqa: PTH108 - paths are bytes here
+    return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
 
 
 def split(name: bytes) -> tuple[bytes, bytes]:

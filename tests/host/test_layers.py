@@ -52,6 +52,22 @@ def test_everything_a_member_says_is_kept(bench: Bench) -> None:
     }
 
 
+@pytest.mark.parametrize("umask", [0, 0o22, 0o77, 0o777])
+def test_modes_and_owners_are_the_members_whatever_new_files_get(bench: Bench, umask: int) -> None:
+    modes = [0, 0o400, 0o600, 0o644, 0o664, 0o666, 0o755, 0o777, 0o2755, 0o4755]
+    os.umask(umask)
+    bench.unpack_layers([file(f"{mode:o}", mode=mode) for mode in modes], [file("644", uid=1), file("755", gid=2)])
+    found = {path: (it.mode, it.uid, it.gid) for path, it in tars.tree(bench.target).items()}
+    expected = {f"{mode:o}": (mode, 0, 0) for mode in modes}
+    assert found == expected | {"644": (0o644, 1, 0), "755": (0o644, 0, 2)}
+
+
+def test_files_in_a_setgid_directory_have_their_own_group(bench: Bench) -> None:
+    """Also those whose mode the umask leaves alone, so that nothing else has to be set."""
+    bench.unpack_layers([directory("d", mode=0o2775, gid=5), file("d/a", mode=0o640)], [file("d/b", mode=0o640)])
+    assert [bench.found(name).gid for name in ("d", "d/a", "d/b")] == [5, 0, 0]
+
+
 def test_parents_without_a_member_are_plain_directories_of_root(bench: Bench) -> None:
     bench.unpack_layers([directory("a", mode=0o2770, gid=5), file("a/b/c/d")])
     assert bench.found("a/b") == bench.found("a/b/c") == tars.Found("directory", b"", 0o755, 0, 0, 0)
