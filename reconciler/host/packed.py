@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RELEASE: Final = "extension-release."
 _KEPT_MAX: Final = 1 << 17  # bytes of a release file; longer ones are refused anyway
+_FILES_MAX: Final = 128  # release files; more than a hundred are refused anyway, before any of them is read
 _NODES: Final = {Kind.FILE: Node.FILE, Kind.DIRECTORY: Node.DIRECTORY, Kind.SYMLINK: Node.OTHER}
 
 
@@ -41,13 +42,14 @@ class ReleaseKeeper:
             return chunks
         if member.sparse:
             raise Entangled
-        return self._copied(member.name, chunks)
+        if member.kind is not Kind.FILE or b"/" in member.name[len(self._prefix) :]:
+            return chunks  # none of the release files
+        return self._copied(member.name, chunks, _KEPT_MAX if len(self.kept) < _FILES_MAX else 0)
 
-    def _copied(self, name: bytes, chunks: Iterable[memoryview]) -> Iterator[memoryview]:
+    def _copied(self, name: bytes, chunks: Iterable[memoryview], most: int) -> Iterator[memoryview]:
         self.kept[name] = b""
         for chunk in chunks:
-            if len(self.kept[name]) < _KEPT_MAX:
-                self.kept[name] += chunk
+            self.kept[name] += chunk[: most - len(self.kept[name])]
             yield chunk
 
 
