@@ -73,14 +73,6 @@ class _Rig:
         options = ["--quiet", f"--root={node}", "apply", "--no-refresh"]
         return shlex.join([sys.executable, "-I", "-c", start, *options])
 
-    def accepts(self, image_format: str) -> bool:
-        """Whether livelayer knows this format."""
-        with tempfile.TemporaryDirectory(dir=self.scratch) as disk:
-            script = self.apply(Path(disk), f"a: {{source: 'oci:/a', format: {image_format}}}")
-            found = Path(disk, "found")
-            stopwatch.measure(self.command(f"{script.replace('apply --no-refresh', 'validate')} 2>{found} || :"))
-            return "format" not in found.read_text()
-
 
 def run() -> list[Row]:
     """Measure every image."""
@@ -92,17 +84,14 @@ def run() -> list[Row]:
             settings.parent.mkdir(parents=True)
             settings.write_text(registry.registries_conf())
             rig = _Rig(registry, livelayer, Path(scratch))
-            formats = [each for each in _FORMATS if rig.accepts(each)]
-            if left_out := set(_FORMATS) - set(formats):
-                print(f"left out, since livelayer does not take these formats: {', '.join(left_out)}")
             images = (workloads.big(), workloads.typical(), workloads.ten_layers(changed=False))
-            rows = [row for workload in images for row in _measure(rig, workload, formats)]
+            rows = [row for workload in images for row in _measure(rig, workload)]
             return [*rows, _withdrawal(rig), _update(rig)]
 
 
-def _measure(rig: _Rig, workload: Workload, formats: list[str]) -> list[Row]:
+def _measure(rig: _Rig, workload: Workload) -> list[Row]:
     rig.registry.push(workload.layout, "latest", f"{workload.name}:latest")
-    ours = {f"livelayer, {each}": _ours(rig, workload, each) for each in formats}
+    ours = {f"livelayer, {each}": _ours(rig, workload, each) for each in _FORMATS}
     unsynced = _ours(rig, workload, "directory", before=_UNSYNCED)
     scripts = {**ours, "directory, final sync left out": unsynced, **_peers(rig, workload), **_floors(workload)}
     for what, script in scripts.items():  # also brings everything into the page cache
@@ -112,7 +101,7 @@ def _measure(rig: _Rig, workload: Workload, formats: list[str]) -> list[Row]:
         print(f"{workload.name}: {what}: peak memory {peak / _MB:.0f} MB{goal}", flush=True)
     times = _interleaved(rig, scripts, _ROUNDS[workload.name])
     times |= {f"skopeo + {floor}": _sums(times["skopeo"], times[floor]) for floor in _unpackers(times)}
-    return [row for each in formats for row in _rows(workload, each, times)] + _floor_rows(times)
+    return [row for each in _FORMATS for row in _rows(workload, each, times)] + _floor_rows(times)
 
 
 def _interleaved(rig: _Rig, scripts: dict[str, Script], rounds: int) -> dict[str, list[tuple[float, float]]]:
@@ -133,9 +122,7 @@ def _ours(rig: _Rig, workload: Workload, image_format: str, *, before: str = "")
 
 
 def _extension(rig: _Rig, workload: Workload, image_format: str, more: str = "") -> str:
-    # The default is left unsaid, so that a livelayer without formats can be measured.
-    named = "" if image_format == "directory" else f", format: {image_format}"
-    return f"{workload.name}: {{source: '{rig.source(workload)}'{named}{more}}}"
+    return f"{workload.name}: {{source: '{rig.source(workload)}', format: {image_format}{more}}}"
 
 
 def _peers(rig: _Rig, workload: Workload) -> dict[str, Script]:
