@@ -110,11 +110,13 @@ def image_error(ident: Ident, image: ImageFormat, host: Host) -> ReconcilerError
     if host.systemd < image.least_systemd:
         reason = f"the image takes systemd {image.least_systemd}, and this host has {host.systemd}"
         return ReconcilerError(f"{ident}: {reason}", "use an image with sectors of 512 bytes")
+    policy = host.image_policies.get(ident.kind)
+    if policy and (error := _policy_error(ident, image, policy, host)):
+        return error
     if not host.has_loop_devices:
         reason = "this node has no loop devices, by which systemd attaches image files"
         return ReconcilerError(f"{ident}: {reason}", "load the module loop, or set format: directory")
-    policy = host.image_policies.get(ident.kind)
-    return _policy_error(ident, image, policy, host) if policy else None
+    return None
 
 
 def _policy_error(ident: Ident, image: ImageFormat, policy: ImagePolicy, host: Host) -> ReconcilerError | None:
