@@ -244,7 +244,7 @@ def _blob_digests(image: Manifest) -> list[str]:
 
 
 def _is_intact(blob: Path) -> bool:
-    from reconciler.host.localfile import file_digest
+    from reconciler.host.digest import file_digest
 
     try:
         return file_digest(blob) == f"sha256:{blob.name}"

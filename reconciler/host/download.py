@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Final, Self
 
 from reconciler.errors import Failed, Invalid, Unavailable
 from reconciler.host import termination
+from reconciler.host.digest import file_digest
 from reconciler.host.durable import read_json, sync_directory, write_json
 from reconciler.host.web import PATIENCE, Patience, open_url, pause, pieces, understanding
 from reconciler.model.limits import size_text
@@ -278,7 +279,6 @@ def _validator(answer: HTTPResponse) -> str | None:
 
 def _is_intact(path: Path, digest: str) -> bool:
     try:
-        with path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
+        return file_digest(path) == digest
     except FileNotFoundError:
         return False

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, Invalid
 from reconciler.host import termination
 from reconciler.host.command import available, check, run
+from reconciler.host.digest import file_digest
 from reconciler.host.payload import payload_in
 from reconciler.model.format import Payload
 from reconciler.model.limits import Limits, size_text
@@ -57,12 +58,6 @@ def look_at(path: Path) -> tuple[str, Payload, int]:
         raise Invalid(f"{error.filename}: there is no such file or directory", "check the path in source:") from error
     except OSError as error:
         raise Failed(f"{error.filename}: cannot be read: {error.strerror}", "look at its mode and disk") from error
-
-
-def file_digest(path: Path) -> str:
-    """The digest of a file's content."""
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:

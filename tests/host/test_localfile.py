@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed, Invalid
-from reconciler.host import localfile
 from reconciler.host.command import check, run
+from reconciler.host.digest import file_digest
 from reconciler.host.localfile import copy_tree, look_at
 from reconciler.host.payload import is_tar
 from reconciler.model.format import Payload
@@ -55,7 +55,7 @@ def test_a_file_is_what_its_content_says(tmp_path: Path, content: bytes, payload
     path.write_bytes(content)
     digest, found, size = look_at(path)
     assert (found, size) == (payload, len(content))
-    assert digest == localfile.file_digest(path)
+    assert digest == file_digest(path)
 
 
 def test_an_old_tar_has_a_sum_only() -> None:
