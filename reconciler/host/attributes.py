@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from reconciler.host.tarstream import Member
 
 # They would steer the overlay that the extension becomes a layer of: hide host files, redirect directories.
-_OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
 _LINUX: Final = (b"user.", b"trusted.", b"security.", b"system.")
-_LABEL: Final = b"security.selinux"
+LABEL: Final = b"security.selinux"  # of the image; the host's policy labels its files
+CAPABILITY: Final = b"security.capability"
 _CONTENT_ERRORS: Final = {errno.EINVAL, errno.ERANGE, errno.E2BIG}
 # ext4 has one block for all attributes of a file, and calls it ENOSPC when they do not fit.
 _UNABLE: Final = {errno.ENOTSUP, errno.ENOSPC}
@@ -69,9 +70,9 @@ def kept(xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         Refused: one would change the overlay.
     """
     for name in xattrs:
-        if name.startswith(_OVERLAY):
+        if name.startswith(OVERLAY):
             raise Refused(f"has the extended attribute {shown(name)}, which would change the overlay")
-    return {name: value for name, value in xattrs.items() if name.startswith(_LINUX) and name != _LABEL}
+    return {name: value for name, value in xattrs.items() if name.startswith(_LINUX) and name != LABEL}
 
 
 def clear_xattrs(path: bytes) -> None:
@@ -83,7 +84,7 @@ def clear_xattrs(path: bytes) -> None:
             return
         raise
     for name in names:
-        if os.fsencode(name) != _LABEL:
+        if os.fsencode(name) != LABEL:
             os.removexattr(path, name, follow_symlinks=False)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from reconciler.host.attributes import CAPABILITY
 from reconciler.host.decompress import Refused
 from reconciler.host.tarstream import Kind
 from reconciler.model.limits import size_text
@@ -22,7 +23,6 @@ _RATIO_FROM: Final = (
 # Names are kept in memory while a layer is unpacked. Of a whole Debian they are 60 bytes long on average.
 _NAME_MEAN_MAX: Final = 256
 _SETUID: Final = 0o6000
-_CAPABILITY: Final = b"security.capability"
 
 
 class Exceeded(Refused):
@@ -129,7 +129,7 @@ def _refuse_privileges(member: Member) -> None:
     """On a directory the bits give nobody a privilege, and links have the mode of what they lead to."""
     if member.kind is Kind.FILE and member.mode & _SETUID:
         raise Exceeded("is a setuid or setgid program, which this node does not allow", _ALLOW, member.name)
-    if _CAPABILITY in member.xattrs:
+    if CAPABILITY in member.xattrs:
         raise Exceeded("has file capabilities, which this node does not allow", _ALLOW, member.name)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host import termination
+from reconciler.host.attributes import CAPABILITY, LABEL, OVERLAY
 from reconciler.host.command import available, check, run
 from reconciler.host.digest import file_digest
 from reconciler.host.payload import payload_in
@@ -25,9 +26,6 @@ from reconciler.model.limits import Limits, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
-_LABEL: Final = b"security.selinux"
-_CAPABILITIES: Final = b"security.capability"
 _SUBVOLUME: Final = 256  # the inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID)
 _COPY_TIMEOUT: Final = 3600.0  # seconds
 _CHANGED: Final = "do not change a source while it is read; the next run tries again"
@@ -147,10 +145,10 @@ class Tree:
     def _xattrs(self, path: bytes) -> list[bytes]:
         names = sorted(map(os.fsencode, os.listxattr(path, follow_symlinks=False)))
         for name in names:
-            if name.startswith(_OVERLAY):
+            if name.startswith(OVERLAY):
                 hint = "remove it: it would steer the overlay that the extension becomes a part of"
                 raise Invalid(f"{_shown(path)} has the extended attribute {_shown(name)}", hint)
-        kept = [name for name in names if name != _LABEL]
+        kept = [name for name in names if name != LABEL]
         return [name + b"=" + os.getxattr(path, name, follow_symlinks=False) for name in kept]
 
     def _count(self, path: bytes, status: os.stat_result, xattrs: list[bytes]) -> None:
@@ -168,7 +166,7 @@ class Tree:
             hint = "raise settings.limits.members"
             raise Invalid(f"{_shown(self._root)} has more than {limits.members} files, directories and links", hint)
         privileged = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID)
-        if not limits.setuid and (privileged or any(it.startswith(_CAPABILITIES) for it in xattrs)):
+        if not limits.setuid and (privileged or any(it.startswith(CAPABILITY) for it in xattrs)):
             raise Invalid(f"{_shown(path)} is setuid, setgid or has capabilities", "set settings.limits.setuid: true")
 
     def _content(self, path: bytes, mode: int) -> bytes:

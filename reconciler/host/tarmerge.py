@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.host import termination, whiteouts
-from reconciler.host.attributes import kept
+from reconciler.host.attributes import CAPABILITY, kept
 from reconciler.host.budget import Budget, Exceeded
 from reconciler.host.decompress import Refused
 from reconciler.host.layerstream import read_layer
@@ -41,7 +41,6 @@ _PART_MAX: Final = 255  # bytes; NAME_MAX of every Linux file system
 _NAME_MAX: Final = 3000  # below PATH_MAX with room for wherever the image is unpacked
 _LINK_MAX: Final = 4095
 _XATTRS_MAX: Final = 1 << 15  # bytes of a member's attributes together; ext4 takes less, btrfs and xfs more of each
-_CAPABILITY: Final = b"security.capability"
 _CAPABILITY_SIZE: Final = 20  # of version 2, which means the same in every user namespace
 _CAPABILITY_VERSION: Final = b"\0\0\2"
 _USUAL: Final = (b"user.", b"trusted.")
@@ -275,6 +274,6 @@ def _xattrs(member: Member) -> dict[bytes, bytes]:
 
 
 def _is_usual(name: bytes, value: bytes, kind: Kind) -> bool:
-    if name == _CAPABILITY:
+    if name == CAPABILITY:
         return kind is Kind.FILE and len(value) == _CAPABILITY_SIZE and value[1:4] == _CAPABILITY_VERSION
     return name.startswith(_USUAL) and name not in _USUAL and len(name) <= _PART_MAX and b"\0" not in name

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
+from reconciler.host.attributes import LABEL
 from reconciler.host.decompress import shown
 from reconciler.host.staging import listed
 from reconciler.host.tarstream import Kind, Member
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from reconciler.host.tarwrite import TarWriter
 
 _PIECE: Final = 1 << 18
-_LABEL: Final = "security.selinux"  # the host's policy labels its files
 _KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFDIR: Kind.DIRECTORY}
 
 
@@ -69,7 +69,7 @@ def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | No
 
 
 def _xattrs(path: bytes) -> dict[bytes, bytes]:
-    names = (name for name in os.listxattr(path, follow_symlinks=False) if name != _LABEL)
+    names = (name for name in os.listxattr(path, follow_symlinks=False) if os.fsencode(name) != LABEL)
     return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
