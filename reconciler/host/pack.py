@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host import store
-from reconciler.host.packed import RELEASE, PackedTree, ReleaseKeeper
+from reconciler.host.packed import PackedTree, ReleaseKeeper
 from reconciler.host.tarmerge import Entangled, merge
 from reconciler.host.tarwrite import TarWriter
 from reconciler.model.filetree import read_contents
 from reconciler.model.format import Format
 from reconciler.model.imageformat import FileSystem, ImageFormat, Volume
+from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +121,7 @@ def _renamed(contents: Contents, names: Mapping[bytes, MemberKind], writer: TarW
     if wanted is None or len(contents.releases) != 1 or wanted in contents.releases:
         return contents
     ((name, release),) = contents.releases.items()
-    path, origin = (f"{entry.kind.traits.releases}/{RELEASE}{item}".encode() for item in (wanted, name))
+    path, origin = (f"{entry.kind.traits.releases}/{RELEASE_PREFIX}{item}".encode() for item in (wanted, name))
     if path in names:
         raise Entangled
     writer.add_link(path, origin)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 from reconciler.host.tarmerge import Entangled
 from reconciler.host.tarstream import Kind, Member
 from reconciler.model.filetree import FileTree, Node, printable
+from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.host.tarwrite import TarWriter
 
-RELEASE: Final = "extension-release."
 _KEPT_MAX: Final = 1 << 17  # bytes of a release file; longer ones are refused anyway
 _FILES_MAX: Final = 128  # release files; more than a hundred are refused anyway, before any of them is read
 _NODES: Final = {Kind.FILE: Node.FILE, Kind.DIRECTORY: Node.DIRECTORY, Kind.SYMLINK: Node.OTHER}
@@ -26,7 +26,7 @@ class ReleaseKeeper:
         """`releases` is the directory of the release files."""
         self.kept: Final[dict[bytes, bytes]] = {}
         self._writer = writer
-        self._prefix = f"{releases}/{RELEASE}".encode()
+        self._prefix = f"{releases}/{RELEASE_PREFIX}".encode()
 
     def take(self, member: Member, chunks: Iterable[memoryview]) -> None:
         """See `tarmerge.Sink`."""

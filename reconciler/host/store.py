@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
 from reconciler.host.durable import read_json, sync_directory, sync_filesystem, write_json
+from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.model.observed import Entry
     from reconciler.paths import Paths
 
-_PREFIX: Final = "extension-release."
 _OS_RELEASE: Final = "usr/lib/os-release"
 
 
@@ -175,7 +175,7 @@ def give_release_name(tree: Path, kind: Kind, name: str) -> None:
         Failed: the disk could not take it.
     """
     releases = [Path(path) for path in _release_files(tree, kind).values()]
-    wanted = tree / kind.traits.releases / f"{_PREFIX}{name}"
+    wanted = tree / kind.traits.releases / f"{RELEASE_PREFIX}{name}"
     if len(releases) != 1 or releases[0] == wanted:
         return
     try:
@@ -204,9 +204,9 @@ def _release_files(tree: Path, kind: Kind) -> dict[str, str]:
         return {}
     with os.scandir(directory) as items:
         return {
-            item.name.removeprefix(_PREFIX): item.path
+            item.name.removeprefix(RELEASE_PREFIX): item.path
             for item in sorted(items, key=lambda item: item.name)
-            if item.name.startswith(_PREFIX) and item.is_file(follow_symlinks=False)
+            if item.name.startswith(RELEASE_PREFIX) and item.is_file(follow_symlinks=False)
         }
 
 

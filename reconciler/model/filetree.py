@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
+from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.kind import Kind
 
-_PREFIX: Final = "extension-release."
 _LOST_AND_FOUND: Final = "lost+found"  # every ext4 has it
 _MAX_RELEASE: Final = 64 << 10  # bytes; real ones have a few hundred
 _MAX_RELEASES: Final = 100
@@ -198,11 +198,15 @@ def _strays(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
 
 def _releases(tree: FileTree, directory: str) -> dict[str, dict[str, str]]:
     listed = sorted(_listed(tree, directory).items())
-    found = [name.removeprefix(_PREFIX) for name, node in listed if name.startswith(_PREFIX) and node is Node.FILE]
+    found = [
+        name.removeprefix(RELEASE_PREFIX)
+        for name, node in listed
+        if name.startswith(RELEASE_PREFIX) and node is Node.FILE
+    ]
     if len(found) > _MAX_RELEASES:
         hint = "an extension has one release file, of its own name"
         raise Invalid(f"the image has {len(found)} release files", hint)
-    return {name: _release(tree, f"{directory}/{_PREFIX}{name}") for name in found}
+    return {name: _release(tree, f"{directory}/{RELEASE_PREFIX}{name}") for name in found}
 
 
 def _release(tree: FileTree, path: str) -> dict[str, str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+RELEASE_PREFIX: Final = "extension-release."  # of a release file's name; the extension's follows
+
 
 class Kind(StrEnum):
     """Whether an extension is layered onto /usr and /opt, or onto /etc."""
