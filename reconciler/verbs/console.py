@@ -1,0 +1,43 @@
+"""What all verbs have in common: exit statuses, their voice, and how a verb is added to the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+OK: Final = 0
+ERROR: Final = 1
+NOT_IN_SYNC: Final = 2
+
+Verbs = Any  # argparse names the type of add_subparsers() nowhere public
+
+
+def say(line: str) -> None:
+    """A message to a person: on stderr, so that results can be piped."""
+    print(line, file=sys.stderr)  # noqa: T201 - the command line's own voice
+
+
+def print_line(line: str) -> None:
+    """A line of a result."""
+    print(line)  # noqa: T201 - the command line's own voice
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """A whole result for programs."""
+    print_line(json.dumps(document, indent=2))
+
+
+def add_verb(
+    verbs: Verbs, name: str, run: Callable[[argparse.Namespace], int], text: str, *aliases: str
+) -> argparse.ArgumentParser:
+    """A verb; `run` gives its exit status, `text` becomes its help and its description."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text[:1].upper() + text[1:] + ".", aliases=aliases
+    )
+    parser.set_defaults(run=run)
+    return parser

@@ -1,0 +1,197 @@
+"""The verbs about a node: plan, apply, status, explain, watch."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid, Terminated
+from reconciler.paths import Paths
+from reconciler.verbs.console import ERROR, NOT_IN_SYNC, OK, Verbs, add_verb, print_json, print_line, say
+
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.model.plan import Problem
+    from reconciler.reconcile import Options, Result
+
+_PATIENCE: Final = 600.0  # seconds to wait for another run
+
+
+def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
+    """The verbs of this module."""
+    return [_add_plan(verbs), _add_apply(verbs), _add_status(verbs), _add_explain(verbs), _add_watch(verbs)]
+
+
+def _add_plan(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(
+        verbs, "plan", _plan, "print what apply would do, and why; exit 0 in sync, 2 changes, 1 error", "diff"
+    )
+    parser.add_argument("--offline", action="store_true", help="ask no registry")
+    return parser
+
+
+def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, "apply", _apply, "converge; exit 0 in sync afterwards, 1 not")
+    parser.add_argument("--offline", action="store_true", help="use no registry, only what is on this node")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan only")
+    parser.add_argument(
+        "--if-changed", action="store_true", help="only if the configuration changed since the last run"
+    )
+    parser.add_argument("--no-refresh", action="store_true", help="place only; the next boot (or you) merges")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=_PATIENCE,
+        metavar="SECONDS",
+        help="how long to wait for another run (%(default)s)",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these extensions")
+    return parser
+
+
+def _add_status(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, "status", _status, "show every extension: desired, placed, merged, and why")
+    parser.add_argument("--check", action="store_true", help="exit 0 in sync, 2 not, 1 error")
+    return parser
+
+
+def _add_explain(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(
+        verbs, "explain", _explain, "say why an extension is as it is; exit 1 if there is none of the name"
+    )
+    parser.add_argument("name", metavar="NAME")
+    return parser
+
+
+def _add_watch(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, "watch", _watch, "stay, and converge on every change of the configuration")
+    parser.add_argument(
+        "--resync",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="look again after this time (%(default)s)",
+    )
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from reconciler import reconcile, report
+
+    result = reconcile.look(Paths(options.root), _options(options))
+    plan = result.view.plan
+    if options.json:
+        others = [item for item in result.problems if item not in plan.problems]
+        print_json(report.plan_document(plan, others))
+    else:
+        for action in plan.actions:
+            print_line(report.action_line(action))
+        if result.in_sync:
+            print_line("in sync")
+    _tell_problems(result, options)
+    if result.problems:
+        return ERROR
+    return NOT_IN_SYNC if plan.actions else OK
+
+
+def _apply(options: argparse.Namespace) -> int:
+    if options.if_changed and _is_unchanged(options):
+        return OK
+    from reconciler import reconcile, report
+
+    if options.dry_run:
+        return ERROR if _plan(options) == ERROR else OK
+    result = reconcile.converge(Paths(options.root), _options(options), "livelayer apply")
+    if options.json:
+        print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
+    return OK if result.in_sync else ERROR
+
+
+def _is_unchanged(options: argparse.Namespace) -> bool:
+    """Whether the last run worked from the configuration as it is now."""
+    from reconciler.host.configfiles import fingerprint
+    from reconciler.host.durable import read_json
+
+    paths = Paths(options.root)
+    return bool(read_json(paths.seen) == [list(file) for file in fingerprint(paths, options.config)])
+
+
+def _status(options: argparse.Namespace) -> int:
+    from reconciler import reconcile, report, tables
+
+    result = reconcile.status(Paths(options.root), _options(options))
+    if options.json:
+        print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
+    else:
+        print_line(tables.status_table(result.statuses, terminal=sys.stdout.isatty()))
+        _tell_ways_out(result)
+    if not options.check:
+        return OK
+    if [item for item in result.problems if item.name is None]:
+        return ERROR
+    return OK if result.in_sync else NOT_IN_SYNC
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from reconciler import explanation, reconcile
+
+    result = reconcile.status(Paths(options.root), _options(options))
+    found = [item for item in result.statuses if item.name == options.name]
+    if not found:
+        known = ", ".join(sorted({item.name for item in result.statuses})) or "none"
+        raise Invalid(f"{options.name}: no such extension", f"there are: {known}")
+    explained = [explanation.explain(item, result.view, result.problems) for item in found]
+    if options.json:
+        print_json({"extensions": explained})
+    else:
+        for item in explained:
+            print_line("\n".join(explanation.lines(item)))
+    return OK
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from reconciler.watch import Watcher
+
+    gc.enable()
+    try:
+        Watcher(Paths(options.root), _options(options), options.resync).run()
+    except Terminated as error:
+        say(f"livelayer: ended by {error}")
+    return OK
+
+
+def _options(options: argparse.Namespace) -> Options:
+    from reconciler.reconcile import Options
+
+    given = vars(options)
+    return Options(
+        config=options.config,
+        offline=given.get("offline", False),
+        refresh=not given.get("no_refresh", False),
+        only=frozenset(given.get("names", ())),
+        patience=given.get("wait", _PATIENCE),
+    )
+
+
+def _tell_problems(result: Result, options: argparse.Namespace) -> None:
+    from reconciler import report
+
+    problems: tuple[Problem, ...] = result.problems
+    if options.json:
+        return
+    for warning in result.warnings:
+        say(f"livelayer: {warning}")
+    for item in problems:
+        for line in report.problem_lines(item):
+            say(line)
+
+
+def _tell_ways_out(result: Result) -> None:
+    """Below the table, whose reasons say what is wrong: what to do, and what concerns no single extension."""
+    for item in result.problems:
+        if item.name is None:
+            say(item.message)
+        if item.hint:
+            say(f"  {item.name}: {item.hint}" if item.name else f"  {item.hint}")
