@@ -65,10 +65,18 @@ def sync_filesystem(path: Path) -> None:
     Raises:
         Failed: the kernel could not write (since Linux 5.8 syncfs reports it).
     """
-    libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        if libc.syncfs(descriptor) != 0:
-            raise Failed(f"{path}: cannot be written out: {os.strerror(ctypes.get_errno())}", "look at the disk")
+        errors = sync_descriptor(descriptor, path)
     finally:
         os.close(descriptor)
+    if errors:
+        raise errors[0]
+
+
+def sync_descriptor(descriptor: int, path: Path) -> list[Failed]:
+    """As `sync_filesystem` for an open descriptor of `path`, which is told of every error since it was opened."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(descriptor) == 0:
+        return []
+    return [Failed(f"{path}: cannot be written out: {os.strerror(ctypes.get_errno())}", "look at the disk")]
