@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.errors import Failed, Invalid
-from reconciler.host import store, transfer
+from reconciler.errors import Failed, Invalid, ReconcilerError
+from reconciler.host import store, transfer, writeout
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Index, Layer, Manifest, parse_manifest, platform_in, platform_of, with_diff_ids
 from reconciler.model.limits import DEFAULT, Limits, size_text
 from reconciler.model.source import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
+    from reconciler.host.arrival import Blobs
     from reconciler.host.skopeo import Skopeo
     from reconciler.host.transfer import Meter
     from reconciler.model.desired import Wanted
@@ -54,6 +55,7 @@ class Fetcher:
     paths: Paths
     machine: str
     limits: Limits = DEFAULT
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)  # by digest: those that are known already
 
     def fetch(self, job: Job) -> None:
         """Bring content into the store. Afterwards it is there, complete, or nothing has changed.
@@ -63,7 +65,8 @@ class Fetcher:
         """
         with store.stage(self.paths) as stage:
             _require_space(self.paths.staging, job)
-            made = self._make(job, stage)
+            with writeout.early(stage):
+                made = self._make(job, stage)
             store.commit(self.paths, made.path, job.entry, made.contents)
 
     def _make(self, job: Job, stage: Path) -> Made:
@@ -79,13 +82,39 @@ class Fetcher:
 
     def _from_image(self, job: Job, stage: Path) -> Made:
         """Content of a container image or an artifact; blobs that a power cut damaged are fetched once more."""
-        image = self._copy(job, stage / "image")
+        image, made = self._copy_and_build(job, stage)
+        if made:
+            return made
         try:
             return self._build_image(image, job, stage)
         except Invalid:
             if not self._drop_damaged_blobs(image):
                 raise
         return self._build_image(self._copy(job, stage / "again"), job, stage)
+
+    def _copy_and_build(self, job: Job, stage: Path) -> tuple[Manifest, Made | None]:
+        """Copy an image, and unpack or pack it meanwhile where its manifest is known already.
+
+        Whatever fails there is left to be found again, and worded, once everything is here.
+        """
+        layout, known = stage / "image", self.manifests.get(job.resolution.manifest)
+        if known is None or known.is_artifact:
+            return self._copy(job, layout), None
+        from reconciler.host.arrival import Arrival, arriving
+
+        arrival = Arrival(layout, self.paths.blobs, known.layers)
+        with arriving(arrival, lambda: self._copy(job, layout)) as copy:
+            made = self._try_to_build(known.layers, arrival.blob, job, stage)
+        image = copy.result()
+        confirmed = all(arrival.diff_ids.get(layer.digest) == layer.diff_id for layer in image.layers)
+        return image, made if confirmed else None
+
+    def _try_to_build(self, layers: tuple[Layer, ...], blob_of: Blobs, job: Job, stage: Path) -> Made | None:
+        try:
+            return self._build(layers, blob_of, job, stage)
+        except ReconcilerError as error:
+            log.debug("%s: not unpacked while it was copied: %s", job.wanted.name, error.message)
+            return None
 
     def _build_image(self, image: Manifest, job: Job, stage: Path) -> Made:
         if not image.is_artifact:
@@ -128,7 +157,7 @@ class Fetcher:
         localfile.copy_tree(source, tree, job.resolution.digest, self.limits)
         return self._finish_tree(tree, job, stage)
 
-    def _build(self, layers: tuple[Layer, ...], blob_of: Callable[[str], Path], job: Job, stage: Path) -> Made:
+    def _build(self, layers: tuple[Layer, ...], blob_of: Blobs, job: Job, stage: Path) -> Made:
         match job.entry.format:
             case Format.DIRECTORY:
                 return self._finish_tree(self._unpack(layers, blob_of, stage / "tree"), job, stage)
@@ -140,7 +169,7 @@ class Fetcher:
             case never:
                 assert_never(never)
 
-    def _unpack(self, layers: tuple[Layer, ...], blob_of: Callable[[str], Path], tree: Path) -> Path:
+    def _unpack(self, layers: tuple[Layer, ...], blob_of: Blobs, tree: Path) -> Path:
         from reconciler.host.layers import flatten
 
         store.new_tree(tree)
@@ -211,7 +240,7 @@ class Fetcher:
 
         return Skopeo(self.paths.auth_file)
 
-    def _pack(self, layers: tuple[Layer, ...], blob_of: Callable[[str], Path], job: Job, stage: Path) -> Made:
+    def _pack(self, layers: tuple[Layer, ...], blob_of: Blobs, job: Job, stage: Path) -> Made:
         from reconciler.host.pack import pack
 
         image = stage / "packed"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from reconciler.host.skopeo import Skopeo
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.image import Manifest
     from reconciler.model.kind import Kind
     from reconciler.model.release import Host
     from reconciler.model.source import Source
@@ -50,6 +51,7 @@ class Resolver:
     keyring: str | None = None  # for the signatures of SHA256SUMS, before those of the system
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
     sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
+    manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
 
     def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
         """What each extension shall be; a failure is that extension's own."""
@@ -148,6 +150,7 @@ class Resolver:
             found = parse_manifest(self._skopeo().raw_manifest(source.argument(manifest_digest)))
         if isinstance(found, Index):
             raise Invalid(f"{wanted.text}: an index inside an index", "push the image again")
+        self.manifests[manifest_digest] = found
         payload = Payload.IMAGE if found.is_artifact else Payload.LAYERS
         tag = source.tag if wanted.version else None
         return Resolution(digest, manifest_digest, payload, found.size, tag)

@@ -12,14 +12,13 @@ import lzma
 import re
 import sys
 import zlib
-from typing import TYPE_CHECKING, Final, Protocol, Self, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, Self, cast
 
 from reconciler.errors import Failed, printable
 from reconciler.host.readahead import ReadAhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from pathlib import Path
     from types import ModuleType
 
 if sys.version_info >= (3, 14):
@@ -73,15 +72,32 @@ class Decoder(Protocol):
         """Decode at most about `max_length` bytes."""
 
 
-class Blob:
-    """A blob's file, read once from start to end and hashed on the way."""
+class Readable(Protocol):
+    """What a blob is read from."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def read(self, size: int, /) -> bytes | None:
+        """At most `size` bytes; none at the end."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+class BlobFile(Protocol):
+    """Where a blob is: a file's path, or anything that opens like one."""
+
+    def open(self, mode: Literal["rb"], buffering: Literal[0], /) -> Readable:
+        """Read it from its beginning, without a buffer."""
+
+
+class Blob:
+    """A blob, read once from start to end and hashed on the way."""
+
+    def __init__(self, file: BlobFile) -> None:
+        self._what = str(file)
         self._hash = hashlib.sha256()
         self._readers: list[ReadAhead] = []
         try:
-            self._file = path.open("rb", buffering=0)
+            self._file = file.open("rb", 0)
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -103,6 +119,7 @@ class Blob:
             data = self._file.read(PIECE)
         except OSError as error:
             raise self._unreadable(error) from error
+        assert data is not None  # noqa: S101 - only files that do not block are read
         self._hash.update(data)
         return data
 
@@ -118,7 +135,7 @@ class Blob:
             reader.stop()
 
     def _unreadable(self, error: OSError) -> Failed:
-        return Failed(f"{self._path}: cannot be read: {error.strerror}", "look at the file system and its disk")
+        return Failed(f"{self._what}: cannot be read: {error.strerror}", "look at the file system and its disk")
 
 
 class Content:

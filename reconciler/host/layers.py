@@ -37,9 +37,10 @@ from reconciler.host.tarstream import Kind, Member, members
 from reconciler.model.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from reconciler.host.arrival import Blobs, LayerBlob
     from reconciler.host.decompress import Content
     from reconciler.model.image import Layer
 
@@ -60,9 +61,7 @@ _HINTS: Final = {
 _DEFAULTS: Final = Limits()
 
 
-def flatten(
-    layers: Sequence[Layer], blob_of: Callable[[str], Path], target: Path, limits: Limits = _DEFAULTS
-) -> None:
+def flatten(layers: Sequence[Layer], blob_of: Blobs, target: Path, limits: Limits = _DEFAULTS) -> None:
     """Apply layers, lowest first, into the empty existing directory `target`.
 
     After an error the content of `target` is garbage, for the caller to delete. Nothing is synced.
@@ -83,7 +82,7 @@ def flatten(
         raise _failed(str(target), error) from error
 
 
-def _apply(layer: Layer, blob_file: Path, tree: Staging, budget: Budget) -> None:
+def _apply(layer: Layer, blob_file: LayerBlob, tree: Staging, budget: Budget) -> None:
     where = f"layer {layer.digest}"
     read_layer(layer, blob_file, budget, lambda content: _unpack(content, tree, where, budget))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
+from reconciler.host.arrival import Arriving
 from reconciler.host.budget import Exceeded
 from reconciler.host.decompress import Blob, Content, Refused, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from reconciler.host.arrival import LayerBlob
     from reconciler.host.budget import Budget
     from reconciler.model.image import Layer
 
@@ -20,7 +22,7 @@ _REFETCH: Final = "fetch the image again; if this repeats, the registry's copy o
 _REPUSH: Final = "rebuild or re-push the image"
 
 
-def read_layer(layer: Layer, blob_file: Path, budget: Budget, use: Callable[[Content], None]) -> None:
+def read_layer(layer: Layer, blob_file: LayerBlob, budget: Budget, use: Callable[[Content], None]) -> None:
     """Let `use` read one layer, and check it; that the blob is another one is said before anything about its content.
 
     Raises:
@@ -29,7 +31,8 @@ def read_layer(layer: Layer, blob_file: Path, budget: Budget, use: Callable[[Con
     """
     where = f"layer {layer.digest}"
     with Blob(blob_file) as blob:
-        _check_size(layer, blob_file, where)
+        if isinstance(blob_file, Path):
+            _check_size(layer, blob_file, where)
         budget.begin_layer(layer.size)
         content = Content(blob, budget.unpacked)
         refused: Refused | None = None
@@ -45,10 +48,12 @@ def read_layer(layer: Layer, blob_file: Path, budget: Budget, use: Callable[[Con
         raise _invalid(where, refused) from refused
     if layer.diff_id not in {None, diff_id}:
         raise Invalid(f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}", _REPUSH)
+    if isinstance(blob_file, Arriving):
+        blob_file.unpacked_to(diff_id)
 
 
 def _check_size(layer: Layer, blob_file: Path, where: str) -> None:
-    """Before anything is read: the limits count with the size that the manifest gives."""
+    """Before anything is read, where the blob is complete: the limits count with the size that the manifest gives."""
     size = blob_file.stat().st_size
     if size != layer.size:
         raise Invalid(f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}", _REFETCH)

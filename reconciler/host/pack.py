@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.host.arrival import Blobs
     from reconciler.host.tarmerge import Sink
     from reconciler.host.tarstream import Kind as MemberKind
     from reconciler.model.image import Layer
@@ -34,7 +35,7 @@ _FILE_SYSTEMS: Final = {Format.SQUASHFS: FileSystem.SQUASHFS, Format.EROFS: File
 
 def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
     layers: Sequence[Layer],
-    blob_of: Callable[[str], Path],
+    blob_of: Blobs,
     target: Path,
     entry: Entry,
     scratch: Path,

@@ -27,9 +27,9 @@ from reconciler.host.whiteouts import Whiteout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
     from typing import TypeAlias
 
+    from reconciler.host.arrival import Blobs
     from reconciler.host.decompress import Content
     from reconciler.model.image import Layer
     from reconciler.model.limits import Limits
@@ -51,9 +51,7 @@ class Entangled(Exception):
     """The layers cannot be merged in one pass."""
 
 
-def merge(
-    layers: Sequence[Layer], blob_of: Callable[[str], Path], sink: Sink, limits: Limits
-) -> Mapping[bytes, Kind]:
+def merge(layers: Sequence[Layer], blob_of: Blobs, sink: Sink, limits: Limits) -> Mapping[bytes, Kind]:
     """Give `sink` every member of the merged image; directories that no layer describes and the root come last.
 
     Returns:
