@@ -39,6 +39,9 @@ _LAYERS_MAX: Final = 1000  # Docker makes 127 at most
 _SIZE_MAX: Final = (1 << 63) - 1
 _SHOWN_MAX: Final = 20  # platforms in a message
 _REPUSH: Final = "rebuild or re-push the image"
+TITLE: Final = "org.opencontainers.image.title"
+IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+EMPTY_CONFIG: Final = "application/vnd.oci.empty.v1+json"  # of an artifact, which has none
 
 # Go's names for what uname(2) says; arm's variant is the version of its instruction set.
 _PLATFORMS: Final = {
@@ -47,12 +50,20 @@ _PLATFORMS: Final = {
     "aarch64": Platform("linux", "arm64"),
     "armv6l": Platform("linux", "arm", "v6"),
     "armv7l": Platform("linux", "arm", "v7"),
+    "loongarch64": Platform("linux", "loong64"),
 }
+# And for systemd's names, which ARCHITECTURE= in a release file uses; where both agree, none is listed.
+_ARCHITECTURES: Final = {"x86-64": "amd64", "x86": "386", "ppc64-le": "ppc64le", "loongarch64": "loong64"}
 
 
 def platform_of(machine: str) -> Platform:
     """The platform of a machine as uname(2) names it."""
     return _PLATFORMS.get(machine, Platform("linux", machine))
+
+
+def platform_for(architecture: str) -> Platform:
+    """The platform of an architecture as systemd names it."""
+    return Platform("linux", _ARCHITECTURES.get(architecture, architecture))
 
 
 def parse_platform(text: str) -> Platform:
@@ -128,9 +139,7 @@ class Manifest:
         return sum(layer.size for layer in self.layers)
 
 
-_IMAGE_CONFIGS: Final = frozenset(
-    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
-)
+_IMAGE_CONFIGS: Final = frozenset({IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"})
 
 
 def _is_archive(media_type: str) -> bool:
@@ -240,7 +249,7 @@ def _layer(entry: Any) -> Layer:  # noqa: ANN401 - JSON
     size = entry["size"]
     if type(size) is not int or not 0 <= size <= _SIZE_MAX:
         raise ValueError("a size that is no number of bytes")
-    title = (entry.get("annotations") or {}).get("org.opencontainers.image.title")
+    title = (entry.get("annotations") or {}).get(TITLE)
     return Layer(_digest(entry["digest"]), size, str(entry.get("mediaType", "")), None, title)
 
 
