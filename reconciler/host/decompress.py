@@ -236,6 +236,11 @@ def _decoded(blob: Blob) -> Iterator[bytes]:
             raise Refused("something else follows its compressed data")
 
 
+def is_compressed(head: bytes) -> bool:
+    """Whether a blob that begins so would be decompressed."""
+    return _decoder_for(head) is not None
+
+
 def _decoder_for(data: bytes) -> Decoder | None:
     for magic, make in _DECODERS.items():
         if data.startswith(magic):

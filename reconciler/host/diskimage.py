@@ -37,31 +37,47 @@ _PACKAGES: Final = {
 }
 
 
-def identify(path: Path) -> ImageFormat:
+def identify(path: Path, architecture: str | None = None) -> ImageFormat:
     """What a file is, by its content alone.
 
+    Args:
+        path: the file.
+        architecture: whose partitions count, as systemd calls it; None: this machine's.
+
     Raises:
-        Invalid: no image of an extension for this machine, or a damaged one.
+        Invalid: no image of an extension for this architecture, or a damaged one.
         Failed: it cannot be read.
     """
     with ImageFile(path) as image:
-        return diskimage.identify(image, Host({}, os.uname().machine, 0).architecture)
+        return diskimage.identify(image, architecture or Host({}, os.uname().machine, 0).architecture)
 
 
-def inspect_image(path: Path, kind: Kind, scratch: Path) -> Contents:
+def architecture_of(path: Path) -> str | None:
+    """The architecture that a disk image's partitions are for, as systemd calls it; None: it tells none.
+
+    Raises:
+        Invalid: it is no regular file.
+        Failed: it cannot be read.
+    """
+    with ImageFile(path) as image:
+        return diskimage.architecture_of(image)
+
+
+def inspect_image(path: Path, kind: Kind, scratch: Path, architecture: str | None = None) -> Contents:
     """Look into an image file after making sure that it is whole.
 
     Args:
         path: the file.
         kind: what its content is to extend.
         scratch: a directory that may be filled; the caller removes it.
+        architecture: whose partitions count, as systemd calls it; None: this machine's.
 
     Raises:
-        Invalid: no image of an extension for this machine, or a damaged one.
+        Invalid: no image of an extension for this architecture, or a damaged one.
         Failed: no tool here reads it, or the disk is full.
         Unavailable: a tool did not end in time.
     """
-    image_format = identify(path)
+    image_format = identify(path, architecture)
     workplace = Path(tempfile.mkdtemp(dir=scratch))
     # Tools take part of some names for options; this one is harmless.
     file = workplace / "image"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -28,7 +29,7 @@ else:
     from backports.zstd import ZstdCompressor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import IO
 
     from reconciler.model.ociimage import About
@@ -95,8 +96,29 @@ class OciLayout:
             manifest = ociimage.artifact_manifest(about, media_type, ociimage.titled(layer, title))
             return self._manifest(manifest, about)
 
-    def finish(self, *images: Blob, name: str | None = None) -> Blob:
+    def adopt(self, blob_of: Callable[[str], Path], blobs: Iterable[str]) -> None:
+        """Take blobs of another layout, which are checked where they are sent to.
+
+        Args:
+            blob_of: where a blob lies, by its digest.
+            blobs: their digests.
+
+        Raises:
+            Failed: they cannot be read, or the disk does not take them.
+        """
+        with self._writing():
+            for digest in blobs:
+                target = self._blobs / digest.removeprefix("sha256:")
+                if not target.exists():
+                    shutil.copyfile(blob_of(digest), target)
+
+    def finish(self, *images: Blob, name: str | None = None, annotations: Mapping[str, str] | None = None) -> Blob:
         """Write the layout's index, under `name` if there is one; several images become one for several platforms.
+
+        Args:
+            images: what was added.
+            name: what the layout calls it.
+            annotations: of the index of several platforms.
 
         Returns:
             What the layout holds: the manifest of a sole image, or the index of several.
@@ -105,7 +127,8 @@ class OciLayout:
             Failed: the disk does not take it.
         """
         with self._writing():
-            held = images[0] if len(images) == 1 else self._document(ociimage.INDEX, ociimage.index_document(images))
+            index = ociimage.index_document(images, annotations)
+            held = images[0] if len(images) == 1 else self._document(ociimage.INDEX, index)
             (self._directory / "oci-layout").write_bytes(ociimage.LAYOUT)
             (self._directory / "index.json").write_bytes(ociimage.index_document([held.named(name)]))
             return held

@@ -12,7 +12,7 @@ from reconciler.model.kind import RELEASE_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from reconciler.host.tarwrite import TarWriter
+    from reconciler.host.tarwrite import Archive
 
 _KEPT_MAX: Final = 1 << 17  # bytes of a release file; longer ones are refused anyway
 _FILES_MAX: Final = 128  # release files; more than a hundred are refused anyway, before any of them is read
@@ -22,7 +22,7 @@ _NODES: Final = {Kind.FILE: Node.FILE, Kind.DIRECTORY: Node.DIRECTORY, Kind.SYML
 class ReleaseKeeper:
     """Passes members on, and keeps what is in release files."""
 
-    def __init__(self, writer: TarWriter, releases: str) -> None:
+    def __init__(self, writer: Archive, releases: str) -> None:
         """`releases` is the directory of the release files."""
         self.kept: Final[dict[bytes, bytes]] = {}
         self._writer = writer

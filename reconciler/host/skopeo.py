@@ -39,7 +39,7 @@ class Skopeo:
             ReconcilerError: sorted by what may be done about it.
         """
         finished = run(
-            "skopeo", "inspect", "--raw", *self._credentials("--authfile"), argument, timeout=_INSPECT_TIMEOUT
+            "skopeo", "inspect", "--raw", *self.credentials("--authfile"), argument, timeout=_INSPECT_TIMEOUT
         )
         content = _checked(finished, argument).stdout
         _check_layout(argument, content)
@@ -53,7 +53,7 @@ class Skopeo:
         """
         if not repository.startswith("docker://"):
             raise Invalid(f"{repository}: only a registry has a list of tags", "name the version in source:")
-        finished = run("skopeo", "list-tags", *self._credentials("--authfile"), repository, timeout=_INSPECT_TIMEOUT)
+        finished = run("skopeo", "list-tags", *self.credentials("--authfile"), repository, timeout=_INSPECT_TIMEOUT)
         return _tags(_checked(finished, repository).stdout, repository)
 
     def copy(self, argument: str, platform: Platform, layout: Path, blobs: Path) -> None:
@@ -71,16 +71,16 @@ class Skopeo:
             # They are checked against the policy at the source; an OCI layout has no place to keep them.
             "--remove-signatures",
             f"--dest-shared-blob-dir={blobs}",
-            *self._credentials("--src-authfile"),
+            *self.credentials("--src-authfile"),
             argument,
             f"oci:{layout}:{_TAG}",
             timeout=_COPY_TIMEOUT,
         )
         _checked(finished, argument)
 
-    def _credentials(self, option: str) -> tuple[str, ...]:
-        """An administrator's REGISTRY_AUTH_FILE goes before livelayer's file."""
-        if self.auth_file is None or "REGISTRY_AUTH_FILE" in os.environ or not self.auth_file.exists():
+    def credentials(self, option: str) -> tuple[str, ...]:
+        """An administrator's REGISTRY_AUTH_FILE goes before livelayer's file, which others than root cannot read."""
+        if self.auth_file is None or "REGISTRY_AUTH_FILE" in os.environ or not os.access(self.auth_file, os.R_OK):
             return ()
         return (f"{option}={self.auth_file}",)
 
@@ -205,7 +205,7 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
 
 def understand(stderr: str, argument: str) -> ReconcilerError:
     """Sort a failure of skopeo by what happens next; its own last words are always part of the message."""
-    words = _last_words(stderr)
+    words = last_words(stderr)
     is_local = not argument.startswith("docker://")
     for pattern, kind, meaning, hint in _MEANINGS:
         if re.search(pattern, words, re.IGNORECASE) and not (is_local and "registry" in meaning):
@@ -216,7 +216,7 @@ def understand(stderr: str, argument: str) -> ReconcilerError:
     return Unavailable(f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument)
 
 
-def _last_words(stderr: str) -> str:
+def last_words(stderr: str) -> str:
     """The final message without Go's logging decoration: `time=... level=fatal msg="..."`."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if not lines:

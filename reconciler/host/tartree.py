@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.host.tarwrite import TarWriter
+    from reconciler.host.tarwrite import Archive
 
 _PIECE: Final = 1 << 18
 _KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFDIR: Kind.DIRECTORY}
 
 
-def write_tree(tree: Path, writer: TarWriter) -> None:
+def write_tree(tree: Path, writer: Archive) -> None:
     """Write everything in a directory that nobody else changes, the directory itself as the root.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from reconciler.host.sparse import BLOCK
 from reconciler.host.tarstream import Kind, Member
@@ -24,6 +24,13 @@ _PADDING: Final = [bytes(-rest % BLOCK) for rest in range(BLOCK)]
 _LARGE: Final = 1 << 15  # bytes of one piece that are not worth another copy
 _GATHERED_MAX: Final = 1 << 17  # bytes
 _ZEROS: Final = memoryview(bytes(1 << 18))
+
+
+class Archive(Protocol):
+    """What takes members one after the other."""
+
+    def add(self, member: Member, chunks: Iterable[Buffer] = ()) -> None:
+        """See `TarWriter.add`."""
 
 
 class TarWriter:

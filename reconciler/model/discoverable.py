@@ -124,3 +124,9 @@ def foreign(partition_type: str, architecture: str) -> str | None:
     """The other architecture for which this type of partition is a root or usr partition; None: it is not."""
     found, wanted = _ROLE_OF.get(partition_type, (None, None))
     return wanted if found in {"root", "usr"} and wanted != architecture else None
+
+
+def architecture(partition_type: str) -> str | None:
+    """The architecture for which this type of partition is a root or usr partition; None: it is not, for any."""
+    found, wanted = _ROLE_OF.get(partition_type, (None, None))
+    return wanted if found in {"root", "usr"} else None

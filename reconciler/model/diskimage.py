@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.model import magic
-from reconciler.model.discoverable import GENERIC, foreign, role
+from reconciler.model.discoverable import GENERIC, architecture, foreign, role
 from reconciler.model.gpt import Partition, Table, has_mbr, read_table
 from reconciler.model.imageformat import ImageFormat, Top, Volume
 from reconciler.model.superblocks import Damaged, recognise
@@ -45,6 +45,17 @@ def identify(image: Bytes, architecture: str) -> ImageFormat:
     if file_system:
         return ImageFormat((Volume(file_system, 0, image.size),))
     raise _unknown(image)
+
+
+def architecture_of(image: Bytes) -> str | None:
+    """The architecture that a disk image's partitions are for; None: it has none that tell, or of several."""
+    try:
+        table = read_table(image)
+    except Damaged:
+        return None
+    found = {architecture(partition.type) for partition in table.partitions} if table else set()
+    found.discard(None)
+    return found.pop() if len(found) == 1 else None
 
 
 def _refuse_ambiguity(file_system: FileSystem | None) -> None:

@@ -68,9 +68,10 @@ class Contents:
     def misfit(self, ident: Ident, host: Host) -> ReconcilerError | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""
         of_image = image_error(ident, self.image, host) if self.image else None
-        return of_image or self._shape_error(ident) or self._release_error(ident, host)
+        return of_image or self.shape_error(ident) or self._release_error(ident, host)
 
-    def _shape_error(self, ident: Ident) -> ReconcilerError | None:
+    def shape_error(self, ident: Ident) -> ReconcilerError | None:
+        """What it has that makes it no extension of its kind on any host; None: nothing."""
         if self.has_os_release:
             reason = "usr/lib/os-release, which would make systemd refuse every extension"
             return ReconcilerError(f"{ident}: the content holds {reason}", _REBUILD)

@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.model.image import EMPTY_CONFIG, TITLE, Platform, digest_of
+from reconciler.errors import Invalid
+from reconciler.model.image import EMPTY_CONFIG, TITLE, Index, Platform, digest_of, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from reconciler.model.image import Descriptor
 
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -103,6 +106,30 @@ def index_document(images: Sequence[Blob], annotations: Mapping[str, str] | None
         "manifests": [image.descriptor() for image in images],
     }
     return _as_bytes(document | ({"annotations": dict(annotations)} if annotations else {}))
+
+
+def read_index(content: bytes) -> list[Blob]:
+    """What an index refers to, with all that a layout needs to refer to it, too.
+
+    Raises:
+        Invalid: it is none.
+    """
+    found = parse_manifest(content)
+    if not isinstance(found, Index):
+        raise Invalid("an index of images was expected, and this is a manifest", "write the layout again")
+    entries = json.loads(content)["manifests"]
+    return [_read(entry, item) for entry, item in zip(entries, found.manifests, strict=True)]
+
+
+def _read(entry: dict[str, Any], found: Descriptor) -> Blob:
+    size, annotations = entry.get("size"), entry.get("annotations")
+    return Blob(
+        str(entry.get("mediaType") or MANIFEST),
+        found.digest,
+        size if type(size) is int else 0,
+        {str(key): str(value) for key, value in annotations.items()} if isinstance(annotations, dict) else {},
+        found.platform,
+    )
 
 
 def titled(layer: Blob, title: str) -> Blob:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.imagepolicy import ImagePolicy
 
 # systemd's names for what uname(2) says (src/basic/architecture.c).
-_ARCHITECTURES: Final = {
+ARCHITECTURES: Final = {
     "x86_64": "x86-64",
     "i386": "x86",
     "i486": "x86",
@@ -52,7 +52,7 @@ class Host:
     @property
     def architecture(self) -> str:
         """The machine in systemd's words."""
-        return _ARCHITECTURES.get(self.machine, self.machine)
+        return ARCHITECTURES.get(self.machine, self.machine)
 
 
 def parse_release(text: str) -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""Where an image is pushed to: a registry, or one of skopeo's local transports (containers-transports(5))."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+DOCKER: Final = "docker"
+_LOCAL: Final = frozenset({"oci", "oci-archive", "dir"})
+_KNOWN: Final = "docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE[:TAG] or dir:DIR"
+_HOST: Final = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
+_PART: Final = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HUB: Final = "docker.io"  # where a name without a registry leads to
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A parsed destination."""
+
+    transport: str
+    repository: str  # for a registry, the host and the name of the repository; else all that follows the transport
+    tag: str | None = None  # registries always have one
+
+    @property
+    def is_registry(self) -> bool:
+        """Whether it takes the network, and can keep signatures."""
+        return self.transport == DOCKER
+
+    @property
+    def argument(self) -> str:
+        """What skopeo is told."""
+        return f"docker://{self.identity}" if self.is_registry else f"{self.transport}:{self.repository}"
+
+    @property
+    def identity(self) -> str:
+        """The name that a signature is for, complete as signatures need it."""
+        return f"{self.repository}:{self.tag}" if self.tag else self.repository
+
+    def pinned(self, digest: str) -> str:
+        """The same repository by a digest (registries only): to push without a tag, and for `source:`."""
+        return f"docker://{self.repository}@{digest}"
+
+
+def parse_destination(text: str) -> Destination:
+    """Read a destination as a user writes it.
+
+    Raises:
+        ValueError: with a sentence for the user.
+    """
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise ValueError("a destination has no white space or control characters")
+    scheme, separator, rest = text.partition(":")
+    scheme = scheme.lower()
+    if separator and rest.startswith("//") and scheme in {DOCKER, "container"}:
+        return _registry(rest.removeprefix("//"))
+    if separator and rest and scheme in _LOCAL:
+        return Destination(scheme, rest)
+    raise ValueError(f"{text!r} is no destination; it looks like {_KNOWN}")
+
+
+def _registry(reference: str) -> Destination:
+    if "@" in reference:
+        raise ValueError(f"{reference!r} has a digest, which the content decides; push to a tag")
+    name, tag = _split_tag(reference)
+    host, parts = _split_host(name)
+    for part in parts:
+        if not _PART.fullmatch(part):
+            hint = "; names of repositories are in lower case" if part != part.lower() else ""
+            raise ValueError(f"{reference!r} is no image reference, because of {part!r}{hint}")
+    return Destination(DOCKER, "/".join([host, *parts]), tag)
+
+
+def _split_tag(reference: str) -> tuple[str, str]:
+    """A colon before the last slash belongs to a port."""
+    directory, slash, last = reference.rpartition("/")
+    name, colon, tag = last.partition(":")
+    if colon and not _TAG.fullmatch(tag):
+        raise ValueError(f"{tag!r} is no tag; a tag has letters, digits and _ . - only, 128 at most")
+    return f"{directory}{slash}{name}", tag or "latest"
+
+
+def _split_host(name: str) -> tuple[str, list[str]]:
+    """As Docker does: what has a dot, a colon or capitals, or is localhost, is a host."""
+    first, *rest = name.split("/")
+    if rest and (first == "localhost" or first != first.lower() or not {".", ":"}.isdisjoint(first)):
+        if not _HOST.fullmatch(first):
+            raise ValueError(f"{first!r} is no registry; it looks like registry.example or registry.example:5000")
+        return first, rest
+    return _HUB, [first, *rest] if rest else ["library", first]

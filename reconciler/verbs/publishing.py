@@ -1,0 +1,137 @@
+"""The verb that publishes extensions: push."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reconciler.errors import Invalid
+from reconciler.paths import Paths
+from reconciler.verbs.console import OK, Verbs, add_verb, print_json, print_line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from reconciler.host.skopeopush import Signing
+    from reconciler.publish import Image, Published, Wish
+
+T = TypeVar("T")
+
+
+def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
+    """The verbs of this module."""
+    return [_add_push(verbs)]
+
+
+def _add_push(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, "push", _push, "publish an extension as a container image or an artifact")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="FILE|DIR",
+        help="an image file, a directory, or an OCI layout; several: one for each platform",
+    )
+    parser.add_argument("destination", metavar="DESTINATION", help="docker://HOST/NAME:TAG, oci:DIR[:TAG], ...")
+    parser.add_argument("--artifact", action="store_true", help="an image file as it is, not inside a layer")
+    parser.add_argument("--artifact-type", metavar="TYPE", help="the media type of the artifact")
+    parser.add_argument(
+        "--platform", action="append", default=[], metavar="OS/ARCH", help="what it is for; may be repeated"
+    )
+    parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="of the container image")
+    parser.add_argument("--annotation", action="append", default=[], metavar="KEY=VALUE", help="of the manifest")
+    parser.add_argument("--compression", choices=("gzip", "zstd"), help="of the layer (gzip)")
+    key = parser.add_mutually_exclusive_group()
+    key.add_argument("--sign-by", metavar="FINGERPRINT", help="sign with this GPG key")
+    key.add_argument("--sign-by-sigstore-private-key", type=Path, metavar="FILE", help="sign with this sigstore key")
+    parser.add_argument("--sign-passphrase-file", type=Path, metavar="FILE", help="what the key is locked with")
+    parser.add_argument("--force", action="store_true", help="push what no host could merge")
+    parser.add_argument("--dry-run", action="store_true", help="make the image and print its digest; send nothing")
+    return parser
+
+
+def _push(options: argparse.Namespace) -> int:
+    from reconciler.host.skopeo import Skopeo
+    from reconciler.publish import publish
+
+    wish = _wish(options)
+    published = publish(options.inputs, wish, Skopeo(Paths(options.root).auth_file), os.uname().machine)
+    if options.json:
+        print_json(_document(published, wish))
+    else:
+        print_line(published.held.digest)
+    return OK
+
+
+def _wish(options: argparse.Namespace) -> Wish:
+    from reconciler.model.destination import parse_destination
+    from reconciler.model.image import parse_platform
+    from reconciler.model.ociimage import Compression
+    from reconciler.publish import Wish
+
+    return Wish(
+        _read(parse_destination, options.destination),
+        tuple(_read(parse_platform, text) for text in options.platform),
+        _pairs("--label", options.label),
+        _pairs("--annotation", options.annotation),
+        Compression(options.compression) if options.compression else None,
+        artifact=options.artifact,
+        artifact_type=options.artifact_type,
+        force=options.force,
+        dry_run=options.dry_run,
+        signing=_signing(options),
+    )
+
+
+def _signing(options: argparse.Namespace) -> Signing | None:
+    from reconciler.host.skopeopush import Signing
+
+    if options.sign_by or options.sign_by_sigstore_private_key:
+        return Signing(options.sign_by, options.sign_by_sigstore_private_key, options.sign_passphrase_file)
+    if options.sign_passphrase_file:
+        raise Invalid("--sign-passphrase-file without a key", "add --sign-by or --sign-by-sigstore-private-key")
+    return None
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator or not key or not text.isprintable():
+            raise Invalid(f"{option} {text}: is no KEY=VALUE", "write it as org.opencontainers.image.licenses=MIT")
+        pairs[key] = value
+    return pairs
+
+
+def _read(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Invalid(str(error), "see livelayer(8)") from error
+
+
+def _document(published: Published, wish: Wish) -> dict[str, Any]:
+    destination = wish.destination
+    return {
+        "destination": destination.argument,
+        "pinned": destination.pinned(published.held.digest) if destination.is_registry else None,
+        "digest": published.held.digest,
+        "media_type": published.held.media_type,
+        "pushed": not wish.dry_run,
+        "signed": wish.signing is not None and not wish.dry_run,
+        "images": [_image(image) for image in published.images],
+    }
+
+
+def _image(image: Image) -> dict[str, Any]:
+    platform, subject = image.manifest.platform, image.subject
+    return {
+        "made_of": image.made_of,
+        "digest": image.manifest.digest,
+        "platform": str(platform) if platform else None,
+        "name": subject.name if subject else None,
+        "kind": str(subject.kind) if subject else None,
+        "form": subject.form if subject else None,
+    }
