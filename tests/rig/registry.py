@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 _CONFIG: Final = """\
 version: 0.1
 log: {{level: info, formatter: json, accesslog: {{disabled: false}}}}
-storage: {{filesystem: {{rootdirectory: {directory}/data}}, delete: {{enabled: true}}}}
+storage:
+  filesystem: {{rootdirectory: {directory}/data}}
+  delete: {{enabled: true}}
+  maintenance: {{readonly: {{enabled: {read_only}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 {auth}
 """
@@ -26,8 +30,9 @@ http: {{addr: "127.0.0.1:{port}"}}
 class Registry:
     """A registry that can go down and come up again."""
 
-    def __init__(self, directory: Path, *, user: str = "", password: str = "") -> None:
+    def __init__(self, directory: Path, *, user: str = "", password: str = "", read_only: bool = False) -> None:
         self._directory = directory
+        self._read_only = read_only
         self._credentials = (user, password)
         self._process: subprocess.Popen[bytes] | None = None
         self.address = f"127.0.0.1:{_free_port()}"
@@ -35,7 +40,12 @@ class Registry:
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / "config.yaml").write_text(
-            _CONFIG.format(directory=self._directory, port=self.address.rpartition(":")[2], auth=self._auth())
+            _CONFIG.format(
+                directory=self._directory,
+                port=self.address.rpartition(":")[2],
+                auth=self._auth(),
+                read_only=str(self._read_only).lower(),
+            )
         )
         self.start()
         return self
@@ -89,6 +99,16 @@ class Registry:
     def registries_conf(self) -> str:
         """What tells skopeo that this registry speaks plain HTTP (containers-registries.conf(5))."""
         return f'[[registry]]\nlocation = "{self.address}"\ninsecure = true\n'
+
+    def auth_json(self) -> str:
+        """The credentials as containers-auth.json(5) has them."""
+        token = base64.b64encode(":".join(self._credentials).encode()).decode()
+        return json.dumps({"auths": {self.address: {"auth": token}}})
+
+    def blob(self, digest: str) -> Path:
+        """Where it keeps a blob's content."""
+        name = digest.removeprefix("sha256:")
+        return self._directory / f"data/docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data"
 
     def _auth(self) -> str:
         user, password = self._credentials

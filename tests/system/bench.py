@@ -25,7 +25,7 @@ class Bench:
         self.registry = registry
         self.layout = scratch / "layout"
         self.command = livelayer
-        self._repository = hashlib.sha256(str(scratch).encode()).hexdigest()[:12]
+        self.repository = hashlib.sha256(str(scratch).encode()).hexdigest()[:12]
         self.allow_plain_http(registry)
 
     def livelayer(self, *arguments: str, status: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
@@ -40,11 +40,11 @@ class Bench:
 
     def push(self, tag: str, *layers: Sequence[Member], name: str = "x") -> str:
         write_image(self.layout, tag, *layers)
-        return self.registry.push(self.layout, tag, f"{self._repository}/{name}:{tag}")
+        return self.registry.push(self.layout, tag, f"{self.repository}/{name}:{tag}")
 
     def push_artifact(self, tag: str, content: bytes, name: str = "x") -> str:
         write_artifact(self.layout, tag, content)
-        return self.registry.push(self.layout, tag, f"{self._repository}/{name}:{tag}")
+        return self.registry.push(self.layout, tag, f"{self.repository}/{name}:{tag}")
 
     def configure(self, text: str) -> None:
         self.namespace.path("/etc/livelayer/extensions.yaml").write_text(text)
