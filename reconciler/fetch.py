@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import Failed, Invalid, ReconcilerError
 from reconciler.host import store, transfer, writeout
+from reconciler.host.signaturepolicy import asks_for_signatures
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Index, Layer, Manifest, parse_manifest, platform_in, platform_of, with_diff_ids
 from reconciler.model.limits import DEFAULT, Limits, size_text
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.model.desired import Wanted
     from reconciler.model.image import Platform
     from reconciler.model.observed import Contents, Entry, Resolution
+    from reconciler.model.source import Source
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -204,13 +206,25 @@ class Fetcher:
         return Made(image, inspect_image(image, job.entry.kind, stage))
 
     def _copy(self, job: Job, layout: Path) -> Manifest:
-        """Copy by digest where the source is a registry: its tag may move at any time."""
         self.paths.blobs.mkdir(parents=True, exist_ok=True)
-        argument = job.wanted.source.argument(job.resolution.manifest)
         platform = job.wanted.platform or platform_of(self.machine)
         with transfer.watch(layout, self.paths.blobs, job.resolution.size, job.meter):
-            self._skopeo().copy(argument, platform, layout, self.paths.blobs)
+            self._transfer(job, platform, layout)
         return self._read_copied(layout, job.wanted, platform)
+
+    def _transfer(self, job: Job, platform: Platform, layout: Path) -> None:
+        """Copy by digest where the source is a registry, since its tag may move at any time.
+
+        But where signatures are asked for, they are for a name.
+        """
+        named = _by_tag(job)
+        if named and asks_for_signatures():
+            from reconciler.host.namedcopy import copy_by_name
+
+            copy_by_name(self._skopeo(), named, job.resolution, platform, layout, self.paths.blobs)
+            return
+        argument = job.wanted.source.argument(job.resolution.manifest)
+        self._skopeo().copy(argument, platform, layout, self.paths.blobs)
 
     def _read_copied(self, layout: Path, wanted: Wanted, platform: Platform) -> Manifest:
         index = parse_manifest((layout / "index.json").read_bytes())
@@ -266,6 +280,14 @@ def _require_space(directory: Path, job: Job) -> None:
     if needed > free:
         where = f"{directory.parent}, which has {size_text(free)} free"
         raise Failed(f"{job.wanted.text}: needs more than {size_text(needed)} in {where}", "make space there")
+
+
+def _by_tag(job: Job) -> Source | None:
+    """The source with the tag that was resolved; None where it was named by a digest, or is no registry."""
+    source, tag = job.wanted.source, job.resolution.tag
+    if source.transport is not Transport.DOCKER or job.wanted.pin:
+        return None
+    return source.with_tag(tag) if tag else source
 
 
 def _blob_digests(image: Manifest) -> list[str]:

@@ -148,6 +148,30 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
         'write /etc/containers/policy.json; {"default": [{"type": "insecureAcceptAnything"}]} takes all images',
     ),
     (
+        r"invalid policy in|loading trust policy",
+        Invalid,
+        "the signature policy is not valid",
+        "correct the policy.json that skopeo names, see containers-policy.json(5)",
+    ),
+    (
+        r"Source image rejected: (open|stat) ",
+        Invalid,
+        "a key that the signature policy names cannot be read",
+        "put the public key where /etc/containers/policy.json says",
+    ),
+    (
+        r"Invalid GPG signature|signature verification failed|invalid signature when validating",
+        Invalid,
+        "it is signed by a key that the signature policy does not trust",
+        "if it is its publisher's new key: add it to /etc/containers/policy.json",
+    ),
+    (
+        r"Signature for identity",
+        Invalid,
+        "its signature is for another name",
+        "somebody has put the image under this tag without signing it for that; ask its publisher",
+    ),
+    (
         r"Source image rejected|signature .*(required|rejected|not accepted)|invalid signature",
         Invalid,
         "refused by the signature policy",
@@ -222,4 +246,5 @@ def last_words(stderr: str) -> str:
     if not lines:
         return "no message"
     match = re.search(r'msg="(?P<text>.*)"$', lines[-1])
-    return match["text"].replace('\\"', '"') if match else lines[-1]
+    text = match["text"].replace('\\"', '"') if match else lines[-1]
+    return re.sub(r'gpgme\.Signature\{.*?Fingerprint:"(\w+)".*\}', r"by \1", text)

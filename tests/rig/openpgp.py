@@ -28,6 +28,17 @@ class KeyOwner:
         subprocess.run(["gpgconf", "--homedir", self._home.name, "--kill", "all"], check=False, capture_output=True)
         self._home.cleanup()
 
+    @property
+    def home(self) -> str:
+        """Where the private key is; GNUPGHOME for those who sign."""
+        return self._home.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the key."""
+        listed = self._gpg("--list-keys", "--with-colons").decode().splitlines()
+        return next(line.split(":")[9] for line in listed if line.startswith("fpr:"))
+
     def export(self, target: Path, *options: str) -> Path:
         """Write the public key."""
         target.write_bytes(self._gpg(*options, "--export"))
