@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
 from tests.rig.diskimages import extension_tree, squashfs
 from tests.rig.newerskopeo import newer_skopeo
-from tests.rig.node import debian_root, run_in_root
+from tests.rig.node import PROJECT, debian_root, run_in_root
 from tests.rig.openpgp import KeyOwner
 from tests.rig.webserver import WebServer
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.system.bench import Bench
 
 pytestmark = [pytest.mark.commands, pytest.mark.system]
+
+PAGE: Final = PROJECT / "docs/publishing.md"
 
 
 class Signer(NamedTuple):
@@ -74,18 +76,21 @@ class Trade:
         assert self.bench.merged() == before
 
 
-def _configure(bench: Bench, scratch: Path, policy: Mapping[str, Any], registries: str) -> None:
-    """Write the node's policy.json and a file in registries.d, as docs/publishing.md has them."""
-    address = bench.registry.address
-    document = {
-        "default": [{"type": "insecureAcceptAnything"}],
-        "transports": {"docker": {f"{address}/{bench.repository}": [policy]}},
-    }
-    (scratch / "policy.json").write_text(json.dumps(document))
-    (scratch / "tool.yaml").write_text(f"docker:\n  {address}/{bench.repository}:\n{registries}")
-    bench.namespace.run("cp", str(scratch / "policy.json"), "/etc/containers/policy.json")
-    bench.namespace.run("mkdir", "--parents", "/etc/containers/registries.d")
-    bench.namespace.run("cp", str(scratch / "tool.yaml"), "/etc/containers/registries.d/tool.yaml")
+def _documented(section: str, language: str) -> str:
+    """What docs/publishing.md tells to write."""
+    text = PAGE.read_text().partition(f"## {section}\n")[2]
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def _configure(bench: Bench, scratch: Path, section: str, *replaced: tuple[str, str]) -> None:
+    """Write the policy and a file in registries.d as documented, for this test's repository and key."""
+    for language, place in (("json", "policy.json"), ("yaml", "registries.d/team.yaml")):
+        text = _documented(section, language)
+        for old, new in (("registry.example/team", f"{bench.registry.address}/{bench.repository}"), *replaced):
+            text = text.replace(old, new)
+        (scratch / "written").write_text(text)
+        bench.namespace.run("mkdir", "--parents", "/etc/containers/registries.d")
+        bench.namespace.run("cp", str(scratch / "written"), f"/etc/containers/{place}")
 
 
 @pytest.fixture
@@ -94,8 +99,8 @@ def by_gpg(bench: Bench, tmp_path: Path) -> Iterator[Trade]:
     (tmp_path / "www").mkdir()
     with KeyOwner("publisher") as publisher, KeyOwner("stranger") as stranger, WebServer(tmp_path / "www") as web:
         key = publisher.export(tmp_path / "publisher.gpg")
-        lookaside = f"    lookaside: {web.url}\n    lookaside-staging: file://{web.directory}\n"
-        _configure(bench, tmp_path, {"type": "signedBy", "keyType": "GPGKeys", "keyPath": str(key)}, lookaside)
+        places = ("/srv/www/signatures", str(web.directory)), ("https://www.example/signatures", web.url)
+        _configure(bench, tmp_path, "Sign, with GPG", *places, ("/etc/livelayer/keys/team.gpg", str(key)))
         signers = {
             owner: Signer(("--sign-by", it.fingerprint), {"GNUPGHOME": it.home})
             for owner, it in (("publisher", publisher), ("stranger", stranger))
@@ -112,14 +117,10 @@ def by_sigstore(bench: Bench, tmp_path: Path) -> Trade:
     for owner in ("publisher", "stranger"):
         make = ("skopeo", "generate-sigstore-key", f"--output-prefix=/mnt/{owner}")
         run_in_root(debian_root("trixie"), *make, "--passphrase-file=/mnt/passphrase", options=shared)
-        key = f"--sign-by-sigstore-private-key={tmp_path}/{owner}.private"
-        signers[owner] = Signer((key, f"--sign-passphrase-file={tmp_path}/passphrase"), {})
-    _configure(
-        bench,
-        tmp_path,
-        {"type": "sigstoreSigned", "keyPath": str(tmp_path / "publisher.pub")},
-        "    use-sigstore-attachments: true\n",
-    )
+        private = f"--sign-by-sigstore-private-key={tmp_path}/{owner}.private"
+        signers[owner] = Signer((private, f"--sign-passphrase-file={tmp_path}/passphrase"), {})
+    key = tmp_path / "publisher.pub"
+    _configure(bench, tmp_path, "Sign, with sigstore", ("/etc/livelayer/keys/team.pub", str(key)))
     return Trade(bench, tmp_path, signers, {"PATH": f"{newer_skopeo(tmp_path / 'bin')}:{os.environ['PATH']}"})
 
 
