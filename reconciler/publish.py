@@ -108,8 +108,9 @@ def publish(inputs: Sequence[Path], wish: Wish, skopeo: Skopeo, machine: str) ->
         for path, was in zip(inputs, before, strict=True):
             if fingerprint(path)[0] != was:
                 raise Failed(f"{path} changed while it was read", "push it again once nothing writes to it")
-        _send(str(workplace / "layout"), held, wish, skopeo)
-        return Published(held, tuple(images))
+        published = Published(held, tuple(images))
+        _send(str(workplace / "layout"), published, wish, skopeo)
+        return published
 
 
 def _check_wish(wish: Wish, forms: Sequence[Form]) -> None:
@@ -249,16 +250,22 @@ def _forward(path: Path, wish: Wish, skopeo: Skopeo, workplace: Path) -> Publish
         images.append(Image(image.manifest, str(path), subject))
     link = workplace / "layout"  # skopeo takes a colon in a path for the end of it
     link.symlink_to(path.resolve())
-    _send(f"{link}:{name}" if name else str(link), held, wish, skopeo)
-    return Published(held, tuple(images))
+    published = Published(held, tuple(images))
+    _send(f"{link}:{name}" if name else str(link), published, wish, skopeo)
+    return published
 
 
-def _send(layout: str, held: Blob, wish: Wish, skopeo: Skopeo) -> None:
+def _send(layout: str, published: Published, wish: Wish, skopeo: Skopeo) -> None:
     if wish.dry_run:
         return
     from reconciler.host.skopeopush import push
 
-    push(skopeo, layout, wish.destination, held.digest, wish.signing)
+    for image in published.images:
+        what = (
+            f"{image.subject.name} ({image.subject.kind}, {image.subject.form})" if image.subject else image.made_of
+        )
+        log.info("push %s for %s to %s", what, image.manifest.platform or "any machine", wish.destination.argument)
+    push(skopeo, layout, wish.destination, published.held.digest, wish.signing)
 
 
 @contextmanager

@@ -185,6 +185,8 @@ def test_what_is_in_a_layout_is_looked_at(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="has no release file"):
         _try(layout)
     assert _try(layout, force=True).images[0].subject
+    write_image(layout, "v1", [Member("srv/tool.img", b"x")])
+    assert [it.subject for it in _try(layout).images] == [None]
     write_artifact(layout, "v1", b"no image")
     with pytest.raises(Invalid, match="not an image of an extension"):
         _try(layout)
@@ -219,6 +221,12 @@ def test_damaged_layouts(tmp_path: Path) -> None:
 def test_names_that_mean_something_else_in_a_layer(tree: Path) -> None:
     (tree / "usr/.wh.bin").touch()
     with pytest.raises(Invalid, match=r"usr/.wh.bin: in a layer, this name means that a file is deleted"):
+        _try(tree)
+
+
+def test_attributes_that_steer_an_overlay(tree: Path) -> None:
+    os.setxattr(tree / "usr/bin", "user.overlay.opaque", b"y")
+    with pytest.raises(Invalid, match=r"usr/bin has the extended attribute user\.overlay\.opaque"):
         _try(tree)
 
 

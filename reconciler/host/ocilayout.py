@@ -176,8 +176,14 @@ class OciLayout:
         try:
             yield
         except OSError as error:
-            where = error.filename or self._directory
-            raise Failed(f"{where}: {error.strerror or error}", f"look at {self._directory} and its space") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> Failed:
+        """By the name in it, what is read is told from what is written."""
+        culprit = Path(os.fsdecode(error.filename or self._directory))
+        ours = culprit.is_relative_to(self._directory)
+        hint = f"look at the space and mode of {self._directory}" if ours else "look at its mode and its disk"
+        return Failed(f"{culprit}: {error.strerror or error}", hint)
 
 
 class _Compressor(Protocol):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, Invalid
 from reconciler.host.diskimage import architecture_of, inspect_image
 from reconciler.host.ocilayoutreader import is_layout
+from reconciler.host.tarstream import Kind as MemberKind
 from reconciler.model.filetree import read_contents
 from reconciler.model.kind import Kind
 from reconciler.model.limits import DEFAULT
 from reconciler.model.publication import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from typing_extensions import Buffer
 
@@ -123,10 +124,18 @@ def _look_into_layers(image: Image, layout: LayoutReader, shown: Path) -> Subjec
         names = merge(image.content.layers, layout.blob, confext.take, DEFAULT)
     except Entangled:
         return None
-    if [name for name in names if name and b"/" not in name] == [name for name in names if name]:
-        return None  # an image file as the only content, most likely
-    tree = PackedTree(names, {**sysext.kept, **confext.kept})
+    kept = {**sysext.kept, **confext.kept}
+    if _carries_a_file(names):
+        return None
+    tree = PackedTree(names, kept)
     return _subject(shown, lambda kind: read_contents(tree, kind))
+
+
+def _carries_a_file(names: Mapping[bytes, MemberKind]) -> bool:
+    """Whether an image has but one file, where no extension has any: what `format: raw` takes."""
+    files = [name for name, kind in names.items() if kind is MemberKind.FILE]
+    tops = {top.encode() for kind in Kind for top in kind.traits.tops}
+    return len(files) == 1 and files[0].partition(b"/")[0] not in tops
 
 
 class _Nowhere:

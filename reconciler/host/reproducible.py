@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
+from reconciler.host.attributes import OVERLAY
 from reconciler.host.decompress import shown
 from reconciler.host.tarstream import Kind
 
@@ -54,6 +55,9 @@ class Reproducible:
         if member.name.rpartition(b"/")[2].startswith(_WHITEOUT):
             hint = "rename it, or push the extension as an image file"
             raise Invalid(f"{shown(member.name)}: in a layer, this name means that a file is deleted", hint)
+        if steering := [key for key in member.xattrs if key.startswith(OVERLAY)]:
+            hint = "remove it: it would steer the overlay that the extension becomes a part of"
+            raise Invalid(f"{shown(member.name)} has the extended attribute {shown(steering[0])}", hint)
         is_root = member.kind is Kind.DIRECTORY and member.name == b"./"
         time = member.mtime_ns if self._latest is None else min(member.mtime_ns, self._latest)
         mode = 0o755 if is_root else member.mode
