@@ -12,21 +12,21 @@ import shutil
 import sys
 import tempfile
 import threading
-import zlib
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from reconciler.errors import Failed, Invalid
+from reconciler.host.gzipwriter import GzipWriter
 from reconciler.host.tarwrite import TarWriter
 from reconciler.model import ociimage
 from reconciler.model.image import EMPTY_CONFIG, IMAGE_CONFIG
 from reconciler.model.ociimage import Blob, Compression, blob_of
 
 if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdCompressor
+    from compression.zstd import CompressionParameter, ZstdCompressor
 else:
-    from backports.zstd import ZstdCompressor
+    from backports.zstd import CompressionParameter, ZstdCompressor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from reconciler.model.ociimage import About
 
 _PIECE: Final = 1 << 20
-_GZIP_HEADER: Final = 31  # zlib's word for "gzip, largest window": without a name, and with 0 for its time
-_GZIP_LEVEL: Final = 6
-_ZSTD_LEVEL: Final = 9  # about as fast as gzip's 6
+_ZSTD_LEVEL: Final = 9  # about as fast as gzip -6
 
 
 class OciLayout:
@@ -137,7 +135,10 @@ class OciLayout:
         """A layer's diff_id and the layer."""
         found: list[tuple[tuple[str, str], int]] = []
         with self._staged() as out:
-            with _pipe(lambda source: found.append(_copied(source, out, _compressor(compression)))) as sink:
+            with (
+                _compressor(compression) as compressor,
+                _pipe(lambda source: found.append(_copied(source, out, compressor))) as sink,
+            ):
                 writer = TarWriter(sink)
                 fill(writer)
                 writer.finish()
@@ -210,12 +211,21 @@ class _Unchanged:
         return b""
 
 
-def _compressor(compression: Compression) -> _Compressor:
+def _compressor(compression: Compression) -> AbstractContextManager[_Compressor]:
     match compression:
         case Compression.GZIP:
-            return zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_HEADER)
+            return GzipWriter()
         case Compression.ZSTD:
-            return ZstdCompressor(_ZSTD_LEVEL)
+            return nullcontext(ZstdCompressor(options=_zstd_options()))
+
+
+def _zstd_options() -> dict[int, int]:
+    """With threads, of whose number the result does not depend; without any, it would be another."""
+    _, most = CompressionParameter.nb_workers.bounds()
+    return {
+        CompressionParameter.compression_level: _ZSTD_LEVEL,
+        CompressionParameter.nb_workers: min(os.cpu_count() or 1, most),
+    }
 
 
 def _copied(source: IO[bytes], target: IO[bytes], compressor: _Compressor) -> tuple[tuple[str, str], int]:
