@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.rig.diskimages import erofs, extension_tree, make_tree, squashfs
+from tests.rig.node import run_in_root
 from tests.rig.registry import Registry
 
 if TYPE_CHECKING:
@@ -120,3 +121,22 @@ def test_a_registry_that_takes_nothing(bench: Bench, tmp_path: Path) -> None:
         bench.allow_plain_http(mirror)
         told = bench.livelayer("push", str(tree), f"docker://{mirror.address}/tool:1", status=1).stderr
     assert "the registry takes no images" in told
+
+
+def test_it_takes_no_root(installed_root: Path, registry: Registry, tmp_path: Path) -> None:
+    """As somebody in a CI job, from the wheel, with settings of their own."""
+    registry.start()
+    home = tmp_path / "home"
+    extension_tree(home / "tool", "tool")
+    settings = home / ".config/containers/registries.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(registry.registries_conf())
+    subprocess.run(["chown", "--recursive", "1000:1000", str(home)], check=True)
+    destination = f"docker://{registry.address}/no-root/tool:1"
+    somebody = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "env", "HOME=/mnt")
+    options = ("--read-only", "--tmpfs=/var/tmp:mode=1777", f"--bind={home}:/mnt")
+    run_in_root(installed_root, *somebody, "livelayer", "push", "/mnt/tool", destination, options=options)
+    found = subprocess.run(
+        ["skopeo", "inspect", "--raw", "--tls-verify=false", destination], check=True, capture_output=True
+    )
+    assert json.loads(found.stdout)["annotations"]["org.opencontainers.image.title"] == "tool"
