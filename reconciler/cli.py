@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import reconciler
 from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated
@@ -111,6 +111,15 @@ def _parser() -> argparse.ArgumentParser:
 
 class _Parser(argparse.ArgumentParser):
     """Wrong usage is an error like any other: argparse's own status, 2, means "changes pending" here."""
+
+    _is_sorting = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
+        """With options anywhere among a verb's words, where argparse would take those before the first for all."""
+        if self._subparsers or self._is_sorting:
+            return super().parse_known_args(args, namespace)
+        self._is_sorting = True
+        return self.parse_known_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, and leave."""

@@ -21,6 +21,7 @@ from reconciler.host.publishable import (
     look_into_file,
     look_into_image,
     look_into_tree,
+    own_name,
 )
 from reconciler.host.reproducible import Reproducible, source_date_epoch
 from reconciler.host.tarstream import Kind as MemberKind
@@ -189,7 +190,7 @@ class _Maker:
             if not self.wish.force:
                 raise told from error
             log.warning("%s", told.message)
-            return Subject(str(path), path.resolve().stem, Kind.SYSEXT, Contents({}))
+            return Subject(str(path), own_name(path), Kind.SYSEXT, Contents({}))
         _check(subject, self.wish)
         return subject
 
@@ -202,7 +203,7 @@ class _Maker:
     def _write(self, path: Path, form: Form, subject: Subject, about: About) -> Blob:
         if self.wish.artifact:
             media_type = self.wish.artifact_type or _ARTIFACT_TYPES[subject.kind]
-            return self.layout.add_artifact(path, path.resolve().name, media_type, about)
+            return self.layout.add_artifact(path, own_name(path), media_type, about)
         epoch = source_date_epoch()
         fill = _fill_with_tree if form is Form.TREE else _fill_with_file
         compression = self.wish.compression or Compression.GZIP
@@ -222,7 +223,7 @@ def _fill_with_tree(path: Path, archive: Archive) -> None:
 def _fill_with_file(path: Path, archive: Archive) -> None:
     """An image file as the only content of a container image."""
     status = path.stat()
-    name = os.fsencode(path.resolve().name)
+    name = own_name(path).encode()
     with path.open("rb") as file:
         member = Member(name, MemberKind.FILE, 0o644, 0, 0, status.st_mtime_ns, status.st_size, b"", {})
         archive.add(member, iter(partial(file.read, _PIECE), b""))

@@ -117,6 +117,16 @@ def test_an_image_file_inside_an_image(tree: Path, out: Path, tmp_path: Path) ->
     assert list(_members(packed)) == ["tool.raw"]
 
 
+def test_links_are_called_by_their_own_name(tree: Path, tmp_path: Path, out: Path) -> None:
+    """As livelayer's links into its store are."""
+    image = squashfs(tree, tmp_path / "0123456789abcdef.squashfs")
+    (tmp_path / "tool.raw").symlink_to(image)
+    manifest = _read(out, publish([tmp_path / "tool.raw"], replace(_wish(out), artifact=True), Skopeo(), "x86_64"))
+    assert manifest["layers"][0]["annotations"] == {"org.opencontainers.image.title": "tool.raw"}
+    (tmp_path / "link").symlink_to(tree)
+    assert _try(tmp_path / "link").held.digest == _try(tree).held.digest
+
+
 def test_a_confext_is_found_to_be_one(tmp_path: Path, out: Path) -> None:
     tree = make_tree(tmp_path / "site", {"etc/extension-release.d/extension-release.site": "ID=_any\n"})
     image = erofs(tree, tmp_path / "site.raw")

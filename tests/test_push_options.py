@@ -61,6 +61,22 @@ def test_the_digest_is_the_result(tree: Path, capsys: pytest.CaptureFixture[str]
     }
 
 
+def test_options_may_stand_anywhere(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    platforms = ("--platform", "linux/amd64", "--platform", "linux/arm64")
+    found = set()
+    for words in (
+        (*platforms, tree, tree, "oci:/nowhere"),
+        (tree, *platforms, tree, "oci:/nowhere"),
+        (tree, tree, *platforms, "oci:/nowhere"),
+        (tree, tree, "oci:/nowhere", *platforms),
+    ):
+        assert _run(*words) == 0
+        found.add(capsys.readouterr().out)
+    assert len(found) == 1
+    assert _run(tree) == 1
+    assert "the following arguments are required: DESTINATION" in capsys.readouterr().err
+
+
 def test_labels_and_annotations_decide_the_digest(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = set()
     for options in ((), ("--label", "a=b"), ("--annotation", "a=b=c"), ("--compression", "zstd")):

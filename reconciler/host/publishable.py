@@ -169,10 +169,16 @@ def _subject(path: Path, look: Callable[[Kind], Contents], architecture: str | N
 
 def _stem(path: Path) -> str:
     """The name without what tells the format."""
-    name = path.resolve().name
+    name = own_name(path)
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name
+
+
+def own_name(path: Path) -> str:
+    """The last part of a path as the user wrote it: of a link, its own; of `.` and the like, the directory's."""
+    name = path.name if path.name not in {"", ".."} else path.resolve().name
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _is_compressed(path: Path) -> bool:
@@ -190,7 +196,7 @@ def fingerprint(path: Path) -> tuple[int, int]:
     """
     latest, found = 0, 0
     try:
-        for name in _walk(os.fsencode(path)):
+        for name in _walk(os.fsencode(path.resolve())):
             it = os.lstat(name)
             latest = max(latest, int(it.st_mtime))
             found = hash((found, name, it.st_ino, it.st_mode, it.st_size, it.st_mtime_ns, it.st_ctime_ns))

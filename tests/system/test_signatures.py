@@ -166,6 +166,18 @@ def test_several_platforms_and_artifacts(trade: Trade, tmp_path: Path) -> None:
     assert trade.bench.namespace.run("cat", "/usr/share/tool").stdout == "bare"
 
 
+def test_a_manifest_of_dockers_own_format(by_gpg: Trade) -> None:
+    """Which has another digest once it is copied."""
+    trade = by_gpg
+    trade.push("v1", "one")
+    signer = trade.signers["publisher"]
+    env = [f"{name}={value}" for name, value in signer.env.items()]
+    copy = ("skopeo", "--insecure-policy", "copy", "--quiet", "--format=v2s2", *signer.options)
+    trade.bench.namespace.run("env", *env, *copy, f"{trade.repository}:v1", f"{trade.repository}:docker")
+    trade.want("docker")
+    assert trade.bench.says("tool") == "one"
+
+
 def test_a_layer_that_was_changed_in_the_registry(by_gpg: Trade) -> None:
     trade = by_gpg
     digest = trade.push("v1", "one", by="publisher")
