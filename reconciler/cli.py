@@ -112,14 +112,15 @@ def _parser() -> argparse.ArgumentParser:
 class _Parser(argparse.ArgumentParser):
     """Wrong usage is an error like any other: argparse's own status, 2, means "changes pending" here."""
 
-    _is_sorting = False
-
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        """With options anywhere among a verb's words, where argparse would take those before the first for all."""
-        if self._subparsers or self._is_sorting:
-            return super().parse_known_args(args, namespace)
-        self._is_sorting = True
+        """Options may stand anywhere among a verb's words, where argparse leaves those behind the first option."""
+        found, left = super().parse_known_args(args, namespace)
+        if not left or self._subparsers or self._is_again:
+            return found, left
+        self._is_again = True
         return self.parse_known_intermixed_args(args, namespace)
+
+    _is_again = False
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, and leave."""
