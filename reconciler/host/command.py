@@ -121,6 +121,46 @@ def feed(
             return started.finish(timeout, lambda: _write_all(pipe, write))
 
 
+def drain(
+    program: str,
+    *arguments: str,
+    read: Callable[[int], None],
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a program to its end, and read what it writes to its standard output.
+
+    Args:
+        program: a name on PATH.
+        arguments: passed as they are; no shell is involved.
+        read: given the descriptor to read from, which it must not close. What it raises ends the program; what it
+            leaves unread is read and dropped.
+        timeout: seconds until its process group is killed, from now on.
+        env: variables on top of this process's own.
+
+    Raises:
+        Failed: the program is not there.
+        Unavailable: it did not end in time.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as pipe, os.fdopen(writing, "wb", buffering=0) as sink:
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            _started(program, arguments, env, nothing, _MIN_COMPLAINTS, sink) as started,
+        ):
+            sink.close()  # from now on, the program alone can write: when it ends, so does what is read
+            return started.finish(timeout, lambda: _read_all(pipe, read))
+
+
+def _read_all(pipe: FileIO, read: Callable[[int], None]) -> bool:
+    """Read to the end, which a program that still writes would wait for."""
+    read(pipe.fileno())
+    while pipe.read(_PIPE):
+        pass
+    return True
+
+
 def _write_all(pipe: FileIO, write: Callable[[int], None]) -> bool:
     """Whether everything was taken."""
     try:
@@ -152,8 +192,13 @@ class _Started:
 
 
 @contextmanager
-def _started(
-    program: str, arguments: tuple[str, ...], env: Mapping[str, str] | None, source: IO[bytes], most: int
+def _started(  # noqa: PLR0913, PLR0917 - a program, and what its three streams are
+    program: str,
+    arguments: tuple[str, ...],
+    env: Mapping[str, str] | None,
+    source: IO[bytes],
+    most: int,
+    sink: IO[bytes] | None = None,
 ) -> Iterator[_Started]:
     """Start a program that reads from `source`; an exception inside kills it."""
     environment = _environment(env or {})
@@ -165,7 +210,7 @@ def _started(
             running = command(
                 *arguments,
                 _in=source,
-                _out=stdout,
+                _out=sink or stdout,
                 _err=stderr,
                 _env=environment,
                 _bg=True,
