@@ -21,14 +21,21 @@ from reconciler.host.command import available
 from reconciler.host.imagefile import ImageFile, copy_part
 from reconciler.host.loopdevices import loop_devices_available
 from reconciler.model import diskimage
+from reconciler.model.discoverable import role
 from reconciler.model.filetree import FileTree, WithUsr, read_contents
+from reconciler.model.gpt import read_table
 from reconciler.model.imageformat import FileSystem, ImageFormat, Top, Volume
 from reconciler.model.release import Host
+from reconciler.model.superblocks import Damaged
+from reconciler.model.veritysignature import parse_signature
 
 if TYPE_CHECKING:
     from reconciler.model.kind import Kind
     from reconciler.model.observed import Contents
+    from reconciler.model.veritysignature import VeritySignature
 
+_SIGNATURES: Final = frozenset({"root-verity-sig", "usr-verity-sig"})
+_SIGNATURE_MAX: Final = 1 << 20  # bytes of such a partition; systemd-repart makes 16 KiB
 _PACKAGES: Final = {
     FileSystem.SQUASHFS: squashfs.PACKAGE,
     FileSystem.EROFS: erofs.PACKAGE,
@@ -61,6 +68,24 @@ def architecture_of(path: Path) -> str | None:
     """
     with ImageFile(path) as image:
         return diskimage.architecture_of(image)
+
+
+def read_signature(path: Path) -> VeritySignature | None:
+    """The signature that a disk image carries for its dm-verity data; None: it carries none.
+
+    Raises:
+        Failed: it cannot be read.
+    """
+    architecture = Host({}, os.uname().machine, 0).architecture
+    with ImageFile(path) as image:
+        try:
+            table = read_table(image)
+        except Damaged:
+            return None
+        for partition in table.partitions if table else ():
+            if role(partition.type, architecture) in _SIGNATURES:
+                return parse_signature(image.read(partition.offset, min(partition.size, _SIGNATURE_MAX)))
+    return None
 
 
 def inspect_image(path: Path, kind: Kind, scratch: Path, architecture: str | None = None) -> Contents:
