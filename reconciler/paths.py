@@ -12,6 +12,7 @@ from reconciler.model.kind import Kind
 
 _MAIN = "extensions.yaml"
 _DROPINS = "extensions.d"
+SCRATCH = "/var/tmp"  # noqa: S108 - for large files of this process alone, in directories made by mkdtemp
 
 
 @dataclass(frozen=True, slots=True)
