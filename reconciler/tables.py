@@ -11,6 +11,8 @@ from reconciler.report import short
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table
+
 _COLUMNS: Final = ("NAME", "STATE", "MERGED", "PLACED", "DESIRED", "REASON")
 _COLOURS: Final = {
     State.IN_SYNC: "green",
@@ -37,14 +39,28 @@ def _row(item: ExtensionStatus) -> tuple[str, ...]:
     return name, str(item.state), merged, short(item.placed), short(item.desired), item.reason or ""
 
 
+def sheet(rows: Sequence[tuple[str, str]], *, terminal: bool) -> str:
+    """What is known of one thing: a label, empty where the one above still holds, and a value."""
+    if not terminal:
+        return _plain_table(rows)
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return _printed(table)
+
+
 def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _rich_table(statuses: Sequence[ExtensionStatus]) -> str:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -53,6 +69,12 @@ def _rich_table(statuses: Sequence[ExtensionStatus]) -> str:
         name, state, *rest = (Text(cell) for cell in _row(item))
         state.stylize(_COLOURS[item.state])
         table.add_row(name, state, *rest)
+    return _printed(table)
+
+
+def _printed(table: Table) -> str:
+    from rich.console import Console
+
     console = Console()
     with console.capture() as captured:
         console.print(table)

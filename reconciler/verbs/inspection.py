@@ -1,0 +1,155 @@
+"""The verbs about an extension that need not be on this node: inspect, lint."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Invalid, ReconcilerError
+from reconciler.paths import Paths
+from reconciler.verbs.console import ERROR, OK, Verbs, add_verb, print_json, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from reconciler.inspection import Request
+    from reconciler.model.extensionfacts import ExtensionFacts
+    from reconciler.model.image import Platform
+    from reconciler.model.lint import Finding, Rule
+
+_SUBJECT = "a source, an image file, a tar archive or a directory"
+
+
+def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
+    """The verbs of this module."""
+    return [_add_inspect(verbs), _add_lint(verbs)]
+
+
+def _add_inspect(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, "inspect", _inspect, "show what an extension is, what is in it and which hosts it fits")
+    parser.add_argument("subject", metavar="SOURCE", help=_SUBJECT)
+    _add_common(parser)
+    parser.add_argument(
+        "--os-release",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="judge another host, too; repeatable",
+    )
+    parser.add_argument("--systemd", type=int, metavar="VERSION", help="the systemd of the other hosts")
+    parser.add_argument("--architecture", metavar="NAME", help="the architecture of the other hosts, such as arm64")
+    return parser
+
+
+def _add_lint(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, "lint", _lint, "look for mistakes in extensions; exit 0 no errors, 1 errors")
+    parser.add_argument("subjects", nargs="+", metavar="SOURCE", help=_SUBJECT)
+    _add_common(parser)
+    parser.add_argument("--ignore", action="append", default=[], metavar="ID", help="leave a rule out; repeatable")
+    parser.add_argument("--strict", action="store_true", help="let warnings fail, too")
+    parser.add_argument("--require-signature", action="store_true", help="an image without signature is an error")
+    parser.add_argument("--sarif", action="store_true", help="print a SARIF 2.1.0 log")
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", metavar="NAME", help="what the extension shall be called")
+    parser.add_argument("--digest", metavar="DIGEST", help="what it must have; https:// needs it or a SHA256SUMS")
+    parser.add_argument(
+        "--platform", type=_platform, metavar="PLATFORM", help="of an image for several, such as linux/arm64"
+    )
+
+
+def _platform(text: str) -> Platform:
+    from reconciler.model.image import parse_platform
+
+    try:
+        return parse_platform(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from reconciler import extensionreport, inspection, tables
+
+    paths = Paths(options.root)
+    request = inspection.Request(options.subject, options.name, options.digest, options.platform)
+    facts = inspection.gather(request, paths)
+    others = [(file, options.systemd, options.architecture) for file in options.os_release]
+    fits = inspection.fits(facts, paths, others)
+    if options.json:
+        print_json(extensionreport.inspection_document(facts, fits))
+    else:
+        rows = extensionreport.inspection_rows(facts, fits)
+        print_line(tables.sheet(rows, terminal=sys.stdout.isatty()))
+    return OK
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from reconciler.inspection import Request
+    from reconciler.model.lint import fails
+
+    rules = _rules(options.ignore)
+    found = []
+    for subject in options.subjects:
+        request = Request(subject, options.name, platform=options.platform, wants_signature=options.require_signature)
+        found.append((subject, *_look(request, Paths(options.root), rules)))
+    _tell(found, rules, options)
+    failed = any(fails(findings, strict=options.strict) for _, _, findings in found)
+    return ERROR if failed else OK
+
+
+def _rules(ignored: Sequence[str]) -> list[Rule]:
+    from reconciler.model.lintrules import RULES, UNREADABLE
+
+    known = {rule.id for rule in RULES}
+    without = {identity.upper() for identity in ignored}
+    if unknown := sorted(without - known):
+        raise Invalid(f"--ignore {unknown[0]}: there is no such rule", f"there are: {', '.join(sorted(known))}")
+    return [UNREADABLE, *(rule for rule in RULES if rule.id not in without)]
+
+
+def _look(request: Request, paths: Paths, rules: Sequence[Rule]) -> tuple[ExtensionFacts | None, list[Finding]]:
+    """What cannot be read is a finding, too: the others are looked at all the same."""
+    from reconciler import inspection
+    from reconciler.model.lint import Finding, lint
+    from reconciler.model.lintrules import UNREADABLE
+
+    try:
+        facts = inspection.gather(request, paths)
+        return facts, lint(facts, rules)
+    except ReconcilerError as error:
+        words = f"{error.message} ({error.hint})" if error.hint else error.message
+        return None, [Finding(UNREADABLE, words)]
+
+
+def _tell(
+    found: Sequence[tuple[str, ExtensionFacts | None, list[Finding]]],
+    rules: Sequence[Rule],
+    options: argparse.Namespace,
+) -> None:
+    import reconciler
+    from reconciler import extensionreport
+    from reconciler.model.sarif import sarif_log
+
+    if options.sarif:
+        directories = frozenset(subject for subject, _, _ in found if Path(subject).is_dir())
+        findings = {subject: items for subject, _, items in found}
+        print_json(sarif_log(findings, rules, reconciler.__version__, directories))
+    elif options.json:
+        print_json({"extensions": [extensionreport.lint_object(*item) for item in found]})
+    else:
+        for line in _lines(found):
+            print_line(line)
+
+
+def _lines(found: Sequence[tuple[str, ExtensionFacts | None, list[Finding]]]) -> Iterator[str]:
+    from reconciler import extensionreport
+
+    for subject, _, findings in found:
+        for finding in findings:
+            yield from extensionreport.finding_lines(subject, finding)
+    yield extensionreport.summary([finding for _, _, findings in found for finding in findings])
