@@ -13,6 +13,8 @@ import yaml
 
 from reconciler import cli, config
 from reconciler.model.document import json_schema
+from reconciler.model.lint import DOCUMENTATION
+from reconciler.model.lintrules import RULES, UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +163,12 @@ def test_every_module_has_its_line() -> None:
     modules = {str(path.relative_to(package)) for path in package.rglob("*.py") if path.name != "__init__.py"}
     listed = re.findall(r"^\| `([\w/]+\.py)` \|", (PROJECT / "docs/architecture.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(modules)
+
+
+def test_every_rule_is_described_as_it_is() -> None:
+    page = (PROJECT / DOCUMENTATION).read_text()
+    described = re.findall(r"^### (LL\d+)\n\n\*(\w+)\*: (.*)\.$", page, re.MULTILINE)
+    assert described == [(rule.id, str(rule.severity), rule.title) for rule in (UNREADABLE, *RULES)]
 
 
 def test_every_unit_is_in_the_manual_and_the_readme() -> None:

@@ -97,6 +97,10 @@ class Listing:
             name = os.fsdecode(error.filename) if error.filename else str(directory)
             raise Failed(f"{name}: cannot be read: {error.strerror}", "read it as root") from error
 
+    def drop_below(self, directory: bytes) -> None:
+        """Forget what another file system is mounted over."""
+        self._files = {name: file for name, file in self._files.items() if not name.startswith(directory + b"/")}
+
     def files(self) -> dict[str, File]:
         """All that came, by path, with the directories that nobody described."""
         return with_parents({printable(name): file for name, file in self._files.items()})
