@@ -44,7 +44,7 @@ def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
     rows += _group("fits", [_fit_line(item) for item in fits], "-")
     rows += _group("units", [_unit_line(unit) for unit in units(facts)], "none")
     rows += _group("programs", _architectures(facts), "none")
-    rows += _group("privileges", _some(_privileges(facts)), "none")
+    rows += _group("privileges", _some(_privileges(facts)), _no_privileges(facts))
     rows += _group("labels", _label_lines(facts), "no SELinux labels")
     rows += _group("hides", _some(_hides(facts)), _no_collisions(facts))
     rows.append(("signature", _signature(facts)))
@@ -74,6 +74,8 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
         "setgid": [path for path, file in facts.of_kind(FileKind.FILE) if file.mode & SETGID],
         "capabilities": [path for path, file in facts.files.items() if file.has_capabilities],
         "selinux_labels": sorted(_labels(facts)),
+        "owners_known": origin.knows_owners,
+        "attributes_known": origin.knows_attributes,
         "collisions_known": facts.host.is_known,
         "hides": list(facts.host.hidden),
         "replaces_links": list(facts.host.links),
@@ -199,6 +201,10 @@ def _privileges(facts: ExtensionFacts) -> Iterator[str]:
         words += ["capabilities"] if file.has_capabilities else []
         if words:
             yield f"{path}: {', '.join(words)} ({file.uid}:{file.gid})"
+
+
+def _no_privileges(facts: ExtensionFacts) -> str:
+    return "none" if facts.origin.knows_owners else "cannot be told: unpacked by a user who cannot give files away"
 
 
 def _labels(facts: ExtensionFacts) -> Counter[str]:

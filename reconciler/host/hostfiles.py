@@ -21,7 +21,7 @@ _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 512 << 20  # bytes, of a whole operating system
 _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")
 # In a namespace of its own, the overlays are taken away and what they cover is listed: kind and path.
-_BELOW: Final = 'for place; do umount "$place" || exit 1; done; exec find "$@" -xdev -printf "%y%p\\0"'
+_BELOW: Final = 'for place; do umount --lazy "$place" || exit 1; done; exec find "$@" -xdev -printf "%y%p\\0"'
 _SYMLINK: Final = "l"
 
 

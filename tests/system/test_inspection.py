@@ -1,0 +1,87 @@
+"""inspect and lint with a real registry, on a host with merged extensions, and by a user who is not root."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.rig.diskimages import MAKERS, extension_tree
+from tests.rig.images import command, extension
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.system.bench import Bench
+
+pytestmark = [pytest.mark.system, pytest.mark.commands]
+
+# Reads every file, so that the interpreter can be anywhere, but has no other privilege.
+READER: Final = ("--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+dac_read_search")
+
+
+def _inspect(bench: Bench, subject: object, tmp_path: Path) -> dict[str, Any]:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir(exist_ok=True)
+    document: dict[str, Any] = json.loads(
+        bench.livelayer("inspect", "--json", str(subject), TMPDIR=str(scratch)).stdout
+    )
+    assert list(scratch.iterdir()) == []
+    return document
+
+
+def test_an_image_of_a_registry(bench: Bench, tmp_path: Path) -> None:
+    source = bench.push("v1", command("ipfs", "old"), command("ipfs", "ipfs v1"))
+    found = _inspect(bench, source, tmp_path)
+    assert (found["name"], found["payload"], found["source"]) == ("ipfs", "layers", source)
+    bench.want(ipfs=source)
+    bench.livelayer("apply")
+    assert bench.status()["ipfs"]["placed"] == found["digest"]
+    assert bench.livelayer("lint", source).stdout == "nothing found\n"
+    missing = source.replace(":v1", ":v2")
+    assert "there is no such image" in bench.livelayer("inspect", missing, status=1).stderr
+    assert "error LL000" in bench.livelayer("lint", missing, source, status=1).stdout
+
+
+def test_what_is_merged_does_not_hide_itself(bench: Bench, tmp_path: Path) -> None:
+    """The host is what lies below the overlay."""
+    source = bench.push("v1", extension("x", {"usr/bin/x": "#!/bin/sh\n", "usr/bin/env": "#!/bin/sh\n"}))
+    before = _inspect(bench, source, tmp_path)
+    bench.want(x=bench.push("v2", command("x", "x runs")))
+    bench.livelayer("apply")
+    assert bench.merged() == ["x"]
+    after = _inspect(bench, source, tmp_path)
+    assert before["hides"] == after["hides"] == ["/usr/bin/env"]
+    assert after["collisions_known"] is True
+    assert bench.merged() == ["x"]
+    assert bench.says("x") == "x runs"
+
+
+def test_users_other_than_root(bench: Bench, tmp_path: Path) -> None:
+    """They see as much as can be seen; what cannot be told is said to be so."""
+    tree = extension_tree(tmp_path / "tree", "x")
+    os.chown(tree / "usr/bin/x", 0, 5)
+    (tree / "usr/bin/x").chmod(0o2755)
+    images = {name: make(tree, tmp_path / f"{name}.raw") for name, make in MAKERS.items()}
+    scratch = tmp_path / "theirs"
+    scratch.mkdir()
+    scratch.chmod(0o777)
+
+    def look(subject: Path, status: int = 0) -> str:
+        words = ("env", f"TMPDIR={scratch}", bench.command, "inspect", "--json", str(subject))
+        done = bench.namespace.run("setpriv", *READER, "--ambient-caps=+dac_read_search", *words, status=status)
+        assert list(scratch.iterdir()) == []
+        return done.stdout or done.stderr
+
+    for subject in (tree, images["squashfs"], images["erofs"], images["ext4"]):
+        found = json.loads(look(subject))
+        assert (found["name"], found["collisions_known"]) == ("x", True), subject
+        assert found["owners_known"] == (subject in {tree, images["squashfs"]})
+        assert found["setgid"] == ["usr/bin/x"] or not found["owners_known"], subject
+    assert "run it as root" in look(images["btrfs"], 1)
+
+    bench.want(x=bench.push("v1", command("x", "x runs")))
+    bench.livelayer("apply")
+    assert json.loads(look(tree))["collisions_known"] is False
