@@ -23,6 +23,7 @@ from reconciler.paths import Paths
 from tests.rig import diskimages
 from tests.rig.diskimages import extension_tree, make_tree
 from tests.rig.images import Member, command, confext, tar, write_artifact, write_image, write_index
+from tests.rig.webserver import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +127,17 @@ def test_an_artifact(tmp_path: Path, paths: Paths) -> None:
     write_artifact(tmp_path / "layout", "v2", b"one", b"two")
     with pytest.raises(Invalid, match="has 2 files, not one"):
         _gather(f"oci:{tmp_path}/layout:v2", paths)
+
+
+def test_the_web(tmp_path: Path, paths: Paths) -> None:
+    content = gzip.compress(tar(command("x", "x runs")))
+    (tmp_path / "x.tar.gz").write_bytes(content)
+    digest = file_digest(tmp_path / "x.tar.gz")
+    with WebServer(tmp_path) as web:
+        facts = _gather(f"{web.url}/x.tar.gz", paths, digest=digest)
+        assert (facts.name, facts.origin.payload, facts.origin.digest) == ("x", Payload.TAR, digest)
+        with pytest.raises(Invalid, match="without a digest it needs a signed SHA256SUMS"):
+            _gather(f"{web.url}/x.tar.gz", paths)
 
 
 def test_what_takes_more_than_one_pass(tmp_path: Path, paths: Paths) -> None:

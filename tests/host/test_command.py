@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.errors import Failed, Terminated, Unavailable
 from reconciler.host import command, termination
-from reconciler.host.command import available, check, feed, run
+from reconciler.host.command import available, check, drain, feed, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,5 +183,45 @@ def test_what_the_writer_raises_ends_the_program(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Terminated):
         feed("sh", "-c", f"echo $$ > {pid_file}; cat; sleep 300", write=write, timeout=60)
+    _wait_until_gone(int(pid_file.read_text()))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def _collect(into: list[bytes], most: int | None = None) -> Callable[[int], None]:
+    """Read what a program prints, all of it or its beginning."""
+
+    def read(descriptor: int) -> None:
+        while (most is None or sum(map(len, into)) < most) and (piece := os.read(descriptor, 1 << 16)):
+            into.append(piece)
+
+    return read
+
+
+def test_a_program_is_drained() -> None:
+    pieces: list[bytes] = []
+    done = drain("sh", "-c", "yes | head -c 5000000; echo done >&2; exit 3", read=_collect(pieces), timeout=60)
+    assert (done.status, done.stdout, done.complaint) == (3, b"", "done")
+    assert len(b"".join(pieces)) == 5_000_000
+
+
+def test_what_is_left_unread_is_dropped() -> None:
+    assert drain("sh", "-c", "yes | head -c 5000000", read=_collect([], 10), timeout=60).status == 0
+
+
+def test_a_drained_program_has_its_time() -> None:
+    with pytest.raises(Unavailable, match="did not finish within"):
+        drain("sleep", "300", read=_collect([]), timeout=0.5)
+
+
+def test_what_the_reader_raises_ends_the_program(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+
+    def read(descriptor: int) -> NoReturn:
+        os.read(descriptor, 1)
+        raise Terminated("SIGTERM")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Terminated):
+        drain("sh", "-c", f"echo $$ > {pid_file}; yes", read=read, timeout=60)
     _wait_until_gone(int(pid_file.read_text()))
     assert len(os.listdir("/proc/self/fd")) == before

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.rig.ddi import ImageMaker
 from tests.rig.diskimages import MAKERS, extension_tree
+from tests.rig.guest import guest_root
 from tests.rig.images import command, extension
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.system.bench import Bench
 
 pytestmark = [pytest.mark.system, pytest.mark.commands]
@@ -85,3 +88,25 @@ def test_users_other_than_root(bench: Bench, tmp_path: Path) -> None:
     bench.want(x=bench.push("v1", command("x", "x runs")))
     bench.livelayer("apply")
     assert json.loads(look(tree))["collisions_known"] is False
+
+
+def test_a_signed_disk_image(bench: Bench, tmp_path: Path) -> None:
+    """As systemd-repart makes it; the certificate is told by its fingerprint."""
+    with tempfile.TemporaryDirectory(prefix="livelayer-images-", dir="/var/tmp") as directory:
+        maker = ImageMaker(guest_root(), Path(directory))
+        certificate = maker.key_pair("publisher")
+        signed = maker.signed("x", command("x", "x runs"), "publisher")
+        unsigned = maker.unsigned("x", command("x", "x runs"))
+        found = _inspect(bench, signed, tmp_path)
+        assert found["name"] == "x"
+        assert found["partitions"] == ["root", "root-verity", "root-verity-sig"]
+        told = subprocess.run(
+            ["openssl", "x509", "-fingerprint", "-sha256", "-noout", "-in", str(certificate)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert found["signature"]["certificate"] == told.partition("=")[2].strip().replace(":", "").lower()
+        bench.livelayer("lint", "--require-signature", str(signed))
+        assert _inspect(bench, unsigned, tmp_path)["signature"] is None
+        assert "LL601" in bench.livelayer("lint", "--require-signature", str(unsigned), status=1).stdout
