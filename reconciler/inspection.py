@@ -17,7 +17,7 @@ from reconciler.host.hostfiles import look_at_host
 from reconciler.host.machine import read_host
 from reconciler.model.extensionfacts import ExtensionFacts, Origin, kind_of
 from reconciler.model.format import Payload
-from reconciler.model.hostfit import HostFit, judge
+from reconciler.model.hostfit import THIS_HOST, HostFit, judge
 from reconciler.model.image import Index, Layer, digest_of, parse_manifest, platform_of
 from reconciler.model.limits import DEFAULT, Limits, size_text
 from reconciler.model.release import Host, parse_release
@@ -55,10 +55,14 @@ def gather(request: Request, paths: Paths) -> ExtensionFacts:
     Raises:
         ReconcilerError: it cannot be read, is damaged, or takes more than the limits allow.
     """
-    with tempfile.TemporaryDirectory(prefix="livelayer-", dir=os.environ.get("TMPDIR", SCRATCH)) as scratch:
-        opener = _Opener(request, paths, Path(scratch))
-        origin = opener.open()
-        files = opener.listing.files()
+    try:
+        with tempfile.TemporaryDirectory(prefix="livelayer-", dir=os.environ.get("TMPDIR", SCRATCH)) as scratch:
+            opener = _Opener(request, paths, Path(scratch))
+            origin = opener.open()
+            files = opener.listing.files()
+    except OSError as error:
+        hint = "look at its mode, at the file system and at the space in TMPDIR"
+        raise Failed(f"{error.filename or request.subject}: {error.strerror}", hint) from error
     facts = ExtensionFacts(
         origin,
         kind_of(files),
@@ -84,10 +88,10 @@ def fits(facts: ExtensionFacts, paths: Paths, others: Sequence[tuple[Path, int |
     try:
         own = _own_host(paths, needs_images=facts.origin.image is not None)
     except Failed as error:
-        unknown = HostFit(f"this host ({error.message})", None)
+        unknown = HostFit(f"{THIS_HOST} ({error.message})", None)
         own = Host({}, os.uname().machine, _NEWEST)
         return [unknown, *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
-    return [judge(facts, "this host", own), *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
+    return [judge(facts, THIS_HOST, own), *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
 
 
 def _own_host(paths: Paths, *, needs_images: bool) -> Host:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reconciler.model.kind import Ident
 
 if TYPE_CHECKING:
     from reconciler.model.extensionfacts import ExtensionFacts
     from reconciler.model.release import Host
+
+THIS_HOST: Final = "this host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +25,18 @@ class HostFit:
 
 def judge(facts: ExtensionFacts, label: str, host: Host) -> HostFit:
     """Whether livelayer would place the extension on a host, and systemd would merge it there."""
+    reason = _misfit(facts, host)
+    if reason and label != THIS_HOST:
+        reason = reason.replace("this host has", "it has").replace("this machine is", "it is")
+    return HostFit(_described(label, host), fits=reason is None, reason=reason)
+
+
+def _misfit(facts: ExtensionFacts, host: Host) -> str | None:
     ident = Ident(facts.name or "NAME", facts.kind)
     if host.systemd < facts.kind.traits.since:
-        too_old = f"a {facts.kind} takes systemd {facts.kind.traits.since}, and this host has {host.systemd}"
-        return HostFit(_described(label, host), fits=False, reason=too_old)
+        return f"a {facts.kind} takes systemd {facts.kind.traits.since}, and this host has {host.systemd}"
     error = facts.contents.misfit(ident, host)
-    reason = error.message.removeprefix(f"{ident}: ") if error else None
-    return HostFit(_described(label, host), fits=error is None, reason=reason)
+    return error.message.removeprefix(f"{ident}: ").removeprefix("does not fit this host: ") if error else None
 
 
 def _described(label: str, host: Host) -> str:

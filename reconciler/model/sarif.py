@@ -47,7 +47,9 @@ def _descriptor(rule: Rule) -> dict[str, Any]:
 
 def _result(subject: str, finding: Finding, place: int, *, opens: bool) -> dict[str, Any]:
     uri = f"{subject.rstrip('/')}/{finding.path}" if opens and finding.path else subject
-    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": quote(uri, safe="/:@")}}}
+    location: dict[str, Any] = {
+        "physicalLocation": {"artifactLocation": {"uri": quote(uri, safe="/:@", errors="surrogateescape")}}
+    }
     if finding.path:
         location["logicalLocations"] = [{"fullyQualifiedName": finding.path, "kind": "member"}]
     where = f"{finding.path}: " if finding.path else ""

@@ -66,7 +66,7 @@ def local(facts: ExtensionFacts) -> Iterator[Hit]:
 @rule("LL106", Severity.WARNING, "leave it out, or give it a name of its own")
 def hides_host(facts: ExtensionFacts) -> Iterator[Hit]:
     """A file would hide one of this host's."""
-    for path in facts.host.hidden:
+    for path in facts.host.hidden if facts.kind is Kind.SYSEXT else ():
         yield Hit(f"it would hide {path} of this host", path.lstrip("/"))
 
 
