@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import printable
@@ -83,14 +84,15 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
     }
 
 
-def finding_lines(subject: str, finding: Finding) -> list[str]:
-    """A finding as compilers tell theirs, and below it what to do."""
-    where = printable(f"{subject}: {finding.path}" if finding.path else subject)
-    rule = finding.rule
-    return [
-        f"{where}: {rule.severity} {rule.id}: {finding.message}",
-        f"  {rule.hint} ({rule.documentation})",
-    ]
+def finding_lines(subject: str, findings: Sequence[Finding]) -> list[str]:
+    """Findings as compilers tell theirs, and below those of one rule what to do."""
+    lines = []
+    for rule, found in groupby(findings, key=lambda finding: finding.rule):
+        for item in found:
+            where = f"{subject}: {item.path}" if item.path else subject
+            lines.append(f"{printable(where)}: {rule.severity} {rule.id}: {item.message}")
+        lines.append(f"  {rule.hint} ({rule.documentation})")
+    return lines
 
 
 def summary(findings: Sequence[Finding]) -> str:

@@ -134,6 +134,14 @@ def test_lint_tells_what_is_wrong(bad: Path, paths: Paths, capsys: pytest.Captur
     assert lines[-1] == "1 error, 1 warning, 1 note"
 
 
+def test_hints_are_given_once_for_each_rule(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    make_tree(bad, {"usr/bin/z": "-> nowhere"})
+    _run("--root", paths.root, "lint", bad)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2].partition(" ")[0] for line in lines[2:4]] == ["usr/bin/y:", "usr/bin/z:"]
+    assert "".join(lines).count("#ll501") == 1
+
+
 def test_rules_can_be_left_out(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     without = ("--ignore", "LL203", "--ignore", "ll301")
     assert _run("--root", paths.root, "lint", *without, bad) == 0

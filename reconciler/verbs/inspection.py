@@ -150,6 +150,5 @@ def _lines(found: Sequence[tuple[str, ExtensionFacts | None, list[Finding]]]) ->
     from reconciler import extensionreport
 
     for subject, _, findings in found:
-        for finding in findings:
-            yield from extensionreport.finding_lines(subject, finding)
+        yield from extensionreport.finding_lines(subject, findings)
     yield extensionreport.summary([finding for _, _, findings in found for finding in findings])
