@@ -32,6 +32,8 @@ _SQUASHFS: Final = "sqfs2tar"
 _TIMEOUT: Final = 1800.0  # seconds
 _ATTEMPT: Final = 60.0
 _COMPLAINTS: Final = 1 << 16  # bytes
+_SKIPPED: Final = ("Not allowed to skip files", "socket ignored")
+_REBUILD: Final = "build the image without it"
 _MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
 _TAR: Final = (
     'exec tar --create --file=- --format=posix --xattrs --xattrs-include="*" --numeric-owner --one-file-system'
@@ -112,6 +114,7 @@ class _Reader(NamedTuple):
             done = drain(program, *arguments, read=read, timeout=_TIMEOUT)
         except Refused as error:
             raise _invalid(error) from error
+        _refuse_sockets(done)
         _check(done, file_system)
 
     def _take(self, content: Content) -> None:
@@ -173,7 +176,13 @@ def _check(done: Finished, file_system: FileSystem) -> None:
         raise unreadable(str(file_system), done.complaint)
 
 
+def _refuse_sockets(done: Finished) -> None:
+    """They are what no archive can hold; sqfs2tar fails, tar only says so."""
+    if any(words in done.stderr for words in _SKIPPED):
+        raise Invalid("the image has a socket, which no extension may contain", _REBUILD)
+
+
 def _invalid(error: Refused) -> Invalid:
-    hint = error.hint if isinstance(error, Exceeded) else "build the image without it"
+    hint = error.hint if isinstance(error, Exceeded) else _REBUILD
     where = f"{shown(error.member)}: " if error.member else ""
     return Invalid(f"the image: {where}{error}", hint)

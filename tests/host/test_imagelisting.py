@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Final
 
@@ -139,6 +140,23 @@ def test_devices_are_refused(name: str, tmp_path: Path) -> None:
     os.mknod(tree / "usr/gone", 0o20600, 0)
     with pytest.raises(Invalid, match=r"usr/gone: is a character device, which no extension may contain"):
         _listed(MAKERS[name](tree, tmp_path / "image"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["squashfs", "ext4"])
+def test_sockets_are_refused(name: str, tmp_path: Path) -> None:
+    tree = _tree(tmp_path / "tree")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tree / "usr/socket"))
+    with pytest.raises(Invalid, match="has a socket, which no extension may contain"):
+        _listed(MAKERS[name](tree, tmp_path / "image"), tmp_path)
+
+
+@pytest.mark.parametrize("name", list(MAKERS))
+def test_attributes_that_would_change_the_overlay_are_told(name: str, tmp_path: Path) -> None:
+    tree = _tree(tmp_path / "tree")
+    os.setxattr(tree / "usr/share", "trusted.overlay.opaque", b"y")
+    files, _ = _listed(MAKERS[name](tree, tmp_path / "image"), tmp_path)
+    assert [path for path, file in files.items() if file.steers_overlay] == ["usr/share"]
 
 
 def test_signatures_of_disk_images(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ UNREADABLE: Final = Rule(
     "LL000",
     Severity.ERROR,
     "The extension cannot be read",
-    "livelayer would refuse it as well",
+    "see what livelayer inspect says of it",
     lambda _: (),
 )
 RULES: Final[tuple[Rule, ...]] = (
