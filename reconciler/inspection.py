@@ -15,7 +15,8 @@ from reconciler.host.digest import file_digest
 from reconciler.host.filelisting import Listing
 from reconciler.host.hostfiles import look_at_host
 from reconciler.host.machine import read_host
-from reconciler.model.extensionfacts import ExtensionFacts, Origin, kind_of
+from reconciler.host.tarstream import Kind as MemberKind
+from reconciler.model.extensionfacts import ExtensionFacts, FileKind, Origin, kind_of
 from reconciler.model.format import Payload
 from reconciler.model.hostfit import THIS_HOST, HostFit, judge
 from reconciler.model.image import Index, Layer, digest_of, parse_manifest, platform_of
@@ -25,9 +26,10 @@ from reconciler.model.source import Transport, parse_source
 from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from reconciler.host.skopeo import Skopeo
+    from reconciler.host.tarstream import Member
     from reconciler.model.image import Manifest, Platform
     from reconciler.model.source import Source
     from reconciler.paths import Paths
@@ -206,7 +208,8 @@ class _Opener:
     def _from_image(self, image: Manifest, blob_of: Callable[[str], Path], origin: Origin) -> Origin:
         if not image.is_artifact:
             self._merge(image.layers, blob_of)
-            return origin
+            file = self._carried(image.layers, blob_of)
+            return self._from_file(file, replace(origin, stem=_stem(file.name))) if file else origin
         if len(image.layers) != 1:
             hint = "push each image file as an artifact of its own"
             raise Invalid(f"{origin.subject}: the artifact has {len(image.layers)} files, not one", hint)
@@ -266,6 +269,31 @@ class _Opener:
             flatten(layers, blob_of, tree, self.request.limits)
             self.listing = Listing()
             self.listing.walk(tree, self.request.limits)
+
+    def _carried(self, layers: Sequence[Layer], blob_of: Callable[[str], Path]) -> Path | None:
+        """The image file that a container image carries as its only file (`format: raw`)."""
+        from reconciler.host.imagefile import write_sparse
+        from reconciler.host.tarmerge import Entangled, merge
+
+        names = [path for path, file in self.listing.files().items() if file.kind is not FileKind.DIRECTORY]
+        if len(names) != 1 or _stem(names[0]) is None:
+            return None
+        directory = self.scratch / "carried"
+        directory.mkdir()
+        target = directory / names[0].rpartition("/")[2]
+
+        def keep(member: Member, chunks: Iterable[memoryview]) -> None:
+            if member.kind is MemberKind.FILE and not member.sparse:
+                write_sparse(target, map(bytes, chunks))
+
+        try:
+            merge(layers, blob_of, keep, self.request.limits)
+        except Entangled:  # what was kept may be another layer's
+            return None
+        if not target.exists():
+            return None
+        self.listing = Listing()
+        return target
 
     def _check_digest(self, *found: str | None) -> None:
         if self.request.digest and self.request.digest not in found:

@@ -20,6 +20,7 @@ from reconciler.model.limits import Limits
 from reconciler.model.lint import lint
 from reconciler.model.lintrules import RULES
 from reconciler.paths import Paths
+from tests.host.hostile import kinds, links, names
 from tests.rig import diskimages
 from tests.rig.diskimages import extension_tree, make_tree
 from tests.rig.images import Member, command, confext, tar, write_artifact, write_image, write_index
@@ -28,6 +29,8 @@ from tests.rig.webserver import WebServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.host.hostile.cases import Case
 
 SCRIPT: Final = "#!/bin/sh\necho 'x runs'\n"
 
@@ -129,6 +132,22 @@ def test_an_artifact(tmp_path: Path, paths: Paths) -> None:
         _gather(f"oci:{tmp_path}/layout:v2", paths)
 
 
+@pytest.mark.commands
+def test_a_container_image_that_carries_an_image_file(tmp_path: Path, paths: Paths) -> None:
+    image = diskimages.squashfs(extension_tree(tmp_path / "tree", "x"), tmp_path / "image").read_bytes()
+    write_image(tmp_path / "layout", "v1", [Member("images/x.raw", image)])
+    write_image(tmp_path / "layout", "v2", [Member("images/x.raw", image), Member("README")])
+    write_image(tmp_path / "layout", "v3", [Member("images/x.raw", b"text")])
+    write_image(tmp_path / "layout", "v4", [Member("x.raw", b"old"), Member("x.raw", image)])
+    facts = _gather(f"oci:{tmp_path}/layout:v1", paths)
+    assert (facts.name, facts.origin.stem, facts.origin.payload) == ("x", "x", Payload.IMAGE)
+    assert facts.contents.units == ("x.service",)
+    assert _gather(f"oci:{tmp_path}/layout:v2", paths).contents.strays == ("README", "images")
+    with pytest.raises(Invalid, match="no file system or partition table"):
+        _gather(f"oci:{tmp_path}/layout:v3", paths)
+    assert _gather(f"oci:{tmp_path}/layout:v4", paths).contents.strays == ("x.raw",)  # takes more than one pass
+
+
 def test_the_web(tmp_path: Path, paths: Paths) -> None:
     content = gzip.compress(tar(command("x", "x runs")))
     (tmp_path / "x.tar.gz").write_bytes(content)
@@ -176,6 +195,23 @@ def test_what_is_hostile_or_broken(content: bytes, message: str, tmp_path: Path,
     file.write_bytes(content)
     with pytest.raises(Invalid, match=message):
         _gather(file, paths)
+
+
+@pytest.mark.parametrize("cases", [names.CASES, links.CASES, kinds.CASES], ids=["names", "links", "kinds"])
+def test_hostile_archives(cases: tuple[Case, ...], tmp_path: Path, paths: Paths) -> None:
+    """What is refused when it is unpacked is refused here, in the same words; what is not is told."""
+    file = tmp_path / "x.tar"
+    for case in cases:
+        packed = case.build("/outside")
+        if len(packed) > 1:
+            continue
+        file.write_bytes(packed[0].blob)
+        if case.tree is None:
+            with pytest.raises(Invalid) as caught:
+                _gather(file, paths, limits=case.limits)
+            assert case.refused in caught.value.message
+        else:
+            assert len(_files(_gather(file, paths, limits=case.limits))) <= len(case.tree), case.name
 
 
 def test_limits_hold(tmp_path: Path, paths: Paths) -> None:
