@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, ReconcilerError
 from reconciler.fetch import blob_path, read_copied
 from reconciler.host.digest import file_digest
 from reconciler.host.filelisting import Listing
@@ -89,7 +89,7 @@ def fits(facts: ExtensionFacts, paths: Paths, others: Sequence[tuple[Path, int |
     """
     try:
         own = _own_host(paths, needs_images=facts.origin.image is not None)
-    except Failed as error:
+    except ReconcilerError as error:
         unknown = HostFit(f"{THIS_HOST} ({error.message})", None)
         own = Host({}, os.uname().machine, _NEWEST)
         return [unknown, *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
