@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import Failed, Invalid, ReconcilerError
 from reconciler.host import store, transfer, writeout
+from reconciler.host.copiedimage import blob_in, read_copied
 from reconciler.host.signaturepolicy import asks_for_signatures
 from reconciler.model.format import Format, Payload
-from reconciler.model.image import Index, Layer, Manifest, parse_manifest, platform_in, platform_of, with_diff_ids
+from reconciler.model.image import Layer, platform_of
 from reconciler.model.limits import DEFAULT, Limits, size_text
 from reconciler.model.source import Transport
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.host.skopeo import Skopeo
     from reconciler.host.transfer import Meter
     from reconciler.model.desired import Wanted
-    from reconciler.model.image import Platform
+    from reconciler.model.image import Manifest
     from reconciler.model.observed import Contents, Entry, Resolution
     from reconciler.model.source import Source
     from reconciler.paths import Paths
@@ -210,7 +211,7 @@ class Fetcher:
         platform = job.wanted.platform or platform_of(self.machine)
         with transfer.watch(layout, self.paths.blobs, job.resolution.size, job.meter):
             self._transfer(job, platform, layout)
-        return read_copied(layout, self._blob, job.wanted.text, platform)
+        return read_copied(layout, self.paths.blobs, platform, job.wanted.text)
 
     def _transfer(self, job: Job, platform: Platform, layout: Path) -> None:
         """Copy by digest where the source is a registry, since its tag may move at any time.
@@ -227,7 +228,7 @@ class Fetcher:
         self._skopeo().copy(argument, platform, layout, self.paths.blobs)
 
     def _blob(self, digest: str) -> Path:
-        return blob_path(self.paths.blobs, digest)
+        return blob_in(self.paths.blobs, digest)
 
     def _drop_damaged_blobs(self, image: Manifest) -> bool:
         """Drop blobs that are not what their name says (a power cut while skopeo wrote); tell whether any were."""
@@ -247,35 +248,6 @@ class Fetcher:
 
         image = stage / "packed"
         return Made(image, pack(layers, blob_of, image, job.entry, stage, self.limits))
-
-
-def blob_path(blobs: Path, digest: str) -> Path:
-    """Where skopeo puts a blob below a shared directory of blobs."""
-    return blobs / "sha256" / digest.removeprefix("sha256:")
-
-
-def read_copied(layout: Path, blob_of: Callable[[str], Path], text: str, platform: Platform) -> Manifest:
-    """The image that skopeo has copied into a layout, each layer with the digest of its content.
-
-    Args:
-        layout: an OCI layout of one image.
-        blob_of: where a blob is, by its digest.
-        text: the source, for messages.
-        platform: which one was asked for.
-
-    Raises:
-        Invalid: it is for another platform, or no image that can be used.
-    """
-    index = parse_manifest((layout / "index.json").read_bytes())
-    assert isinstance(index, Index)  # noqa: S101 - skopeo has just written it
-    manifest = parse_manifest(blob_of(index.manifests[0].digest).read_bytes())
-    if isinstance(manifest, Index):
-        raise Invalid(f"{text}: an index inside an index", "push the image again")
-    if manifest.is_artifact:
-        return manifest
-    config = blob_of(manifest.config).read_bytes()
-    _check_platform(config, platform, text)
-    return with_diff_ids(manifest, config)
 
 
 def _sole_file(tree: Path, job: Job) -> Path:
@@ -318,13 +290,3 @@ def _is_intact(blob: Path) -> bool:
         return file_digest(blob) == f"sha256:{blob.name}"
     except OSError:
         return False
-
-
-def _check_platform(config: bytes, platform: Platform, text: str) -> None:
-    """A single image says what it is for; an index was chosen from by platform already."""
-    declared = platform_in(config)
-    if declared and (declared.os, declared.architecture) != (platform.os, platform.architecture):
-        raise Invalid(
-            f"{text} is an image for {declared}, not for {platform}",
-            f"if its content runs here nevertheless: platform: {declared}",
-        )

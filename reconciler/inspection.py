@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, ReconcilerError
-from reconciler.fetch import blob_path, read_copied
+from reconciler.host.copiedimage import blob_in, read_copied
 from reconciler.host.digest import file_digest
 from reconciler.host.filelisting import Listing
 from reconciler.host.hostfiles import look_at_host
@@ -186,9 +186,9 @@ class _Opener:
         layout, blobs = self.scratch / "image", self.scratch / "blobs"
         blobs.mkdir()
         skopeo.copy(source.argument(manifest), platform, layout, blobs)
-        image = read_copied(layout, lambda it: blob_path(blobs, it), source.text, platform)
+        image = read_copied(layout, blobs, platform, source.text)
         origin = Origin(source.text, Payload.LAYERS, None, digest, manifest, image.size)
-        return self._from_image(image, lambda it: blob_path(blobs, it), origin)
+        return self._from_image(image, lambda it: blob_in(blobs, it), origin)
 
     def _resolve(self, skopeo: Skopeo, source: Source, platform: Platform) -> tuple[str, str]:
         """The digests of what the source names and of the platform's manifest in it, whose size is within limits."""

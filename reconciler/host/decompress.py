@@ -53,11 +53,6 @@ def shown(name: bytes) -> str:
     return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 60]}...{text[-50:]}"
 
 
-def is_compressed(head: bytes) -> bool:
-    """Whether a file with these first bytes is decompressed when it is read."""
-    return any(head.startswith(magic) for magic in _DECODERS)
-
-
 class Decoder(Protocol):
     """One gzip member, zstd frame, xz or bzip2 stream, as bz2 and lzma of the standard library shape it."""
 
