@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.host.skopeo import Skopeo
     from reconciler.host.transfer import Meter
     from reconciler.model.desired import Wanted
-    from reconciler.model.image import Manifest
+    from reconciler.model.image import Manifest, Platform
     from reconciler.model.observed import Contents, Entry, Resolution
     from reconciler.model.source import Source
     from reconciler.paths import Paths
