@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from reconciler.errors import Unavailable
 from reconciler.host import termination
+from reconciler.host.copiedimage import blob_in
 from reconciler.host.decompress import PIECE
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Arrival:
         self._layout = layout
         self._blobs = blobs
         self._sizes = {layer.digest: layer.size for layer in layers}
-        self._missing = {digest for digest in self._sizes if not self._file(digest).exists()}
+        self._missing = {digest for digest in self._sizes if not blob_in(self._blobs, digest).exists()}
         self.ended = Event()  # set when the copy is over, well or not
         self.diff_ids: dict[str, str] = {}  # by digest: what layers that were read unpacked to
 
@@ -74,10 +75,7 @@ class Arrival:
 
     def _candidates(self, digest: str) -> list[Path]:
         unfinished = self._layout.glob(_UNFINISHED) if self._missing == {digest} else ()
-        return [self._file(digest), *unfinished]
-
-    def _file(self, digest: str) -> Path:
-        return self._blobs / "sha256" / digest.removeprefix("sha256:")
+        return [blob_in(self._blobs, digest), *unfinished]
 
 
 class Arriving:
