@@ -226,12 +226,13 @@ class _Opener:
         return origin
 
     def _from_image_file(self, file: Path, origin: Origin) -> Origin:
-        from reconciler.host.diskimage import inspect_image, read_signature
+        from reconciler.host.diskimage import architecture_of, inspect_image, read_signature
         from reconciler.host.imagelisting import list_image
         from reconciler.model.kind import Kind
 
         image_file = self._decompressed(file)
-        image = inspect_image(image_file, Kind.SYSEXT, self.scratch).image
+        architecture = architecture_of(image_file)
+        image = inspect_image(image_file, Kind.SYSEXT, self.scratch, architecture).image
         assert image  # noqa: S101 - it was a file
         workplace = self.scratch / "listing"
         workplace.mkdir()
@@ -239,7 +240,7 @@ class _Opener:
         return replace(
             origin,
             image=image,
-            signature=read_signature(image_file),
+            signature=read_signature(image_file, architecture),
             knows_owners=known.owners,
             knows_attributes=known.attributes,
         )

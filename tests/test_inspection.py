@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tests.host.hostile.cases import Case
 
+ARM64_ROOT: Final = "b921b045-1df0-41c3-af44-4c6f280d3fae"
 SCRIPT: Final = "#!/bin/sh\necho 'x runs'\n"
 
 
@@ -312,3 +313,13 @@ def test_confexts_take_a_newer_systemd(tmp_path: Path, paths: Paths) -> None:
     archive.write_bytes(tar(confext("c", {"etc/c.conf": "c"})))
     (own,) = fits(_gather(archive, paths), paths, [])
     assert own.reason == "a confext takes systemd 254, and this host has 252"
+
+
+@pytest.mark.commands
+def test_a_disk_image_for_another_architecture(tmp_path: Path, paths: Paths) -> None:
+    content = diskimages.erofs(extension_tree(tmp_path / "tree", "x"), tmp_path / "content").read_bytes()
+    image = tmp_path / "x.raw"
+    image.write_bytes(diskimages.disk([diskimages.Part(ARM64_ROOT, content)]))
+    found = _gather(image, paths)
+    assert found.origin.image
+    assert "usr/lib/extension-release.d/extension-release.x" in found.files

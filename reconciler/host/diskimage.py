@@ -56,7 +56,11 @@ def identify(path: Path, architecture: str | None = None) -> ImageFormat:
         Failed: it cannot be read.
     """
     with ImageFile(path) as image:
-        return diskimage.identify(image, architecture or Host({}, os.uname().machine, 0).architecture)
+        return diskimage.identify(image, architecture or _own_architecture())
+
+
+def _own_architecture() -> str:
+    return Host({}, os.uname().machine, 0).architecture
 
 
 def architecture_of(path: Path) -> str | None:
@@ -70,20 +74,24 @@ def architecture_of(path: Path) -> str | None:
         return diskimage.architecture_of(image)
 
 
-def read_signature(path: Path) -> VeritySignature | None:
+def read_signature(path: Path, architecture: str | None = None) -> VeritySignature | None:
     """The signature that a disk image carries for its dm-verity data; None: it carries none.
+
+    Args:
+        path: the file.
+        architecture: whose partitions count, as systemd calls it; None: this machine's.
 
     Raises:
         Failed: it cannot be read.
     """
-    architecture = Host({}, os.uname().machine, 0).architecture
+    wanted = architecture or _own_architecture()
     with ImageFile(path) as image:
         try:
             table = read_table(image)
         except Damaged:
             return None
         for partition in table.partitions if table else ():
-            if role(partition.type, architecture) in _SIGNATURES:
+            if role(partition.type, wanted) in _SIGNATURES:
                 return parse_signature(image.read(partition.offset, min(partition.size, _SIGNATURE_MAX)))
     return None
 
