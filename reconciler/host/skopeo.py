@@ -154,6 +154,12 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
         "correct the policy.json that skopeo names, see containers-policy.json(5)",
     ),
     (
+        r"sigstore disabled",
+        Failed,
+        "the signature policy asks for sigstore signatures, and this node's skopeo was built without them",
+        "install a newer skopeo, such as Debian 13's, or have images signed by GPG",
+    ),
+    (
         r"Source image rejected: (open|stat) ",
         Invalid,
         "a key that the signature policy names cannot be read",
