@@ -109,7 +109,9 @@ class Fetcher:
         with arriving(arrival, lambda: self._copy(job, layout)) as copy:
             made = self._try_to_build(known.layers, arrival.blob, job, stage)
         image = copy.result()
-        confirmed = all(arrival.diff_ids.get(layer.digest) == layer.diff_id for layer in image.layers)
+        confirmed = [(layer.digest, layer.diff_id) for layer in image.layers] == [
+            (layer.digest, arrival.diff_ids.get(layer.digest)) for layer in known.layers
+        ]
         return image, made if confirmed else None
 
     def _try_to_build(self, layers: tuple[Layer, ...], blob_of: Blobs, job: Job, stage: Path) -> Made | None:
