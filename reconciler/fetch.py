@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -73,6 +73,8 @@ class Fetcher:
             store.commit(self.paths, made.path, job.entry, made.contents)
 
     def _make(self, job: Job, stage: Path) -> Made:
+        if job.wanted.parts:
+            return self._from_parts(job, stage)
         match job.resolution.payload:
             case Payload.LAYERS | Payload.IMAGE if job.wanted.source.transport.is_skopeos:
                 return self._from_image(job, stage)
@@ -160,6 +162,21 @@ class Fetcher:
         tree = stage / "tree"
         source = self.paths.under(job.wanted.source.reference)
         localfile.copy_tree(source, tree, job.resolution.digest, self.limits)
+        return self._finish_tree(tree, job, stage)
+
+    def _from_parts(self, job: Job, stage: Path) -> Made:
+        """Several sources, each made a tree of its own and laid over those before it."""
+        from reconciler.host.localfile import Tree
+        from reconciler.host.treemerge import lay_over
+
+        tree = stage / "tree"
+        store.new_tree(tree)
+        entry = replace(job.entry, format=Format.DIRECTORY, renamed_to=None)
+        for number, (wanted, resolution) in enumerate(zip(job.wanted.parts, job.resolution.parts, strict=True)):
+            scratch = stage / f"part{number}"
+            scratch.mkdir()
+            lay_over(self._make(Job(wanted, resolution, entry, job.meter), scratch).path, tree)
+            Tree(tree, self.limits).check()
         return self._finish_tree(tree, job, stage)
 
     def _build(self, layers: tuple[Layer, ...], blob_of: Blobs, job: Job, stage: Path) -> Made:

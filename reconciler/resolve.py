@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from reconciler.host import store
 from reconciler.host.durable import read_json, write_json
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Index, digest_of, parse_manifest, platform_of
-from reconciler.model.observed import Resolution
+from reconciler.model.observed import Resolution, combined
 from reconciler.model.plan import Target, Targets, target_for
 from reconciler.model.source import DIGEST, Transport
 
@@ -110,7 +110,7 @@ class Resolver:
         return self._mature(wanted, found, known)
 
     def _may_look_up(self, wanted: Wanted) -> bool:
-        return self.lookups is Lookups.ALL or (self.lookups is Lookups.LOCAL and not wanted.source.is_remote)
+        return self.lookups is Lookups.ALL or (self.lookups is Lookups.LOCAL and not wanted.is_remote)
 
     def _known(self, wanted: Wanted) -> Resolution | None:
         """What the source led to when its content, still in the store, was fetched."""
@@ -124,6 +124,8 @@ class Resolver:
         return None
 
     def _look_up(self, wanted: Wanted) -> Resolution:
+        if wanted.parts:
+            return combined(tuple(self._look_up(part) for part in wanted.parts))
         match wanted.source.transport:
             case Transport.FILE:
                 resolution = self._look_up_file(wanted)
@@ -199,6 +201,8 @@ class Resolver:
         return known
 
     def _key(self, wanted: Wanted) -> str:
+        if wanted.parts:
+            return " + ".join(self._key(part) for part in wanted.parts)
         platform = wanted.platform or platform_of(self.host.machine)
         source = wanted.source.argument(wanted.pin) if wanted.source.transport.is_skopeos else wanted.source.text
         return f"{source} {platform}" + (f" {wanted.version.text}" if wanted.version else "")
@@ -235,8 +239,9 @@ def _peeked_payload(url: str) -> Payload:
         return payload_in(Path(head.name))
 
 
-def _as_json(it: Resolution) -> list[str | int | None]:
-    return [it.digest, it.manifest, str(it.payload), it.size, it.tag]
+def _as_json(it: Resolution) -> list[Any]:
+    plain = [it.digest, it.manifest, str(it.payload), it.size, it.tag]
+    return [*plain, [_as_json(part) for part in it.parts]] if it.parts else plain
 
 
 def _from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JSON
@@ -246,6 +251,9 @@ def _from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JSON
             DIGEST.fullmatch(digest) and DIGEST.fullmatch(manifest) and payload in list(Payload)
         ):
             return Resolution(digest, manifest, Payload(payload), size, tag)
+        case [*plain, list(parts)] if parts:
+            whole, found = _from_json(plain), [_from_json(part) for part in parts]
+            return replace(whole, parts=tuple(filter(None, found))) if whole and all(found) else None
         case _:
             return None
 

@@ -101,6 +101,23 @@ def test_defaults_lie_below_every_extension(paths: Paths) -> None:
     assert a.restart == b.restart == ("a.service",)
 
 
+def test_several_sources_cannot_be_pinned_as_one(paths: Paths) -> None:
+    pin = f"sha256:{'a' * 64}"
+    text = f"extensions:\n  a:\n    source: ['docker://x/a', 'docker://x/b']\n    digest: {pin}\n"
+    assert "4:5: extensions.a.digest: cannot pin several sources" in _mistake(paths, text).message
+    _write(paths, "etc/livelayer/extensions.yaml", f"extensions: {{a: {{source: ['docker://x/a@{pin}']}}}}")
+    (one,) = config.load(paths).desired.extensions
+    assert (one.pin, one.parts) == (pin, ())
+
+
+def test_a_list_of_sources_replaces_what_is_below(paths: Paths) -> None:
+    _write(paths, "etc/livelayer/extensions.yaml", ONE)
+    _write(paths, "etc/livelayer/extensions.d/10.yaml", "extensions: {one: {source: ['docker://x/1', 'oci:/x/2']}}")
+    (one,) = config.load(paths).desired.extensions
+    assert one.text == "docker://x/1, oci:/x/2"
+    assert [part.text for part in one.parts] == ["docker://x/1", "oci:/x/2"]
+
+
 def test_files_that_are_no_dropins_are_told(paths: Paths) -> None:
     _write(paths, "etc/livelayer/extensions.d/10.yml", ONE)
     _write(paths, "etc/livelayer/extensions.d/.hidden.yaml", TWO)
@@ -121,6 +138,13 @@ def test_files_that_are_no_dropins_are_told(paths: Paths) -> None:
         ("extensions:\n  a: text\n", "2:3", "valid dictionary", ""),
         ("extensions:\n  a: {source: quay.io/x}\n", "2:7", "names no transport", ""),
         ("extensions:\n  a: {source: 'http://x/a.raw'}\n", "2:7", "http:// needs a digest", "add digest:"),
+        ("extensions:\n  a: {source: ['docker://x/a', 'http://x/a.tar']}\n", "2:7", "http:// needs a digest", ""),
+        ("extensions:\n  a: {source: ['docker://x/a', 'x/a']}\n", "2:7", "'x/a' names no transport", ""),
+        ("extensions:\n  a: {source: ['docker://x/a', 1]}\n", "2:32", "valid string, not int 1", ""),
+        ("extensions:\n  a: {source: []}\n", "2:7", "a list of sources has 1 to 64, not 0", ""),
+        ("extensions:\n  a: {source: {x: y}}\n", "2:7", "must be a source or a list of sources, not dict", ""),
+        ("extensions:\n  a: {source: ['oci:/x', 'oci:/y'], format: raw}\n", "2:37", "raw takes one image file", ""),
+        ("extensions:\n  a: {source: ['docker://x', 'docker://y'], version: '>1'}\n", "2:45", "several sources", ""),
         ("extensions:\n  a: {source: 'docker://x/a', kind: portable}\n", "2:31", "must be 'sysext' or 'confext'", ""),
         ("extensions:\n  a: {source: 'docker://x/a', format: ext4}\n", "2:31", "must be 'directory', 'squashfs'", ""),
         ("extensions:\n  a: {source: 'docker://x/a', checks: {}}\n", "2:31", "checks: is not supported by", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 from collections import namedtuple
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ import pytest
 from reconciler.host import command
 from reconciler.reconcile import Options, converge
 from tests.rig import diskimages
+from tests.rig.images import Member, extension, write_artifact, write_image
 from tests.rig.images import command as command_of
-from tests.rig.images import write_artifact, write_image
 from tests.seed import configure
 
 if TYPE_CHECKING:
@@ -99,3 +100,76 @@ def test_rename_reaches_into_directories(paths: Paths, tmp_path: Path) -> None:
     (entry,) = paths.store.iterdir()
     releases = sorted(path.name for path in (entry / "usr/lib/extension-release.d").iterdir())
     assert releases == ["extension-release.ipfs", "extension-release.kubo"]
+
+
+def _sources(*sources: str, **fields: str) -> str:
+    listed = ", ".join(f"'{source}'" for source in sources)
+    return f"extensions: {{x: {{source: [{listed}]{''.join(f', {key}: {it}' for key, it in fields.items())}}}}}"
+
+
+def test_several_sources_are_laid_over_each_other_in_their_order(paths: Paths, tmp_path: Path) -> None:
+    """Each is flattened by itself, so that a whiteout deletes nothing of another."""
+    base = extension("x", {"usr/bin/tool": "old", "usr/share/kept": "kept", "usr/share/a/b": "directory"})
+    write_image(tmp_path / "layout", "base", base)
+    upper = [Member("usr/share/kept", b"gone"), Member("usr/bin/tool", b"new", 0o755), Member("usr/share/a", b"file")]
+    write_image(tmp_path / "layout", "upper", upper, [Member("usr/share/.wh.kept")])
+    tree = paths.root / "srv/tree"
+    (tree / "usr/share").mkdir(parents=True)
+    (tree / "usr/share/last").write_text("last")
+    sources = [f"oci:{tmp_path}/layout:{tag}" for tag in ("base", "upper")]
+    configure(paths, _sources(*sources, "file:///srv/tree"))
+    assert converge(paths, Options(), "test").in_sync
+    (entry,) = paths.store.iterdir()
+    assert (entry / "usr/bin/tool").read_text() == "new"
+    assert (entry / "usr/share/kept").read_text() == "kept"
+    assert (entry / "usr/share/a").read_text() == "file"
+    assert (entry / "usr/share/last").read_text() == "last"
+    assert list(paths.staging.iterdir()) == []
+
+    first = entry.name
+    configure(paths, _sources(*reversed(sources)))
+    assert converge(paths, Options(), "test").in_sync
+    (other,) = (it for it in paths.store.iterdir() if it.name != first)
+    assert (other / "usr/bin/tool").read_text() == "old"
+    assert (other / "usr/share/a/b").read_text() == "directory"
+
+
+def test_the_digest_of_several_sources_is_made_of_theirs(paths: Paths, tmp_path: Path) -> None:
+    digests = [write_image(tmp_path / "layout", name, command_of(name, name)) for name in ("x", "y")]
+    configure(paths, _sources(*(f"oci:{tmp_path}/layout:{name}" for name in ("x", "y"))))
+    assert converge(paths, Options(), "test").in_sync
+    (entry,) = paths.store.iterdir()
+    text = "".join(f"{line}\n" for line in ("livelayer sources", *digests))
+    assert entry.name == f"{hashlib.sha256(text.encode()).hexdigest()}.directory"
+    shutil.rmtree(tmp_path / "layout")
+    assert converge(paths, Options(), "test").in_sync  # known from the first time
+
+
+def test_several_sources_become_one_image_file_of_one_name(paths: Paths, tmp_path: Path) -> None:
+    write_image(tmp_path / "layout", "kubo", command_of("kubo", "kubo"))
+    write_image(tmp_path / "layout", "more", [Member("usr/bin/more", b"more", 0o755)])
+    sources = [f"oci:{tmp_path}/layout:{tag}" for tag in ("kubo", "more")]
+    configure(paths, _sources(*sources, format="squashfs", rename="true"))
+    assert converge(paths, Options(), "test").in_sync
+    (image,) = paths.store.glob("*.squashfs")
+    listed = subprocess.run(["unsquashfs", "-ls", str(image)], check=True, capture_output=True, text=True).stdout
+    assert {"kubo", "more", "extension-release.kubo", "extension-release.x"} <= {
+        line.rpartition("/")[2] for line in listed.splitlines()
+    }
+
+
+def test_an_image_file_is_none_of_several_sources(paths: Paths, tmp_path: Path) -> None:
+    write_image(tmp_path / "layout", "x", command_of("x", "x"))
+    write_artifact(tmp_path / "layout", "raw", b"image")
+    configure(paths, _sources(f"oci:{tmp_path}/layout:x", f"oci:{tmp_path}/layout:raw", format="auto"))
+    result = converge(paths, Options(), "test")
+    assert "x: an image file cannot be one of several sources" in result.problems[0].message
+
+
+def test_several_sources_obey_the_limits_together(paths: Paths, tmp_path: Path) -> None:
+    for tag in ("x", "y"):
+        write_image(tmp_path / "layout", tag, [*command_of("x", "x"), Member(f"usr/{tag}", bytes(3000))])
+    text = _sources(f"oci:{tmp_path}/layout:x", f"oci:{tmp_path}/layout:y")
+    configure(paths, f"settings: {{limits: {{size: 5K}}}}\n{text}")
+    assert "has more than 5" in converge(paths, Options(), "test").problems[0].message
+    assert not paths.store.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -26,6 +26,7 @@ from reconciler.model.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.source import Source, Transport, parse_source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from pydantic_core import ErrorDetails
@@ -52,6 +53,12 @@ class Wanted:
     format: Format | None = Format.DIRECTORY  # None: whatever suits content and node
     version: Range | None = None  # of the tags to choose from
     min_age: timedelta | None = None
+    parts: tuple[Wanted, ...] = ()  # of several sources, lowest first; `source` is the first of them then
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it takes the network to look up a source."""
+        return self.source.is_remote or any(part.is_remote for part in self.parts)
 
     @property
     def ident(self) -> Ident:
@@ -132,27 +139,51 @@ def _limits(given: LimitSettings) -> Limits:
 
 
 def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
-    source = parse_source(item.source or "")
-    if item.digest and source.digest and item.digest != source.digest:
-        path = ("extensions", name, "digest")
-        raise InvalidConfiguration((_mistake(fragment, path, "differs from the digest in source:"),))
-    if source.transport is Transport.HTTP and not item.digest:
-        raise InvalidConfiguration((_unpinned(name, fragment),))
-    return Wanted(
-        name=name,
-        text=source.text if source.is_web else item.source or "",
-        source=source,
-        pin=item.digest or source.digest,
+    sources = [parse_source(text) for text in item.source or ()]
+    parts = [_part(name, text, source) for text, source in zip(item.source or (), sources, strict=True)]
+    if misuse := _misuse(item, sources):
+        key, what, hint = misuse
+        raise InvalidConfiguration((_mistake(fragment, ("extensions", name, key), what, hint),))
+    return replace(
+        parts[0],
+        text=", ".join(part.text for part in parts),
+        pin=None if len(parts) > 1 else item.digest or sources[0].digest,
         merged=item.state == "merged",
         pull=item.pull,
-        platform=parse_platform(item.platform) if item.platform else None,
         rename=item.rename,
         restart=item.units.restart,
         kind=Kind(item.kind),
         format=None if item.format == "auto" else Format(item.format),
-        version=_range(name, item, source, fragment) if item.version else None,
+        platform=_platform(item),
+        version=_range(name, item, sources[0], fragment) if item.version else None,
         min_age=parse_duration(item.min_age) if item.min_age else None,
+        parts=tuple(replace(part, platform=_platform(item)) for part in parts) if len(parts) > 1 else (),
     )
+
+
+def _part(name: str, text: str, source: Source) -> Wanted:
+    return Wanted(name, source.text if source.is_web else text, source, source.digest, format=Format.DIRECTORY)
+
+
+def _platform(item: Extension) -> Platform | None:
+    return parse_platform(item.platform) if item.platform else None
+
+
+def _misuse(item: Extension, sources: Sequence[Source]) -> tuple[str, str, str | None] | None:
+    """What the other keys forbid about the sources: the key, what is wrong, and what to do."""
+    if len(sources) > 1:
+        if item.digest:
+            return "digest", "cannot pin several sources", "pin each of them: docker://NAME@sha256:..."
+        if item.version:
+            return "version", "cannot choose the tag of several sources", "name a tag in each of them"
+        if item.format == "raw":
+            return "format", "raw takes one image file, not several sources", "name one source, or another format:"
+    elif item.digest and sources[0].digest not in {None, item.digest}:
+        return "digest", "differs from the digest in source:", None
+    if any(it.transport is Transport.HTTP for it in sources) and not item.digest:
+        what = "http:// needs a digest, since content can be changed on the way"
+        return "source", what, "add digest: sha256:..., or use https://"
+    return None
 
 
 def _range(name: str, item: Extension, source: Source, fragment: Fragment) -> Range:
@@ -166,11 +197,6 @@ def _range(name: str, item: Extension, source: Source, fragment: Fragment) -> Ra
         what = "the tag" if source.tag else "the digest"
         raise InvalidConfiguration((_mistake(fragment, path, f"chooses a tag, so {what} must go"),))
     return parse_range(item.version or "", prereleases=item.prereleases)
-
-
-def _unpinned(name: str, fragment: Fragment) -> Invalid:
-    path, hint = ("extensions", name, "source"), "add digest: sha256:..., or use https://"
-    return _mistake(fragment, path, "http:// needs a digest, since content can be changed on the way", hint)
 
 
 def _no_source(name: str, fragment: Fragment) -> Invalid:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from reconciler.model.duration import parse_duration
 from reconciler.model.image import parse_platform
@@ -16,11 +24,35 @@ API_VERSION: Final = "livelayer/v1"
 # Part of livelayer/v1, with a behaviour that this version does not have: refused by name, never ignored.
 FIELDS_TO_COME: Final = frozenset({"checks"})
 _RESERVED_ENDINGS = (".raw", ".v")
+_SOURCES_MAX: Final = 64  # of one extension
+_SOURCES_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _SOURCES_MAX},
+        {"type": "null"},
+    ]
+}
 
 
-def _check_source(text: str) -> str:
-    parse_source(text)
-    return text
+def _as_sources(value: object) -> object:
+    """One source is a list of one."""
+    match value:
+        case None:
+            return None
+        case str():
+            return (value,)
+        case list() | tuple():
+            return tuple(value)
+        case _:
+            raise ValueError(f"must be a source or a list of sources, not {type(value).__name__} {value!r}")
+
+
+def _check_sources(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if texts is not None and not 0 < len(texts) <= _SOURCES_MAX:
+        raise ValueError(f"a list of sources has 1 to {_SOURCES_MAX}, not {len(texts)}")
+    for text in texts or ():
+        parse_source(text)
+    return texts
 
 
 def _check_platform(text: str) -> str:
@@ -74,11 +106,14 @@ class Extension(Strict):
     """One extension the node shall have."""
 
     source: Annotated[
-        str | None,
-        AfterValidator(lambda text: text if text is None else _check_source(text)),
+        tuple[str, ...] | None,
+        BeforeValidator(_as_sources),
+        AfterValidator(_check_sources),
+        WithJsonSchema(_SOURCES_SCHEMA),
         Field(
             description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
-            "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE or dir:DIR."
+            "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE or dir:DIR; or a list of them, each laid over "
+            "those before it.",
         ),
     ] = None
     digest: Annotated[

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import Invalid, ReconcilerError
 from reconciler.model.format import Format, Payload
+from reconciler.model.image import digest_of
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.release import Host, misfit
 
@@ -179,10 +180,26 @@ class Resolution:
     payload: Payload = Payload.LAYERS
     size: int | None = None  # bytes to transfer; None: unknown
     tag: str | None = None  # the one that `version:` chose
+    parts: tuple[Resolution, ...] = ()  # of several sources, lowest first
 
     def satisfies(self, pin: str | None) -> bool:
         """Whether a pin names this content, by its index or by its manifest."""
         return pin in {None, self.digest, self.manifest}
+
+
+def combined(parts: tuple[Resolution, ...]) -> Resolution:
+    """Several sources as one; its digest is that of a text which has a line with the digest of each, in their order.
+
+    Raises:
+        Invalid: one of them is an image file, over or under which nothing can be laid.
+    """
+    if any(part.payload is Payload.IMAGE for part in parts):
+        raise Invalid("an image file cannot be one of several sources", "name it alone, or a container image instead")
+    lines = ["livelayer sources", *(part.manifest for part in parts)]
+    digest = digest_of("".join(f"{line}\n" for line in lines).encode())
+    sizes = [part.size for part in parts if part.size is not None]
+    size = sum(sizes) if len(sizes) == len(parts) else None
+    return Resolution(digest, digest, Payload.LAYERS, size, parts=parts)
 
 
 @dataclass(frozen=True, slots=True)
