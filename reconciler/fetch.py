@@ -42,6 +42,11 @@ class Job:
     entry: Entry
     meter: Meter
 
+    @property
+    def source(self) -> Source:
+        """Where an image is: the extension's own source may name a catalog that says so."""
+        return self.resolution.origin or self.wanted.source
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -243,7 +248,7 @@ class Fetcher:
 
             copy_by_name(self._skopeo(), named, job.resolution, platform, layout, self.paths.blobs)
             return
-        argument = job.wanted.source.argument(job.resolution.manifest)
+        argument = job.source.argument(job.resolution.manifest)
         self._skopeo().copy(argument, platform, layout, self.paths.blobs)
 
     def _blob(self, digest: str) -> Path:
@@ -292,7 +297,7 @@ def _require_space(directory: Path, job: Job) -> None:
 
 def _by_tag(job: Job) -> Source | None:
     """The source with the tag that was resolved; None where it was named by a digest, or is no registry."""
-    source, tag = job.wanted.source, job.resolution.tag
+    source, tag = job.source, job.resolution.tag
     if source.transport is not Transport.DOCKER or job.wanted.pin:
         return None
     return source.with_tag(tag) if tag else source

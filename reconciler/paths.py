@@ -91,6 +91,11 @@ class Paths:
         """When digests of extensions with a `min_age` were seen first."""
         return self.state / "first-seen.json"
 
+    @property
+    def catalogs(self) -> Path:
+        """Copies of catalogs of extensions, for when their servers do not answer."""
+        return self.state / "catalogs"
+
     def links(self, kind: Kind) -> Path:
         """The search directory in which livelayer places its links to extensions of a kind."""
         return self.under("/var/lib/extensions" if kind is Kind.SYSEXT else "/var/lib/confexts")

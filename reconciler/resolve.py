@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Invalid, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.host import store
@@ -17,11 +17,12 @@ from reconciler.model.format import Format, Payload
 from reconciler.model.image import Index, digest_of, parse_manifest, platform_of
 from reconciler.model.observed import Resolution, combined
 from reconciler.model.plan import Target, Targets, target_for
-from reconciler.model.source import DIGEST, Transport
+from reconciler.model.source import DIGEST, Transport, parse_source, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from reconciler.host.catalogs import Catalogs
     from reconciler.host.skopeo import Skopeo
     from reconciler.model.desired import DesiredState, Wanted
     from reconciler.model.image import Manifest
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
+
+_PLAIN: Final = 5  # fields of a record, without what few have
 
 
 class Lookups(Enum):
@@ -49,6 +52,7 @@ class Resolver:
     host: Host
     lookups: Lookups = Lookups.ALL
     keyring: str | None = None  # for the signatures of SHA256SUMS, before those of the system
+    catalogs: Catalogs | None = None
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
     sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
@@ -63,6 +67,8 @@ class Resolver:
         Raises:
             Failed: the record cannot be written.
         """
+        if self.catalogs:
+            self.catalogs.remember()
         self.records[self._key(wanted)] = resolution
         document = {key: _as_json(it) for key, it in self.records.items()}
         write_json(self.paths.resolutions, document)
@@ -131,6 +137,8 @@ class Resolver:
                 resolution = self._look_up_file(wanted)
             case Transport.HTTPS | Transport.HTTP:
                 resolution = self._look_up_url(wanted)
+            case Transport.CATALOG:
+                resolution = self._look_up_listed(wanted)
             case _:
                 resolution = self._look_up_image(wanted)
         if not resolution.satisfies(wanted.pin):
@@ -156,6 +164,16 @@ class Resolver:
         payload = Payload.IMAGE if found.is_artifact else Payload.LAYERS
         tag = source.tag if wanted.version else None
         return Resolution(digest, manifest_digest, payload, found.size, tag)
+
+    def _look_up_listed(self, wanted: Wanted) -> Resolution:
+        from reconciler.model.catalog import Wish
+
+        assert self.catalogs  # noqa: S101 - checked with the configuration
+        name, _, version = wanted.source.reference.partition("@")
+        architecture = (wanted.platform or platform_of(self.host.machine)).architecture
+        found = self.catalogs.find(Wish(name, version or None, wanted.version, architecture))
+        image = self._look_up_image(replace(wanted, source=found.source, pin=found.source.digest, version=None))
+        return replace(image, tag=found.tag, origin=found.source)
 
     def _versioned(self, wanted: Wanted) -> Source:
         """The source with the tag that its range of versions leads to."""
@@ -205,6 +223,8 @@ class Resolver:
             return " + ".join(self._key(part) for part in wanted.parts)
         platform = wanted.platform or platform_of(self.host.machine)
         source = wanted.source.argument(wanted.pin) if wanted.source.transport.is_skopeos else wanted.source.text
+        if wanted.source.transport is Transport.CATALOG and self.catalogs:
+            source += f" of {' '.join(map(shown_url, self.catalogs.urls))}"
         return f"{source} {platform}" + (f" {wanted.version.text}" if wanted.version else "")
 
     def _skopeo(self) -> Skopeo:
@@ -218,7 +238,15 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
     document = read_json(paths.resolutions)
     records = {key: _from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}
-    return Resolver(paths, host, lookups, desired.keyring, sound, _read_sightings(paths))
+    return Resolver(paths, host, lookups, desired.keyring, _catalogs(paths, desired), sound, _read_sightings(paths))
+
+
+def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
+    if not desired.catalogs:
+        return None
+    from reconciler.host.catalogs import Catalogs
+
+    return Catalogs(paths, desired.catalogs)
 
 
 def _assumed_payload(wanted: Wanted) -> Payload:
@@ -241,6 +269,8 @@ def _peeked_payload(url: str) -> Payload:
 
 def _as_json(it: Resolution) -> list[Any]:
     plain = [it.digest, it.manifest, str(it.payload), it.size, it.tag]
+    if it.origin:
+        return [*plain, it.origin.argument()]
     return [*plain, [_as_json(part) for part in it.parts]] if it.parts else plain
 
 
@@ -251,11 +281,21 @@ def _from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JSON
             DIGEST.fullmatch(digest) and DIGEST.fullmatch(manifest) and payload in list(Payload)
         ):
             return Resolution(digest, manifest, Payload(payload), size, tag)
+        case [*plain, str(origin)] if len(plain) == _PLAIN:
+            whole, source = _from_json(plain), _origin(origin)
+            return replace(whole, origin=source) if whole and source else None
         case [*plain, list(parts)] if parts:
             whole, found = _from_json(plain), [_from_json(part) for part in parts]
             return replace(whole, parts=tuple(filter(None, found))) if whole and all(found) else None
         case _:
             return None
+
+
+def _origin(text: str) -> Source | None:
+    try:
+        return parse_source(text)
+    except ValueError:
+        return None
 
 
 def _read_sightings(paths: Paths) -> dict[str, dict[str, float]]:

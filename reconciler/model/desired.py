@@ -77,6 +77,7 @@ class DesiredState:
     refresh_now: bool = True
     keyring: str | None = None  # of keys that sign SHA256SUMS
     limits: Limits = DEFAULT
+    catalogs: tuple[str, ...] = ()  # URLs, in the order in which they are asked
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
@@ -123,6 +124,8 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
     sourceless = [name for name, item in present.items() if item.source is None]
     if sourceless:
         raise InvalidConfiguration(tuple(_no_source(name, fragment) for name in sourceless))
+    if not settings.catalogs and (listed := [name for name, item in present.items() if _is_listed(item)]):
+        raise InvalidConfiguration(tuple(_no_catalog(name, fragment) for name in listed))
     return DesiredState(
         tuple(_wanted(name, item, fragment) for name, item in present.items()),
         frozenset(extensions) - frozenset(present),
@@ -131,6 +134,7 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         settings.refresh == "now",
         settings.keyring,
         _limits(settings.limits),
+        settings.catalogs,
     )
 
 
@@ -191,7 +195,7 @@ def _range(name: str, item: Extension, source: Source, fragment: Fragment) -> Ra
     from reconciler.model.version import parse_range
 
     path = ("extensions", name, "version")
-    if source.transport is not Transport.DOCKER:
+    if source.transport not in {Transport.DOCKER, Transport.CATALOG}:
         raise InvalidConfiguration((_mistake(fragment, path, "only a registry has tags to choose from"),))
     if source.tag or source.digest or item.digest:
         what = "the tag" if source.tag else "the digest"
@@ -201,6 +205,15 @@ def _range(name: str, item: Extension, source: Source, fragment: Fragment) -> Ra
 
 def _no_source(name: str, fragment: Fragment) -> Invalid:
     return _mistake(fragment, ("extensions", name), "has no source", "add source: docker://..., or withdraw it: null")
+
+
+def _is_listed(item: Extension) -> bool:
+    return any(parse_source(text).transport is Transport.CATALOG for text in item.source or ())
+
+
+def _no_catalog(name: str, fragment: Fragment) -> Invalid:
+    path, hint = ("extensions", name, "source"), "name them in settings.catalogs"
+    return _mistake(fragment, path, "there are no catalogs to look it up in", hint)
 
 
 def _validated(model: type[Model], fragment: Fragment, at: KeyPath, tree: Tree) -> Model:

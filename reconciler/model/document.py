@@ -17,7 +17,7 @@ from pydantic import (
 from reconciler.model.duration import parse_duration
 from reconciler.model.image import parse_platform
 from reconciler.model.limits import DEFAULT, parse_count, parse_size
-from reconciler.model.source import DIGEST, parse_source
+from reconciler.model.source import DIGEST, Transport, parse_source
 
 API_VERSION: Final = "livelayer/v1"
 
@@ -53,6 +53,12 @@ def _check_sources(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
     for text in texts or ():
         parse_source(text)
     return texts
+
+
+def _check_catalog(url: str) -> str:
+    if parse_source(url).transport not in {Transport.HTTPS, Transport.FILE}:
+        raise ValueError(f"a catalog is https://HOST/FILE or file:///PATH, not {url!r}")
+    return url
 
 
 def _check_platform(text: str) -> str:
@@ -112,8 +118,8 @@ class Extension(Strict):
         WithJsonSchema(_SOURCES_SCHEMA),
         Field(
             description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
-            "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE or dir:DIR; or a list of them, each laid over "
-            "those before it.",
+            "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]; or a list of "
+            "them, each laid over those before it.",
         ),
     ] = None
     digest: Annotated[
@@ -198,6 +204,13 @@ class Settings(Strict):
         StringConstraints(pattern="^/"),
         Field(description="File with the keys that sign SHA256SUMS of https:// sources, before those of systemd."),
     ] = None
+    catalogs: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_catalog)], ...],
+        Field(
+            strict=False,
+            description="Where catalog:NAME sources are looked up, in this order: https://HOST/FILE or file:///PATH.",
+        ),
+    ] = ()
     limits: LimitSettings = LimitSettings()
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.imageformat import ImageFormat
     from reconciler.model.imagepolicy import ImagePolicy
+    from reconciler.model.source import Source
 
 _ENTRY: Final = re.compile(
     r"(?P<hex>[0-9a-f]{64})(?P<confext>~confext)?(?:\+(?P<name>[A-Za-z0-9][A-Za-z0-9._+-]{0,63}))?"
@@ -181,6 +182,7 @@ class Resolution:
     size: int | None = None  # bytes to transfer; None: unknown
     tag: str | None = None  # the one that `version:` chose
     parts: tuple[Resolution, ...] = ()  # of several sources, lowest first
+    origin: Source | None = None  # where the content is, if the source itself does not say so: it names a catalog
 
     def satisfies(self, pin: str | None) -> bool:
         """Whether a pin names this content, by its index or by its manifest."""

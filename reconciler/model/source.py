@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_REFERENCE = re.compile(r"@(?P<digest>[^@/]*)$")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/\[\]-]*")
+_LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(?:@[A-Za-z0-9_][A-Za-z0-9._+-]{0,127})?")
 _TAG = re.compile(r":(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")
 
 
@@ -22,6 +23,7 @@ class Transport(StrEnum):
     OCI_ARCHIVE = "oci-archive"
     DOCKER_ARCHIVE = "docker-archive"
     DIR = "dir"
+    CATALOG = "catalog"
     HTTPS = "https"
     HTTP = "http"
     FILE = "file"
@@ -34,7 +36,8 @@ class Transport(StrEnum):
 
 _SCHEMES: Final = {"docker": Transport.DOCKER, "container": Transport.DOCKER}
 _WEB: Final = {"https": Transport.HTTPS, "http": Transport.HTTP}
-_LOCAL: Final = {str(item): item for item in Transport if item.is_skopeos and item is not Transport.DOCKER}
+_REMOTE: Final = frozenset({Transport.DOCKER, Transport.CATALOG, Transport.HTTPS, Transport.HTTP})
+_LOCAL: Final = {str(item): item for item in Transport if item.is_skopeos and item not in _REMOTE}
 _KNOWN: Final = "docker://REF, container://REF, https://HOST/FILE, file:///PATH"
 
 
@@ -49,7 +52,7 @@ class Source:
     @property
     def is_remote(self) -> bool:
         """Whether it takes the network to read it."""
-        return self.is_web or self.transport is Transport.DOCKER
+        return self.transport in _REMOTE
 
     @property
     def is_web(self) -> bool:
@@ -58,7 +61,9 @@ class Source:
 
     @property
     def tag(self) -> str | None:
-        """The tag a registry reference names."""
+        """The tag a registry reference names, or the version of an extension in a catalog."""
+        if self.transport is Transport.CATALOG:
+            return self.reference.partition("@")[2] or None
         match = _TAG.search(self.reference) if self.transport is Transport.DOCKER else None
         return match["tag"] if match else None
 
@@ -137,6 +142,8 @@ def _parse_file(rest: str) -> Source:
 
 def _parse_local(text: str) -> Source:
     scheme, separator, path = text.partition(":")
+    if scheme.lower() == Transport.CATALOG:
+        return _parse_listed(path)
     transport = _LOCAL.get(scheme.lower())
     if not separator or transport is None:
         raise ValueError(f"{text!r} names no transport; write {_KNOWN}, {_local_names()}")
@@ -145,8 +152,16 @@ def _parse_local(text: str) -> Source:
     return Source(transport, path)
 
 
+def _parse_listed(path: str) -> Source:
+    if not _LISTED.fullmatch(path):
+        raise ValueError(
+            f"catalog:{path} is no name in a catalog; it looks like catalog:fwupd or catalog:fwupd@2.1.7"
+        )
+    return Source(Transport.CATALOG, path)
+
+
 def _local_names() -> str:
-    return "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE or dir:DIR"
+    return "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]"
 
 
 def _split_digest(reference: str) -> tuple[str, str | None]:
