@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
+_KAIROS_RELEASE: Final = "/etc/kairos-release"
 _SHARED_LIBRARY: Final = re.compile(r"libsystemd-shared-(\d+)")
 
 
@@ -23,6 +24,16 @@ def read_host(paths: Paths) -> Host:
         Failed: there is no os-release or no systemd below the root.
     """
     return Host(_os_release(paths), os.uname().machine, systemd_version(paths))
+
+
+def is_kairos(paths: Paths) -> bool:
+    """Whether the node runs Kairos: it has a release file of its own, before 2024 keys in os-release instead."""
+    if paths.under(_KAIROS_RELEASE).exists():
+        return True
+    try:
+        return any(key.startswith("KAIROS_") for key in _os_release(paths))
+    except Failed:
+        return False
 
 
 def systemd_version(paths: Paths) -> int:

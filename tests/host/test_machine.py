@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed
-from reconciler.host.machine import read_host, systemd_version
+from reconciler.host.machine import is_kairos, read_host, systemd_version
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
@@ -42,3 +42,13 @@ def test_a_root_without_systemd_is_told(paths: Paths) -> None:
     (paths.root / "usr/lib/systemd/libsystemd-shared-252.so").unlink()
     with pytest.raises(Failed, match="no systemd"):
         systemd_version(paths)
+
+
+def test_kairos_is_known_by_its_release_file_or_by_its_keys(paths: Paths) -> None:
+    assert not is_kairos(paths)
+    (paths.root / "etc/os-release").write_text("ID=ubuntu\nKAIROS_VERSION=v2.4.3\n")
+    assert is_kairos(paths)
+    (paths.root / "etc/os-release").unlink()
+    assert not is_kairos(paths)
+    (paths.root / "etc/kairos-release").touch()
+    assert is_kairos(paths)
