@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.host.cloudplaces import places
 from reconciler.host.configfiles import find_files
 from reconciler.host.durable import read_json, write_json
+from reconciler.host.seen import Clouds, look_at
 from reconciler.host.yamlfile import read_fragment, refuse_foreign_writers
 from reconciler.model.desired import DesiredState, desired_state
 from reconciler.model.merge import Fragment, Tree, combine
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from reconciler.host.cloudconfig import CloudConfigs
     from reconciler.paths import Paths
 
 
@@ -27,25 +30,42 @@ class Loaded:
     tree: Tree | None = None  # the merged configuration as written; None: there is none, or it is broken
     mistakes: tuple[Invalid, ...] = ()  # not empty: `desired` is the last good state
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what of cloud-configs is for others
+    clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
 
 
-def load(paths: Paths, config: Path | None = None) -> Loaded:
+@dataclass(frozen=True, slots=True)
+class _CloudParts:
+    """What cloud-configs are to the configuration: parts below all others."""
+
+    fragments: tuple[Fragment, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path] | None = None) -> Loaded:
     """The desired state; a broken configuration keeps the last good one in force, and says what is wrong.
 
     Args:
         paths: the node.
         config: another main file than the node's own (`--config`); drop-ins still apply.
+        cloud_configs: these in place of the node's own (`--cloud-config`).
     """
+    clouds = Clouds()
     try:
         files = find_files(paths, config)
-        if not files.paths:
-            return Loaded(DesiredState(configured=False), warnings=files.warnings)
-        fragment = combine(_read_safely(files.paths, paths))
-        return Loaded(desired_state(fragment), fragment.tree, warnings=files.warnings)
+        own = tuple(_read_safely(files.paths, paths))
+        clouds = look_at(_places(own, paths) if cloud_configs is None else cloud_configs)
+        parts = _read_cloud_configs(clouds.places, named=cloud_configs is not None)
+        warnings = (*files.warnings, *parts.warnings)
+        if not own and not parts.fragments:
+            return Loaded(DesiredState(configured=False), warnings=warnings, clouds=clouds)
+        fragment = combine([*parts.fragments, *own])
+        return Loaded(desired_state(fragment), fragment.tree, (), warnings, parts.notes, clouds)
     except InvalidConfiguration as error:
-        return Loaded(_last_good(paths), mistakes=error.mistakes)
+        return Loaded(_last_good(paths), mistakes=error.mistakes, clouds=clouds)
     except Invalid as error:
-        return Loaded(_last_good(paths), mistakes=(error,))
+        return Loaded(_last_good(paths), mistakes=(error,), clouds=clouds)
 
 
 def check(files: Sequence[Path]) -> DesiredState:
@@ -54,13 +74,46 @@ def check(files: Sequence[Path]) -> DesiredState:
     Raises:
         Invalid: what is wrong and where.
     """
-    return desired_state(combine(read_fragment(path, root_only=False) for path in files))
+    return compose(files).desired
+
+
+def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded:
+    """The same with cloud-configs below the files; and what they come to.
+
+    Raises:
+        Invalid: what is wrong and where.
+    """
+    cloud = _read_cloud_configs(cloud_configs, named=True, root_only=False)
+    fragment = combine([*cloud.fragments, *(read_fragment(path, root_only=False) for path in files)])
+    return Loaded(desired_state(fragment), fragment.tree, warnings=cloud.warnings, notes=cloud.notes)
 
 
 def remember(paths: Paths, loaded: Loaded) -> None:
     """Keep a configuration that was read without an error, for a time when it is broken."""
     if loaded.tree is not None and loaded.tree != read_json(paths.last_good):
         write_json(paths.last_good, loaded.tree)
+
+
+def _places(own: Sequence[Fragment], paths: Paths) -> tuple[Path, ...]:
+    """Where cloud-configs lie: as the node's own files say, since no cloud-config can say it."""
+    return places(combine(own).tree.get("settings"), paths)
+
+
+def _read_cloud_configs(where: Sequence[Path], *, named: bool, root_only: bool = True) -> _CloudParts:
+    if not where:
+        return _CloudParts()
+    from reconciler.host.cloudconfig import read_named, read_places
+
+    return _translated(read_named(where, root_only=root_only) if named else read_places(where))
+
+
+def _translated(found: CloudConfigs) -> _CloudParts:
+    from reconciler.model.cloudconfig import translate
+
+    if not found.fragments:
+        return _CloudParts(warnings=tuple(found.warnings))
+    told = translate(found.fragments)
+    return _CloudParts(told.fragments, (*found.warnings, *told.warnings), told.notes)
 
 
 def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:

@@ -46,6 +46,12 @@ class Paths:
         return tuple(directory / _DROPINS for directory in self.config_dirs)
 
     @property
+    def kairos_cloud_configs(self) -> tuple[Path, ...]:
+        """Where Kairos looks for cloud-configs, in its order: the last wins."""
+        names = ("/run/initramfs/live", "/etc/kairos", "/usr/local/cloud-config", "/oem")
+        return tuple(self.under(name) for name in names)
+
+    @property
     def auth_file(self) -> Path:
         """Registry credentials for livelayer alone, in the format of containers-auth.json(5)."""
         return self.under("/etc/livelayer/auth.json")

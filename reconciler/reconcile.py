@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler import config, report
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, ReconcilerError
-from reconciler.host import lock, store
+from reconciler.host import lock, seen, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_host
+from reconciler.host.seen import Clouds
 from reconciler.model.plan import Plan, Problem, Refresh, action_name, make_plan, narrow, problem
 from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
 from reconciler.observe import observe
@@ -40,6 +41,7 @@ class Options:
     """How a run differs from the usual."""
 
     config: Path | None = None  # another main file
+    cloud_configs: tuple[Path, ...] | None = None  # in place of the node's own
     offline: bool = False
     refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
     only: frozenset[str] = frozenset()  # names; empty: all
@@ -54,6 +56,8 @@ class Result:
     problems: tuple[Problem, ...]
     outcomes: tuple[Outcome, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what of cloud-configs is for others
+    clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
 
     @property
     def in_sync(self) -> bool:
@@ -79,16 +83,17 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
             before = fingerprint(paths, options.config)
             result = _converge_once(paths, options)
             _write_status(paths, result)
-            write_json(paths.seen, before, durable=False)
+            seen.record(paths, before, result.clouds)
             passes += 1
-            if passes == _MAX_PASSES or fingerprint(paths, options.config) == before:
+            is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
+            if is_unchanged or passes == _MAX_PASSES:
                 return result
             log.info("the configuration changed meanwhile; looking again")
 
 
 def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
-    loaded = config.load(paths, options.config)
+    loaded = config.load(paths, options.config, options.cloud_configs)
     desired = _desired(loaded, options)
     host = _host(paths, desired)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
@@ -98,7 +103,7 @@ def look(paths: Paths, options: Options) -> Result:
 
 def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still told."""
-    loaded = config.load(paths, options.config)
+    loaded = config.load(paths, options.config, options.cloud_configs)
     desired = _desired(loaded, options)
     host = _host(paths, desired)
     view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
@@ -107,9 +112,9 @@ def status(paths: Paths, options: Options) -> Result:
 
 
 def _converge_once(paths: Paths, options: Options) -> Result:
-    loaded = config.load(paths, options.config)
+    loaded = config.load(paths, options.config, options.cloud_configs)
     _tell_configuration(loaded)
-    if options.config is None:
+    if options.config is None and options.cloud_configs is None:
         config.remember(paths, loaded)
     desired = _desired(loaded, options)
     host = _host(paths, desired)
@@ -175,7 +180,7 @@ def _result(view: View, loaded: config.Loaded, outcomes: tuple[Outcome, ...], op
     plan = _scoped(view, options)
     failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
     problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems]))
-    return Result(replace(view, plan=plan), problems, outcomes, loaded.warnings)
+    return Result(replace(view, plan=plan), problems, outcomes, loaded.warnings, loaded.notes, loaded.clouds)
 
 
 def _mistakes(loaded: config.Loaded) -> list[Problem]:
@@ -225,6 +230,8 @@ def _write_status(paths: Paths, result: Result) -> None:
 def _tell_configuration(loaded: config.Loaded) -> None:
     for warning in loaded.warnings:
         log.warning(warning)
+    for note in loaded.notes:
+        log.debug(note)
     _tell_problems(_mistakes(loaded))
     if loaded.mistakes:
         log.warning("the configuration is broken; the last good one stays in force")

@@ -23,7 +23,9 @@ from watchdog.observers import Observer
 
 from reconciler import reconcile
 from reconciler.errors import ReconcilerError
+from reconciler.host.cloudplaces import directories
 from reconciler.host.notify import notify, watchdog_interval
+from reconciler.host.seen import last_places
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver, ObservedWatch
@@ -62,6 +64,7 @@ class Watcher:
             notify(READY="1", STATUS="watching the configuration")
             while True:
                 self._converge()
+                self._directories.rearm()  # the run may have learnt of other places
                 self._sleep()
                 self._debounce()
                 self._directories.rearm()
@@ -107,8 +110,10 @@ class Directories(FileSystemEventHandler):
     def __init__(self, paths: Paths, wake: threading.Event) -> None:
         self._wake = wake
         self._own = paths.runtime
-        self._targets = (*paths.config_dirs, *paths.dropin_dirs)
-        self._ways = frozenset(parent for target in self._targets for parent in (target, *target.parents))
+        self._paths = paths
+        self._targets: tuple[Path, ...] = ()
+        self._ways: frozenset[Path] = frozenset()
+        self._aim()
         self._files = frozenset(path.name for path in paths.main_files)
         self._watched: dict[Path, tuple[int, ObservedWatch]] = {}
         self._observer: BaseObserver = Observer()
@@ -116,6 +121,7 @@ class Directories(FileSystemEventHandler):
 
     def rearm(self) -> None:
         """Watch what exists now. Before the configuration is read, so that nothing falls between."""
+        self._aim()
         wanted = {path: inode for target in self._targets for path, inode in _existing(target)}
         for path, (inode, watch) in list(self._watched.items()):
             if wanted.get(path) != inode:
@@ -123,6 +129,15 @@ class Directories(FileSystemEventHandler):
                 self._unschedule(watch)
         for path in wanted.keys() - self._watched.keys():
             self._schedule(path, wanted[path])
+
+    def _aim(self) -> None:
+        """At the configuration's own directories, and those of cloud-configs with all below them."""
+        own = (*self._paths.config_dirs, *self._paths.dropin_dirs)
+        targets = (*own, *directories(last_places(self._paths)))
+        if self._targets not in {(), targets}:
+            self._wake.set()  # what happened there before it was watched has not been seen
+        self._targets = targets
+        self._ways = frozenset(parent for target in self._targets for parent in (target, *target.parents))
 
     def stop(self) -> None:
         """End the observer's threads."""

@@ -208,3 +208,66 @@ def test_what_only_root_may_read_is_told_so(
 def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("schema") == 0
     assert _json(capsys)["title"] == "livelayer configuration"
+
+
+CLOUD = """\
+#cloud-config
+install:
+  bundles:
+  - {rootfs_path: /var/lib/extensions/ipfs, targets: ['container://quay.io/example/ipfs-sysext:v0.15.0']}
+  - {targets: ['run://quay.io/example/setup']}
+"""
+
+
+def test_an_import_prints_a_valid_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, imported = tmp_path / "cloud.yaml", tmp_path / "imported.yaml"
+    file.write_text(CLOUD)
+    assert _run("import-cloud-config", file) == 0
+    printed = capsys.readouterr()
+    imported.write_text(printed.out)
+    assert printed.out.splitlines()[1:] == [
+        "apiVersion: livelayer/v1",
+        "extensions:",
+        "  ipfs:",
+        "    source: container://quay.io/example/ipfs-sysext:v0.15.0",
+        "    rename: true",
+    ]
+    assert "run://quay.io/example/setup for / is not livelayer's" in printed.err
+    assert _run("validate", imported) == 0
+    assert capsys.readouterr().out == "valid: 1 extensions\n"
+    assert _run("--json", "import-cloud-config", file) == 0
+    source = "container://quay.io/example/ipfs-sysext:v0.15.0"
+    assert _json(capsys)["extensions"] == {"ipfs": {"source": source, "rename": True}}
+
+
+def test_an_import_of_a_broken_cloud_config_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cloud.yaml"
+    for text, words in (
+        (CLOUD.replace("container://", ""), "is no target"),
+        (CLOUD.removeprefix("#cloud-config"), "has no line #cloud-config"),
+        (f"{CLOUD}livelayer: {{extensions: {{x: {{}}}}}}\n", "extensions.x: has no source"),
+    ):
+        file.write_text(text)
+        assert _run("import-cloud-config", file) == 1
+        printed = capsys.readouterr()
+        assert (printed.out, words in printed.err) == ("", True)
+    assert _run("import-cloud-config", tmp_path / "missing") == 1
+    assert "there is no such file" in capsys.readouterr().err
+
+
+def test_named_cloud_configs_count_for_one_run(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud, own = paths.root / "cloud.yaml", paths.root / "own.yaml"
+    cloud.write_text(CLOUD)
+    own.write_text(CONFIGURATION)
+    assert _run("validate", "--cloud-config", cloud, own) == 0
+    printed = capsys.readouterr()
+    assert (printed.out, "is not livelayer's" in printed.err) == ("valid: 2 extensions\n", True)
+    digest = fill_store(paths, "docker://quay.io/example/ipfs-sysext:v0.15.0", "kubo", "a").digest
+    (paths.store / f"{digest[7:]}.directory").rename(paths.store / f"{digest[7:]}+ipfs.directory")
+    assert _run("--root", paths.root, "plan", "--cloud-config", cloud) == 1  # kubo was not renamed here
+    assert "extension-release.kubo, not extension-release.ipfs" in capsys.readouterr().err
+    assert _run("--root", paths.root, "plan", "-v", "--cloud-config", cloud) == 1
+    assert "run://quay.io/example/setup for / is not livelayer's" in capsys.readouterr().err
+    assert _run("--root", paths.root, "apply", "--offline", "--cloud-config", cloud, "--cloud-config", own) == 1
+    assert "own.yaml: passed over, as it has no line #cloud-config" in capsys.readouterr().err
+    assert _run("--root", paths.root, "plan") == 0

@@ -148,6 +148,24 @@ def test_every_way_of_saving_is_seen(filled: Paths, save: Callable[[Path], None]
 
 
 @pytest.mark.commands
+def test_cloud_configs_are_watched_with_all_below_them(filled: Paths) -> None:
+    """The daemon learns from its first run where they are."""
+    configure(filled, f"settings: {{cloud_config: [/oem]}}\n{JUST_ONE}")
+    two = f"#cloud-config\nlivelayer:\n  {JUST_TWO}"
+    with _daemon(filled):
+        assert _eventually(lambda: _placed(filled) == ["one"])
+        (filled.root / "oem").mkdir()
+        (filled.root / "oem/50.yaml").write_text(two)
+        assert _eventually(lambda: _placed(filled) == ["one", "two"])
+        (filled.root / "oem/50.yaml").unlink()
+        assert _eventually(lambda: _placed(filled) == ["one"])
+        (filled.root / "oem/below").mkdir()
+        time.sleep(0.5)
+        (filled.root / "oem/below/50.yml").write_text(two)
+        assert _eventually(lambda: _placed(filled) == ["one", "two"])
+
+
+@pytest.mark.commands
 def test_a_removed_dropin_is_seen(filled: Paths) -> None:
     dropin = filled.dropin_dirs[0] / "10.yaml"
     dropin.write_text(JUST_TWO)

@@ -32,6 +32,11 @@ def fingerprint(paths: Paths, config: Path | None = None) -> Fingerprint:
         files = find_files(paths, config).paths
     except Invalid:
         return ()
+    return fingerprint_of(files)
+
+
+def fingerprint_of(files: Iterable[Path]) -> Fingerprint:
+    """What changes when one of these files is saved, or their list changes."""
     return tuple(_identity(path) for path in files)
 
 

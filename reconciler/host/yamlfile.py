@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -12,12 +13,14 @@ from reconciler.errors import Invalid
 from reconciler.model.merge import Fragment, KeyPath, Mark
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 # A configuration is a few kilobytes; these bound what a mistaken or hostile file may cost (alias bombs).
 _MAX_BYTES: Final = 1 << 20
 _MAX_NODES: Final = 50_000
 _MAX_DEPTH: Final = 50
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -54,16 +57,35 @@ def parse_fragment(text: bytes, name: str) -> Fragment:
     Raises:
         Invalid: see `read_fragment`.
     """
-    loader = _Loader(text.decode("utf-8-sig", "surrogateescape") if text.startswith(b"\xef\xbb\xbf") else text)
-    try:
+    with _loading(text, name) as loader:
         node = loader.get_single_node()
         return Fragment({}) if node is None else _Walk(loader, name).fragment(node)
+
+
+@contextmanager
+def _loading(text: bytes, name: str) -> Iterator[Any]:
+    loader = None
+    try:
+        loader = _Loader(text.decode("utf-8-sig", "surrogateescape") if text.startswith(b"\xef\xbb\xbf") else text)
+        yield loader
     except yaml.YAMLError as error:
         raise _syntax_error(error, name) from error
     except RecursionError as error:
         raise Invalid(f"{name}: is nested too deeply", "a configuration has four levels") from error
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
+
+
+def parse_parts(text: bytes, name: str, wanted: Collection[KeyPath]) -> Fragment:
+    """Of YAML text only what is at these paths; of several documents, the first. Whatever else is there may be odd.
+
+    Raises:
+        Invalid: no YAML, no map, or what is wanted has duplicate keys and the like.
+    """
+    with _loading(text, name) as loader:
+        node = loader.get_node() if loader.check_node() else None
+        return Fragment({}) if node is None else _Walk(loader, name).parts(node, wanted)
 
 
 def _refuse_foreign_writers(found: os.stat_result, path: Path) -> None:
@@ -97,6 +119,30 @@ class _Walk:
             raise self._invalid(node, "the file must be a map", "it starts with apiVersion: livelayer/v1")
         return Fragment(self._value(node, ()), self._marks)
 
+    def parts(self, node: yaml.Node, wanted: Collection[KeyPath]) -> Fragment:
+        if isinstance(node, yaml.ScalarNode) and self._loader.construct_object(node) is None:
+            return Fragment({})
+        if not isinstance(node, yaml.MappingNode):
+            raise self._invalid(node, "the file must be a map", "it has keys such as install: and bundles:")
+        return Fragment(self._some(node, (), wanted), self._marks)
+
+    def _some(self, node: yaml.MappingNode, path: KeyPath, wanted: Collection[KeyPath]) -> dict[str, Any]:
+        """What of a map is wanted, or leads to it."""
+        self._flatten(node)
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            child = (*path, key_node.value) if isinstance(key_node, yaml.ScalarNode) else ()
+            if not any(child == it[: len(child)] for it in wanted) or not child:
+                continue
+            if key_node.value in result:
+                raise self._invalid(key_node, f"duplicate key {key_node.value!r}", "keep one")
+            self._marks[child] = self._mark(key_node)
+            leads_on = child not in wanted and isinstance(value_node, yaml.MappingNode)
+            result[key_node.value] = (
+                self._some(value_node, child, wanted) if leads_on else self._value(value_node, child)
+            )
+        return result
+
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - any YAML value
         self._count(node, path)
         self._marks.setdefault(path, self._mark(node))
@@ -108,7 +154,7 @@ class _Walk:
 
     def _map(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         self._refuse_duplicates(node)
-        self._loader.flatten_mapping(node)
+        self._flatten(node)
         result = {}
         for key_node, value_node in node.value:
             key = self._key(key_node)
@@ -116,11 +162,28 @@ class _Walk:
             result[key] = self._value(value_node, (*path, key))
         return result
 
+    def _flatten(self, node: yaml.MappingNode) -> None:
+        """Resolve merge keys (`<<`), unless that makes a bomb of them."""
+        if self._size(node, {}) > _MAX_NODES:
+            raise self._invalid(node, "too many or too deeply nested values", "look for merge keys (<<) that repeat")
+        self._loader.flatten_mapping(node)
+
+    def _size(self, node: yaml.MappingNode, known: dict[int, int]) -> int:
+        """How many keys a map has when its merge keys are resolved; one that merges itself never ends."""
+        if id(node) not in known:
+            known[id(node)] = _MAX_NODES + 1
+            merged = [value for key, value in node.value if key.tag == _MERGE]
+            below = [it for value in merged for it in (value.value if isinstance(value.value, list) else ())]
+            maps = [*merged, *below]
+            sizes = [self._size(it, known) for it in maps if isinstance(it, yaml.MappingNode)]
+            known[id(node)] = len(node.value) + sum(sizes)
+        return known[id(node)]
+
     def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
         """Before merge keys (`<<`) are resolved: what they bring may be overridden."""
         seen: dict[str, yaml.Node] = {}
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+            if key_node.tag == _MERGE:
                 continue
             key = self._key(key_node)
             if key in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -23,6 +24,7 @@ API_VERSION: Final = "livelayer/v1"
 
 # Part of livelayer/v1, with a behaviour that this version does not have: refused by name, never ignored.
 FIELDS_TO_COME: Final = frozenset({"checks"})
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _RESERVED_ENDINGS = (".raw", ".v")
 _SOURCES_MAX: Final = 64  # of one extension
 _SOURCES_SCHEMA: Final = {
@@ -78,6 +80,11 @@ def _check_duration(text: str) -> str:
     return text
 
 
+def is_name(text: str) -> bool:
+    """Whether an extension may be called so."""
+    return bool(_NAME.fullmatch(text)) and not text.endswith(_RESERVED_ENDINGS)
+
+
 def _check_name(name: str) -> str:
     """Systemd gives these endings a meaning of their own: an image file, a directory of versions."""
     if name.endswith(_RESERVED_ENDINGS):
@@ -85,7 +92,7 @@ def _check_name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"), AfterValidator(_check_name)]
+Name = Annotated[str, StringConstraints(pattern=rf"^{_NAME.pattern}$"), AfterValidator(_check_name)]
 Digest = Annotated[str, StringConstraints(pattern=rf"^{DIGEST.pattern}$")]
 UnitName = Annotated[
     str,
@@ -190,6 +197,15 @@ class LimitSettings(Strict):
 
 class Settings(Strict):
     """How livelayer behaves."""
+
+    cloud_config: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern="^/")], ...] | None,
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+        Field(
+            description="Directories or files with Kairos's cloud-configs, in the order in which they are read; the "
+            "later wins. Default: Kairos's own four where the node is Kairos, else none; [] turns it off."
+        ),
+    ] = None
 
     prune: Annotated[bool, Field(description="Remove what livelayer placed and no file lists any more.")] = True
     allow_empty: Annotated[

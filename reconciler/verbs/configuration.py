@@ -1,4 +1,4 @@
-"""The verbs about the configuration alone: validate, schema."""
+"""The verbs about the configuration alone: validate, schema, import-cloud-config."""
 
 from __future__ import annotations
 
@@ -7,17 +7,28 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.paths import Paths
-from reconciler.verbs.console import ERROR, OK, Verbs, add_verb, print_json, print_line, say
+from reconciler.verbs.console import (
+    ERROR,
+    OK,
+    Verbs,
+    add_cloud_config,
+    add_verb,
+    cloud_configs,
+    print_json,
+    print_line,
+    say,
+)
 
 if TYPE_CHECKING:
     import argparse
 
+    from reconciler.config import Loaded
     from reconciler.model.desired import DesiredState
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
     """The verbs of this module."""
-    return [_add_validate(verbs), _add_schema(verbs)]
+    return [_add_validate(verbs), _add_schema(verbs), _add_import(verbs)]
 
 
 def _add_validate(verbs: Verbs) -> argparse.ArgumentParser:
@@ -29,6 +40,13 @@ def _add_validate(verbs: Verbs) -> argparse.ArgumentParser:
         metavar="FILE",
         help="these files as one configuration, the first lowest",
     )
+    add_cloud_config(parser)
+    return parser
+
+
+def _add_import(verbs: Verbs) -> argparse.ArgumentParser:
+    parser = add_verb(verbs, "import-cloud-config", _import, "print what cloud-configs say as an extensions.yaml")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="cloud-configs, the last wins")
     return parser
 
 
@@ -58,15 +76,35 @@ def _validate(options: argparse.Namespace) -> int:
 def _read_configuration(options: argparse.Namespace) -> DesiredState:
     from reconciler import config
 
-    files = options.files or ([options.config] if options.config else [])
-    if files:
-        return config.check(files)
-    loaded = config.load(Paths(options.root))
-    for warning in loaded.warnings:
-        say(f"livelayer: {warning}")
+    files, named = options.files or ([options.config] if options.config else []), cloud_configs(options)
+    loaded = config.compose(files, named or ()) if files or named else config.load(Paths(options.root))
+    _tell(loaded)
     if loaded.mistakes:
         raise InvalidConfiguration(loaded.mistakes)
     return loaded.desired
+
+
+def _tell(loaded: Loaded) -> None:
+    for line in (*loaded.warnings, *loaded.notes):
+        say(f"livelayer: {line}")
+
+
+def _import(options: argparse.Namespace) -> int:
+    from reconciler import config
+
+    loaded = config.compose((), options.files)
+    _tell(loaded)
+    from reconciler.model.document import API_VERSION
+
+    document = {"apiVersion": API_VERSION, **(loaded.tree or {})}
+    if options.json:
+        print_json(document)
+        return OK
+    import yaml
+
+    print_line(f"# From {', '.join(str(path) for path in options.files)}; see livelayer.yaml(5)")
+    print_line(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+    return OK
 
 
 def _schema(_options_given: argparse.Namespace) -> int:

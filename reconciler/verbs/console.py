@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -41,3 +42,21 @@ def add_verb(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_cloud_config(parser: argparse.ArgumentParser) -> None:
+    """The option for cloud-configs in place of the node's own."""
+    parser.add_argument(
+        "--cloud-config",
+        dest="cloud_configs",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="read this cloud-config, in place of the node's own; may be repeated, the last wins",
+    )
+
+
+def cloud_configs(options: argparse.Namespace) -> tuple[Path, ...] | None:
+    """The cloud-configs that the user named; None: the node's own count."""
+    named = getattr(options, "cloud_configs", None)
+    return tuple(path.absolute() for path in named) if named else None

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Terminated
 from reconciler.paths import Paths
-from reconciler.verbs.console import ERROR, NOT_IN_SYNC, OK, Verbs, add_verb, print_json, print_line, say
+from reconciler.verbs.console import (
+    ERROR,
+    NOT_IN_SYNC,
+    OK,
+    Verbs,
+    add_cloud_config,
+    add_verb,
+    cloud_configs,
+    print_json,
+    print_line,
+    say,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +40,7 @@ def _add_plan(verbs: Verbs) -> argparse.ArgumentParser:
         verbs, "plan", _plan, "print what apply would do, and why; exit 0 in sync, 2 changes, 1 error", "diff"
     )
     parser.add_argument("--offline", action="store_true", help="ask no registry")
+    add_cloud_config(parser)
     return parser
 
 
@@ -40,6 +52,7 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
         "--if-changed", action="store_true", help="only if the configuration changed since the last run"
     )
     parser.add_argument("--no-refresh", action="store_true", help="place only; the next boot (or you) merges")
+    add_cloud_config(parser)
     parser.add_argument(
         "--wait",
         type=float,
@@ -111,11 +124,11 @@ def _apply(options: argparse.Namespace) -> int:
 
 def _is_unchanged(options: argparse.Namespace) -> bool:
     """Whether the last run worked from the configuration as it is now."""
+    from reconciler.host import seen
     from reconciler.host.configfiles import fingerprint
-    from reconciler.host.durable import read_json
 
     paths = Paths(options.root)
-    return bool(read_json(paths.seen) == [list(file) for file in fingerprint(paths, options.config)])
+    return seen.is_current(paths, fingerprint(paths, options.config), cloud_configs(options))
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -127,6 +140,8 @@ def _status(options: argparse.Namespace) -> int:
     else:
         print_line(tables.status_table(result.statuses, terminal=sys.stdout.isatty()))
         _tell_ways_out(result)
+        for note in result.notes if options.verbose else ():
+            say(f"livelayer: {note}")
     if not options.check:
         return OK
     if [item for item in result.problems if item.name is None]:
@@ -168,6 +183,7 @@ def _options(options: argparse.Namespace) -> Options:
     given = vars(options)
     return Options(
         config=options.config,
+        cloud_configs=cloud_configs(options),
         offline=given.get("offline", False),
         refresh=not given.get("no_refresh", False),
         only=frozenset(given.get("names", ())),
@@ -181,8 +197,8 @@ def _tell_problems(result: Result, options: argparse.Namespace) -> None:
     problems: tuple[Problem, ...] = result.problems
     if options.json:
         return
-    for warning in result.warnings:
-        say(f"livelayer: {warning}")
+    for line in (*result.warnings, *(result.notes if options.verbose else ())):
+        say(f"livelayer: {line}")
     for item in problems:
         for line in report.problem_lines(item):
             say(line)
