@@ -186,6 +186,11 @@ def test_an_alias_bomb_is_cheap_and_refused(paths: Paths) -> None:
     assert "too many" in _mistake(paths, "\n".join(["l0: &l0 [x]", *levels])).message
 
 
+@pytest.mark.parametrize("text", ["a: " + "[" * 100_000, "- " * 100_000, "{a: " * 100_000])
+def test_what_is_nested_without_end_is_refused(paths: Paths, text: str) -> None:
+    assert "extensions.yaml: is nested too deeply" in _mistake(paths, text).message
+
+
 def test_all_mistakes_are_told(paths: Paths) -> None:
     _write(paths, "etc/livelayer/extensions.yaml", "extensions:\n  a: {sorce: x}\n  b: {souce: x}\n")
     assert len(config.load(paths).mistakes) == 2

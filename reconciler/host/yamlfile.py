@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _MAX_BYTES: Final = 1 << 20
 _MAX_NODES: Final = 50_000
 _MAX_DEPTH: Final = 50
+_DEPTH_MAX: Final = 200  # of what is not looked at
+_HARMLESS: Final = 1000  # brackets and characters in a line together: no text nests deeper than that
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -66,6 +68,7 @@ def parse_fragment(text: bytes, name: str) -> Fragment:
 def _loading(text: bytes, name: str) -> Iterator[Any]:
     loader = None
     try:
+        _refuse_depth(text, name)
         loader = _Loader(text.decode("utf-8-sig", "surrogateescape") if text.startswith(b"\xef\xbb\xbf") else text)
         yield loader
     except yaml.YAMLError as error:
@@ -94,6 +97,18 @@ def _refuse_foreign_writers(found: os.stat_result, path: Path) -> None:
     if stat.S_IMODE(found.st_mode) & 0o022 and not stat.S_ISCHR(found.st_mode):
         mode = stat.S_IMODE(found.st_mode)
         raise Invalid(f"{path}: others than root can write it (mode {mode:04o})", f"chmod go-w {path}")
+
+
+def _refuse_depth(text: bytes, name: str) -> None:
+    """Before nodes are made of it, for which libyaml's binding calls itself until the stack ends."""
+    brackets = text.count(b"[") + text.count(b"{")
+    if brackets + max(map(len, text.split(b"\n"))) < _HARMLESS:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEPTH_MAX:
+            raise Invalid(f"{name}: is nested too deeply", "a configuration has four levels")
 
 
 def _syntax_error(error: yaml.YAMLError, name: str) -> Invalid:
