@@ -61,6 +61,16 @@ def _examples() -> Iterator[tuple[Block, str]]:
             yield block, file
 
 
+CLOUD_CONFIGS = [block for block in _blocks() if block.text.startswith("#cloud-config")]
+
+
+@pytest.mark.parametrize("block", CLOUD_CONFIGS, ids=map(str, CLOUD_CONFIGS))
+def test_cloud_configs_are_valid(block: Block, tmp_path: Path) -> None:
+    example = tmp_path / "example.yaml"
+    example.write_text(block.text)
+    assert config.compose((), [example]).warnings == ()
+
+
 def _files_written(value: Any) -> Iterator[str]:  # noqa: ANN401 - YAML
     if isinstance(value, list):
         for item in value:
