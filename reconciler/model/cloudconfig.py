@@ -105,7 +105,7 @@ def _document(fragment: Fragment) -> Fragment:
     tree, path = fragment.tree["livelayer"], ("livelayer",)
     if not isinstance(tree, dict):
         raise Invalid(f"{fragment.place(path)}: livelayer: must be a map", "it has the keys of livelayer.yaml(5)")
-    if "cloud_config" in (tree.get("settings") or {}):
+    if isinstance(settings := tree.get("settings"), dict) and "cloud_config" in settings:
         where = fragment.place(("livelayer", "settings", "cloud_config"))
         hint = "set it in /etc/livelayer"
         raise Invalid(f"{where}: livelayer.settings.cloud_config: a cloud-config cannot say where they are", hint)

@@ -134,7 +134,7 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         settings.refresh == "now",
         settings.keyring,
         _limits(settings.limits),
-        settings.catalogs,
+        catalogs=settings.catalogs,
     )
 
 

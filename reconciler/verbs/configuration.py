@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.paths import Paths
@@ -96,7 +96,9 @@ def _import(options: argparse.Namespace) -> int:
     _tell(loaded)
     from reconciler.model.document import API_VERSION
 
-    document = {"apiVersion": API_VERSION, **(loaded.tree or {})}
+    tree = loaded.tree or {}
+    parts: dict[str, Any] = {key: tree[key] for key in ("settings", "defaults", "extensions") if key in tree}
+    document = {"apiVersion": API_VERSION, **parts}
     if options.json:
         print_json(document)
         return OK

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.host.yamlfile import parse_parts
 from reconciler.model.cloudconfig import PARTS, Translation, has_header, translate, without_templates
+from reconciler.model.desired import desired_state
 from reconciler.model.merge import combine
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -318,3 +323,38 @@ def test_templates_are_replaced_by_as_many_characters() -> None:
     assert [len(line) for line in replaced.splitlines()] == [13, 0, len('c: "{{ printf "%s" .Z }}" {{'), 2]
     assert "{{ .X" not in replaced
     assert replaced.endswith(" {{\n}}\n")
+
+
+KEYS = ("bundles", "targets", "rootfs_path", "local_file", "extensions", "catalogs", "name", "version", "settings")
+PLACES = (
+    "/var/lib/extensions/x",
+    "/var/lib/confexts/x",
+    "/",
+    "container://r/x",
+    "DOCKER://r/y:v1",
+    "run://x",
+    "x://",
+)
+ENTRIES = ("git", "git@1", ">=1, <2", "oci://r/x.raw", "https://h/x.raw", "http://h/x", "/x.raw", "", "{{ .X }}")
+WORDS = st.sampled_from([*KEYS, *PLACES, *ENTRIES])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS | st.text(max_size=5),
+    lambda below: st.lists(below, max_size=4) | st.dictionaries(WORDS, below, max_size=4),
+    max_leaves=12,
+)
+BUNDLE = st.fixed_dictionaries(
+    {"rootfs_path": WORDS | ANYTHING, "targets": st.lists(WORDS, max_size=3) | ANYTHING, "local_file": st.booleans()}
+)
+BUNDLES = st.lists(BUNDLE, max_size=3) | ANYTHING
+INSTALL = st.fixed_dictionaries({}, optional={"bundles": BUNDLES, "extensions": st.lists(WORDS) | ANYTHING})
+FILE = st.fixed_dictionaries(
+    {}, optional={"install": INSTALL | ANYTHING, "bundles": BUNDLES, "extensions": ANYTHING, "livelayer": ANYTHING}
+)
+
+
+@given(files=st.lists(FILE, max_size=3))
+@example(files=[{"livelayer": {"settings": 5}}])
+@settings(max_examples=300, deadline=None)
+def test_whatever_it_holds_it_is_understood_or_refused(files: list[dict[str, Any]]) -> None:
+    with suppress(Invalid):
+        desired_state(combine(_translated(*(yaml.safe_dump(file) for file in files)).fragments))

@@ -185,6 +185,20 @@ def test_an_import_and_a_named_file_lead_to_the_same(bench: Bench, tmp_path: Pat
     assert "fetch ipfs" in plan
 
 
+def test_modes_do_not_matter_where_nobody_can_write(bench: Bench) -> None:
+    """As on the medium that a node was installed from."""
+    tool = bench.push("v1", command("tool", "from the medium"), name="tool")
+    bundle = f"#cloud-config\nbundles: [{{rootfs_path: /var/lib/extensions/tool, targets: ['{tool}']}}]\n"
+    _cloud(bench, bundle)
+    copy = f"mount -t tmpfs tmpfs /mnt && cp {PLACE}/* /mnt && chown 1000 /mnt /mnt/* && chmod -R 777 /mnt"
+    bench.configure("settings: {cloud_config: [/mnt]}\n")
+    bench.namespace.run("sh", "-c", copy)
+    assert "/mnt: belongs to user 1000, not to root" in bench.livelayer("apply", status=1).stderr
+    bench.namespace.run("mount", "-o", "remount,ro", "/mnt")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "from the medium"
+
+
 def test_a_cloud_config_is_followed_on_kairos(node: Node, registry: Registry, tmp_path: Path) -> None:
     """By the path unit whenever it is saved, on account of nothing but the marks and places of Kairos."""
     from tests.system.test_node import Bench as NodeBench
