@@ -191,6 +191,14 @@ def test_what_is_nested_without_end_is_refused(paths: Paths, text: str) -> None:
     assert "extensions.yaml: is nested too deeply" in _mistake(paths, text).message
 
 
+def test_a_byte_order_mark_is_no_content(paths: Paths) -> None:
+    file = _write(paths, "etc/livelayer/extensions.yaml", f"\ufeff{ONE}")
+    assert _names(paths) == ["one"]
+    file.write_bytes(b"\xef\xbb\xbf# \xff\n" + ONE.encode())
+    (mistake,) = config.load(paths).mistakes
+    assert "no valid YAML" in mistake.message
+
+
 def test_all_mistakes_are_told(paths: Paths) -> None:
     _write(paths, "etc/livelayer/extensions.yaml", "extensions:\n  a: {sorce: x}\n  b: {souce: x}\n")
     assert len(config.load(paths).mistakes) == 2

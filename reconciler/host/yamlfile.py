@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ def _loading(text: bytes, name: str) -> Iterator[Any]:
     loader = None
     try:
         _refuse_depth(text, name)
-        loader = _Loader(text.decode("utf-8-sig", "surrogateescape") if text.startswith(b"\xef\xbb\xbf") else text)
+        loader = _Loader(text.removeprefix(codecs.BOM_UTF8))
         yield loader
     except yaml.YAMLError as error:
         raise _syntax_error(error, name) from error
