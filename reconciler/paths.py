@@ -5,14 +5,18 @@ Tests and `--root` give another root; nothing else in the package spells out an 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from reconciler.errors import Invalid
 from reconciler.model.kind import Kind
 
 _MAIN = "extensions.yaml"
 _DROPINS = "extensions.d"
 SCRATCH = "/var/tmp"  # noqa: S108 - for large files of this process alone, in directories made by mkdtemp
+_MOST_LINKS: Final = 40  # on one way, as for the kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,18 @@ class Paths:
     root: Path = Path("/")
 
     def under(self, absolute: str) -> Path:
-        """The place of a node's absolute path below the root."""
-        return self.root / absolute.lstrip("/")
+        """The place of a node's absolute path below the root: of its symlinks, none leads out of another root.
+
+        Raises:
+            Invalid: symlinks below the root go round in a circle.
+        """
+        return Path(absolute) if self.is_running_system else _inside(self.root, absolute)
+
+    def followed(self, path: Path) -> Path:
+        """Where a path below another root leads there; on the running system the kernel follows links itself."""
+        if self.is_running_system or not path.is_relative_to(self.root):
+            return path
+        return _inside(self.root, str(path.relative_to(self.root)))
 
     @property
     def is_running_system(self) -> bool:
@@ -137,3 +151,26 @@ class Paths:
             names = ["/etc/extensions", "/run/extensions", "/var/lib/extensions"]
             names += ["/usr/local/lib/extensions", "/usr/lib/extensions"] if systemd < 254 else []
         return tuple(self.under(name) for name in names)
+
+
+def _inside(root: Path, absolute: str) -> Path:
+    """Where a path leads for a node that has `root` as its root directory, like chroot(2) would have it."""
+    parts, way, links = deque(absolute.split("/")), root, 0
+    while parts:
+        part = parts.popleft()
+        if part in {"", "."}:
+            continue
+        if part == "..":
+            way = way if way == root else way.parent
+            continue
+        try:
+            target = str((way / part).readlink())
+        except OSError:  # no symlink, or not there at all
+            way /= part
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise Invalid(f"{root}: too many symlinks on the way to {absolute}", "look at the links on this way")
+        parts.extendleft(reversed(target.split("/")))
+        way = root if target.startswith("/") else way
+    return way

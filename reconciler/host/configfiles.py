@@ -52,7 +52,7 @@ def find_files(paths: Paths, config: Path | None = None) -> Files:
     main = [path for path in mains if os.path.lexists(path)][:1]
     dropins, ignored = _dropins(paths.dropin_dirs)
     warnings = tuple(f"{path}: ignored, a drop-in's name ends in .yaml" for path in ignored)
-    return Files((*main, *dropins), warnings)
+    return Files(tuple(paths.followed(path) for path in (*main, *dropins)), warnings)
 
 
 def _dropins(directories: Iterable[Path]) -> tuple[list[Path], list[Path]]:

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def make_directory(path: Path) -> None:
+    """A directory that all may look into, its missing parents too, whatever the mask of the caller is."""
+    for directory in (*reversed(path.parents), path):
+        if not directory.is_dir():
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o755)
+
+
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Replace a file by rename; `durable` also orders it before later writes by fsync (needless on tmpfs).
 
@@ -21,7 +29,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         with temporary.open("wb") as file:
             file.write(content)
             if durable:

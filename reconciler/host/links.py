@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed
-from reconciler.host.durable import sync_directory
+from reconciler.host.durable import make_directory, sync_directory
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Entry, Link, Unmanaged, parse_entry
 
@@ -77,7 +77,7 @@ def place(paths: Paths, ident: Ident, entry: Entry) -> None:
             raise Failed(f"{path} appeared meanwhile, and livelayer did not place it", f"remove {path}")
     temporary = paths.staging / f"link-{os.getpid()}"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         paths.staging.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(_relative_target(paths, ident.kind, entry))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Unavailable
+from reconciler.host.durable import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,12 +47,13 @@ def hold(paths: Paths, holder: str, patience: float, tell: Callable[[str], None]
 def _open(paths: Paths) -> int:
     """For root alone: who can open a file can lock it, and so keep every run from starting."""
     try:
-        paths.runtime.mkdir(parents=True, exist_ok=True)
+        make_directory(paths.runtime)
         return os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise Failed(
-            f"{paths.lock}: cannot be opened: {error.strerror}", "livelayer changes the node as root"
-        ) from error
+        hint = "livelayer changes the node as root"
+        if not isinstance(error, PermissionError):
+            hint = "look at the file system's space and mode"
+        raise Failed(f"{paths.lock}: cannot be opened: {error.strerror}", hint) from error
 
 
 def _acquire(descriptor: int, patience: float, tell: Callable[[str], None]) -> None:

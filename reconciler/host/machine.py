@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import struct
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.model.release import Host, parse_release
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
 
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
 _KAIROS_RELEASE: Final = "/etc/kairos-release"
 _SHARED_LIBRARY: Final = re.compile(r"libsystemd-shared-(\d+)")
+# For a root without systemd: it knows both kinds, and what it accepts all later ones do.
+_ASSUMED_SYSTEMD: Final = 254
+# e_machine of ELF files, by uname(2)'s names.
+_ELF_MACHINES: Final = {
+    3: "i686",
+    21: "ppc64le",
+    22: "s390x",
+    40: "armv7l",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
 
 
 def read_host(paths: Paths) -> Host:
     """The facts about a node that decide which extensions fit.
 
     Raises:
-        Failed: there is no os-release or no systemd below the root.
+        Failed: there is no os-release, or no systemd on the running system.
     """
-    return Host(_os_release(paths), os.uname().machine, systemd_version(paths))
+    return Host(_os_release(paths), _machine(paths), systemd_version(paths))
 
 
 def is_kairos(paths: Paths) -> bool:
-    """Whether the node runs Kairos: it has a release file of its own, before 2024 keys in os-release instead."""
+    """Whether the node runs Kairos: it has a release file of its own; older ones have keys in os-release."""
     if paths.under(_KAIROS_RELEASE).exists():
         return True
-    try:
-        return any(key.startswith("KAIROS_") for key in _os_release(paths))
-    except Failed:
-        return False
+    return any(re.search(r"^KAIROS_", text, re.MULTILINE) for text in _os_release_texts(paths))
 
 
 def systemd_version(paths: Paths) -> int:
@@ -42,25 +59,46 @@ def systemd_version(paths: Paths) -> int:
     Read off the name of its library, which costs no process and also holds for a root that is not running.
 
     Raises:
-        Failed: there is no systemd.
+        Failed: there is none on the running system.
     """
-    versions = [int(match[1]) for name in _library_names(paths) if (match := _SHARED_LIBRARY.match(name))]
+    versions = [int(match[1]) for path in _libraries(paths) if (match := _SHARED_LIBRARY.match(path.name))]
     if versions:
         return max(versions)
     if paths.is_running_system:
         return _ask_systemd_sysext()
-    raise Failed(f"{paths.root}: no systemd is installed there", "check the path given to --root")
+    log.warning("%s: no systemd is installed there; the rules of %d are assumed", paths.root, _ASSUMED_SYSTEMD)
+    return _ASSUMED_SYSTEMD
 
 
-def _library_names(paths: Paths) -> list[str]:
+def _libraries(paths: Paths) -> Iterator[Path]:
     """Fedora and its kin keep the library in /usr/lib/systemd, Debian in the multi-arch directory's."""
-    names: list[str] = []
     for library in ("/usr/lib", "/usr/lib64"):
         directory = paths.under(library)
         for place in (directory / "systemd", *directory.glob("*-linux-gnu*/systemd")):
             if place.is_dir():
-                names += os.listdir(place)  # noqa: PTH208 - names are all that is needed, on the no-op path
-    return names
+                names = os.listdir(place)  # noqa: PTH208 - names are all that is needed, on the no-op path
+                yield from (place / name for name in names if name.startswith("libsystemd-shared-"))
+
+
+def _machine(paths: Paths) -> str:
+    """The machine the root is for: another one's can be filled, too."""
+    if not paths.is_running_system:
+        for library in _libraries(paths):
+            if machine := _elf_machine(library):
+                return machine
+    return os.uname().machine
+
+
+def _elf_machine(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+    except OSError:
+        return None
+    if not head.startswith(b"\x7fELF") or len(head) < 20:  # noqa: PLR2004 - up to e_machine
+        return None
+    order = "<" if head[5] == 1 else ">"
+    return _ELF_MACHINES.get(struct.unpack_from(f"{order}H", head, 18)[0])
 
 
 def _ask_systemd_sysext() -> int:
@@ -71,9 +109,18 @@ def _ask_systemd_sysext() -> int:
 
 
 def _os_release(paths: Paths) -> dict[str, str]:
+    for text in _os_release_texts(paths):
+        return parse_release(text)
+    hint = "extensions are matched against /etc/os-release"
+    raise Failed(
+        f"{paths.root}: there is no os-release file",
+        hint if paths.is_running_system else f"{hint}; check the path given to --root",
+    )
+
+
+def _os_release_texts(paths: Paths) -> Iterator[str]:
     for name in _OS_RELEASE:
         try:
-            return parse_release(paths.under(name).read_text(errors="replace"))
+            yield paths.under(name).read_text(errors="replace")
         except OSError:
             continue
-    raise Failed(f"{paths.root}: there is no os-release file", "extensions are matched against /etc/os-release")

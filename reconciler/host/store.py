@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
-from reconciler.host.durable import read_json, sync_directory, sync_filesystem, write_json
+from reconciler.host.durable import make_directory, read_json, sync_directory, sync_filesystem, write_json
 from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
@@ -65,8 +65,9 @@ def prepare(paths: Paths) -> None:
         Failed: the file system refuses.
     """
     try:
-        paths.state.parent.mkdir(parents=True, exist_ok=True)
-        paths.state.mkdir(mode=0o700, exist_ok=True)
+        make_directory(paths.state.parent)
+        for directory in (paths.state, paths.store.parent):
+            directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise Failed(f"{paths.state}: cannot be made: {error.strerror}", "look at the file system's mode") from error
     _clean_staging(paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,10 +39,34 @@ def test_the_version_of_systemd_is_in_the_name_of_its_library(paths: Paths, name
     assert systemd_version(paths) == version
 
 
-def test_a_root_without_systemd_is_told(paths: Paths) -> None:
+def test_for_a_root_without_systemd_rules_are_assumed_and_told(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
     (paths.root / "usr/lib/systemd/libsystemd-shared-252.so").unlink()
-    with pytest.raises(Failed, match="no systemd"):
-        systemd_version(paths)
+    assert systemd_version(paths) == 254
+    assert "no systemd is installed there" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("head", "machine"),
+    [
+        (b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x03\x00\xb7\x00", "aarch64"),
+        (b"\x7fELF\x02\x02\x01" + b"\0" * 9 + b"\x00\x03\x00\x16", "s390x"),
+        (b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x03\x00\xff\xff", os.uname().machine),
+        (b"\x7fELF", os.uname().machine),
+        (b"", os.uname().machine),
+    ],
+)
+def test_the_machine_is_the_one_that_the_roots_systemd_is_for(paths: Paths, head: bytes, machine: str) -> None:
+    (paths.root / "usr/lib/systemd/libsystemd-shared-252.so").write_bytes(head)
+    assert read_host(paths).machine == machine
+
+
+def test_an_absolute_link_stays_inside_the_root(paths: Paths) -> None:
+    (paths.root / "etc/os-release").unlink()
+    (paths.root / "etc/os-release").symlink_to("/usr/lib/os-release")
+    (paths.root / "usr/lib/os-release").write_text("ID=vendor\n")
+    assert read_host(paths).os_release["ID"] == "vendor"
 
 
 def test_kairos_is_known_by_its_release_file_or_by_its_keys(paths: Paths) -> None:
