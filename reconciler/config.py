@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host.cloudplaces import places
 from reconciler.host.configfiles import find_files
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.seen import Clouds, look_at
+from reconciler.host.statedir import locate
 from reconciler.host.yamlfile import read_fragment, refuse_foreign_writers
 from reconciler.model.desired import DesiredState, desired_state
 from reconciler.model.merge import Fragment, Tree, combine
@@ -32,6 +33,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
     clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
+    troubles: tuple[ReconcilerError, ...] = ()  # with carrying out what it says about the whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:
 
 
 def _last_good(paths: Paths) -> DesiredState:
-    tree = read_json(paths.last_good)
+    tree = read_json(locate(paths).last_good)
     if not isinstance(tree, dict):
         return DesiredState(configured=False)
     try:

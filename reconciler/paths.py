@@ -16,6 +16,11 @@ from reconciler.model.kind import Kind
 _MAIN = "extensions.yaml"
 _DROPINS = "extensions.d"
 SCRATCH = "/var/tmp"  # noqa: S108 - for large files of this process alone, in directories made by mkdtemp
+STATE_DIR: Final = "/var/lib/livelayer"
+# Other directories below /var/lib do not outlive a boot there, as a rule.
+KAIROS_STATE_DIR: Final = "/var/lib/kairos/livelayer"
+# What livelayer has in its state directory, and moves with it; whatever else lies there is not its own.
+STATE_ITEMS: Final = ("store", "blobs", "staging", "desired.json", "resolutions.json", "first-seen.json", "catalogs")
 _MOST_LINKS: Final = 40  # on one way, as for the kernel
 
 
@@ -24,6 +29,7 @@ class Paths:
     """The locations of one node, whose file system starts at `root`."""
 
     root: Path = Path("/")
+    state_dir: str = STATE_DIR  # as the node sees it
 
     def under(self, absolute: str) -> Path:
         """The place of a node's absolute path below the root: of its symlinks, none leads out of another root.
@@ -79,7 +85,12 @@ class Paths:
     @property
     def state(self) -> Path:
         """What must survive a reboot: the store and its records."""
-        return self.under("/var/lib/livelayer")
+        return self.under(self.state_dir)
+
+    @property
+    def location(self) -> Path:
+        """Where the state is if not here; only in the directory where it is by default."""
+        return self.state / "location.json"
 
     @property
     def store(self) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler import config, report
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, ReconcilerError
-from reconciler.host import lock, seen, store
+from reconciler.host import lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_host
@@ -46,6 +46,7 @@ class Options:
     refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
     only: frozenset[str] = frozenset()  # names; empty: all
     patience: float = 0.0  # seconds to wait for another run
+    state_dir: str | None = None  # where the state shall be if the configuration does not say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,6 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
         ReconcilerError: nothing could be done at all (another run is at work, no os-release).
     """
     with lock.hold(paths, doing, options.patience, log.info):
-        store.prepare(paths)
         passes = 0
         while True:
             before = fingerprint(paths, options.config)
@@ -96,6 +96,7 @@ def look(paths: Paths, options: Options) -> Result:
     loaded = config.load(paths, options.config, options.cloud_configs)
     desired = _desired(loaded, options)
     host = _host(paths, desired)
+    paths, loaded = _located(paths, loaded)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
     view = _view(paths, host, desired, resolver)
     return _result(view, loaded, (), options)
@@ -106,6 +107,7 @@ def status(paths: Paths, options: Options) -> Result:
     loaded = config.load(paths, options.config, options.cloud_configs)
     desired = _desired(loaded, options)
     host = _host(paths, desired)
+    paths, loaded = _located(paths, loaded)
     view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
     result = _result(view, loaded, (), options)
     return _with_last_failures(result, read_json(paths.status))
@@ -114,6 +116,8 @@ def status(paths: Paths, options: Options) -> Result:
 def _converge_once(paths: Paths, options: Options) -> Result:
     loaded = config.load(paths, options.config, options.cloud_configs)
     _tell_configuration(loaded)
+    paths, loaded = _settled(paths, loaded, options)
+    store.prepare(paths)
     if options.config is None and options.cloud_configs is None:
         config.remember(paths, loaded)
     desired = _desired(loaded, options)
@@ -126,10 +130,29 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     _tell_plan(plan)
     outcomes = Applier(paths, host, resolver, desired.limits).apply(plan)
     after = _view(paths, host, desired, resolver, before.targets) if plan.actions else before
+    statedir.tidy(paths, after.observed.merged)
 
     result = _result(after, loaded, outcomes, options)
     _tell_result(result, told=(*_mistakes(loaded), *plan.problems))
     return result
+
+
+def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Paths, config.Loaded]:
+    """The state where it shall be; if it cannot come there, the node converges with the state where it is."""
+    try:
+        return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
+    except ReconcilerError as error:
+        _tell_problems([problem(None, error)])
+        return statedir.locate(paths), replace(loaded, troubles=(error,))
+
+
+def _located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
+    """The state where it is, for a mere look."""
+    located, wanted = statedir.locate(paths), loaded.desired.state_dir
+    if wanted in {None, located.state_dir}:
+        return located, loaded
+    moves = f"the next run moves the state from {located.state_dir} to {wanted}"
+    return located, replace(loaded, warnings=(*loaded.warnings, moves))
 
 
 def _host(paths: Paths, desired: DesiredState) -> Host:
@@ -184,7 +207,7 @@ def _result(view: View, loaded: config.Loaded, outcomes: tuple[Outcome, ...], op
 
 
 def _mistakes(loaded: config.Loaded) -> list[Problem]:
-    return [problem(None, mistake) for mistake in loaded.mistakes]
+    return [problem(None, mistake) for mistake in (*loaded.mistakes, *loaded.troubles)]
 
 
 def _outcome_problems(outcome: Outcome, error: ReconcilerError) -> list[Problem]:

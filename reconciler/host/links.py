@@ -75,13 +75,9 @@ def place(paths: Paths, ident: Ident, entry: Entry) -> None:
     for path in _forms(paths, ident):
         if os.path.lexists(path) and _target(path, paths) is None:
             raise Failed(f"{path} appeared meanwhile, and livelayer did not place it", f"remove {path}")
-    temporary = paths.staging / f"link-{os.getpid()}"
     try:
         make_directory(directory)
-        paths.staging.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(_relative_target(paths, ident.kind, entry))
-        _move(temporary, link)
+        _make(paths, link, ident.kind, entry)
         for path in _forms(paths, ident):
             if path != link:
                 path.unlink(missing_ok=True)
@@ -90,6 +86,27 @@ def place(paths: Paths, ident: Ident, entry: Entry) -> None:
         raise Failed(
             f"{link}: cannot be placed: {error.strerror}", "look at the file system's space and mode"
         ) from error
+
+
+def repoint(paths: Paths, former: Paths) -> None:
+    """Let all links into a former store lead to the same entries of the present one.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    for kind in Kind:
+        directory = paths.links(kind)
+        for item in _scan(directory):
+            link = directory / item.name
+            entry = _target(link, former)
+            try:
+                if entry:
+                    _make(paths, link, kind, entry)
+            except OSError as error:
+                hint = "look at the file system's space and mode"
+                raise Failed(f"{link}: cannot be replaced: {error.strerror}", hint) from error
+        if directory.is_dir():
+            sync_directory(directory)
 
 
 def remove(paths: Paths, ident: Ident) -> None:
@@ -150,6 +167,14 @@ def _outranks(directory: Path, paths: Paths, kind: Kind) -> bool:
 def _relative_target(paths: Paths, kind: Kind, entry: Entry) -> str:
     """Relative, so that the link also holds when the root is mounted elsewhere."""
     return os.path.relpath(paths.store / entry.file_name, paths.links(kind))
+
+
+def _make(paths: Paths, link: Path, kind: Kind, entry: Entry) -> None:
+    temporary = paths.staging / f"link-{os.getpid()}"
+    paths.staging.mkdir(parents=True, exist_ok=True)
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(_relative_target(paths, kind, entry))
+    _move(temporary, link)
 
 
 def _move(temporary: Path, link: Path) -> None:

@@ -59,18 +59,25 @@ def new_tree(tree: Path) -> None:
 def prepare(paths: Paths) -> None:
     """Make the state directory, and drop what runs that were killed have left; only the holder of the lock may.
 
-    For root alone: the store keeps old versions, setuid programs with known holes among them.
+    Raises:
+        Failed: the file system refuses.
+    """
+    make_state_directory(paths)
+    paths.store.parent.mkdir(mode=0o700, exist_ok=True)
+    _clean_staging(paths)
+
+
+def make_state_directory(paths: Paths) -> None:
+    """For root alone: the store keeps old versions, setuid programs with known holes among them.
 
     Raises:
         Failed: the file system refuses.
     """
     try:
         make_directory(paths.state.parent)
-        for directory in (paths.state, paths.store.parent):
-            directory.mkdir(mode=0o700, exist_ok=True)
+        paths.state.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise Failed(f"{paths.state}: cannot be made: {error.strerror}", "look at the file system's mode") from error
-    _clean_staging(paths)
 
 
 def _clean_staging(paths: Paths) -> None:

@@ -78,6 +78,7 @@ class DesiredState:
     keyring: str | None = None  # of keys that sign SHA256SUMS
     limits: Limits = DEFAULT
     catalogs: tuple[str, ...] = ()  # URLs, in the order in which they are asked
+    state_dir: str | None = None  # None: where it is
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
@@ -135,6 +136,7 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         settings.keyring,
         _limits(settings.limits),
         catalogs=settings.catalogs,
+        state_dir=settings.state_dir,
     )
 
 

@@ -19,6 +19,7 @@ from reconciler.model.duration import parse_duration
 from reconciler.model.image import parse_platform
 from reconciler.model.limits import DEFAULT, parse_count, parse_size
 from reconciler.model.source import DIGEST, Transport, parse_source
+from reconciler.model.statedir import check_state_dir
 
 API_VERSION: Final = "livelayer/v1"
 
@@ -228,6 +229,14 @@ class Settings(Strict):
         ),
     ] = ()
     limits: LimitSettings = LimitSettings()
+    state_dir: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else check_state_dir(text)),
+        Field(
+            description="Where store and records are; what is elsewhere is moved there. Default: where they are, at "
+            "first /var/lib/livelayer, on Kairos /var/lib/kairos/livelayer."
+        ),
+    ] = None
 
 
 class Document(Strict):
