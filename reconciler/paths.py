@@ -132,6 +132,11 @@ class Paths:
         return self.under("/var/lib/extensions" if kind is Kind.SYSEXT else "/var/lib/confexts")
 
     @property
+    def kairos_extensions(self) -> Path:
+        """Where kairos-agent keeps extensions of its own."""
+        return self.under("/var/lib/kairos/extensions")
+
+    @property
     def runtime(self) -> Path:
         """What must not survive a reboot: the lock, the status, a refresh that is owed."""
         return self.under("/run/livelayer")

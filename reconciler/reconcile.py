@@ -13,7 +13,7 @@ from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host import lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
-from reconciler.host.machine import read_host
+from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.seen import Clouds
 from reconciler.model.plan import Plan, Problem, Refresh, action_name, make_plan, narrow, problem
 from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
@@ -158,6 +158,8 @@ def _located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]
 def _host(paths: Paths, desired: DesiredState) -> Host:
     """What this node is; what it has for image files only where that matters, since systemd has to be asked."""
     host = read_host(paths)
+    if desired.depends_on_boot_state:
+        host = replace(host, boot_state=read_boot_state(paths))
     if not (paths.is_running_system and desired.wants_image_files):
         return host
     from reconciler.host.imagesupport import read_policies

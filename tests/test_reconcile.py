@@ -151,6 +151,42 @@ def test_a_missing_configuration_removes_nothing(paths: Paths) -> None:
     assert _states(result) == {"one": State.HELD}
 
 
+def test_a_boot_state_decides_what_is_placed(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}', boot_states: [active, passive]}}}}")
+    fill_store(paths, ONE, "one", "a")
+    assert _converge(paths).in_sync
+    (paths.root / "run/cos").mkdir()
+    (paths.root / "run/cos/recovery_mode").touch()
+    result = _converge(paths)
+    assert result.in_sync
+    assert (_placed(paths), paths.store.joinpath(entry("a").file_name).is_dir()) == ({}, True)
+    assert result.statuses[0].reason == "it is merged in boot state active or passive, and this is recovery"
+    (paths.root / "run/cos/recovery_mode").unlink()
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"one": "a"}
+
+
+def test_a_name_that_is_kairos_agents_is_told_and_left_to_it(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    for directory in ("var/lib/kairos/extensions", "run/extensions"):
+        (paths.root / directory).mkdir(parents=True)
+    (paths.root / "var/lib/kairos/extensions/one.raw").touch()
+    (paths.root / "var/lib/kairos/extensions/idle.raw").touch()
+    (paths.root / "run/extensions/one.raw").symlink_to("../../var/lib/kairos/extensions/one.raw")
+    result = _converge(paths)
+    assert (
+        result.problems[0].message
+        == f"one: {paths.root}/run/extensions/one.raw is in the way, and it is kairos-agent's"
+    )
+    assert _placed(paths) == {}
+    reasons = {item.name: item.reason for item in result.statuses if item.state is State.UNMANAGED}
+    assert reasons == {
+        "one": f"placed by kairos-agent: {paths.root}/run/extensions/one.raw",
+        "idle": f"kept by kairos-agent, not enabled in this boot: {paths.root}/var/lib/kairos/extensions/idle.raw",
+    }
+
+
 def test_only_the_named_extensions_are_touched(paths: Paths) -> None:
     configure(paths, BOTH)
     fill_store(paths, ONE, "one", "a")

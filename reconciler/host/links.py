@@ -37,8 +37,10 @@ def read_links(paths: Paths, systemd: int) -> Found:
             if link:
                 links[link.ident] = _newer(link, links.get(link.ident))
             elif name := _extension_name(item):
-                unmanaged.append(Unmanaged(name, directory / item.name, _outranks(directory, paths, kind), kind))
-    return Found(links, tuple(unmanaged))
+                path, outranks = directory / item.name, _outranks(directory, paths, kind)
+                unmanaged.append(Unmanaged(name, path, outranks, kind, agent=_is_kairos_agents(path, paths)))
+    enabled = {item.name for item in unmanaged if item.agent}
+    return Found(links, (*unmanaged, *(it for it in _kept_by_kairos_agent(paths) if it.name not in enabled)))
 
 
 def read_link(paths: Paths, ident: Ident) -> Link | None:
@@ -157,6 +159,24 @@ def _items(paths: Paths, kind: Kind, systemd: int) -> Iterator[tuple[os.DirEntry
     for directory in paths.search_dirs(kind, systemd):
         for item in _scan(directory):
             yield item, directory
+
+
+def _is_kairos_agents(path: Path, paths: Paths) -> bool:
+    """Whether it is a link into the store of Kairos's own extensions, as the initrd makes it for a boot state."""
+    try:
+        target = path.readlink()
+    except OSError:
+        return False
+    found = paths.under(str(target)) if target.is_absolute() else paths.followed(path.parent / target)
+    return os.path.normpath(found).startswith(f"{paths.kairos_extensions}/")
+
+
+def _kept_by_kairos_agent(paths: Paths) -> Iterator[Unmanaged]:
+    """What lies in that store, enabled in this boot or not."""
+    for item in _scan(paths.kairos_extensions):
+        if item.name.endswith(".raw") and (name := _extension_name(item)):
+            path = paths.kairos_extensions / item.name
+            yield Unmanaged(name, path, outranks=False, agent=True, searched=False)
 
 
 def _outranks(directory: Path, paths: Paths, kind: Kind) -> bool:

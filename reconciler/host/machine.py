@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
 _KAIROS_RELEASE: Final = "/etc/kairos-release"
+_BOOT_STATES: Final = ("recovery", "autoreset", "live", "passive", "active")
 _SHARED_LIBRARY: Final = re.compile(r"libsystemd-shared-(\d+)")
 # For a root without systemd: it knows both kinds, and what it accepts all later ones do.
 _ASSUMED_SYSTEMD: Final = 254
@@ -51,6 +52,14 @@ def is_kairos(paths: Paths) -> bool:
     if paths.under(_KAIROS_RELEASE).exists():
         return True
     return any(re.search(r"^KAIROS_", text, re.MULTILINE) for text in _os_release_texts(paths))
+
+
+def read_boot_state(paths: Paths) -> str:
+    """What immucore has marked in the initrd; a node without its marks has been booted as usual."""
+    for state in _BOOT_STATES:
+        if paths.under(f"/run/cos/{state}_mode").exists():
+            return state
+    return "active"
 
 
 def systemd_version(paths: Paths) -> int:

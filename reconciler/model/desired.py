@@ -53,6 +53,7 @@ class Wanted:
     format: Format | None = Format.DIRECTORY  # None: whatever suits content and node
     version: Range | None = None  # of the tags to choose from
     min_age: timedelta | None = None
+    boot_states: tuple[str, ...] = ()  # none: in all
     parts: tuple[Wanted, ...] = ()  # of several sources, lowest first; `source` is the first of them then
 
     @property
@@ -64,6 +65,14 @@ class Wanted:
     def ident(self) -> Ident:
         """What systemd will know it as."""
         return Ident(self.name, self.kind)
+
+    def withheld(self, boot_state: str) -> str | None:
+        """Why it is to be in the store only; None: it is to be merged."""
+        if not self.merged:
+            return "state: fetched keeps it in the store only"
+        if self.boot_states and boot_state not in self.boot_states:
+            return f"it is merged in boot state {' or '.join(self.boot_states)}, and this is {boot_state}"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,11 @@ class DesiredState:
     def wants_image_files(self) -> bool:
         """Whether an extension is, or may become, an image file."""
         return any(item.format is not Format.DIRECTORY for item in self.extensions)
+
+    @property
+    def depends_on_boot_state(self) -> bool:
+        """Whether an extension is not for every boot state."""
+        return any(item.boot_states for item in self.extensions)
 
     @property
     def idents(self) -> frozenset[Ident]:
@@ -164,6 +178,7 @@ def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
         version=_range(name, item, sources[0], fragment) if item.version else None,
         min_age=parse_duration(item.min_age) if item.min_age else None,
         parts=tuple(replace(part, platform=_platform(item)) for part in parts) if len(parts) > 1 else (),
+        boot_states=item.boot_states or (),
     )
 
 

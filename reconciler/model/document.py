@@ -174,6 +174,14 @@ class Extension(Strict):
     rename: Annotated[
         bool, Field(description="Give a sole release file of another name also under this extension's name.")
     ] = False
+    boot_states: Annotated[
+        tuple[Literal["active", "passive", "recovery"], ...] | None,
+        Field(
+            strict=False,
+            min_length=1,
+            description="Merged in these boot states of Kairos only; a node without boot states is active.",
+        ),
+    ] = None
     units: Units = Units()
 
 

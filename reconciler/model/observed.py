@@ -157,6 +157,8 @@ class Unmanaged:
     path: Path
     outranks: bool = True  # systemd would take it rather than a link of the same name
     kind: Kind = Kind.SYSEXT
+    agent: bool = False  # kairos-agent's
+    searched: bool = True  # False: systemd does not look where it lies
 
     @property
     def ident(self) -> Ident:

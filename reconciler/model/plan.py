@@ -161,8 +161,9 @@ def action_name(action: Fetch | Stop | Place | Remove | Restart) -> str:
 
 def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iterator[Action | Problem]:
     link = observed.links.get(wanted.ident)
-    if not wanted.merged and link:
-        yield Remove(wanted.ident, link.entry, "state: fetched keeps it in the store only")
+    withheld = wanted.withheld(observed.host.boot_state)
+    if withheld and link:
+        yield Remove(wanted.ident, link.entry, withheld)
     target = targets[wanted.name]
     if isinstance(target, ReconcilerError):
         yield problem(wanted.name, target)
@@ -174,7 +175,7 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
     if contents is None:
         why = "" if wanted.format else f"; {target.entry.format}, {target.why}"
         yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
-    if wanted.merged:
+    if not withheld:
         yield from _place(wanted.ident, link, target.entry, observed)
 
 
@@ -201,11 +202,10 @@ def _foreseeable_error(ident: Ident, entry: Entry, host: Host) -> ReconcilerErro
 def _place(ident: Ident, link: Link | None, entry: Entry, observed: ObservedState) -> Iterator[Action | Problem]:
     obstacle = observed.obstacle(ident)
     if obstacle:
-        yield Problem(
-            ident.name,
-            f"{ident}: {obstacle.path} is in the way, and livelayer did not place it",
-            f"remove {obstacle.path}, or give the extension another name",
-        )
+        who = "it is kairos-agent's" if obstacle.agent else "livelayer did not place it"
+        way_out = "disable it with kairos-agent sysext" if obstacle.agent else f"remove {obstacle.path}"
+        message = f"{ident}: {obstacle.path} is in the way, and {who}"
+        yield Problem(ident.name, message, f"{way_out}, or give the extension another name")
     elif link is None:
         yield Place(ident, None, entry, "new")
     elif reason := _replacement_reason(link, entry):

@@ -47,6 +47,7 @@ class Host:
     systemd: int  # the version's first number
     image_policies: Mapping[Kind, ImagePolicy] = field(default_factory=dict)  # by kind; where none is known, none is
     has_loop_devices: bool = True  # without them systemd cannot attach image files
+    boot_state: str = "active"  # Kairos's; other nodes have this one only
     has_device_mapper: bool = True  # without it systemd cannot verify what the policy lets it verify
 
     @property

@@ -87,6 +87,8 @@ def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | Non
         return State.DRIFTED, reason
     if wanted.merged and link and (reason := _not_shown(link, view)):
         return (State.DRIFTED if view.desired.refresh_now else State.PENDING), reason
+    if wanted.boot_states:
+        return State.IN_SYNC, wanted.withheld(view.observed.host.boot_state)
     return State.IN_SYNC, None
 
 
@@ -130,8 +132,10 @@ def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> Extensi
 def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStatus:
     managed = item.ident in observed.links and not item.outranks
     overlay = observed.overlay(item.kind)
-    merged = bool(overlay and item.name in overlay.names) and not managed
-    reason = f"placed by others: {item.path}"
+    merged = bool(overlay and item.name in overlay.names) and item.searched and not managed
+    reason = f"placed by {'kairos-agent' if item.agent else 'others'}: {item.path}"
+    if not item.searched:
+        reason = f"kept by kairos-agent, not enabled in this boot: {item.path}"
     return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)
 
 

@@ -149,3 +149,31 @@ def test_a_read_only_search_directory_is_told(paths: Paths, monkeypatch: pytest.
     monkeypatch.setattr(links, "_move", refuse)
     with pytest.raises(Failed, match="cannot be placed: Read-only file system"):
         links.place(paths, IPFS, A)
+
+
+def test_kairos_agents_extensions_are_told_as_its_own(paths: Paths) -> None:
+    """Its store, and the links that the initrd makes into it for the state that is booted."""
+    for directory in ("var/lib/kairos/extensions/active", "run/extensions"):
+        (paths.root / directory).mkdir(parents=True)
+    for name in ("enabled", "disabled"):
+        (paths.root / f"var/lib/kairos/extensions/{name}.raw").touch()
+    (paths.root / "var/lib/kairos/extensions/active/enabled.raw").symlink_to("../enabled.raw")
+    (paths.root / "run/extensions/enabled.raw").symlink_to("../../var/lib/kairos/extensions/active/enabled.raw")
+    (paths.root / "run/extensions/other.raw").touch()
+    found = links.read_links(paths, 257).unmanaged
+    assert sorted((item.name, item.agent, item.searched, item.outranks) for item in found) == [
+        ("disabled", True, False, False),
+        ("enabled", True, True, True),
+        ("other", False, True, True),
+    ]
+
+
+def test_kairos_agents_links_are_absolute(paths: Paths) -> None:
+    """On another root they dangle for this machine, and lead to where they should for that one."""
+    (paths.root / "run/extensions").mkdir()
+    link = paths.root / "run/extensions/x.raw"
+    link.symlink_to("/var/lib/kairos/extensions/active/x.raw")
+    assert links._is_kairos_agents(link, paths)  # noqa: SLF001 - what others see takes a root that is running
+    link.unlink()
+    link.symlink_to("/var/lib/kairos/extensions-of-others/x.raw")
+    assert not links._is_kairos_agents(link, paths)  # noqa: SLF001

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed
-from reconciler.host.machine import is_kairos, read_host, systemd_version
+from reconciler.host.machine import is_kairos, read_boot_state, read_host, systemd_version
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
@@ -77,3 +77,22 @@ def test_kairos_is_known_by_its_release_file_or_by_its_keys(paths: Paths) -> Non
     assert not is_kairos(paths)
     (paths.root / "etc/kairos-release").touch()
     assert is_kairos(paths)
+
+
+@pytest.mark.parametrize(
+    ("marks", "state"),
+    [
+        ([], "active"),
+        (["active_mode", "in_ram_mode"], "active"),
+        (["passive_mode", "uki_boot_mode"], "passive"),
+        (["recovery_mode"], "recovery"),
+        (["autoreset_mode"], "autoreset"),
+        (["live_mode", "uki_install_mode"], "live"),
+        (["unknown"], "active"),
+    ],
+)
+def test_the_boot_state_is_marked_by_the_initrd(paths: Paths, marks: list[str], state: str) -> None:
+    for mark in marks:
+        (paths.root / "run/cos").mkdir(exist_ok=True)
+        (paths.root / "run/cos" / mark).write_text("1")
+    assert read_boot_state(paths) == state
