@@ -64,7 +64,7 @@ def refresh(paths: Paths, host: Host, expected: Expectation) -> Mismatch | None:
     """Refresh and read the overlay back; tried once more if it does not show what it should."""
     mismatch = None
     for attempt in range(_ATTEMPTS):
-        words = _refresh_once(expected.kind, host, first=attempt == 0)
+        words = _refresh_once(paths, host, expected.kind, first=attempt == 0)
         mismatch = read_back(paths, host, expected, words)
         if mismatch is None:
             return None
@@ -83,11 +83,11 @@ def read_back(paths: Paths, host: Host, expected: Expectation, words: str = "") 
     still = (expected.gone & shown.names) - links.keys() if shown else frozenset()
     if not missing and not still:
         return None
-    suspects = tuple(str(item.path) for item in found.unmanaged if item.kind is expected.kind)
+    suspects = tuple(str(it.path) for it in found.unmanaged if it.searched and it.kind is expected.kind)
     return Mismatch(expected.kind, missing, still, words, suspects)
 
 
-def _refresh_once(kind: Kind, host: Host, *, first: bool) -> str:
+def _refresh_once(paths: Paths, host: Host, kind: Kind, *, first: bool) -> str:
     """Refresh; returns what was said if it went wrong, as far as the exit status tells."""
     # What starts programs costs a no-op run 40 ms; and after a refresh it may be another version that is imported.
     from reconciler.host import sysext, units
@@ -97,7 +97,9 @@ def _refresh_once(kind: Kind, host: Host, *, first: bool) -> str:
             unit = unit_of(kind)
             state = units.unit_state(unit)
             if state.is_loaded:
-                return _by_unit(unit, kind, state, host, first=first)
+                words = _by_unit(unit, kind, state, host, first=first)
+                reloaded = first and state.is_active and state.can_reload
+                return words or ("" if reloaded else _if_not_started(unit, kind, paths, host))
             if not units.in_managers_mount_namespace():
                 return "not called: this process has a mount namespace of its own, where a merge would stay unseen"
         always = not first and host.systemd >= _SKIPS_UNCHANGED
@@ -126,6 +128,24 @@ def _by_unit(unit: str, kind: Kind, state: UnitState, host: Host, *, first: bool
             sysext.unmerge(kind, hierarchies)  # merged by hand: the unit's `merge` would fail, every time
         finished = units.restart(unit)
     return units.recent_journal(unit) if finished.status else ""
+
+
+def _if_not_started(unit: str, kind: Kind, paths: Paths, host: Host) -> str:
+    """What is to be said, and done, where the unit was content not to start.
+
+    A condition of the unit is that there is something to merge. Without it nobody takes off an overlay that the unit
+    does not know of: one that somebody merged by hand, or that outlived a unit that failed.
+    """
+    from reconciler.host import sysext, units
+
+    if units.unit_state(unit).conditions_held:
+        return ""
+    found = read_links(paths, host.systemd)
+    left = {ident.kind for ident in found.links} | {item.kind for item in found.unmanaged if item.searched}
+    if kind in left:
+        return f"a condition of {unit} does not hold, so it did not start"
+    hierarchies = overlay.read_hierarchies(kind)
+    return _complaint(sysext.unmerge(kind, hierarchies)) if hierarchies else ""
 
 
 def _complaint(finished: Finished) -> str:

@@ -20,6 +20,7 @@ class UnitState:
     is_loaded: bool
     is_active: bool
     can_reload: bool
+    conditions_held: bool  # when it was last started; False if it never was
 
 
 def booted_with_systemd() -> bool:
@@ -34,7 +35,7 @@ def in_managers_mount_namespace() -> bool:
 
 def unit_state(unit: str) -> UnitState:
     """Ask for a unit; one that does not exist or is masked is not loaded."""
-    finished = _systemctl("show", "--property=LoadState,ActiveState,CanReload", unit)
+    finished = _systemctl("show", "--property=LoadState,ActiveState,CanReload,ConditionResult", unit)
     return parse_unit_state(finished.stdout.decode())
 
 
@@ -45,6 +46,7 @@ def parse_unit_state(text: str) -> UnitState:
         is_loaded=properties.get("LoadState") == "loaded",
         is_active=properties.get("ActiveState") == "active",
         can_reload=properties.get("CanReload") == "yes",
+        conditions_held=properties.get("ConditionResult") == "yes",
     )
 
 

@@ -8,14 +8,14 @@ from reconciler.host.units import UnitState, parse_unit_state
 
 
 @pytest.mark.parametrize(
-    ("text", "state"),
+    ("text", "flags"),
     [
-        ("LoadState=loaded\nActiveState=active\nCanReload=yes\n", UnitState(True, True, True)),  # noqa: FBT003
-        ("LoadState=loaded\nActiveState=inactive\nCanReload=no\n", UnitState(True, False, False)),  # noqa: FBT003
-        ("LoadState=not-found\nActiveState=inactive\nCanReload=no\n", UnitState(False, False, False)),  # noqa: FBT003
-        ("LoadState=masked\nActiveState=inactive\n", UnitState(False, False, False)),  # noqa: FBT003
-        ("", UnitState(False, False, False)),  # noqa: FBT003
+        ("LoadState=loaded\nActiveState=active\nCanReload=yes\nConditionResult=yes\n", "yyyy"),
+        ("LoadState=loaded\nActiveState=inactive\nCanReload=no\nConditionResult=no\n", "ynnn"),
+        ("LoadState=not-found\nActiveState=inactive\nCanReload=no\n", "nnnn"),
+        ("LoadState=masked\nActiveState=inactive\n", "nnnn"),
+        ("", "nnnn"),
     ],
 )
-def test_parse_unit_state(text: str, state: UnitState) -> None:
-    assert parse_unit_state(text) == state
+def test_parse_unit_state(text: str, flags: str) -> None:
+    assert parse_unit_state(text) == UnitState(*(flag == "y" for flag in flags))
