@@ -98,8 +98,9 @@ def _nspawn_options(root: Path) -> list[str]:
 class Node:
     """A booted node; its files are at `root`, also while it is off."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *options: str) -> None:
         self.root = root
+        self._options = options  # systemd-nspawn's
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -117,7 +118,14 @@ class Node:
         with (self.root.parent / f"{self.root.name}.console").open("ab") as console:
             self._process = subprocess.Popen(
                 # SIGTERM powers it off; SIGKILL would leave it running.
-                ["setpriv", "--pdeathsig=TERM", "systemd-nspawn", *_nspawn_options(self.root), "--boot"],
+                [
+                    "setpriv",
+                    "--pdeathsig=TERM",
+                    "systemd-nspawn",
+                    *_nspawn_options(self.root),
+                    *self._options,
+                    "--boot",
+                ],
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
