@@ -130,5 +130,24 @@ def test_absolute_links_of_the_target_do_not_lead_into_the_installer(installer: 
     assert _names(installer.bench.namespace.path("/var/lib/extensions")) == outside
 
 
+def test_the_persistent_partition_of_a_kairos_node_is_filled(installer: Installer) -> None:
+    """Bound to where it will be on the node: links from one directory of it into another hold there."""
+    target, disk = installer.target, installer.bench.namespace.path("/disk")
+    (target / "etc/kairos-release").touch()
+    for name in ("extensions", "kairos"):
+        (disk / f"var-lib-{name}.bind").mkdir(parents=True)
+        (target / "var/lib" / name).mkdir(parents=True)
+        installer.bench.namespace.run(
+            "mount", "--bind", str(disk / f"var-lib-{name}.bind"), str(target / "var/lib" / name)
+        )
+    installer.want(tool=installer.bench.push("tool", command("tool", "runs")))
+    installer.apply()
+    link = (disk / "var-lib-extensions.bind/tool").readlink()
+    assert str(link).startswith("../kairos/livelayer/store/sha256/")
+    found = target / "var/lib/extensions/tool/usr/bin/tool"
+    assert "runs" in installer.bench.namespace.run("cat", str(found)).stdout
+    assert "in sync" in installer.apply().stderr
+
+
 def _names(directory: Path) -> list[str]:
     return sorted(os.listdir(directory)) if directory.exists() else []

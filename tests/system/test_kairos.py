@@ -54,8 +54,8 @@ class Kairos:
         shutil.copytree(image / "usr/local", self._kept("/usr/local"), symlinks=True, dirs_exist_ok=True)
 
     @contextmanager
-    def booted(self, files: dict[str, str], state: str = "active") -> Iterator[Node]:
-        """Boot the image; `files` are those that cloud-init writes at each boot."""
+    def booted(self, files: dict[str, str], state: str = "active", *, enabled: bool = True) -> Iterator[Node]:
+        """Boot the image; `files` are those that cloud-init writes at each boot, `enabled` are livelayer's units."""
         self._boots += 1
         root, marks = self.disk / f"root{self._boots}", self.disk / f"marks{self._boots}"
         copy_root(self._image, root)
@@ -70,8 +70,9 @@ class Kairos:
         }
         for path, text in everything.items():
             node.write(path, text)
-        binds = [f"--bind={self._kept('/usr/local')}:/usr/local"]
-        run_in_root(root, "systemctl", "--quiet", "enable", *UNITS, options=binds)
+        if enabled:
+            binds = [f"--bind={self._kept('/usr/local')}:/usr/local"]
+            run_in_root(root, "systemctl", "--quiet", "enable", *UNITS, options=binds)
         with node:
             yield node
 
@@ -152,8 +153,8 @@ def test_it_converges_at_boot_and_stays_merged_without_network(kairos: Kairos) -
 
 def test_it_refreshes_as_the_node_does(kairos: Kairos) -> None:
     """Policy, hierarchies, start limit and conditions of the unit; kairos-agent's own extensions stay its own."""
-    source = kairos.push("tool", "v1")
-    with kairos.booted({}) as node:
+    source, taken = kairos.push("tool", "v1"), kairos.push("agents", "v1")
+    with kairos.booted({}, enabled=False) as node:
 
         def want(more: str = "") -> None:
             node.write(
@@ -169,7 +170,7 @@ def test_it_refreshes_as_the_node_does(kairos: Kairos) -> None:
         node.run("mkdir", "/run/extensions")
         node.run("ln", "-s", "/var/lib/kairos/extensions/agents", "/run/extensions/agents")
 
-        want(f"  tool: {{source: '{source}', format: auto}}\n  agents: {{source: '{source}'}}\n")
+        want(f"  tool: {{source: '{source}', format: auto}}\n  agents: {{source: '{taken}'}}\n")
         told = node.run("livelayer", "apply", status=1).stderr
         assert "agents: /run/extensions/agents is in the way, and it is kairos-agent's" in told
         assert _says(node, "tool") == "tool v1"
