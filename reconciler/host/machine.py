@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
-from reconciler.model.release import Host, parse_release
+from reconciler.model.release import LIKE_SINCE, Host, parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,9 @@ def read_host(paths: Paths) -> Host:
     Raises:
         Failed: there is no os-release, or no systemd on the running system.
     """
-    return Host(_os_release(paths), _machine(paths), systemd_version(paths))
+    os_release, systemd = _os_release(paths), systemd_version(paths)
+    has_id_like = "ID_LIKE" in os_release and looks_at_id_like(paths, systemd)
+    return Host(os_release, _machine(paths), systemd, has_id_like=has_id_like)
 
 
 def is_kairos(paths: Paths) -> bool:
@@ -77,6 +79,20 @@ def systemd_version(paths: Paths) -> int:
         return _ask_systemd_sysext()
     log.warning("%s: no systemd is installed there; the rules of %d are assumed", paths.root, _ASSUMED_SYSTEMD)
     return _ASSUMED_SYSTEMD
+
+
+def looks_at_id_like(paths: Paths, systemd: int) -> bool:
+    """Whether the systemd below the root matches extensions by the host's ID_LIKE.
+
+    Point releases brought it to older versions, whose number does not show in the name of the library. The program
+    itself does: it has the name of every field that it looks at.
+    """
+    if systemd >= LIKE_SINCE:
+        return True
+    try:
+        return b"ID_LIKE" in paths.under("/usr/bin/systemd-sysext").read_bytes()
+    except OSError:
+        return False
 
 
 def _libraries(paths: Paths) -> Iterator[Path]:

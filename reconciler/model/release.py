@@ -6,10 +6,10 @@ told apart here and nowhere else. A test merges each row of its table with the r
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.assignments import read_assignments
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.imagepolicy import ImagePolicy
 
+LIKE_SINCE: Final = 258  # the systemd that matches a host's ID_LIKE, too
 # systemd's names for what uname(2) says (src/basic/architecture.c).
 ARCHITECTURES: Final = {
     "x86_64": "x86-64",
@@ -49,6 +50,9 @@ class Host:
     has_loop_devices: bool = True  # without them systemd cannot attach image files
     boot_state: str = "active"  # Kairos's; other nodes have this one only
     has_device_mapper: bool = True  # without it systemd cannot verify what the policy lets it verify
+    has_id_like: bool = (
+        False  # a systemd before 258 that looks at ID_LIKE nevertheless: 257 got it in a point release
+    )
 
     @property
     def architecture(self) -> str:
@@ -57,21 +61,12 @@ class Host:
 
 
 def parse_release(text: str) -> dict[str, str]:
-    """Read the assignments of an os-release(5) or extension-release file; malformed lines are skipped."""
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        key, separator, value = line.strip().partition("=")
-        if separator and key.isidentifier() and not line.lstrip().startswith("#"):
-            fields[key] = _unquote(value)
-    return fields
+    """Read an os-release(5) or extension-release file, as decoded with `errors="replace"`.
 
-
-def _unquote(value: str) -> str:
-    try:
-        words = shlex.split(value, comments=False)
-    except ValueError:
-        return value
-    return words[0] if words else ""
+    Returns:
+        Nothing for a file that systemd could not read either.
+    """
+    return read_assignments(text)
 
 
 def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> str | None:
@@ -111,7 +106,7 @@ def _os_misfit(release: Mapping[str, str], host: Host, level: str) -> str | None
 def _host_ids(host: Host) -> tuple[str, ...]:
     """The IDs a host answers to; os-release(5) gives a host without ID the name linux."""
     own = host.os_release.get("ID", "linux")
-    if host.systemd < 258:
+    if host.systemd < LIKE_SINCE and not host.has_id_like:
         return (own,)
     return (own, *host.os_release.get("ID_LIKE", "").split())
 

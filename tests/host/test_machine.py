@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host.machine import is_kairos, read_boot_state, read_host, systemd_version
+from reconciler.model.release import misfit
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
@@ -23,6 +24,23 @@ def test_os_release_of_the_root(paths: Paths) -> None:
     assert read_host(paths).os_release["ID"] == "vendor"
 
 
+def test_links_to_os_release_stay_below_the_root(paths: Paths) -> None:
+    """NixOS has absolute ones, which would lead to this machine's own files."""
+    (paths.root / "etc/os-release").unlink()
+    (paths.root / "nix/store/x/etc").mkdir(parents=True)
+    (paths.root / "nix/store/x/etc/os-release").write_text("ID=nixos\n")
+    (paths.root / "etc/static").symlink_to("/nix/store/x/../x/etc")
+    (paths.root / "etc/os-release").symlink_to("/etc/static/os-release")
+    assert read_host(paths).os_release["ID"] == "nixos"
+    (paths.root / "etc/static").unlink()
+    (paths.root / "etc/static").symlink_to("/etc/static")
+    (paths.root / "usr/lib/os-release").write_text("ID=vendor\n")
+    assert read_host(paths).os_release["ID"] == "vendor"
+    (paths.root / "etc/os-release").unlink()
+    (paths.root / "etc/os-release").symlink_to("../../../../usr/lib/os-release")
+    assert read_host(paths).os_release["ID"] == "vendor"
+
+
 @pytest.mark.parametrize(
     ("name", "version"),
     [
@@ -30,6 +48,8 @@ def test_os_release_of_the_root(paths: Paths) -> None:
         ("usr/lib/systemd/libsystemd-shared-257.13-1.fc42.so", 257),
         ("usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-262~rc1.so", 262),
         ("usr/lib64/systemd/libsystemd-shared-254.so", 254),
+        ("usr/lib/systemd/libsystemd-shared-257.7+suse.4.g1a2b3c4.so", 257),
+        ("usr/lib/systemd/libsystemd-shared-258.1-1.so", 258),
     ],
 )
 def test_the_version_of_systemd_is_in_the_name_of_its_library(paths: Paths, name: str, version: int) -> None:
@@ -37,6 +57,22 @@ def test_the_version_of_systemd_is_in_the_name_of_its_library(paths: Paths, name
     (paths.root / name).parent.mkdir(parents=True, exist_ok=True)
     (paths.root / name).touch()
     assert systemd_version(paths) == version
+
+
+@pytest.mark.parametrize(
+    ("systemd", "program", "like"),
+    [(257, b"\x7fELF VERSION_ID\0", False), (257, b"\x7fELF ID_LIKE\0", True), (258, b"", True), (252, None, False)],
+)
+def test_whether_systemd_looks_at_id_like(paths: Paths, systemd: int, program: bytes | None, like: bool) -> None:  # noqa: FBT001
+    if program is not None:
+        (paths.root / "usr/bin").mkdir()
+        (paths.root / "usr/bin/systemd-sysext").write_bytes(program)
+    (paths.root / "usr/lib/systemd/libsystemd-shared-252.so").rename(
+        paths.root / f"usr/lib/systemd/libsystemd-shared-{systemd}.so"
+    )
+    (paths.root / "etc/os-release").write_text("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=24.04")
+    reason = misfit({"ID": "debian", "VERSION_ID": "24.04"}, read_host(paths))
+    assert (reason is None) == like
 
 
 def test_for_a_root_without_systemd_rules_are_assumed_and_told(
