@@ -204,11 +204,14 @@ class Fetcher:
         return tree
 
     def _finish_tree(self, tree: Path, job: Job, stage: Path) -> Made:
+        from reconciler.host import selinux
+
+        labelled = selinux.label(tree, self.paths)
         if job.entry.format is not Format.DIRECTORY:
             from reconciler.host.pack import pack_tree
 
             image = stage / "packed"
-            return Made(image, pack_tree(tree, image, job.entry, stage))
+            return Made(image, pack_tree(tree, image, job.entry, stage, labels=labelled))
         if job.entry.renamed_to:
             store.give_release_name(tree, job.entry.kind, job.entry.renamed_to)
         return Made(tree)
@@ -268,8 +271,11 @@ class Fetcher:
         return Skopeo(self.paths.auth_file)
 
     def _pack(self, layers: tuple[Layer, ...], blob_of: Blobs, job: Job, stage: Path) -> Made:
+        from reconciler.host import selinux
         from reconciler.host.pack import pack
 
+        if selinux.policy_of(self.paths):  # files are labelled where they lie
+            return self._finish_tree(self._unpack(layers, blob_of, stage / "tree"), job, stage)
         image = stage / "packed"
         return Made(image, pack(layers, blob_of, image, job.entry, stage, self.limits))
 

@@ -129,6 +129,10 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     plan = _scoped(before, options)
     _tell_plan(plan)
     outcomes = Applier(paths, host, resolver, desired.limits).apply(plan)
+    if plan.actions and not paths.is_running_system:
+        from reconciler.host import selinux
+
+        selinux.label_state(paths)
     after = _view(paths, host, desired, resolver, before.targets) if plan.actions else before
     statedir.tidy(paths, after.observed.merged)
 

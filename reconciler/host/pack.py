@@ -74,7 +74,7 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
         return pack_tree(tree, target, entry, scratch)
 
 
-def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path) -> Contents:
+def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: bool = False) -> Contents:
     """Make an image file of a directory, which gets its release file's second name if it is renamed.
 
     Args:
@@ -82,6 +82,7 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path) -> Contents
         target: the file to make; after an error it does not exist.
         entry: which file system; what kind of extension, and whether it is renamed.
         scratch: a directory on the store's file system; the caller removes it.
+        labels: whether the files' SELinux labels are this node's, and go into the image.
 
     Returns:
         What is inside, as `store.inspect` would find it.
@@ -98,7 +99,7 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path) -> Contents
         _rename(tree, entry.kind, entry.renamed_to)
     contents = read_contents(DirectoryTree(tree), entry.kind)
     with _making(target):
-        _make(target, entry, scratch, lambda writer: write_tree(tree, writer))
+        _make(target, entry, scratch, lambda writer: write_tree(tree, writer, labels=labels))
         return _described(contents, target, entry)
 
 

@@ -22,8 +22,10 @@ _PIECE: Final = 1 << 18
 _KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFDIR: Kind.DIRECTORY}
 
 
-def write_tree(tree: Path, writer: Archive) -> None:
+def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
     """Write everything in a directory that nobody else changes, the directory itself as the root.
+
+    SELinux labels are left out, unless they were given for this very archive.
 
     Raises:
         Invalid: something in it is neither a file, a link nor a directory.
@@ -41,6 +43,8 @@ def write_tree(tree: Path, writer: Archive) -> None:
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
             known[inode] = name
         member = _member(path, name, status)
+        if not labels:
+            member.xattrs.pop(LABEL, None)
         writer.add(member, _content(path, member.size) if member.kind is Kind.FILE else ())
 
 
@@ -69,7 +73,7 @@ def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | No
 
 
 def _xattrs(path: bytes) -> dict[bytes, bytes]:
-    names = (name for name in os.listxattr(path, follow_symlinks=False) if os.fsencode(name) != LABEL)
+    names = os.listxattr(path, follow_symlinks=False)
     return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
