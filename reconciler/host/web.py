@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 _AGENT: Final = f"livelayer/{reconciler.__version__}"
 _LATER: Final = "a later run goes on from there"
 _AGAIN: Final = "a later run tries again"
+
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, NixOS, Flatcar
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, CentOS Stream, RHEL
+    "/var/lib/ca-certificates/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,7 @@ def open_url(url: str, headers: dict[str, str], patience: Patience) -> http.clie
     request = urllib.request.Request(plain, headers={**headers, "Accept-Encoding": "identity", "User-Agent": _AGENT})  # noqa: S310
     if credentials:
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(credentials).decode()}")
-    secure = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    secure = urllib.request.HTTPSHandler(context=_trusting())
     answer: http.client.HTTPResponse = urllib.request.build_opener(secure, _Redirects).open(
         request, timeout=patience.stall
     )
@@ -176,6 +184,21 @@ def open_url(url: str, headers: dict[str, str], patience: Patience) -> http.clie
         hint = "have the server send the file as it is, which is what was asked for"
         raise Invalid(f"{shown_url(url)}: the server sends it in the encoding {encoding}", hint)
     return answer
+
+
+def _trusting() -> ssl.SSLContext:
+    """Trust the authorities that the system trusts.
+
+    A distribution's own Python knows where they are. Another one may look in places that this system does not have.
+    """
+    context = ssl.create_default_context()
+    known = ssl.get_default_verify_paths()
+    named = known.openssl_cafile_env in os.environ or known.openssl_capath_env in os.environ
+    if not (named or known.cafile or known.capath):
+        bundle = next((it for it in _BUNDLES if Path(it).is_file()), None)
+        if bundle:
+            context.load_verify_locations(bundle)
+    return context
 
 
 def pieces(answer: http.client.HTTPResponse, size: int) -> Iterator[bytes]:

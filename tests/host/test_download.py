@@ -6,6 +6,7 @@ import errno
 import hashlib
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Terminated, Unavailable
 from reconciler.host import download as module
-from reconciler.host import termination
+from reconciler.host import termination, web
 from reconciler.host.download import download
 from reconciler.host.web import Patience, peek, read_small
 from tests.rig.webserver import Handler, WebServer, certificate, expired_certificate
@@ -469,6 +470,29 @@ class TestTls:
         monkeypatch.setenv("SSL_CERT_FILE", str(tls / "server.pem"))
         with _serving(tmp_path, tls=tls) as bench:
             assert bench.fetch().read_bytes() == CONTENT
+
+    def test_a_python_without_authorities_of_its_own_uses_the_systems(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of one that does not come from the distribution."""
+        tls = certificate(tmp_path / "tls")
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+        known = ssl.get_default_verify_paths()._replace(cafile=None, capath=None)  # type: ignore[arg-type]
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: known)
+        monkeypatch.setattr(web, "_BUNDLES", ("/nowhere/bundle", str(tls / "server.pem")))
+        with _serving(tmp_path, tls=tls) as bench:
+            assert bench.fetch().read_bytes() == CONTENT
+
+    def test_authorities_that_somebody_named_are_not_replaced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tls = certificate(tmp_path / "tls")
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/chosen")
+        monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+        monkeypatch.setattr(web, "_BUNDLES", (str(tls / "server.pem"),))
+        with _serving(tmp_path, tls=tls) as bench:
+            _is_refused(bench, "self.signed certificate")
 
     def test_an_unknown_certificate_is_refused(self, tmp_path: Path) -> None:
         with _serving(tmp_path, tls=certificate(tmp_path / "tls")) as bench:

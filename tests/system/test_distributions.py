@@ -18,6 +18,7 @@ from tests.rig.foreignroot import ForeignRoot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.system
 _SUITES: Final = ("bookworm", os.environ.get("LIVELAYER_TEST_SUITE", "trixie"))
 _MERGE_ON_EACH: Final = """
 set -e

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.rig.images import Member, command
 from tests.rig.newererofs import newer_mkfs
 from tests.rig.selinux import give_policy, type_of
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.system.bench import Bench
 
+pytestmark = [pytest.mark.system, pytest.mark.commands]
 _HOSTILE = {"SCHILY.xattr.security.selinux": "hostile_u:object_r:shadow_t:s0"}
 _SHOW = "import os,sys; print(os.getxattr(sys.argv[1], 'security.selinux').decode().split(':')[2])"
 
