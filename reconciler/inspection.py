@@ -112,7 +112,8 @@ def _other_host(own: Host, file: Path, systemd: int | None, architecture: str | 
         raise Invalid(
             f"{file}: cannot be read: {error.strerror}", "name an os-release file of the other OS"
         ) from error
-    return Host(release, architecture or own.machine, systemd or own.systemd)
+    has_id_like = systemd is None and own.has_id_like
+    return Host(release, architecture or own.machine, systemd or own.systemd, has_id_like=has_id_like)
 
 
 @dataclass(slots=True)

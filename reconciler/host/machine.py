@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
 _KAIROS_RELEASE: Final = "/etc/kairos-release"
 _BOOT_STATES: Final = ("recovery", "autoreset", "live", "passive", "active")
+_LIKE_IN_POINT_RELEASES: Final = range(255, LIKE_SINCE)  # those that were maintained when it came
 _SHARED_LIBRARY: Final = re.compile(r"libsystemd-shared-(\d+)")
 # For a root without systemd: it knows both kinds, and what it accepts all later ones do.
 _ASSUMED_SYSTEMD: Final = 254
@@ -44,9 +45,9 @@ def read_host(paths: Paths) -> Host:
     Raises:
         Failed: there is no os-release, or no systemd on the running system.
     """
-    os_release, systemd = _os_release(paths), systemd_version(paths)
-    has_id_like = "ID_LIKE" in os_release and looks_at_id_like(paths, systemd)
-    return Host(os_release, _machine(paths), systemd, has_id_like=has_id_like)
+    systemd = systemd_version(paths)
+    has_id_like = looks_at_id_like(paths, systemd)
+    return Host(_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like)
 
 
 def is_kairos(paths: Paths) -> bool:
@@ -87,8 +88,8 @@ def looks_at_id_like(paths: Paths, systemd: int) -> bool:
     Point releases brought it to older versions, whose number does not show in the name of the library. The program
     itself does: it has the name of every field that it looks at.
     """
-    if systemd >= LIKE_SINCE:
-        return True
+    if systemd not in _LIKE_IN_POINT_RELEASES:
+        return systemd >= LIKE_SINCE
     try:
         return b"ID_LIKE" in paths.under("/usr/bin/systemd-sysext").read_bytes()
     except OSError:
