@@ -8,7 +8,7 @@ import re
 import struct
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, Invalid
 from reconciler.model.release import LIKE_SINCE, Host, parse_release
 
 if TYPE_CHECKING:
@@ -148,5 +148,5 @@ def _os_release_texts(paths: Paths) -> Iterator[str]:
     for name in _OS_RELEASE:
         try:
             yield paths.under(name).read_text(errors="replace")
-        except OSError:
+        except (OSError, Invalid):
             continue
