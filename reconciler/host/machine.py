@@ -47,7 +47,7 @@ def read_host(paths: Paths) -> Host:
     """
     systemd = systemd_version(paths)
     has_id_like = looks_at_id_like(paths, systemd)
-    return Host(_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like)
+    return Host(read_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like)
 
 
 def is_kairos(paths: Paths) -> bool:
@@ -134,7 +134,12 @@ def _ask_systemd_sysext() -> int:
     return int(re.sub(rb"\D.*", b"", words[1]))
 
 
-def _os_release(paths: Paths) -> dict[str, str]:
+def read_os_release(paths: Paths) -> dict[str, str]:
+    """Which system a node is.
+
+    Raises:
+        Failed: there is no os-release below the root.
+    """
     for text in _os_release_texts(paths):
         return parse_release(text)
     hint = "extensions are matched against /etc/os-release"

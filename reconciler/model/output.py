@@ -1,0 +1,73 @@
+"""The forms in which an extension can be built, and what is told of one that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.kind import Ident
+
+
+class Output(StrEnum):
+    """A form. Each is a source that livelayer takes; all but the last can be merged by systemd as they are."""
+
+    DIRECTORY = "directory"
+    SQUASHFS = "squashfs"
+    EROFS = "erofs"
+    EXT4 = "ext4"
+    DDI = "ddi"  # a disk image with dm-verity, and a signature perhaps
+    OCI = "oci"  # a layout with a container image
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is one file."""
+        return self not in {Output.DIRECTORY, Output.OCI}
+
+    def file_name(self, name: str) -> str:
+        """How it is called where nobody said."""
+        if self is Output.OCI:
+            return f"{name}.oci"
+        return f"{name}.raw" if self.is_file else name
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something of a source that is not in the extension."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An extension that was written."""
+
+    ident: Ident
+    output: Output
+    path: str
+    digest: str  # of the file; of a directory as for `file://`; of the image's manifest
+    size: int  # bytes on disk
+    files: int  # files and links in it
+    release: Mapping[str, str]
+    release_reason: str
+    dropped: tuple[LeftOut, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "name": self.ident.name,
+            "kind": str(self.ident.kind),
+            "format": str(self.output),
+            "path": self.path,
+            "digest": self.digest,
+            "size": self.size,
+            "files": self.files,
+            "release": dict(self.release),
+            "dropped": [{"path": it.path, "reason": it.reason} for it in self.dropped],
+            "notices": list(self.notices),
+        }
