@@ -185,7 +185,7 @@ def _sort_out(gathered: _Gathered, request: Request, paths: Paths) -> _Sorted:
     if not any(content.files()):
         raise Invalid("nothing is left to put into the extension", _nothing_hint(told))
     needs = needs_of(content, recipe.kind)
-    release = release_of(recipe, needs, basis, _fields(gathered.system) or read_os_release(paths))
+    release = release_of(recipe, needs, basis, lambda: _fields(gathered.system) or read_os_release(paths))
     for path, text in upholds(recipe, _units(content, recipe)).items():
         content.put(path.encode(), text_file(text))
     content.put(recipe.release_path.encode(), text_file(release.text))
@@ -265,7 +265,7 @@ def _write_packed(found: _Sorted, request: Request, clock: Clock, made: Path, sc
 
 def _write_of_tree(found: _Sorted, request: Request, clock: Clock, made: Path, scratch: Path) -> None:
     from reconciler.host.extfswriter import write_ext4
-    from reconciler.host.repart import write_ddi
+    from reconciler.host.repart import DiskImage, write_ddi
 
     tree = scratch / "tree"
     tree.mkdir()
@@ -273,7 +273,9 @@ def _write_of_tree(found: _Sorted, request: Request, clock: Clock, made: Path, s
     if request.output is Output.EXT4:
         write_ext4(made, tree, scratch)
     else:
-        write_ddi(made, tree, request.recipe.kind, request.keys, scratch)
+        architecture = found.release.fields.get("ARCHITECTURE", "_any")
+        known = None if architecture == "_any" else architecture
+        write_ddi(made, tree, DiskImage(request.recipe.kind, known, request.keys), scratch)
 
 
 def _write_oci(found: _Sorted, request: Request, clock: Clock, made: Path) -> str:

@@ -28,6 +28,10 @@ class Heap:
         self._file: FileIO = path.open("xb", buffering=0)
         self._end = 0
 
+    def close(self) -> None:
+        """Nothing more is kept; what was stays in the file."""
+        self._file.close()
+
     def keep(self, chunks: Iterable[memoryview], size: int, sparse: SparseMap | None = None) -> Content:
         """Keep a content of `size` stored bytes; holes of a sparse one stay holes.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -55,9 +56,11 @@ def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch
             that no extension may have.
         Failed: the disk is full or broken; or the layers must be unpacked, and this process may not write as root.
     """
-    gathered = _Gathered(Heap(scratch / "heap"))
     try:
-        merge(layers, blob_of, gathered.take, limits)
+        with closing(Heap(scratch / "heap")) as heap:
+            gathered = _Gathered(heap)
+            merge(layers, blob_of, gathered.take, limits)
+            return gathered.assembly
     except Entangled:
         from reconciler.host.layers import flatten
 
@@ -67,7 +70,6 @@ def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch
         return _from_tree(tree, _as_it_is)
     except OSError as error:
         raise Failed(f"{scratch}: {error.strerror or error}", "make space there, or set TMPDIR") from error
-    return gathered.assembly
 
 
 def from_directory(directory: Path) -> Assembly:
@@ -126,7 +128,7 @@ def _item(member: Member, content: Content | None) -> Item:
         member.mode,
         member.uid,
         member.gid,
-        member.mtime_ns,
+        member.mtime_ns or None,  # 0 is what those have that nobody gave a time
         member.link if member.kind is Kind.SYMLINK else b"",
         member.xattrs,
         content,

@@ -20,9 +20,10 @@ _TIMEOUT: Final = 3600.0  # seconds
 _SEED: Final = "6c697665-6c61-4965-b261-6e6572646469"  # any; the same directory is to give the same file
 _VERSION: Final = re.compile(rb"systemd (\d+)")
 _HINT: Final = "build it where there is one (Debian 13, Fedora 40 and later), or choose another --format"
+_PLAIN_UMASK: Final = 'umask 022; exec "$@"'  # systemd-repart makes the image's root by it
 # The file system is named, since the default is that of the machine.
 _DATA: Final = """[Partition]
-Type=root
+Type=root{suffix}
 Format={file_system}
 {copied}
 Verity=data
@@ -30,13 +31,13 @@ VerityMatchKey=root
 Minimize=best
 """
 _HASHES: Final = """[Partition]
-Type=root-verity
+Type=root{suffix}-verity
 Verity=hash
 VerityMatchKey=root
 Minimize=best
 """
 _SIGNATURE: Final = """[Partition]
-Type=root-verity-sig
+Type=root{suffix}-verity-sig
 Verity=signature
 VerityMatchKey=root
 """
@@ -49,14 +50,21 @@ class KeyPair(NamedTuple):
     certificate: Path
 
 
-def write_ddi(target: Path, tree: Path, kind: Kind, keys: KeyPair | None, scratch: Path) -> None:
+class DiskImage(NamedTuple):
+    """What a disk image is of."""
+
+    kind: Kind
+    architecture: str | None  # in systemd's words; None: this machine's
+    keys: KeyPair | None  # what signs the root hash; None: nothing does
+
+
+def write_ddi(target: Path, tree: Path, image: DiskImage, scratch: Path) -> None:
     """Make `target`, which must not exist, of a directory that nobody else changes.
 
     Args:
         target: the file to make; garbage after an error.
         tree: the directory.
-        kind: what it is an extension of.
-        keys: what signs the root hash; None: nothing does.
+        image: what it is of.
         scratch: a directory for what is kept meanwhile.
 
     Raises:
@@ -64,15 +72,14 @@ def write_ddi(target: Path, tree: Path, kind: Kind, keys: KeyPair | None, scratc
         Unavailable: it did not end in time.
     """
     _require()
+    keys = image.keys
     signing = (f"--private-key={keys.private_key}", f"--certificate={keys.certificate}") if keys else ()
     # Who is not root is root in a user namespace of his own, so that what is his is root's in the image.
-    program, *before = [_PROGRAM] if os.geteuid() == 0 else ["unshare", "--map-root-user", _PROGRAM]
+    become_root = () if os.geteuid() == 0 else ("unshare", "--map-root-user")
     done = run(
-        program,
-        *before,
+        *("sh", "-c", _PLAIN_UMASK, "sh", *become_root, _PROGRAM),
         *("--empty=create", "--size=auto", "--dry-run=no", "--offline=yes", f"--seed={_SEED}"),
-        f"--definitions={_definitions(scratch, kind, signed=keys is not None)}",
-        *(f"--copy-source={tree}", *signing, str(target)),
+        *(f"--definitions={_definitions(scratch, image)}", f"--copy-source={tree}", *signing, str(target)),
         timeout=_TIMEOUT,
         env={"SOURCE_DATE_EPOCH": "1", "TMPDIR": str(scratch)},
     )
@@ -80,15 +87,16 @@ def write_ddi(target: Path, tree: Path, kind: Kind, keys: KeyPair | None, scratc
         raise Failed(f"{_PROGRAM} failed: {done.complaint}", "look at the keys, and at the space there")
 
 
-def _definitions(scratch: Path, kind: Kind, *, signed: bool) -> Path:
+def _definitions(scratch: Path, image: DiskImage) -> Path:
     """As `--make-ddi=` has them, the signature only where there are keys."""
     directory = scratch / "definitions"
     directory.mkdir()
-    copied = "\n".join(f"CopyFiles=/{top}/" for top in sorted(kind.traits.tops, reverse=True))
-    files = {"10-root": _DATA.format(file_system=_file_system(), copied=copied), "20-root-verity": _HASHES}
-    files |= {"30-root-verity-sig": _SIGNATURE} if signed else {}
+    copied = "\n".join(f"CopyFiles=/{top}/" for top in sorted(image.kind.traits.tops, reverse=True))
+    suffix = f"-{image.architecture}" if image.architecture else ""
+    files = {"10-root": _DATA, "20-root-verity": _HASHES} | ({"30-root-verity-sig": _SIGNATURE} if image.keys else {})
     for name, text in files.items():
-        (directory / f"{name}.conf").write_text(text)
+        content = text.format(file_system=_file_system(), copied=copied, suffix=suffix)
+        (directory / f"{name}.conf").write_text(content)
     return directory
 
 

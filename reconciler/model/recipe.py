@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,12 +13,13 @@ from reconciler.model.kind import RELEASE_PREFIX, Ident, Kind
 from reconciler.model.release import ARCHITECTURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 NAME: Final = re.compile(r"(?!.*\.(raw|v)$)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _VALUE: Final = re.compile(r"[A-Za-z0-9._+-]{1,128}")
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path|mount|automount|slice)")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._+-]*")
+_SPECIAL: Final = re.compile(r'["$`\\]')  # to a shell, even in quotation marks
 # Go's words for systemd's, where they differ: those of container images. And Debian's, where they differ from both.
 _GOS: Final = {
     "x86-64": "amd64",
@@ -116,14 +118,16 @@ def platform_for(architecture: str | None, machine: str) -> Platform:
     return Platform("linux", _GOS.get(architecture, architecture))
 
 
-def release_of(recipe: Recipe, needs: Needs, basis: Mapping[str, str], system: Mapping[str, str]) -> Release:
+def release_of(
+    recipe: Recipe, needs: Needs, basis: Mapping[str, str], system: Callable[[], Mapping[str, str]]
+) -> Release:
     """What goes into the release file.
 
     Args:
         recipe: what was asked for, which goes before all else.
         needs: what the content asks of its host.
         basis: the release file that the content brought, if it did.
-        system: the os-release of the system that the content was built for.
+        system: gives the os-release of the system that the content was built for; asked only where it matters.
 
     Raises:
         Invalid: the content is for several architectures, or for another one than it was to be for.
@@ -145,7 +149,7 @@ def release_of(recipe: Recipe, needs: Needs, basis: Mapping[str, str], system: M
 
 
 def _identity(
-    recipe: Recipe, needs: Needs, basis: Mapping[str, str], system: Mapping[str, str]
+    recipe: Recipe, needs: Needs, basis: Mapping[str, str], system: Callable[[], Mapping[str, str]]
 ) -> tuple[dict[str, str], str]:
     """ID, VERSION_ID and level, and why these."""
     asked = {"ID": recipe.id, "VERSION_ID": recipe.version_id, recipe.kind.traits.level: recipe.level}
@@ -156,9 +160,10 @@ def _identity(
         return given, "as its content says"
     if not given and needs.reason is None:
         return {"ID": "_any"}, "nothing in it takes a certain system"
-    found = {"ID": system.get("ID", "linux"), **given}
-    if system.get("VERSION_ID") and not given:
-        found["VERSION_ID"] = system["VERSION_ID"]
+    theirs = system()
+    found = {"ID": theirs.get("ID", "linux"), **given}
+    if theirs.get("VERSION_ID") and not given:
+        found["VERSION_ID"] = theirs["VERSION_ID"]
     return found, needs.reason or "as asked for"
 
 
@@ -189,7 +194,7 @@ def _set(fields: dict[str, str], key: str, value: str) -> None:
 def _quoted(value: str) -> str:
     if _PLAIN.fullmatch(value):
         return value
-    return '"' + re.sub(r'(["$`\\])', r"\\\1", value) + '"'
+    return shlex.quote(value) if _SPECIAL.search(value) else f'"{value}"'
 
 
 def upholds(recipe: Recipe, units: Iterable[str]) -> dict[str, str]:

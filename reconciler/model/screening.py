@@ -33,15 +33,10 @@ _ACCOUNT_FILES: Final = (b"passwd", b"group", b"shadow", b"gshadow", b"subuid", 
 _NAMES: Final[Mapping[bytes, str]] = {
     b"usr/lib/os-release": "systemd refuses every extension that has it",
     **dict.fromkeys((b"usr/lib/sysimage", b"usr/share/rpm", b"usr/lib/apk/db"), _PACKAGES),
-    **dict.fromkeys((b"etc/os-release", b"etc/machine-id", b"etc/hostname"), _IDENTITY),
-    **dict.fromkeys(
-        (
-            b"etc/%b%b" % it
-            for it in ((n, s) for n in (b"passwd", b"group", b"shadow", b"gshadow") for s in (b"", b"-"))
-        ),
-        _ACCOUNTS,
-    ),
-    **dict.fromkeys((b"etc/subuid", b"etc/subgid", b"etc/.pwd.lock"), _ACCOUNTS),
+    **dict.fromkeys((b"etc/os-release", b"etc/machine-id"), _IDENTITY),
+    **dict.fromkeys((b"etc/" + name for name in _ACCOUNT_FILES), _ACCOUNTS),
+    **dict.fromkeys((b"etc/" + name + b"-" for name in _ACCOUNT_FILES), _ACCOUNTS),
+    b"etc/.pwd.lock": _ACCOUNTS,
     **dict.fromkeys((b"etc/mtab", b"etc/.updated", b"etc/ld.so.cache"), "it says something of the host alone"),
 }
 
