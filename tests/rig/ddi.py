@@ -34,6 +34,10 @@ class ImageMaker:
         self._run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", f"/CN={name}", *files)
         return self._scratch / f"{name}.crt"
 
+    def file(self, name: str) -> Path:
+        """A file of a key pair: NAME.key or NAME.crt."""
+        return self._scratch / name
+
     def signed(self, name: str, members: Sequence[Member], key: str) -> Path:
         """A DDI of three partitions: data, dm-verity's hashes, and the signature of their root by a key pair."""
         signature = (f"--private-key={_SHARED}/{key}.key", f"--certificate={_SHARED}/{key}.crt")

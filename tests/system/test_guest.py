@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +20,7 @@ import pytest
 from tests.rig.ddi import ImageMaker
 from tests.rig.guest import Guest, guest_root
 from tests.rig.images import Member, command
+from tests.rig.newersystemd import newer_repart
 from tests.rig.node import copy_root
 
 if TYPE_CHECKING:
@@ -162,6 +165,28 @@ def test_livelayer_places_a_signed_image(bench: Bench) -> None:
 def test_livelayer_says_why_an_unsigned_image_does_not_merge(bench: Bench) -> None:
     assert "image policy" in bench.apply(bench.maker.unsigned("x", command("x", "unsigned")).read_bytes(), status=1)
     assert bench.merged() == []
+
+
+def test_livelayer_builds_signed_images(bench: Bench, livelayer: str, tmp_path: Path) -> None:
+    """And unsigned ones, which the policy refuses."""
+    bench.place(_built(bench, livelayer, tmp_path / "signed.raw", "trusted"))
+    assert bench.refresh() == ""
+    assert bench.guest.run("x").stdout == "built\n"
+    bench.place(_built(bench, livelayer, tmp_path / "unsigned.raw", None))
+    assert "Image does not match image policy" in bench.refresh()
+    # Verified is its content all the same, where that suffices.
+    bench.guest.run("systemd-sysext", "refresh", "--image-policy=root=verity")
+    assert bench.guest.run("x").stdout == "built\n"
+
+
+def _built(bench: Bench, livelayer: str, out: Path, key: str | None) -> bytes:
+    program = out.parent / "x"
+    program.write_text("#!/bin/sh\necho built\n")
+    signing = [f"--private-key={bench.maker.file(f'{key}.key')}", f"--certificate={bench.maker.file(f'{key}.crt')}"]
+    command = [livelayer, "build", "x", "--binary", str(program), "--format=ddi", f"--output={out}"]
+    path = f"{newer_repart(out.with_suffix('.tools'))}:{os.environ['PATH']}"
+    subprocess.run([*command, *(signing if key else ())], check=True, env={**os.environ, "PATH": path})
+    return out.read_bytes()
 
 
 def _flipped(image: bytes, where: bytes) -> bytes:

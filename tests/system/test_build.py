@@ -1,0 +1,111 @@
+"""Extensions that livelayer builds, in each form: merged as they are, and brought to a node by livelayer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.debs import write_deb
+from tests.rig.foreignroot import ForeignRoot
+from tests.rig.images import Member
+from tests.rig.newererofs import newer_mkfs
+from tests.rig.newersystemd import newer_repart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.system.bench import Bench
+
+pytestmark = [pytest.mark.system, pytest.mark.commands]
+
+
+@pytest.fixture(autouse=True)
+def newer_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = [newer_mkfs(tmp_path / "erofs-tools"), newer_repart(tmp_path / "systemd-tools")]
+    monkeypatch.setenv("PATH", ":".join([*map(str, tools), os.environ["PATH"]]))
+
+
+@pytest.fixture(scope="module")
+def trixie() -> Iterator[ForeignRoot]:
+    """Systemd 257, which knows configuration extensions."""
+    with tempfile.TemporaryDirectory(prefix="livelayer-trixie-", dir="/var/tmp") as scratch:
+        yield ForeignRoot("trixie", Path(scratch, "root"))
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A command, and a service in the place where older packages have it."""
+    unit = "[Service]\nExecStart=/usr/bin/tool\n"
+    return write_deb(
+        tmp_path, "tool", {"usr/bin/tool": "#!/bin/sh\necho built\n", "lib/systemd/system/tool.service": unit}
+    )
+
+
+def _build(livelayer: str, out: Path, *arguments: str) -> Path:
+    command = [livelayer, "--json", "build", "tool", "--output", str(out), *arguments]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return out
+
+
+@pytest.mark.parametrize("form", ["directory", "squashfs", "erofs", "ext4", "ddi"])
+def test_each_form_merges_as_it_is(bench: Bench, livelayer: str, tmp_path: Path, package: Path, form: str) -> None:
+    suffix = "" if form == "directory" else ".raw"
+    built = _build(livelayer, tmp_path / "built", "--debs", str(package), "--format", form)
+    place = bench.namespace.path(f"/var/lib/extensions/tool{suffix}")
+    subprocess.run(["cp", "--archive", str(built), str(place)], check=True)
+    if form == "ddi":  # systemd verifies what it can, which takes device-mapper: in test_guest.py
+        place.unlink()
+        place.write_bytes(_data_partition(built))
+    bench.namespace.run("systemd-sysext", "refresh")
+    assert bench.merged() == ["tool"]
+    assert bench.says("tool") == "built"
+    assert "ExecStart=/usr/bin/tool" in bench.namespace.run("cat", "/usr/lib/systemd/system/tool.service").stdout
+
+
+def _want(bench: Bench, source: str) -> None:
+    bench.configure(f"extensions: {{tool: {{source: '{source}', format: auto}}}}\n")
+
+
+def _data_partition(image: Path) -> bytes:
+    listed = subprocess.run(["sfdisk", "--dump", str(image)], check=True, capture_output=True, text=True).stdout
+    first = next(line for line in listed.splitlines() if "start=" in line)
+    start, size = (int(first.partition(f"{key}=")[2].partition(",")[0]) * 512 for key in ("start", "size"))
+    return image.read_bytes()[start : start + size]
+
+
+@pytest.mark.parametrize("form", ["directory", "squashfs", "erofs", "ext4", "oci"])
+def test_livelayer_takes_each_form(bench: Bench, livelayer: str, tmp_path: Path, package: Path, form: str) -> None:
+    built = _build(livelayer, tmp_path / "built", "--debs", str(package), "--format", form)
+    _want(bench, f"oci:{built}" if form == "oci" else f"file://{built}")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "built"
+    assert bench.livelayer("plan").stdout == "in sync\n"
+
+
+def test_a_difference_of_images_in_a_registry(bench: Bench, tmp_path: Path) -> None:
+    """As `apt install` in a container makes it."""
+    base = (Member("usr/bin/sh", b"", 0o755), Member("usr/lib/os-release", b"ID=x\n"))
+    upper = (Member("usr/bin/tool", b"#!/bin/sh\necho built\n", 0o755), Member("var/lib/dpkg/status", b""))
+    out = tmp_path / "tool.raw"
+    sources = ["--from", bench.push("upper", base, upper), "--base", bench.push("base", base)]
+    bench.livelayer("build", "tool", *sources, "--output", str(out))
+    listed = subprocess.run(["unsquashfs", "-lls", str(out)], check=True, capture_output=True, text=True).stdout
+    assert "usr/bin/tool" in listed
+    assert "usr/bin/sh" not in listed
+    _want(bench, f"file://{out}")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "built"
+
+
+def test_a_configuration_extension(livelayer: str, tmp_path: Path, trixie: ForeignRoot) -> None:
+    (tmp_path / "tree/etc").mkdir(parents=True)
+    (tmp_path / "tree/etc/tool.conf").write_text("built\n")
+    confexts = trixie.root / "var/lib/confexts"
+    confexts.mkdir(parents=True, exist_ok=True)
+    _build(livelayer, confexts / "tool.raw", "--from", str(tmp_path / "tree"), "--kind", "confext")
+    assert trixie.run("systemd-confext refresh >&2 && cat /etc/tool.conf").stdout == "built\n"
