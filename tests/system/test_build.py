@@ -14,20 +14,20 @@ from tests.rig.debs import write_deb
 from tests.rig.foreignroot import ForeignRoot
 from tests.rig.images import Member
 from tests.rig.newererofs import newer_mkfs
-from tests.rig.newersystemd import newer_repart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.system.bench import Bench
 
+# But for ddi, which takes a kernel with device-mapper: see test_guest.py.
+FORMS = ("directory", "squashfs", "erofs", "ext4", "oci")
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 
 
 @pytest.fixture(autouse=True)
 def newer_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tools = [newer_mkfs(tmp_path / "erofs-tools"), newer_repart(tmp_path / "systemd-tools")]
-    monkeypatch.setenv("PATH", ":".join([*map(str, tools), os.environ["PATH"]]))
+    monkeypatch.setenv("PATH", f"{newer_mkfs(tmp_path / 'newer')}:{os.environ['PATH']}")
 
 
 @pytest.fixture(scope="module")
@@ -52,39 +52,28 @@ def _build(livelayer: str, out: Path, *arguments: str) -> Path:
     return out
 
 
-@pytest.mark.parametrize("form", ["directory", "squashfs", "erofs", "ext4", "ddi"])
-def test_each_form_merges_as_it_is(bench: Bench, livelayer: str, tmp_path: Path, package: Path, form: str) -> None:
-    suffix = "" if form == "directory" else ".raw"
-    built = _build(livelayer, tmp_path / "built", "--debs", str(package), "--format", form)
-    place = bench.namespace.path(f"/var/lib/extensions/tool{suffix}")
-    subprocess.run(["cp", "--archive", str(built), str(place)], check=True)
-    if form == "ddi":  # systemd verifies what it can, which takes device-mapper: in test_guest.py
-        place.unlink()
-        place.write_bytes(_data_partition(built))
+def test_each_form_is_merged(bench: Bench, livelayer: str, tmp_path: Path, package: Path) -> None:
+    """One after the other, so that each is an update of the one before."""
+    for form in FORMS:
+        built = _build(livelayer, tmp_path / form, "--debs", str(package), "--format", form)
+        _want(bench, f"oci:{built}" if form == "oci" else f"file://{built}")
+        bench.livelayer("apply")
+        assert bench.merged() == ["tool"], form
+        assert bench.says("tool") == "built", form
+        unit = bench.namespace.run("cat", "/usr/lib/systemd/system/tool.service").stdout
+        assert "ExecStart=/usr/bin/tool" in unit, form
+    assert bench.livelayer("plan").stdout == "in sync\n"
+
+
+def test_a_form_merges_without_livelayer(bench: Bench, livelayer: str, package: Path) -> None:
+    place = bench.namespace.path("/var/lib/extensions/tool.raw")
+    _build(livelayer, place, "--debs", str(package))
     bench.namespace.run("systemd-sysext", "refresh")
-    assert bench.merged() == ["tool"]
     assert bench.says("tool") == "built"
-    assert "ExecStart=/usr/bin/tool" in bench.namespace.run("cat", "/usr/lib/systemd/system/tool.service").stdout
 
 
 def _want(bench: Bench, source: str) -> None:
     bench.configure(f"extensions: {{tool: {{source: '{source}', format: auto}}}}\n")
-
-
-def _data_partition(image: Path) -> bytes:
-    listed = subprocess.run(["sfdisk", "--dump", str(image)], check=True, capture_output=True, text=True).stdout
-    first = next(line for line in listed.splitlines() if "start=" in line)
-    start, size = (int(first.partition(f"{key}=")[2].partition(",")[0]) * 512 for key in ("start", "size"))
-    return image.read_bytes()[start : start + size]
-
-
-@pytest.mark.parametrize("form", ["directory", "squashfs", "erofs", "ext4", "oci"])
-def test_livelayer_takes_each_form(bench: Bench, livelayer: str, tmp_path: Path, package: Path, form: str) -> None:
-    built = _build(livelayer, tmp_path / "built", "--debs", str(package), "--format", form)
-    _want(bench, f"oci:{built}" if form == "oci" else f"file://{built}")
-    bench.livelayer("apply")
-    assert bench.says("tool") == "built"
-    assert bench.livelayer("plan").stdout == "in sync\n"
 
 
 def test_a_difference_of_images_in_a_registry(bench: Bench, tmp_path: Path) -> None:
