@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from reconciler.model.program import MACHINES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
@@ -19,20 +21,6 @@ _RELOCATABLE: Final = 1  # the type of kernel modules and of objects that are to
 _END, _NEEDED, _STRINGS, _STRINGS_SIZE = 0, 1, 5, 10  # tags of the dynamic section
 _SEGMENTS_MAX: Final = 1024
 _SECTION_MAX: Final = 1 << 20  # bytes of a dynamic section or of the strings it names
-# systemd's names for ELF's machines, by number, 64 bits or not, little endian or not.
-_ARCHITECTURES: Final = {
-    (62, True, True): "x86-64",
-    (3, False, True): "x86",
-    (183, True, True): "arm64",
-    (183, True, False): "arm64-be",
-    (40, False, True): "arm",
-    (21, True, True): "ppc64-le",
-    (21, True, False): "ppc64",
-    (243, True, True): "riscv64",
-    (22, True, False): "s390x",
-    (258, True, True): "loongarch64",
-    (8, True, True): "mips64-le",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +68,7 @@ def _read(head: bytes, read: Read) -> Elf:
     segments = list(_segments(head, shape, read))
     interpreter = next((it for it in segments if it.kind == _INTERPRETER), None)
     return Elf(
-        _ARCHITECTURES.get((machine, *shape)),
+        MACHINES.get((machine, *shape)),
         tuple(_needed(segments, shape, read)),
         _text(read(interpreter.offset, min(interpreter.size, 4096))) if interpreter else None,
         kind == _RELOCATABLE,

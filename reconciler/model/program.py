@@ -19,7 +19,7 @@ _INTERPRETER: Final = 3  # PT_INTERP
 _HEADERS_MAX: Final = 64
 _IDENT: Final = 16  # bytes of e_ident
 _LITTLE, _BIG = 1, 2
-_MACHINES: Final = {  # e_machine, 64 bits, little endian: systemd's name
+MACHINES: Final = {  # e_machine, 64 bits, little endian: systemd's name
     (62, True, True): "x86-64",
     (3, False, True): "x86",
     (183, True, True): "arm64",
@@ -74,7 +74,7 @@ def _elf(head: bytes) -> Program | None:
     order = "<" if little else ">"
     try:
         (machine,) = struct.unpack_from(f"{order}H", head, 18)
-        return Program(Shape.ELF, _loader(head, order, wide=wide), _MACHINES.get((machine, wide, little)))
+        return Program(Shape.ELF, _loader(head, order, wide=wide), MACHINES.get((machine, wide, little)))
     except struct.error:  # cut off
         return None
 
