@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_deb(directory: Path, name: str, files: Mapping[str, str], *, postinst: str | None = None) -> Path:
+def write_deb(
+    directory: Path, name: str, files: Mapping[str, str], *, postinst: str | None = None, depends: str = ""
+) -> Path:
     """A package; files in a `bin` directory are executable."""
     tree = directory / f"{name}.tree"
     control = f"Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n"
+    control += f"Depends: {depends}\n" if depends else ""
     for path, text in {
         **files,
         "DEBIAN/control": control,
