@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -52,17 +53,25 @@ def _build(livelayer: str, out: Path, *arguments: str) -> Path:
     return out
 
 
-def test_each_form_is_merged(bench: Bench, livelayer: str, tmp_path: Path, package: Path) -> None:
-    """One after the other, so that each is an update of the one before."""
+def test_each_form_goes_all_the_way(bench: Bench, livelayer: str, tmp_path: Path) -> None:
+    """Build, inspect, push, apply, run; each form is an update of the one before; in the end it is removed."""
+    destination = f"docker://{bench.registry.address}/{bench.repository}/tool:1"
+    program = tmp_path / "tool"
     for form in FORMS:
-        built = _build(livelayer, tmp_path / form, "--debs", str(package), "--format", form)
-        _want(bench, f"oci:{built}" if form == "oci" else f"file://{built}")
+        program.write_text(f"#!/bin/sh\necho {form}\n")
+        built = _build(livelayer, tmp_path / form, "--binary", str(program), "--format", form)
+        subject = f"oci:{built}" if form == "oci" else str(built)
+        inspected = json.loads(bench.livelayer("inspect", "--json", subject).stdout)
+        assert inspected["name"] == "tool"
+        artifact = ["--artifact"] if form == "erofs" else []
+        bench.livelayer("push", str(built), *artifact, destination)
+        _want(bench, destination, "directory" if form in {"directory", "oci"} else "raw")
         bench.livelayer("apply")
-        assert bench.merged() == ["tool"], form
-        assert bench.says("tool") == "built", form
-        unit = bench.namespace.run("cat", "/usr/lib/systemd/system/tool.service").stdout
-        assert "ExecStart=/usr/bin/tool" in unit, form
-    assert bench.livelayer("plan").stdout == "in sync\n"
+        assert bench.merged() == ["tool"]
+        assert bench.says("tool") == form
+    bench.want()
+    bench.livelayer("apply")
+    assert bench.merged() == []
 
 
 def test_a_form_merges_without_livelayer(bench: Bench, livelayer: str, package: Path) -> None:
@@ -70,10 +79,12 @@ def test_a_form_merges_without_livelayer(bench: Bench, livelayer: str, package: 
     _build(livelayer, place, "--debs", str(package))
     bench.namespace.run("systemd-sysext", "refresh")
     assert bench.says("tool") == "built"
+    unit = bench.namespace.run("cat", "/usr/lib/systemd/system/tool.service").stdout
+    assert "ExecStart=/usr/bin/tool" in unit
 
 
-def _want(bench: Bench, source: str) -> None:
-    bench.configure(f"extensions: {{tool: {{source: '{source}', format: auto}}}}\n")
+def _want(bench: Bench, source: str, form: str) -> None:
+    bench.configure(f"extensions: {{tool: {{source: '{source}', format: {form}, pull: always}}}}\n")
 
 
 def test_a_difference_of_images_in_a_registry(bench: Bench, tmp_path: Path) -> None:
@@ -86,7 +97,7 @@ def test_a_difference_of_images_in_a_registry(bench: Bench, tmp_path: Path) -> N
     listed = subprocess.run(["unsquashfs", "-lls", str(out)], check=True, capture_output=True, text=True).stdout
     assert "usr/bin/tool" in listed
     assert "usr/bin/sh" not in listed
-    _want(bench, f"file://{out}")
+    _want(bench, f"file://{out}", "raw")
     bench.livelayer("apply")
     assert bench.says("tool") == "built"
 
