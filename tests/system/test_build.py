@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.rig.debs import write_deb
 from tests.rig.foreignroot import ForeignRoot
 from tests.rig.images import Member
 from tests.rig.newererofs import newer_mkfs
+from tests.rig.node import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,3 +111,13 @@ def test_a_configuration_extension(livelayer: str, tmp_path: Path, trixie: Forei
     confexts.mkdir(parents=True, exist_ok=True)
     _build(livelayer, confexts / "tool.raw", "--from", str(tmp_path / "tree"), "--kind", "confext")
     assert trixie.run("systemd-confext refresh >&2 && cat /etc/tool.conf").stdout == "built\n"
+
+
+def test_five_minutes_by_the_text(bench: Bench, tmp_path: Path) -> None:
+    """Every command of the section, in its order, in an empty directory."""
+    section = (PROJECT / "docs/building.md").read_text().partition("## Five minutes")[2].partition("\n## ")[0]
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+    bench.namespace.run("mount", "-t", "tmpfs", "tmpfs", "/srv")
+    bench.namespace.path("/etc/livelayer/extensions.d").mkdir()
+    script = f"cd {tmp_path} && set -eu && PATH={Path(bench.command).parent}:$PATH && {commands}"
+    assert bench.namespace.run("sh", "-c", script).stdout.endswith("\nHello from an extension.\n")

@@ -1,0 +1,2 @@
+EDITOR=vi
+export EDITOR
