@@ -92,8 +92,9 @@ def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded
 
 def remember(paths: Paths, loaded: Loaded) -> None:
     """Keep a configuration that was read without an error, for a time when it is broken."""
-    if loaded.tree is not None and loaded.tree != read_json(paths.last_good):
-        write_json(paths.last_good, loaded.tree)
+    last_good = locate(paths).last_good
+    if loaded.tree is not None and loaded.tree != read_json(last_good):
+        write_json(last_good, loaded.tree)
 
 
 def _places(own: Sequence[Fragment], paths: Paths) -> tuple[Path, ...]:
