@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.rig.images import command, write_image
+from tests.rig.images import command, extension, write_image
 from tests.rig.node import Node, copy_root, run_in_root
 
 if TYPE_CHECKING:
@@ -79,6 +79,13 @@ class Kairos:
     def push(self, name: str, tag: str) -> str:
         write_image(self.disk / "layout", f"{name}-{tag}", command(name, f"{name} {tag}"))
         return self.registry.push(self.disk / "layout", f"{name}-{tag}", f"kairos/{name}:{tag}")
+
+    def keep(self, path: str, text: str) -> None:
+        """Write a file below one of the persistent directories, as an administrator would, on or off."""
+        top = next(it for it in PERSISTENT if path.startswith(f"{it}/"))
+        file = self._kept(top) / path.removeprefix(f"{top}/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
 
     def _kept(self, path: str) -> Path:
         return self.disk / path.strip("/").replace("/", "-")
@@ -210,3 +217,36 @@ def test_it_refreshes_as_the_node_does(kairos: Kairos) -> None:
         want()
         node.run("livelayer", "apply")
         assert _overlays(node) == set()
+
+
+BUNDLE = """\
+#cloud-config
+hostname: "kairos-{{{{ trunc 4 .Random }}}}"
+install:
+  bundles:
+  - rootfs_path: /var/lib/extensions/ipfs
+    targets:
+    - container://{image}
+"""
+
+
+def test_a_bundle_in_the_cloud_config_is_all_it_takes(kairos: Kairos) -> None:
+    """The configuration of Kairos's own documentation, in /oem: at the first boot, in service, offline."""
+    files = {"usr/bin/ipfs": "#!/bin/sh\necho 'ipfs version 0.15.0'\n"}
+    write_image(kairos.disk / "layout", "kubo", extension("kubo", files))
+    image = kairos.registry.push(kairos.disk / "layout", "kubo", "kairos/ipfs-sysext:v0.15.0")
+    other = kairos.push("other", "v1").removeprefix("docker://")
+    bundle = BUNDLE.format(image=image.removeprefix("docker://"))
+    kairos.keep("/oem/90_custom.yaml", bundle)
+    with kairos.booted({}) as node:
+        _eventually(node, lambda: _says(node, "ipfs") == "ipfs version 0.15.0")
+        more = f"  - rootfs_path: /var/lib/extensions/other\n    targets: ['CONTAINER://{other}']\n"
+        kairos.keep("/oem/90_custom.yaml", bundle + more)
+        _eventually(node, lambda: _says(node, "other") == "other v1")
+        _assert_local_is_writable(node)
+    kairos.registry.stop()
+    with kairos.booted({}, "passive") as node:
+        assert _says(node, "ipfs") == "ipfs version 0.15.0"
+        assert _says(node, "other") == "other v1"
+        assert "plan: fetch" not in node.journal("livelayer-boot.service")
+        node.run("livelayer", "status", "--check")
