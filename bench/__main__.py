@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from bench import edit_to_merged, noop, unpack
+from bench import build, edit_to_merged, noop, unpack
 from bench.figures import table
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _BENCHMARKS: Final[dict[str, Callable[[], list[Row]]]] = {
     "noop": noop.run,
     "edit-to-merged": edit_to_merged.run,
     "unpack": unpack.run,
+    "build": build.run,
 }
 _QUIET: Final = 0.5  # load average below which figures are worth to be kept
 
