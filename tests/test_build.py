@@ -261,6 +261,18 @@ def test_the_difference_of_two_images(make: Callable[..., Built], tmp_path: Path
         make(f"oci:{tmp_path}/oci:base", base=f"oci:{tmp_path}/oci:base", force=True)
 
 
+def test_the_difference_of_two_directories(make: Callable[..., Built], tree: Path, tmp_path: Path) -> None:
+    """Of which those who made them were different users."""
+    base = tmp_path / "base"
+    shutil.copytree(tree, base, symlinks=True)
+    (base / "usr/lib/systemd/system/x.service").unlink()
+    os.mkfifo(base / "fifo")
+    os.mkfifo(tree / "fifo")
+    make(str(tree), base=str(base))
+    release = "usr/lib/extension-release.d/extension-release.x"
+    assert _files(tmp_path / "out") == {"usr/lib/systemd/system/x.service", release}
+
+
 def test_a_program_that_needs_the_system_fits_that_system_only(make: Callable[..., Built], tmp_path: Path) -> None:
     system = (Member("usr/lib/os-release", b"ID=theirs\nVERSION_ID=3\n"), Member("usr/bin/old", b""))
     write_image(tmp_path / "oci", "base", system)

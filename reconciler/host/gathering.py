@@ -177,10 +177,7 @@ def _as_roots(path: bytes, status: os.stat_result) -> Item:
 def _found(  # noqa: PLR0913 - as lstat(2) has them
     path: bytes, status: os.stat_result, mode: int, uid: int, gid: int, *, mtime_ns: int | None = None
 ) -> Item:
-    shape = _SHAPES.get(stat.S_IFMT(status.st_mode))
-    if shape is None:
-        hint = "leave devices, FIFOs and sockets out of the extension"
-        raise Invalid(f"{shown(path)} is neither a file, a link nor a directory", hint)
+    shape = _SHAPES.get(stat.S_IFMT(status.st_mode), Shape.OTHER)
     target = os.readlink(path) if shape is Shape.LINK else b""  # noqa: PTH115 - paths are bytes here
     content = Content(Path(os.fsdecode(path)), 0, status.st_size) if shape is Shape.FILE else None
     return Item(shape, mode, uid, gid, mtime_ns, target, _xattrs(path), content)

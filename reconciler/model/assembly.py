@@ -17,6 +17,7 @@ class Shape(Enum):
     FILE = "file"
     LINK = "symbolic link"
     DIRECTORY = "directory"
+    OTHER = "device, FIFO or socket"
 
 
 class Content(NamedTuple):

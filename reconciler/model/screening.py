@@ -57,7 +57,11 @@ class Screened(NamedTuple):
 
 
 def screen(source: Assembly, kind: Kind) -> Screened:
-    """Leave out what an extension of this kind must not have. A directory is told by what is in it."""
+    """Leave out what an extension of this kind must not have. A directory is told by what is in it.
+
+    Raises:
+        Invalid: where an extension of this kind has its files, there is something that none may have.
+    """
     kept, dropped, releases = Assembly(), [], {}
     prefix = f"{kind.traits.releases}/{RELEASE_PREFIX}".encode()
     for name, item in source:
@@ -65,6 +69,9 @@ def screen(source: Assembly, kind: Kind) -> Screened:
             releases[name.removeprefix(prefix).decode(errors="replace")] = item
         elif reason := _reason(name, kind):
             dropped += [] if item.is_directory else [Dropped(name, reason)]
+        elif item.shape is Shape.OTHER:
+            hint = "leave devices, FIFOs and sockets out of the extension"
+            raise Invalid(f"/{name.decode(errors='replace')} is neither a file, a link nor a directory", hint)
         else:
             kept.put(name, item)
     return Screened(kept, tuple(dropped), releases)

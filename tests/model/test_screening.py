@@ -58,6 +58,15 @@ def test_every_reason_is_a_clause() -> None:
             assert not dropped.reason.endswith(".")
 
 
+def test_devices_matter_only_where_they_would_be_kept() -> None:
+    source = _assembly("usr/bin/x")
+    source.put(b"dev/null", Item(Shape.OTHER, 0o666))
+    assert {it.path for it in screen(source, Kind.SYSEXT).dropped} == {b"dev/null"}
+    source.put(b"usr/null", Item(Shape.OTHER, 0o666))
+    with pytest.raises(Invalid, match="/usr/null is neither a file, a link nor a directory"):
+        screen(source, Kind.SYSEXT)
+
+
 def test_empty_directories_are_no_loss() -> None:
     source = _assembly("usr/bin/x")
     source.put(b"proc", DIRECTORY)
