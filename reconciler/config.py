@@ -58,7 +58,7 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
         files = find_files(paths, config)
         own = tuple(_read_safely(files.paths, paths))
         clouds = look_at(_places(own, paths) if cloud_configs is None else cloud_configs)
-        parts = _read_cloud_configs(clouds.places, named=cloud_configs is not None)
+        parts = _read_cloud_configs(clouds.places, None if cloud_configs is not None else paths)
         warnings = (*files.warnings, *parts.warnings)
         if not own and not parts.fragments:
             return Loaded(DesiredState(configured=False), warnings=warnings, clouds=clouds)
@@ -85,7 +85,7 @@ def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded
     Raises:
         Invalid: what is wrong and where.
     """
-    cloud = _read_cloud_configs(cloud_configs, named=True, root_only=False)
+    cloud = _read_cloud_configs(cloud_configs, None, root_only=False)
     fragment = combine([*cloud.fragments, *(read_fragment(path, root_only=False) for path in files)])
     return Loaded(desired_state(fragment), fragment.tree, warnings=cloud.warnings, notes=cloud.notes)
 
@@ -102,12 +102,13 @@ def _places(own: Sequence[Fragment], paths: Paths) -> tuple[Path, ...]:
     return places(combine(own).tree.get("settings"), paths)
 
 
-def _read_cloud_configs(where: Sequence[Path], *, named: bool, root_only: bool = True) -> _CloudParts:
+def _read_cloud_configs(where: Sequence[Path], paths: Paths | None, *, root_only: bool = True) -> _CloudParts:
+    """The cloud-configs of a node; without `paths`, files that the user names."""
     if not where:
         return _CloudParts()
     from reconciler.host.cloudconfig import read_named, read_places
 
-    return _translated(read_named(where, root_only=root_only) if named else read_places(where))
+    return _translated(read_places(where, paths) if paths else read_named(where, root_only=root_only))
 
 
 def _translated(found: CloudConfigs) -> _CloudParts:

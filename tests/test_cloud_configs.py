@@ -13,6 +13,7 @@ from reconciler import config
 from reconciler.errors import Invalid
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.seen import is_current
+from reconciler.host.statedir import home
 from reconciler.reconcile import Options, converge, look, status
 from tests.seed import configure, fill_store
 
@@ -42,7 +43,7 @@ def _bundle(name: str, target: str) -> str:
 def kairos(paths: Paths) -> Paths:
     """A miniature node that is Kairos."""
     (paths.root / "etc/kairos-release").write_text('KAIROS_VERSION="v3.5.0"\n')
-    return paths
+    return home(paths)
 
 
 def _write(paths: Paths, name: str, text: str) -> Path:
@@ -112,7 +113,7 @@ def test_other_files_say_nothing_and_those_that_look_alike_are_told(kairos: Path
         "a.yaml: passed over, as it has no line #cloud-config among the first ten",
         "b.yaml: passed over, as it is larger than 2 MiB",
         "c.yaml: passed over, as it is no regular file",
-        "d.yaml: passed over, as there is no such file",
+        "missing: passed over, as there is no such file",
     ]
 
 
@@ -234,8 +235,17 @@ def test_a_link_out_of_the_place_is_judged_where_it_leads(kairos: Paths) -> None
     outside = _write(kairos, "home/user/90.yaml", BUNDLE)
     outside.parent.chmod(0o777)
     (kairos.root / "oem").mkdir()
-    (kairos.root / "oem/90.yaml").symlink_to(outside)
+    (kairos.root / "oem/90.yaml").symlink_to("/home/user/90.yaml")
     assert "home/user: others than root can write it" in config.load(kairos).mistakes[0].message
+
+
+def test_a_link_below_another_root_leads_nowhere_else(kairos: Paths, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.yaml"
+    outside.write_text(_bundle("x", "docker://r/outside"))
+    _write(kairos, f"{str(outside).lstrip('/')}", _bundle("x", "docker://r/inside"))
+    (kairos.root / "oem").mkdir()
+    (kairos.root / "oem/90.yaml").symlink_to(outside)
+    assert _sources(config.load(kairos)) == {"x": "docker://r/inside"}
 
 
 def test_modes_of_a_file_that_is_none_of_them_do_not_matter(kairos: Paths) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.merge import Fragment
+    from reconciler.paths import Paths
 
 _SIZE_END: Final = 2 << 20  # bytes; Kairos, too, takes only files below
 
@@ -29,8 +30,8 @@ class CloudConfigs:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_places(places: Sequence[Path]) -> CloudConfigs:
-    """Read the cloud-configs of a node.
+def read_places(places: Sequence[Path], paths: Paths) -> CloudConfigs:
+    """Read the cloud-configs of a node; symbolic links below another root lead nowhere else.
 
     Raises:
         Invalid: a file that concerns livelayer is broken, or can be written by others than root.
@@ -38,7 +39,7 @@ def read_places(places: Sequence[Path]) -> CloudConfigs:
     found = CloudConfigs()
     trusted: set[Path] = set()
     for place in places:
-        for path in cloud_configs([place]):
+        for path in map(paths.followed, cloud_configs([place])):
             if text := _read(path, found):
                 _refuse_foreign_writers(path, place, trusted)
                 _understand(text, path, found)
