@@ -94,6 +94,8 @@ class Resolver:
 
     def _against_images(self, kind: Kind) -> str | None:
         """Why image files made here cannot be used on this node; asked only where the format is left open."""
+        if not self.paths.is_running_system:
+            return "a system that does not run cannot be asked for its image policy"
         from reconciler.host.imagesupport import against_images
 
         return against_images(self.host, kind)

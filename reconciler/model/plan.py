@@ -137,7 +137,7 @@ def target_for(wanted: Wanted, resolution: Resolution, against_images: str | Non
 
 def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) -> Plan:
     """Decide what it takes to make the node agree with its configuration."""
-    steps = [step for wanted in desired.extensions for step in _converge(wanted, observed, targets)]
+    steps = [step for wanted in desired.extensions for step in _steps(wanted, observed, targets)]
     steps += _withdraw(desired, observed)
     actions = [step for step in steps if not isinstance(step, Problem)]
     problems = [step for step in steps if isinstance(step, Problem)]
@@ -157,6 +157,26 @@ def narrow(plan: Plan, names: frozenset[str]) -> Plan:
 def action_name(action: Fetch | Stop | Place | Remove | Restart) -> str:
     """The extension an action is about."""
     return action.wanted.name if isinstance(action, Fetch) else action.ident.name
+
+
+def _steps(wanted: Wanted, observed: ObservedState, targets: Targets) -> list[Action | Problem]:
+    """What an extension takes. Without a better one in its place, a link that fails the refresh of all goes."""
+    steps = list(_converge(wanted, observed, targets))
+    link = observed.links.get(wanted.ident)
+    if link and not any(isinstance(step, Place | Remove) for step in steps) and (why := _blocks(link, observed)):
+        steps.append(Remove(wanted.ident, link.entry, why))
+    return steps
+
+
+def _blocks(link: Link, observed: ObservedState) -> str | None:
+    """Why the image file behind a link would fail the refresh of every extension: the policy may have changed."""
+    contents = observed.store.get(link.entry)
+    policy = observed.host.image_policies.get(link.entry.kind)
+    if policy is None or contents is None or contents.image is None:
+        return None
+    from reconciler.model.imagepolicy import refusal
+
+    return refusal(policy, contents.image)
 
 
 def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iterator[Action | Problem]:

@@ -12,7 +12,9 @@ import yaml
 from reconciler.errors import ReconcilerError, Unavailable
 from reconciler.model.desired import DesiredState, desired_state
 from reconciler.model.format import Format
-from reconciler.model.kind import Kind
+from reconciler.model.imageformat import FileSystem, naked
+from reconciler.model.imagepolicy import parse_image_policy
+from reconciler.model.kind import Ident, Kind
 from reconciler.model.merge import Fragment
 from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged, parse_entry
 from reconciler.model.plan import (
@@ -58,6 +60,26 @@ def test_a_plan_narrowed_to_names_keeps_the_refresh_only_for_their_changes() -> 
         "refresh",
     ]
     assert narrow(plan, frozenset({"other"})).in_sync
+
+
+def test_a_placed_image_that_the_policy_refuses_by_now_does_not_block_the_others() -> None:
+    """Placed at installation, or under an older policy: systemd would merge nothing at all."""
+    ident, entry = Ident("a"), Entry(_digest("a"), None, Format.SQUASHFS)
+    contents = Contents({"a": {"ID": "_any"}}, image=naked(FileSystem.SQUASHFS))
+    policies = {Kind.SYSEXT: parse_image_policy("root=verity+absent:usr=verity+absent")}
+    observed = ObservedState(
+        replace(HOST, image_policies=policies), {ident: Link("a", entry, 1)}, store={entry: contents}, merged=None
+    )
+    tree = {"extensions": {"a": {"source": "docker://registry/a:v1", "format": "squashfs"}}}
+    desired = desired_state(Fragment(tree))
+    target = target_for(desired.extensions[0], Resolution(_digest("a"), _digest("a")))
+    for targets in ({"a": target}, {"a": Unavailable("a: offline")}):
+        plan = make_plan(desired, observed, targets)
+        assert [_line(action) for action in plan.actions] == ["remove a a.squashfs"]
+        assert "image policy" in plan.actions[0].reason
+        assert len(plan.problems) == 1
+    kept = make_plan(desired, replace(observed, host=HOST), {"a": target})
+    assert kept.in_sync
 
 
 def test_entries_have_the_names_the_store_gives_them() -> None:

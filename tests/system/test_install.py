@@ -35,7 +35,7 @@ class Installer:
         (self.target / "etc/os-release").write_text(text)
 
     def want(self, **sources: str) -> None:
-        listed = "".join(f"  {name}: {{source: '{source}'}}\n" for name, source in sources.items())
+        listed = "".join(f"  {name}: {{source: '{it}', format: auto}}\n" for name, it in sources.items())
         (self.target / "etc/livelayer/extensions.yaml").write_text(f"extensions:\n{listed}")
 
     def apply(self, status: int = 0, root: str = "") -> subprocess.CompletedProcess[str]:
@@ -61,6 +61,7 @@ def test_a_root_is_filled_once_and_for_all(installer: Installer) -> None:
     installer.want(tool=installer.bench.push("tool", command("tool", "runs")))
     told = installer.apply().stderr
     assert "no systemd is installed there; the rules of 254 are assumed" in told
+    assert "directory, auto: a system that does not run cannot be asked for its image policy" in told
     link = target / "var/lib/extensions/tool"
     assert os.readlink(link).startswith("../livelayer/store/sha256/")
     for path, mode in (("var", 0o755), ("var/lib/extensions", 0o755), ("var/lib/livelayer", 0o700), ("run", 0o755)):
