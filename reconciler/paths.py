@@ -39,6 +39,11 @@ class Paths:
         """
         return Path(absolute) if self.is_running_system else _inside(self.root, absolute)
 
+    def name_under(self, absolute: str) -> Path:
+        """The same for a name that may be a symlink itself: those on the way to it are followed, it is not."""
+        directory, _, name = absolute.rpartition("/")
+        return self.under(directory or "/") / name
+
     def followed(self, path: Path) -> Path:
         """Where a path below another root leads there; on the running system the kernel follows links itself."""
         if self.is_running_system or not path.is_relative_to(self.root):

@@ -37,3 +37,14 @@ def test_links_in_a_circle_are_told(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(Invalid, match="too many symlinks on the way to /a/x"):
         Paths(tmp_path).under("/a/x")
+
+
+def test_a_name_may_be_a_link_itself(tmp_path: Path) -> None:
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr/sbin").symlink_to("/usr/bin")
+    (tmp_path / "lib").symlink_to("/usr/lib")
+    node = Paths(tmp_path)
+    assert node.name_under("/usr/sbin") == tmp_path / "usr/sbin"
+    assert node.name_under("/usr/sbin/x") == tmp_path / "usr/bin/x"
+    assert node.name_under("/lib") == tmp_path / "lib"
+    assert Paths().name_under("/usr/bin/x") == type(tmp_path)("/usr/bin/x")

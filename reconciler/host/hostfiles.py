@@ -64,12 +64,12 @@ def _view(facts: ExtensionFacts, paths: Paths) -> _View | None:
     """None: extensions are merged, and this process may not look below them."""
     merged = read_hierarchies(facts.kind) if paths.is_running_system else []
     if not merged:
-        return lambda path: _letter(paths.under(path))
+        return lambda path: _letter(paths.name_under(path))
     below = _list_below(merged)
     if below is None:
         return None
     tops = tuple(f"{place}/" for place in merged)
-    return lambda path: below.get(path, "") if path.startswith(tops) else _letter(paths.under(path))
+    return lambda path: below.get(path, "") if path.startswith(tops) else _letter(paths.name_under(path))
 
 
 def _letter(path: Path) -> str:
