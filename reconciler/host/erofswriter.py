@@ -45,12 +45,12 @@ def write_erofs(target: Path, write: Callable[[int], None], scratch: Path) -> No
         env={"SOURCE_DATE_EPOCH": str((1 << 32) - 1), "TMPDIR": str(scratch)},
     )
     if done.status != 0:
-        raise Failed(f"{_PROGRAM} failed: {done.complaint}", "look at the space on the store's file system")
+        raise Failed(f"{_PROGRAM} failed: {done.complaint}", "look at the space on that file system")
 
 
 def _require() -> None:
     wanted = "erofs-utils 1.7 or newer is needed to make an erofs file"
-    hint = "install it, or set format: squashfs"
+    hint = "install it, or choose the format squashfs"
     if not available(_PROGRAM):
         raise Failed(f"{wanted}; {_PROGRAM} is not on this machine", hint)
     done = run(_PROGRAM, "-V", timeout=30)

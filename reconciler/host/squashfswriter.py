@@ -36,7 +36,7 @@ def write_squashfs(target: Path, write: Callable[[int], None], level: int = 1, j
     """
     if not available(_PROGRAM):
         raise Failed(
-            f"the program {_PROGRAM} is not on this machine", f"install {_PACKAGE}, or set format: directory"
+            f"the program {_PROGRAM} is not on this machine", f"install {_PACKAGE}, or choose the format directory"
         )
     jobs = jobs or min(os.cpu_count() or 1, _JOBS_MAX)
     done = feed(
@@ -56,5 +56,5 @@ def write_squashfs(target: Path, write: Callable[[int], None], level: int = 1, j
     if done.status != 0:
         raise Failed(
             f"{_PROGRAM} failed: {done.complaint}",
-            "look at the space on the store's file system, or set format: directory",
+            "look at the space on that file system, or choose the format directory",
         )

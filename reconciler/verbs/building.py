@@ -96,7 +96,7 @@ def _build(options: argparse.Namespace) -> int:
     if options.json:
         print_json(built.document())
         return OK
-    for line in _lines(built, everything=options.verbose > 0):
+    for line in () if options.quiet else _lines(built, everything=options.verbose > 0):
         say(line)
     print_line(f"{built.path}: {built.output}, {built.size} bytes, {built.digest}")
     return OK

@@ -97,7 +97,7 @@ def test_a_missing_program_is_told_with_a_way_out(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Failed, match="the program tar2sqfs is not on this machine") as caught:
         packing.pack_tree(tree)
-    assert caught.value.hint == "install squashfs-tools-ng, or set format: directory"
+    assert caught.value.hint == "install squashfs-tools-ng, or choose the format directory"
 
 
 def test_a_file_that_cannot_be_made_is_told_in_the_programs_words(packing: Packing, tree: Path) -> None:

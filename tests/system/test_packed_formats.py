@@ -89,7 +89,7 @@ def test_an_old_mkfs_erofs_is_told_with_a_way_out(tmp_path: Path, monkeypatch: p
     packing = Packing(tmp_path)
     with pytest.raises(Failed, match=r"erofs-utils 1\.7 or newer is needed to make an erofs file; .* 1\.5") as caught:
         packing.pack(packing.stack(LOWER), EROFS)
-    assert caught.value.hint == "install it, or set format: squashfs"
+    assert caught.value.hint == "install it, or choose the format squashfs"
     assert not packing.image.exists()
 
 
