@@ -98,7 +98,7 @@ class Pantry:
             raise Invalid(f"{source.text}: is not fetched for a build", hint)
         path = Path(source.reference)
         if path.is_dir():
-            return Ingredient(gathering.from_directory(path))
+            return Ingredient(gathering.from_directory(path, but=self.scratch))
         return Ingredient(self._archive(path))
 
     def _image(self, source: Source) -> Assembly:

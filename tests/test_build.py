@@ -212,6 +212,17 @@ def test_a_configuration_extension(make: Callable[..., Built], tree: Path, tmp_p
     assert "/usr/bin/x" in _dropped(built)
 
 
+def test_the_result_may_lie_in_its_own_source(
+    make: Callable[..., Built], tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(tar([Member("usr/share/a", b"")]))
+    monkeypatch.chdir(tree)
+    for _ in range(2):
+        built = make(str(archive), ".", out=tree / "x.raw", output=Output.SQUASHFS, force=True)
+        assert _dropped(built) - {"/x.raw"} == {"/etc/x"}
+
+
 def test_later_sources_lie_over_earlier_ones(make: Callable[..., Built], tree: Path, tmp_path: Path) -> None:
     upper, archive = tmp_path / "upper", tmp_path / "a.tar.gz"
     (upper / "usr/bin").mkdir(parents=True)

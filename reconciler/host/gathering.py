@@ -72,15 +72,19 @@ def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch
         raise Failed(f"{scratch}: {error.strerror or error}", "make space there, or set TMPDIR") from error
 
 
-def from_directory(directory: Path) -> Assembly:
+def from_directory(directory: Path, but: Path | None = None) -> Assembly:
     """What is in a directory, as root's.
+
+    Args:
+        directory: where to look.
+        but: what is not looked at, wherever in it that is: the build's own scratch.
 
     Raises:
         Invalid: it has what no extension may have.
         Failed: it cannot be read.
     """
     try:
-        return _from_tree(directory.resolve(), _as_roots)
+        return _from_tree(directory.resolve(), _as_roots, os.fsencode(but.resolve()) if but else None)
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
         raise Failed(f"{where}: cannot be read: {error.strerror}", "look at its mode") from error
@@ -135,11 +139,11 @@ def _item(member: Member, content: Content | None) -> Item:
     )
 
 
-def _from_tree(tree: Path, make: Callable[[bytes, os.stat_result], Item]) -> Assembly:
+def _from_tree(tree: Path, make: Callable[[bytes, os.stat_result], Item], but: bytes | None = None) -> Assembly:
     root = os.fsencode(tree)
     assembly = Assembly()
     known: dict[tuple[int, int], Item] = {}
-    for path in _paths(root):
+    for path in _paths(root, but):
         status = os.lstat(path)
         inode = status.st_dev, status.st_ino
         item = known.get(inode) or make(path, status)
@@ -149,11 +153,13 @@ def _from_tree(tree: Path, make: Callable[[bytes, os.stat_result], Item]) -> Ass
     return assembly
 
 
-def _paths(root: bytes) -> Iterator[bytes]:
+def _paths(root: bytes, but: bytes | None) -> Iterator[bytes]:
     """All but the root, parents first."""
     todo = sorted((entry.path for entry in listed(root)), reverse=True)
     while todo:
         path = todo.pop()
+        if path == but:
+            continue
         yield path
         if stat.S_ISDIR(os.lstat(path).st_mode):
             todo += sorted((entry.path for entry in listed(path)), reverse=True)
