@@ -8,10 +8,11 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from reconciler import forms
 from reconciler.errors import Failed, Invalid
-from reconciler.host.assemblywriter import Clock, write_archive, write_directory
+from reconciler.host.assemblywriter import Clock
 from reconciler.host.contents import read, same
 from reconciler.host.decompress import shown
 from reconciler.host.elffiles import needs_of
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 # for one that has changed since it was loaded.
 _BUILT: Final = 1
 _RELEASE_MAX: Final = 64 << 10  # bytes
-_SQUASHFS_LEVEL: Final = 15  # of zstd; an extension is built once, and read often
 _OTHER_RELEASE: Final = "it is the release file of another extension"
 _DELETED: Final = "it was deleted, and an extension cannot take away what the host has"
 
@@ -90,8 +90,7 @@ def build(request: Request, paths: Paths) -> Built:
         platform = platform_for(request.recipe.architecture, os.uname().machine)
         pantry = Pantry(paths, scratch, platform, request.strict, request.depends)
         found = _sort_out(_gather(request, pantry), request, paths)
-        made = scratch / "made"
-        digest = _write(found, request, clock, made, scratch)
+        made, digest = _write(found, request, clock, scratch)
         size = _size(made)
         _place(made, request)
     return Built(
@@ -217,79 +216,27 @@ def _units(content: Assembly, recipe: Recipe) -> list[str]:
     return [shown(name.removeprefix(prefix)) for name, _ in content.files() if name.startswith(prefix)]
 
 
-def _write(found: _Sorted, request: Request, clock: Clock, made: Path, scratch: Path) -> str:
-    """Write `made`; return its digest.
+def _write(found: _Sorted, request: Request, clock: Clock, scratch: Path) -> tuple[Path, str]:
+    """Write the extension into the scratch directory; return where, and its digest.
 
     Raises:
-        Failed: a tool is missing or failed, or the disk is full.
+        ReconcilerError: sorted by what may be done about it.
     """
-    from reconciler.host.digest import file_digest
-    from reconciler.host.localfile import Tree
-
-    try:
-        match request.output:
-            case Output.DIRECTORY:
-                made.mkdir()
-                write_directory(found.content, clock, made)
-                return Tree(made).digest()
-            case Output.OCI:
-                return _write_oci(found, request, clock, made)
-            case Output.SQUASHFS | Output.EROFS:
-                _write_packed(found, request, clock, made, scratch)
-            case Output.EXT4 | Output.DDI:
-                _write_of_tree(found, request, clock, made, scratch)
-            case never:
-                assert_never(never)
-        return file_digest(made)
-    except OSError as error:
-        raise Failed(
-            f"{request.out}: cannot be made: {error.strerror or error}", "look at the space there"
-        ) from error
-
-
-def _write_packed(found: _Sorted, request: Request, clock: Clock, made: Path, scratch: Path) -> None:
-    from reconciler.host.erofswriter import write_erofs
-    from reconciler.host.squashfswriter import write_squashfs
-    from reconciler.host.tarwrite import TarWriter
-
-    def write(descriptor: int) -> None:
-        writer = TarWriter(descriptor)
-        write_archive(found.content, clock, writer)
-        writer.finish()
-
-    if request.output is Output.SQUASHFS:
-        write_squashfs(made, write, level=_SQUASHFS_LEVEL)
-    else:
-        write_erofs(made, write, scratch)
-
-
-def _write_of_tree(found: _Sorted, request: Request, clock: Clock, made: Path, scratch: Path) -> None:
-    from reconciler.host.extfswriter import write_ext4
-    from reconciler.host.repart import DiskImage, write_ddi
-
-    tree = scratch / "tree"
-    tree.mkdir()
-    write_directory(found.content, clock, tree)
-    if request.output is Output.EXT4:
-        write_ext4(made, tree, scratch)
-    else:
-        architecture = found.release.fields.get("ARCHITECTURE", "_any")
-        known = None if architecture == "_any" else architecture
-        write_ddi(made, tree, DiskImage(request.recipe.kind, known, request.keys), scratch)
-
-
-def _write_oci(found: _Sorted, request: Request, clock: Clock, made: Path) -> str:
-    from reconciler.host.ocilayout import OciLayout
-    from reconciler.model.ociimage import About, Compression
-
-    name = request.recipe.ident.name
-    platform = platform_for(found.release.fields.get("ARCHITECTURE"), os.uname().machine)
-    about = About(platform, clock.built, annotations={"org.opencontainers.image.title": name})
-    layout = OciLayout(made)
-    image = layout.add_image(
-        lambda writer: write_archive(found.content, clock, writer), about, request.compression or Compression.GZIP
+    architecture = found.release.fields.get("ARCHITECTURE", "_any")
+    extension = forms.Extension(
+        request.recipe.ident,
+        found.content,
+        clock,
+        None if architecture == "_any" else architecture,
+        request.keys,
+        request.compression,
     )
-    return layout.finish(image).digest
+    made = scratch / "made"
+    try:
+        return made, forms.write(extension, request.output, made, scratch)
+    except OSError as error:
+        reason = error.strerror or error
+        raise Failed(f"{request.out}: cannot be made: {reason}", "look at the space there") from error
 
 
 def _size(made: Path) -> int:
