@@ -125,8 +125,11 @@ def test_names_that_cannot_be_an_extensions(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_release_files_of_odd_content(name: str, tmp_path: Path) -> None:
     tree = extension_tree(tmp_path / "tree", "x")
-    (tree / RELEASES / "extension-release.x").write_bytes(b"\xff\x00\n=\nID=_any\nA='\n\xfe=1")
+    release = tree / RELEASES / "extension-release.x"
+    release.write_bytes(b"# \xff\n=\nID=_any\nA='\n")
     assert _look(MAKERS[name](tree, tmp_path / "image"), tmp_path).releases["x"]["ID"] == "_any"
+    release.write_bytes(b"\xff\x00\n=\nID=_any\nA='\n\xfe=1")  # systemd reads nothing in such a file
+    assert _look(MAKERS[name](tree, tmp_path / "again"), tmp_path).releases["x"] == {}
 
 
 @pytest.fixture
