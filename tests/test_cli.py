@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from reconciler import cli
 from reconciler.model.kind import Kind
+from reconciler.verbs import node
 from tests.seed import configure, fill_store
 
 if TYPE_CHECKING:
@@ -97,6 +99,25 @@ def test_a_run_only_if_the_configuration_changed(paths: Paths, capsys: pytest.Ca
     configure(paths, CONFIGURATION + "\n")
     assert _run("--root", paths.root, "apply", "--if-changed") == 0
     assert (paths.links(Kind.SYSEXT) / "one").is_symlink()
+
+
+def test_a_run_that_lingers_sees_what_is_saved_afterwards(
+    paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(paths, CONFIGURATION)
+    fill_store(paths, ONE, "one", "a")
+    pauses: list[float] = []
+
+    def save_meanwhile(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            configure(paths, "settings: {allow_empty: true}\nextensions: {}\n")
+
+    monkeypatch.setattr(node, "time", SimpleNamespace(monotonic=lambda: float(len(pauses)), sleep=save_meanwhile))
+    assert _run("--root", paths.root, "apply", "--if-changed", "--linger", "2") == 0
+    assert not list(paths.links(Kind.SYSEXT).iterdir())
+    assert len(pauses) == 3  # once before the second run, twice after it
+    assert "place one" in capsys.readouterr().err
 
 
 def test_status_checks_when_asked(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:

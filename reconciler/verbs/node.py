@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Terminated
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from reconciler.reconcile import Options, Result
 
 _PATIENCE: Final = 600.0  # seconds to wait for another run
+_LOOK: Final = 0.25  # seconds between two looks at the configuration
+_RUNS_MAX: Final = 20  # of one call; a configuration that never rests is left to the next trigger
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -50,6 +53,13 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print the plan only")
     parser.add_argument(
         "--if-changed", action="store_true", help="only if the configuration changed since the last run"
+    )
+    parser.add_argument(
+        "--linger",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="with --if-changed: look for changes so long, and again so long after each run",
     )
     parser.add_argument("--no-refresh", action="store_true", help="place only; the next boot (or you) merges")
     add_cloud_config(parser)
@@ -110,8 +120,32 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    if options.if_changed and _is_unchanged(options):
-        return OK
+    if options.if_changed:
+        return _apply_changes(options)
+    return _converge(options)
+
+
+def _apply_changes(options: argparse.Namespace) -> int:
+    """Converge if the configuration is not that of the last run, and again if it changes while this lingers."""
+    status = OK
+    for _ in range(_RUNS_MAX):
+        if not _differs_within(options.linger, options):
+            break
+        status = _converge(options)
+    return status
+
+
+def _differs_within(seconds: float, options: argparse.Namespace) -> bool:
+    """Whether the configuration is another one than the last run worked from, or becomes so."""
+    end = time.monotonic() + seconds
+    while _is_unchanged(options):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_LOOK)
+    return True
+
+
+def _converge(options: argparse.Namespace) -> int:
     from reconciler import reconcile, report
 
     if options.dry_run:
