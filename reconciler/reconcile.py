@@ -15,6 +15,7 @@ from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.seen import Clouds
+from reconciler.model.placeholders import for_host
 from reconciler.model.plan import Plan, Problem, Refresh, action_name, make_plan, narrow, problem
 from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
 from reconciler.observe import observe
@@ -97,6 +98,7 @@ def look(paths: Paths, options: Options) -> Result:
     desired = _desired(loaded, options)
     host = _host(paths, desired)
     paths, loaded = _located(paths, loaded)
+    desired = for_host(desired, host)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
     view = _view(paths, host, desired, resolver)
     return _result(view, loaded, (), options)
@@ -108,6 +110,7 @@ def status(paths: Paths, options: Options) -> Result:
     desired = _desired(loaded, options)
     host = _host(paths, desired)
     paths, loaded = _located(paths, loaded)
+    desired = for_host(desired, host)
     view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
     result = _result(view, loaded, (), options)
     return _with_last_failures(result, read_json(paths.status))
@@ -122,6 +125,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
         config.remember(paths, loaded)
     desired = _desired(loaded, options)
     host = _host(paths, desired)
+    desired = for_host(desired, host)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
 
     before = _view(paths, host, desired, resolver)

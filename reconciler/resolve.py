@@ -84,6 +84,8 @@ class Resolver:
             write_json(self.paths.first_seen, kept)
 
     def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
+        if wanted.unresolved:
+            return wanted.unresolved.about(wanted.name)
         try:
             return self._target(wanted, self._resolve(wanted))
         except ReconcilerError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.model.document import (
     FIELDS_TO_COME,
     Document,
@@ -23,7 +23,8 @@ from reconciler.model.image import Platform, parse_platform
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.limits import DEFAULT, Limits, parse_count, parse_size
 from reconciler.model.merge import Fragment, KeyPath, Tree, overlay
-from reconciler.model.source import Source, Transport, parse_source
+from reconciler.model.placeholders import Template, has_placeholders, stand_in
+from reconciler.model.source import Source, Transport, parse_source, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,8 @@ class Wanted:
     min_age: timedelta | None = None
     boot_states: tuple[str, ...] = ()  # none: in all
     parts: tuple[Wanted, ...] = ()  # of several sources, lowest first; `source` is the first of them then
+    template: Template | None = None  # what in source and version a host must fill in
+    unresolved: ReconcilerError | None = None  # why it could not
 
     @property
     def is_remote(self) -> bool:
@@ -159,7 +162,7 @@ def _limits(given: LimitSettings) -> Limits:
 
 
 def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
-    sources = [parse_source(text) for text in item.source or ()]
+    sources = [parse_source(stand_in(text)) for text in item.source or ()]
     parts = [_part(name, text, source) for text, source in zip(item.source or (), sources, strict=True)]
     if misuse := _misuse(item, sources):
         key, what, hint = misuse
@@ -179,11 +182,28 @@ def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
         min_age=parse_duration(item.min_age) if item.min_age else None,
         parts=tuple(replace(part, platform=_platform(item)) for part in parts) if len(parts) > 1 else (),
         boot_states=item.boot_states or (),
+        template=_template(item),
     )
 
 
 def _part(name: str, text: str, source: Source) -> Wanted:
-    return Wanted(name, source.text if source.is_web else text, source, source.digest, format=Format.DIRECTORY)
+    template = Template(text) if has_placeholders(text) else None
+    shown = _shown(text, source)
+    return Wanted(name, shown, source, source.digest, format=Format.DIRECTORY, template=template)
+
+
+def _shown(text: str, source: Source) -> str:
+    """As the user wrote it, without a URL's password."""
+    if not source.is_web:
+        return text
+    return shown_url(text) if has_placeholders(text) else source.text
+
+
+def _template(item: Extension) -> Template | None:
+    texts = item.source or ()
+    if not (has_placeholders(item.version) or any(map(has_placeholders, texts))):
+        return None
+    return Template(texts[0], item.version, item.prereleases)
 
 
 def _platform(item: Extension) -> Platform | None:
@@ -217,7 +237,7 @@ def _range(name: str, item: Extension, source: Source, fragment: Fragment) -> Ra
     if source.tag or source.digest or item.digest:
         what = "the tag" if source.tag else "the digest"
         raise InvalidConfiguration((_mistake(fragment, path, f"chooses a tag, so {what} must go"),))
-    return parse_range(item.version or "", prereleases=item.prereleases)
+    return parse_range(stand_in(item.version or ""), prereleases=item.prereleases)
 
 
 def _no_source(name: str, fragment: Fragment) -> Invalid:
@@ -225,7 +245,7 @@ def _no_source(name: str, fragment: Fragment) -> Invalid:
 
 
 def _is_listed(item: Extension) -> bool:
-    return any(parse_source(text).transport is Transport.CATALOG for text in item.source or ())
+    return any(parse_source(stand_in(text)).transport is Transport.CATALOG for text in item.source or ())
 
 
 def _no_catalog(name: str, fragment: Fragment) -> Invalid:

@@ -18,6 +18,7 @@ from pydantic import (
 from reconciler.model.duration import parse_duration
 from reconciler.model.image import parse_platform
 from reconciler.model.limits import DEFAULT, parse_count, parse_size
+from reconciler.model.placeholders import stand_in
 from reconciler.model.source import DIGEST, Transport, parse_source
 from reconciler.model.statedir import check_state_dir
 
@@ -54,7 +55,7 @@ def _check_sources(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if texts is not None and not 0 < len(texts) <= _SOURCES_MAX:
         raise ValueError(f"a list of sources has 1 to {_SOURCES_MAX}, not {len(texts)}")
     for text in texts or ():
-        parse_source(text)
+        parse_source(stand_in(text))
     return texts
 
 
@@ -72,7 +73,7 @@ def _check_platform(text: str) -> str:
 def _check_version(text: str) -> str:
     from reconciler.model.version import parse_range
 
-    parse_range(text)
+    parse_range(stand_in(text))
     return text
 
 
@@ -127,7 +128,7 @@ class Extension(Strict):
         Field(
             description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
             "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]; or a list of "
-            "them, each laid over those before it.",
+            "them, each laid over those before it. {VERSION_ID} and the like are filled from os-release.",
         ),
     ] = None
     digest: Annotated[
