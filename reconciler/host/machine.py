@@ -47,7 +47,8 @@ def read_host(paths: Paths) -> Host:
     """
     systemd = systemd_version(paths)
     has_id_like = looks_at_id_like(paths, systemd)
-    return Host(read_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like)
+    kernel = os.uname().release if paths.is_running_system else ""
+    return Host(read_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like, kernel=kernel)
 
 
 def is_kairos(paths: Paths) -> bool:

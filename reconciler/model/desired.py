@@ -56,6 +56,7 @@ class Wanted:
     min_age: timedelta | None = None
     boot_states: tuple[str, ...] = ()  # none: in all
     parts: tuple[Wanted, ...] = ()  # of several sources, lowest first; `source` is the first of them then
+    kernel: Range | None = None  # under which it may be merged
     template: Template | None = None  # what in source and version a host must fill in
     unresolved: ReconcilerError | None = None  # why it could not
 
@@ -182,6 +183,7 @@ def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
         min_age=parse_duration(item.min_age) if item.min_age else None,
         parts=tuple(replace(part, platform=_platform(item)) for part in parts) if len(parts) > 1 else (),
         boot_states=item.boot_states or (),
+        kernel=_kernel(item.kernel) if item.kernel else None,
         template=_template(item),
     )
 
@@ -197,6 +199,12 @@ def _shown(text: str, source: Source) -> str:
     if not source.is_web:
         return text
     return shown_url(text) if has_placeholders(text) else source.text
+
+
+def _kernel(text: str) -> Range:
+    from reconciler.model.kernel import parse_constraint
+
+    return parse_constraint(text)
 
 
 def _template(item: Extension) -> Template | None:

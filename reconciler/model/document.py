@@ -77,6 +77,13 @@ def _check_version(text: str) -> str:
     return text
 
 
+def _check_kernel(text: str) -> str:
+    from reconciler.model.kernel import parse_constraint
+
+    parse_constraint(text)
+    return text
+
+
 def _check_duration(text: str) -> str:
     parse_duration(text)
     return text
@@ -150,6 +157,11 @@ class Extension(Strict):
         str | None,
         AfterValidator(lambda text: text if text is None else _check_version(text)),
         Field(description="Instead of a tag: the highest one that fits, such as >=1.29,<1.30 (registries only)."),
+    ] = None
+    kernel: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else _check_kernel(text)),
+        Field(description="Merge it only under a kernel that fits, such as >=6.1."),
     ] = None
     prereleases: Annotated[bool, Field(description="Let version: choose pre-releases, such as 1.30-rc.1.")] = False
     min_age: Annotated[

@@ -184,6 +184,11 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
     withheld = wanted.withheld(observed.host.boot_state)
     if withheld and link:
         yield Remove(wanted.ident, link.entry, withheld)
+    if not withheld and (error := _kernel_misfit(wanted, observed.host)):
+        if link:
+            yield Remove(wanted.ident, link.entry, "the running kernel does not fit")
+        yield problem(wanted.name, error)
+        return
     target = targets[wanted.name]
     if isinstance(target, ReconcilerError):
         yield problem(wanted.name, target)
@@ -197,6 +202,15 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
         yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
     if not withheld:
         yield from _place(wanted.ident, link, target.entry, observed)
+
+
+def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
+    if wanted.kernel is None:
+        return None
+    from reconciler.model.kernel import misfit
+
+    error = misfit(wanted.kernel, host.kernel)
+    return error.about(wanted.name) if error else None
 
 
 def _misfit(wanted: Wanted, entry: Entry, contents: Contents | None, observed: ObservedState) -> Problem | None:

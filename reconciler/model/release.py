@@ -53,6 +53,7 @@ class Host:
     has_id_like: bool = (
         False  # a systemd before 258 that looks at ID_LIKE nevertheless: 257 got it in a point release
     )
+    kernel: str = ""  # the release of the running kernel (uname -r); empty: there is none, or it is not known
 
     @property
     def architecture(self) -> str:

@@ -128,7 +128,10 @@ def _observed(given: dict[str, Any]) -> ObservedState:
     links = [Link(name, it, changed.get(name, 1), it not in store, name in doubled) for name, it in placed]
     return ObservedState(
         host=replace(
-            HOST, systemd=given.get("systemd", HOST.systemd), boot_state=given.get("boot_state", HOST.boot_state)
+            HOST,
+            systemd=given.get("systemd", HOST.systemd),
+            boot_state=given.get("boot_state", HOST.boot_state),
+            kernel=given.get("kernel", ""),
         ),
         links={link.ident: link for link in links},
         unmanaged=tuple(Unmanaged(name, Path(path)) for name, path in given.get("unmanaged", {}).items()),
