@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler import config, report
 from reconciler.apply import Applier, Outcome
-from reconciler.errors import Invalid, ReconcilerError
+from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host import lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
@@ -116,6 +116,21 @@ def status(paths: Paths, options: Options) -> Result:
     return _with_last_failures(result, read_json(paths.status))
 
 
+def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Host]:
+    """What the configuration says, whatever the host, and what this node is: for questions about another host.
+
+    Returns:
+        Also where the state is.
+
+    Raises:
+        ReconcilerError: the configuration is broken, or there is no os-release.
+    """
+    loaded = config.load(paths, options.config, options.cloud_configs)
+    if loaded.mistakes:
+        raise InvalidConfiguration(loaded.mistakes)
+    return _located(paths, loaded)[0], loaded.desired, _host(paths, loaded.desired)
+
+
 def _converge_once(paths: Paths, options: Options) -> Result:
     loaded = config.load(paths, options.config, options.cloud_configs)
     _tell_configuration(loaded)
@@ -137,6 +152,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
         from reconciler.host import selinux
 
         selinux.label_state(paths)
+    resolver.remember_stored(desired, before.targets)
     after = _view(paths, host, desired, resolver, before.targets) if plan.actions else before
     statedir.tidy(paths, after.observed.merged)
 

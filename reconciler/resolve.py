@@ -20,7 +20,7 @@ from reconciler.model.plan import Target, Targets, target_for
 from reconciler.model.source import DIGEST, Transport, parse_source, shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from reconciler.host.catalogs import Catalogs
     from reconciler.host.skopeo import Skopeo
@@ -67,9 +67,28 @@ class Resolver:
         Raises:
             Failed: the record cannot be written.
         """
+        self._record({self._key(wanted): resolution})
+
+    def remember_stored(self, desired: DesiredState, targets: Targets) -> None:
+        """Note also what led to content that was in the store already: without network it would not be found again.
+
+        Raises:
+            Failed: the record cannot be written.
+        """
+        found = ((item, targets[item.name]) for item in desired.extensions if not (item.pin and item.format))
+        news = [(self._key(item), it) for item, it in found if isinstance(it, Target)]
+        stored = {
+            key: it.resolution
+            for key, it in news
+            if self.records.get(key) != it.resolution and store.has(self.paths, it.entry)
+        }
+        if stored:
+            self._record(stored)
+
+    def _record(self, found: Mapping[str, Resolution]) -> None:
         if self.catalogs:
             self.catalogs.remember()
-        self.records[self._key(wanted)] = resolution
+        self.records.update(found)
         document = {key: _as_json(it) for key, it in self.records.items()}
         write_json(self.paths.resolutions, document)
 

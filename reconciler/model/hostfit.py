@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from reconciler.model.release import Host
 
 THIS_HOST: Final = "this host"
+_OF_ANOTHER: Final = (
+    ("does not fit this host: ", ""),
+    ("this host's os-release", "its os-release"),
+    ("this host has", "it has"),
+    ("this machine is", "it is"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +33,15 @@ def judge(facts: ExtensionFacts, label: str, host: Host) -> HostFit:
     """Whether livelayer would place the extension on a host, and systemd would merge it there."""
     reason = _misfit(facts, host)
     if reason and label != THIS_HOST:
-        reason = reason.replace("this host has", "it has").replace("this machine is", "it is")
-    return HostFit(_described(label, host), fits=reason is None, reason=reason)
+        reason = told_of_another(reason)
+    return HostFit(f"{label} ({described(host)})", fits=reason is None, reason=reason)
+
+
+def told_of_another(reason: str) -> str:
+    """A sentence about this host, said of another one."""
+    for said, meant in _OF_ANOTHER:
+        reason = reason.replace(said, meant)
+    return reason
 
 
 def _misfit(facts: ExtensionFacts, host: Host) -> str | None:
@@ -39,7 +52,7 @@ def _misfit(facts: ExtensionFacts, host: Host) -> str | None:
     return error.message.removeprefix(f"{ident}: ").removeprefix("does not fit this host: ") if error else None
 
 
-def _described(label: str, host: Host) -> str:
+def described(host: Host) -> str:
+    """What a host is, for people."""
     names = [host.os_release.get("ID", "linux"), host.os_release.get("VERSION_ID", "")]
-    words = f"{' '.join(name for name in names if name)}, systemd {host.systemd}, {host.architecture}"
-    return f"{label} ({words})"
+    return f"{' '.join(name for name in names if name)}, systemd {host.systemd}, {host.architecture}"
