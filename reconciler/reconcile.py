@@ -229,7 +229,8 @@ def _result(view: View, loaded: config.Loaded, outcomes: tuple[Outcome, ...], op
     plan = _scoped(view, options)
     failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
     problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems]))
-    return Result(replace(view, plan=plan), problems, outcomes, loaded.warnings, loaded.notes, loaded.clouds)
+    warnings = (*loaded.warnings, *(item.message for item in plan.warnings))
+    return Result(replace(view, plan=plan), problems, outcomes, warnings, loaded.notes, loaded.clouds)
 
 
 def _mistakes(loaded: config.Loaded) -> list[Problem]:
@@ -290,6 +291,8 @@ def _tell_plan(plan: Plan) -> None:
     """Before anything is changed, always."""
     for action in plan.actions:
         log.info("plan: %s", report.action_line(action))
+    for item in plan.warnings:
+        log.warning(item.message)
     _tell_problems(plan.problems)
 
 

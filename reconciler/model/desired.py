@@ -14,6 +14,7 @@ from reconciler.model.document import (
     Document,
     Extension,
     LimitSettings,
+    PreflightSettings,
     Settings,
     Units,
 )
@@ -24,6 +25,7 @@ from reconciler.model.kind import Ident, Kind
 from reconciler.model.limits import DEFAULT, Limits, parse_count, parse_size
 from reconciler.model.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.placeholders import Template, has_placeholders, stand_in
+from reconciler.model.preflight import Preflight
 from reconciler.model.source import Source, Transport, parse_source, shown_url
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class DesiredState:
     limits: Limits = DEFAULT
     catalogs: tuple[str, ...] = ()  # URLs, in the order in which they are asked
     state_dir: str | None = None  # None: where it is
+    preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
@@ -155,6 +158,7 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         _limits(settings.limits),
         catalogs=settings.catalogs,
         state_dir=settings.state_dir,
+        preflight=Preflight(**settings.preflight.model_dump()),
     )
 
 
@@ -307,6 +311,8 @@ def _keys_of(path: KeyPath) -> list[str]:
             model = Settings
         case ("settings", "limits"):
             model = LimitSettings
+        case ("settings", "preflight"):
+            model = PreflightSettings
         case ("defaults",) | ("extensions", _):
             model = Extension
         case ("defaults", "units") | ("extensions", _, "units"):

@@ -217,6 +217,15 @@ class LimitSettings(Strict):
     ] = DEFAULT.setuid
 
 
+class PreflightSettings(Strict):
+    """Whether what is found before an extension is placed keeps it out, or is only said."""
+
+    layers: Annotated[
+        Literal["warn", "refuse"],
+        Field(description="More extensions than an overlay takes: systemd would merge none."),
+    ] = "refuse"
+
+
 class Settings(Strict):
     """How livelayer behaves."""
 
@@ -258,6 +267,7 @@ class Settings(Strict):
             "first /var/lib/livelayer, on Kairos /var/lib/kairos/livelayer."
         ),
     ] = None
+    preflight: PreflightSettings = PreflightSettings()
 
 
 class Document(Strict):

@@ -94,6 +94,7 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()  # what is only to be said
 
     @property
     def in_sync(self) -> bool:
@@ -141,9 +142,13 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     steps += _withdraw(desired, observed)
     actions = [step for step in steps if not isinstance(step, Problem)]
     problems = [step for step in steps if isinstance(step, Problem)]
+    excess = [it for kind in _KINDS for it in _excess(kind, observed, actions)]
+    if desired.preflight.layers == "refuse":
+        problems, actions = problems + excess, _without(actions, excess)
+        excess = []
     refresh = [it for kind in _KINDS for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
-    return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems))
+    return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems), tuple(excess))
 
 
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:
@@ -151,7 +156,8 @@ def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     kept = [action for action in plan.actions if isinstance(action, Refresh) or action_name(action) in names]
     changing = {action.ident.kind for action in kept if isinstance(action, Place | Remove)}
     actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or a.kind in changing]
-    return Plan(tuple(actions), tuple(item for item in plan.problems if item.name in names))
+    problems, warnings = ([it for it in told if it.name in names] for told in (plan.problems, plan.warnings))
+    return Plan(tuple(actions), tuple(problems), tuple(warnings))
 
 
 def action_name(action: Fetch | Stop | Place | Remove | Restart) -> str:
@@ -271,6 +277,25 @@ def _withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Action
             yield Remove(ident, link.entry, "the configuration has it as another kind")
         elif ident.name not in desired.names and desired.configured and desired.prune:
             yield Remove(ident, link.entry, "no configuration file lists it any more")
+
+
+def _excess(kind: Kind, observed: ObservedState, actions: list[Action]) -> list[Problem]:
+    """The new extensions that are too many for an overlay; those that others placed count, too."""
+    placed = {it.ident.name for it in actions if isinstance(it, Place) and it.ident.kind is kind}
+    if not placed:
+        return []
+    from reconciler.model.layers import in_excess, too_many
+
+    removed = {it.ident.name for it in actions if isinstance(it, Remove) and it.ident.kind is kind}
+    others = {it.name for it in observed.unmanaged if it.kind is kind}
+    present = frozenset(({link.name for link in expected_links(observed, kind)} | others) - removed)
+    left = in_excess(present, placed - present, kind)
+    return [problem(name, too_many(kind, len(present | placed)).about(name)) for name in left]
+
+
+def _without(actions: list[Action], refused: list[Problem]) -> list[Action]:
+    names = {item.name for item in refused}
+    return [it for it in actions if not (isinstance(it, Fetch | Place) and action_name(it) in names)]
 
 
 def _ordered(actions: list[Action]) -> list[Action]:

@@ -448,14 +448,20 @@ def test_another_root_is_filled_with_relative_links_and_nothing_is_merged(bench:
     assert bench.livelayer("--root", str(root), "plan").stdout == "in sync\n"
 
 
-def test_ninety_extensions_merge(bench: Bench) -> None:
-    names = [f"ext{number:04}" for number in range(90)]
+def test_as_many_extensions_merge_as_an_overlay_takes_and_no_more_are_placed(bench: Bench) -> None:
+    names = [f"ext{number:04}" for number in range(94)]
     for name in names:
         write_image(bench.layout, name, command(name, name))
     bench.want(**{name: f"oci:{bench.layout}:{name}" for name in names})
     bench.livelayer("apply")
     assert bench.merged() == names
-    assert bench.says("ext0089") == "ext0089"
+    assert bench.says("ext0093") == "ext0093"
+
+    write_image(bench.layout, "ext0094", command("ext0094", "ext0094"))
+    bench.want(**{name: f"oci:{bench.layout}:{name}" for name in [*names, "ext0094"]})
+    told = bench.livelayer("apply", status=1).stderr
+    assert "ext0094: with it, 95 extensions would be merged" in told
+    assert bench.merged() == names
 
 
 def test_the_real_systemd_sysext_judges_as_the_table_says(bench: Bench) -> None:

@@ -1,0 +1,15 @@
+"""What is looked at before extensions are placed, and whether what is found there keeps them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Reaction: TypeAlias = Literal["warn", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """How to react to what is found: say it, or keep the extension from being placed as well."""
+
+    layers: Reaction = "refuse"  # more extensions than an overlay takes
