@@ -15,6 +15,7 @@ from reconciler.host.durable import write_atomically
 from reconciler.model.kind import Ident
 from reconciler.model.limits import DEFAULT, Limits
 from reconciler.model.plan import Action, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
+from reconciler.model.preflight import Preflight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +67,7 @@ class Applier:
     host: Host
     resolver: Resolver
     limits: Limits = DEFAULT
+    preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
@@ -74,9 +76,21 @@ class Applier:
         progress = _Progress()
         fetches = [action for action in plan.actions if isinstance(action, Fetch)]
         fetched = self._fetch_all(fetches, progress) if fetches else []
+        if any(isinstance(action, Place) for action in plan.actions):
+            self._examine(plan, progress)
         owe = frozenset(action.kind for action in plan.actions if isinstance(action, Refresh))
         rest = [action for action in plan.actions if not isinstance(action, Fetch)]
         return (*fetched, *(self._attempt(action, progress, owe) for action in rest))
+
+    def _examine(self, plan: Plan, progress: _Progress) -> None:
+        """Look at what is to be placed, before the first link changes."""
+        from reconciler import preflight
+
+        actions = [it for it in plan.actions if isinstance(it, Refresh) or action_name(it) not in progress.failed]
+        findings = preflight.examine(self.paths, self.host.systemd, actions, self.preflight, remember=True)
+        for warning in findings.warnings:
+            log.warning(warning)
+        progress.failed |= findings.refused
 
     def _fetch_all(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
         """Fetch several at once; each entry once, though several extensions may want it."""

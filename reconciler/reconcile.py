@@ -16,7 +16,7 @@ from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.seen import Clouds
 from reconciler.model.placeholders import for_host
-from reconciler.model.plan import Plan, Problem, Refresh, action_name, make_plan, narrow, problem
+from reconciler.model.plan import Place, Plan, Problem, Refresh, action_name, make_plan, narrow, problem
 from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
 from reconciler.observe import observe
 from reconciler.resolve import Lookups, Resolver, open_resolver
@@ -100,8 +100,22 @@ def look(paths: Paths, options: Options) -> Result:
     paths, loaded = _located(paths, loaded)
     desired = for_host(desired, host)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
-    view = _view(paths, host, desired, resolver)
+    view = _examined(_view(paths, host, desired, resolver), paths)
     return _result(view, loaded, (), options)
+
+
+def _examined(view: View, paths: Paths) -> View:
+    """With what is found of extensions that are to be placed and in the store already."""
+    plan = view.plan
+    if not any(isinstance(action, Place) for action in plan.actions):
+        return view
+    from reconciler.preflight import examine
+
+    found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.preflight)
+    problems = (problem(name, error) for name, error in found.refused.items())
+    warnings = (Problem(None, words) for words in found.warnings)
+    told = replace(plan, problems=(*plan.problems, *problems), warnings=(*plan.warnings, *warnings))
+    return replace(view, plan=told)
 
 
 def status(paths: Paths, options: Options) -> Result:
@@ -147,7 +161,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     resolver.remember_sightings(desired)
     plan = _scoped(before, options)
     _tell_plan(plan)
-    outcomes = Applier(paths, host, resolver, desired.limits).apply(plan)
+    outcomes = Applier(paths, host, resolver, desired.limits, desired.preflight).apply(plan)
     if plan.actions and not paths.is_running_system:
         from reconciler.host import selinux
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.host import links
+from reconciler.host import filelists, links
 from reconciler.model.kind import Kind
 from reconciler.reconcile import Options, converge, look
-from tests.seed import configure, fill_store
+from tests.seed import configure, entry, fill_store
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
@@ -33,3 +33,51 @@ def test_one_extension_too_many_is_kept_out_or_told(paths: Paths, reaction: str)
     assert [words for words in told if words.startswith("one: with it, 95 extensions would be merged")] == told != []
     assert converge(paths, Options(), "test").in_sync == (reaction == "warn")
     assert bool(links.read_links(paths, 252).links) == (reaction == "warn")
+
+
+def _file(paths: Paths, letter: str, name: str) -> None:
+    path = paths.store / entry(letter).file_name / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+@pytest.mark.parametrize("reaction", ["refuse", "warn"])
+def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCaptureFixture, reaction: str) -> None:
+    for name, letter in (("one", "a"), ("two", "b")):
+        fill_store(paths, f"docker://registry/{name}:v1", name, letter)
+        _file(paths, letter, "usr/bin/tool")
+    settings = f"settings: {{preflight: {{collisions: {reaction}}}}}\n"
+    sources = "one: {source: 'docker://registry/one:v1'}"
+    configure(paths, f"{settings}extensions: {{{sources}}}")
+    assert converge(paths, Options(), "test").in_sync
+    configure(paths, f"{settings}extensions: {{{sources}, two: {{source: 'docker://registry/two:v1'}}}}")
+    sentence = "two: hides /usr/bin/tool of one"
+    seen = look(paths, Options())
+    assert (sentence in seen.warnings) == (reaction == "warn")
+    result = converge(paths, Options(), "test")
+    assert result.in_sync == (reaction == "warn")
+    warned = [it.message for it in caplog.records if it.levelname == "WARNING"]
+    assert (sentence in warned) == (reaction == "warn")
+    placed = {ident.name for ident in links.read_links(paths, 252).links}
+    assert placed == ({"one", "two"} if reaction == "warn" else {"one"})
+    if reaction == "refuse":
+        assert [item.message for item in result.problems] == [sentence]
+        assert result.statuses[1].reason == sentence
+
+
+def test_lists_are_remembered_beside_the_entry_and_a_damaged_one_is_made_again(paths: Paths) -> None:
+    fill_store(paths, ONE, "one", "a")
+    record = paths.store / f"{entry('a').file_name}.files.json"
+    first = filelists.file_list(paths, entry("a"), remember=False)
+    assert first
+    assert "usr/lib/extension-release.d/extension-release.one" in first.files
+    assert "usr/lib" in first.directories
+    assert not record.exists()
+    assert filelists.file_list(paths, entry("a"), remember=True) == first
+    record.write_text('[["usr/x"], []]')
+    remembered = filelists.file_list(paths, entry("a"), remember=True)
+    assert remembered
+    assert remembered.files == {"usr/x"}
+    record.write_text("[[1], []]")
+    assert filelists.file_list(paths, entry("a"), remember=True) == first
+    assert filelists.file_list(paths, entry("b"), remember=True) is None

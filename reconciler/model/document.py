@@ -220,6 +220,15 @@ class LimitSettings(Strict):
 class PreflightSettings(Strict):
     """Whether what is found before an extension is placed keeps it out, or is only said."""
 
+    collisions: Annotated[Literal["warn", "refuse"], Field(description="A file that another extension has, too.")] = (
+        "warn"
+    )
+    host_files: Annotated[
+        Literal["warn", "refuse"], Field(description="A file in the place of one of the host's (system extensions).")
+    ] = "warn"
+    links: Annotated[
+        Literal["warn", "refuse"], Field(description="A directory where the host has a symbolic link.")
+    ] = "refuse"
     layers: Annotated[
         Literal["warn", "refuse"],
         Field(description="More extensions than an overlay takes: systemd would merge none."),

@@ -12,4 +12,7 @@ Reaction: TypeAlias = Literal["warn", "refuse"]
 class Preflight:
     """How to react to what is found: say it, or keep the extension from being placed as well."""
 
+    collisions: Reaction = "warn"  # files that another extension has, too
+    host_files: Reaction = "warn"  # files that hide the host's
+    links: Reaction = "refuse"  # a directory where the host has a symbolic link
     layers: Reaction = "refuse"  # more extensions than an overlay takes
