@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler import providers
 from reconciler.host import filelists, links
 from reconciler.model.kind import Kind
 from reconciler.reconcile import Options, converge, look
@@ -81,3 +82,22 @@ def test_lists_are_remembered_beside_the_entry_and_a_damaged_one_is_made_again(p
     record.write_text("[[1], []]")
     assert filelists.file_list(paths, entry("a"), remember=True) == first
     assert filelists.file_list(paths, entry("b"), remember=True) is None
+
+
+def test_who_has_a_path_below_another_root(paths: Paths) -> None:
+    fill_store(paths, ONE, "one", "a")
+    _file(paths, "a", "usr/bin/tool")
+    byhand = paths.links(Kind.SYSEXT) / "byhand/usr/bin"
+    byhand.mkdir(parents=True)
+    (byhand / "tool").touch()
+    (paths.links(Kind.SYSEXT) / "image.raw").touch()
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    converge(paths, Options(), "test")
+    found = providers.find(paths, "/usr/bin/../bin/tool")
+    assert [(it.name, it.is_managed, it.is_seen) for it in found.extensions] == [
+        ("one", True, False),
+        ("byhand", False, False),
+    ]
+    assert (found.on_host, found.unknown) == (False, ("image",))
+    assert providers.find(paths, "/etc/os-release").on_host
+    assert not providers.find(paths, "/srv/none").is_provided

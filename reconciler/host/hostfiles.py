@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from reconciler.model.kind import Kind
     from reconciler.paths import Paths
 
 _TIMEOUT: Final = 120.0  # seconds
@@ -23,6 +24,7 @@ _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")
 # In a namespace of its own, the overlays are taken away and what they cover is listed: kind and path.
 _BELOW: Final = 'for place; do umount --lazy "$place" || exit 1; done; exec find "$@" -xdev -printf "%y%p\\0"'
 _SYMLINK: Final = "l"
+_OWN: Final = 'umount --lazy "$1" || exit; if test -e "$2" || test -L "$2"; then echo yes; else echo no; fi'
 
 
 class _View(Protocol):
@@ -49,6 +51,15 @@ def look_at_host(facts: ExtensionFacts, paths: Paths) -> HostFacts:
     below = tuple(f"{link}/" for link in links)
     hidden = tuple(path for path in _hidden(facts, view) if not path.startswith(below))
     return HostFacts(has, hidden, links, is_known=True)
+
+
+def host_has(path: str, kind: Kind) -> bool | None:
+    """Whether the running host has an absolute path, merged extensions aside; None: this process may not tell."""
+    covering = [place for place in read_hierarchies(kind) if f"{path}/".startswith(f"{place}/")]
+    if not covering:
+        return os.path.lexists(path)
+    done = run("unshare", "--mount", "sh", "-c", _OWN, "sh", covering[0], path, timeout=_TIMEOUT)
+    return {b"yes": True, b"no": False}.get(done.stdout.strip())
 
 
 def _hidden(facts: ExtensionFacts, view: _View) -> Iterator[str]:

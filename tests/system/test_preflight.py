@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,3 +35,10 @@ def test_what_hides_the_hosts_is_told_or_kept_out(bench: Bench) -> None:
     assert bench.merged() == ["good", "zoo"]
     assert "this host" in bench.status()["hides"]["reason"]
     assert os.readlink(link)
+    found = json.loads(bench.livelayer("provides", "/bin/tool", "--json").stdout)
+    assert found["path"] == "/usr/bin/tool"
+    assert [(it["name"], it["seen"]) for it in found["extensions"]] == [("zoo", True), ("good", False)]
+    assert found["host"] is False
+    assert bench.livelayer("provides", "/usr/bin/env").stdout == "this host: is seen\n"
+    assert bench.livelayer("provides", "/usr/bin/none", status=1).stdout == "nothing has /usr/bin/none\n"
+    assert bench.livelayer("provides", "/usr/bin/tool").stdout == "zoo: is seen\ngood: hidden by zoo\n"
