@@ -11,11 +11,14 @@ from reconciler.report import action_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.model.collisions import Collision
     from reconciler.model.plan import Problem, Target
     from reconciler.model.status import ExtensionStatus, View
 
 
-def explain(status: ExtensionStatus, view: View, problems: Sequence[Problem]) -> dict[str, Any]:
+def explain(
+    status: ExtensionStatus, view: View, problems: Sequence[Problem], collisions: Sequence[Collision] = ()
+) -> dict[str, Any]:
     """Everything that is known of one extension, as JSON."""
     target = view.targets.get(status.name)
     link = next((link for ident, link in view.observed.links.items() if ident.name == status.name), None)
@@ -29,9 +32,15 @@ def explain(status: ExtensionStatus, view: View, problems: Sequence[Problem]) ->
         "target": None if target is None or isinstance(target, ReconcilerError) else _target(target, view),
         "placed": {"digest": link.entry.digest, "format": str(link.entry.format)} if link else None,
         "merged": status.merged,
+        "hides": [_hidden(it, it.lower) for it in collisions if it.upper == status.name],
+        "hidden_by": [_hidden(it, it.upper) for it in collisions if it.lower == status.name],
         "actions": [action_line(action) for action in actions],
         "problems": [{"message": it.message, "hint": it.hint} for it in problems if it.name == status.name],
     }
+
+
+def _hidden(collision: Collision, other: str) -> dict[str, Any]:
+    return {"extension": other, "paths": [f"/{path}" for path in collision.paths]}
 
 
 def _target(target: Target, view: View) -> dict[str, Any]:
@@ -53,6 +62,8 @@ def _target(target: Target, view: View) -> dict[str, Any]:
 def lines(explained: dict[str, Any]) -> list[str]:
     """The same for people: what matters first, nothing that is not known."""
     rows = [("source", explained["source"]), *_target_rows(explained["target"]), *_placed_rows(explained)]
+    rows += [("hides", f"{' '.join(it['paths'])} of {it['extension']}") for it in explained["hides"]]
+    rows += [("hidden by", f"{it['extension']}: {' '.join(it['paths'])}") for it in explained["hidden_by"]]
     rows += [("to do", line) for line in explained["actions"]]
     head = f"{explained['name']} ({explained['kind']}): {explained['state']}"
     told = [f"  {label:<9} {text}" for label, text in rows if text]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.errors import ReconcilerError
-    from reconciler.model.observed import Entry
+    from reconciler.model.observed import Entry, Link
     from reconciler.model.plan import Action
     from reconciler.model.preflight import Preflight, Reaction
     from reconciler.paths import Paths
@@ -70,6 +70,16 @@ def examine(
             for name in sorted(names):
                 _examine_beside_host(Ident(name, kind), lists[name], others, findings, reactions)
     return findings
+
+
+def present(paths: Paths, links: Mapping[Ident, Link], ident: Ident) -> list[Collision]:
+    """What a placed extension hides of others that are placed, and they of it."""
+    if ident not in links:
+        return []
+    lists = readable_lists(
+        paths, _of_kind({it: link.entry for it, link in links.items()}, ident.kind), remember=False
+    )
+    return [it for it in collisions(lists) if ident.name in {it.upper, it.lower}]
 
 
 def _of_kind(entries: Mapping[Ident, Entry], kind: Kind) -> dict[str, Entry]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler import providers
+from reconciler import preflight, providers
 from reconciler.host import filelists, links
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Ident, Kind
 from reconciler.reconcile import Options, converge, look
 from tests.seed import configure, entry, fill_store
 
@@ -61,6 +61,11 @@ def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCapture
     assert (sentence in warned) == (reaction == "warn")
     placed = {ident.name for ident in links.read_links(paths, 252).links}
     assert placed == ({"one", "two"} if reaction == "warn" else {"one"})
+    if reaction == "warn":
+        explained = [
+            preflight.present(paths, links.read_links(paths, 252).links, Ident(name)) for name in ("one", "two")
+        ]
+        assert [[(it.upper, it.lower) for it in found] for found in explained] == [[("two", "one")]] * 2
     if reaction == "refuse":
         assert [item.message for item in result.problems] == [sentence]
         assert result.statuses[1].reason == sentence

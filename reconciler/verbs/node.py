@@ -191,13 +191,18 @@ def _status(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from reconciler import explanation, reconcile
+    from reconciler.host import statedir
+    from reconciler.model.kind import Ident
+    from reconciler.preflight import present
 
     result = reconcile.status(Paths(options.root), _options(options))
     found = [item for item in result.statuses if item.name == options.name]
     if not found:
         known = ", ".join(sorted({item.name for item in result.statuses})) or "none"
         raise Invalid(f"{options.name}: no such extension", f"there are: {known}")
-    explained = [explanation.explain(item, result.view, result.problems) for item in found]
+    located = statedir.locate(Paths(options.root))
+    collisions = {it.kind: present(located, result.view.observed.links, Ident(it.name, it.kind)) for it in found}
+    explained = [explanation.explain(it, result.view, result.problems, collisions[it.kind]) for it in found]
     if options.json:
         print_json({"extensions": explained})
     else:

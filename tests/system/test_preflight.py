@@ -39,6 +39,9 @@ def test_what_hides_the_hosts_is_told_or_kept_out(bench: Bench) -> None:
     assert found["path"] == "/usr/bin/tool"
     assert [(it["name"], it["seen"]) for it in found["extensions"]] == [("zoo", True), ("good", False)]
     assert found["host"] is False
+    assert "hidden by zoo: /usr/bin/tool" in bench.livelayer("explain", "good").stdout
+    (explained,) = json.loads(bench.livelayer("explain", "zoo", "--json").stdout)["extensions"]
+    assert explained["hides"] == [{"extension": "good", "paths": ["/usr/bin/tool"]}]
     assert bench.livelayer("provides", "/usr/bin/env").stdout == "this host: is seen\n"
     assert bench.livelayer("provides", "/usr/bin/none", status=1).stdout == "nothing has /usr/bin/none\n"
     assert bench.livelayer("provides", "/usr/bin/tool").stdout == "zoo: is seen\ngood: hidden by zoo\n"
