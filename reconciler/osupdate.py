@@ -10,6 +10,7 @@ from reconciler import report
 from reconciler.apply import Applier
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host import lock, store
+from reconciler.host.filelists import readable_lists
 from reconciler.model.extensionfacts import ListedFiles
 from reconciler.model.filetree import read_contents
 from reconciler.model.format import Format, choose
@@ -70,7 +71,7 @@ def prefetch(paths: Paths, options: Options, new: NewOs) -> Forecast:
     with lock.hold(paths, "livelayer apply --for-os-release", options.patience, log.info):
         look = _open(paths, options, new)
         store.prepare(look.paths)
-        look.resolver.remember_sightings(look.desired)
+        look.resolver.remember_sightings(look.configured)
         errors = _fetch(look)
         look.resolver.remember_stored(look.desired, look.targets)
         observed = observe(look.paths, look.observed.host, _entries(look.targets))
@@ -82,7 +83,8 @@ class _Look:
     """The node as if it had the other OS."""
 
     paths: Paths
-    desired: DesiredState
+    configured: DesiredState
+    desired: DesiredState  # of what was asked about, as that OS fills the placeholders
     observed: ObservedState
     targets: Targets
     resolver: Resolver
@@ -99,7 +101,7 @@ def _open(paths: Paths, options: Options, new: NewOs) -> _Look:
     wanted = for_host(_named(desired, options.only), host)
     resolver = open_resolver(located, host, wanted, Lookups.LOCAL if options.offline else Lookups.ALL)
     targets = resolver.resolve_all(wanted.extensions)
-    return _Look(located, wanted, observe(located, host, _entries(targets)), targets, resolver)
+    return _Look(located, desired, wanted, observe(located, host, _entries(targets)), targets, resolver)
 
 
 def _host_with(own: Host, new: NewOs) -> Host:
@@ -140,6 +142,8 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
         log.info("plan: %s", report.action_line(action))
     applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits)
     outcomes = applier.apply(Plan(tuple(fetches)))
+    # The first boot shall not have to look into image files.
+    readable_lists(look.paths, {it.wanted.name: it.entry for it in fetches}, remember=True)
     return {it.entry: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
 
 

@@ -85,7 +85,7 @@ def test_an_os_update_is_prefetched_and_its_first_boot_needs_no_source(
     assert _run(paths, "apply", "--for-os-release", trixie) == 0
     assert "x: would be merged; oci:" in capsys.readouterr().out
     assert "twelve" in _says(paths)
-    assert len(os.listdir(paths.store)) == 2
+    assert len([name for name in os.listdir(paths.store) if name.endswith(".directory")]) == 2
 
     shutil.rmtree(layout)
     configure(paths, f"extensions: {{x: {{source: 'oci:{layout}:{{VERSION_ID}}'}}}}")
@@ -136,7 +136,9 @@ def test_what_would_not_merge_is_told_and_not_placed(
     }
     assert links.read_links(paths, 252).links == {}
     assert _run(paths, "check", "--os-release", trixie, "any") == 0
+    paths.first_seen.write_text(json.dumps({"x": {"sha256:0": 1.8e9}, "withdrawn": {"sha256:0": 1.8e9}}))
     assert _run(paths, "apply", "--for-os-release", trixie, "any") == 0
+    assert json.loads(paths.first_seen.read_text()) == {"x": {"sha256:0": 1.8e9}}
 
 
 def test_formats_and_names_are_judged_as_they_would_be_stored(

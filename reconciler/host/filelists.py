@@ -101,6 +101,6 @@ def readable_lists(paths: Paths, entries: Mapping[str, Entry], *, remember: bool
 def _list_or_none(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     try:
         return file_list(paths, entry, remember=remember)
-    except ReconcilerError as error:
-        log.warning("%s: what is in it is not known: %s", entry.file_name, error.message)
+    except (ReconcilerError, OSError) as error:
+        log.warning("%s: what is in it is not known: %s", entry.file_name, error)
         return None
