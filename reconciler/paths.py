@@ -20,7 +20,16 @@ STATE_DIR: Final = "/var/lib/livelayer"
 # Other directories below /var/lib do not outlive a boot there, as a rule.
 KAIROS_STATE_DIR: Final = "/var/lib/kairos/livelayer"
 # What livelayer has in its state directory, and moves with it; whatever else lies there is not its own.
-STATE_ITEMS: Final = ("store", "blobs", "staging", "desired.json", "resolutions.json", "first-seen.json", "catalogs")
+STATE_ITEMS: Final = (
+    "store",
+    "blobs",
+    "staging",
+    "desired.json",
+    "resolutions.json",
+    "first-seen.json",
+    "catalogs",
+    "file-lists",
+)
 _MOST_LINKS: Final = 40  # on one way, as for the kernel
 
 
@@ -101,6 +110,11 @@ class Paths:
     def store(self) -> Path:
         """Unpacked extensions by digest, each complete or absent."""
         return self.state / "store" / "sha256"
+
+    @property
+    def file_lists(self) -> Path:
+        """Which files the entries of the store have, by the entries' names."""
+        return self.state / "file-lists"
 
     @property
     def blobs(self) -> Path:

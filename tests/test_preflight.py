@@ -71,9 +71,9 @@ def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCapture
         assert result.statuses[1].reason == sentence
 
 
-def test_lists_are_remembered_beside_the_entry_and_a_damaged_one_is_made_again(paths: Paths) -> None:
+def test_lists_are_remembered_and_a_damaged_one_is_made_again(paths: Paths) -> None:
     fill_store(paths, ONE, "one", "a")
-    record = paths.store / f"{entry('a').file_name}.files.json"
+    record = paths.file_lists / f"{entry('a').file_name}.json"
     first = filelists.file_list(paths, entry("a"), remember=False)
     assert first
     assert "usr/lib/extension-release.d/extension-release.one" in first.files

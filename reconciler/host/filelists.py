@@ -1,7 +1,8 @@
-"""Which files the entries of the store have: looked up once, and remembered beside them."""
+"""Which files the entries of the store have: looked up once, and remembered."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host import store
-from reconciler.host.durable import read_json, write_json
+from reconciler.host.durable import read_json, write_atomically
 from reconciler.model.collisions import FileList
 from reconciler.model.limits import DEFAULT
 from reconciler.paths import SCRATCH
@@ -31,7 +32,7 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     Args:
         paths: of the node.
         entry: of the store.
-        remember: whether to keep the list beside the entry.
+        remember: whether to keep the list.
 
     Raises:
         ReconcilerError: it cannot be read, or the list cannot be written.
@@ -40,12 +41,13 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     if contents is None:
         return None
     place = paths.store / entry.file_name
-    record = place.with_name(f"{place.name}.files.json")
+    record = paths.file_lists / f"{entry.file_name}.json"
     if known := _from_json(read_json(record)):
         return known
     found = _of_image(place, contents.image) if contents.image else _of_directory(place)
     if remember:
-        write_json(record, [sorted(found.files), sorted(found.directories)], durable=False)
+        document = json.dumps([sorted(found.files), sorted(found.directories)])  # without indentation: it is long
+        write_atomically(record, document.encode(), durable=False)
     return found
 
 
