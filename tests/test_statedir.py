@@ -34,6 +34,8 @@ def filled(paths: Paths) -> None:
     configure(paths, EXTENSIONS)
     for source, name, letter in ((ONE, "one", "a"), (TWO, "two", "b")):
         fill_store(paths, source, name, letter)
+    paths.catalogs.mkdir()
+    (paths.catalogs / "a-copy").write_text("{}")
     assert _converge(paths).in_sync
 
 

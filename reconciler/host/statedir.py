@@ -157,7 +157,10 @@ def _rename(stage: Path, directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in _children(stage):
-            path.replace(directory / path.name)
+            target = directory / path.name
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)  # a directory of records that an interrupted move has brought already
+            path.replace(target)
         sync_directory(directory)
     except OSError as error:
         raise Failed(f"{directory}: cannot be filled: {error.strerror}", "look at the file system") from error
