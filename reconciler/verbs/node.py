@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from reconciler.reconcile import Options, Result
 
 _PATIENCE: Final = 600.0  # seconds to wait for another run
-_LOOK: Final = 0.25  # seconds between two looks at the configuration
 _RUNS_MAX: Final = 20  # of one call; a configuration that never rests is left to the next trigger
 
 
@@ -60,7 +59,7 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="with --if-changed: look for changes so long, and again so long after each run",
+        help="with --if-changed: look again after this time, and so after each run",
     )
     parser.add_argument("--no-refresh", action="store_true", help="place only; the next boot (or you) merges")
     add_cloud_config(parser)
@@ -142,13 +141,14 @@ def _apply_changes(options: argparse.Namespace) -> int:
 
 
 def _differs_within(seconds: float, options: argparse.Namespace) -> bool:
-    """Whether the configuration is another one than the last run worked from, or becomes so."""
-    end = time.monotonic() + seconds
-    while _is_unchanged(options):
-        if time.monotonic() >= end:
-            return False
-        time.sleep(_LOOK)
-    return True
+    """Whether the configuration is another one than the last run worked from, now or after that time.
+
+    Not in between: whoever is told of a change, the path unit for instance, is to go first.
+    """
+    if not _is_unchanged(options):
+        return True
+    time.sleep(seconds)
+    return seconds > 0 and not _is_unchanged(options)
 
 
 def _converge(options: argparse.Namespace) -> int:
