@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.host.arrival import Blobs
     from reconciler.host.skopeo import Skopeo
+    from reconciler.host.tarstream import Kind as MemberKind
     from reconciler.host.transfer import Meter
     from reconciler.model.desired import Wanted
     from reconciler.model.image import Manifest, Platform
@@ -271,13 +272,17 @@ class Fetcher:
         return Skopeo(self.paths.auth_file)
 
     def _pack(self, layers: tuple[Layer, ...], blob_of: Blobs, job: Job, stage: Path) -> Made:
-        from reconciler.host import selinux
+        from reconciler.host import filelists, selinux
         from reconciler.host.pack import pack
 
         if selinux.policy_of(self.paths):  # files are labelled where they lie
             return self._finish_tree(self._unpack(layers, blob_of, stage / "tree"), job, stage)
         image = stage / "packed"
-        return Made(image, pack(layers, blob_of, image, job.entry, stage, self.limits))
+        names: list[Mapping[bytes, MemberKind]] = []
+        contents = pack(layers, blob_of, image, job.entry, stage, self.limits, names.append)
+        if names:
+            filelists.keep(self.paths, job.entry, filelists.of_names(names[-1]))
+        return Made(image, contents)
 
 
 def _sole_file(tree: Path, job: Job) -> Path:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.host import command
+from reconciler.host.filelists import file_list
+from reconciler.host.links import read_links
 from reconciler.reconcile import Options, converge
 from tests.rig import diskimages
 from tests.rig.images import Member, extension, write_artifact, write_image
@@ -91,6 +93,21 @@ def test_an_artifact_with_several_files_is_refused(paths: Paths, tmp_path: Path)
     configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:raw', format: raw}}}}")
     result = converge(paths, Options(), "test")
     assert "the artifact has 2 files, not one" in result.problems[0].message
+
+
+def test_the_names_in_an_image_that_is_packed_are_those_that_are_read_from_it(paths: Paths, tmp_path: Path) -> None:
+    odd = Member("usr/share/with space/\u00e4", b"odd")
+    write_image(tmp_path / "layout", "v1", command_of("x", "x"), (odd,), (Member("usr/share/.wh.none"),))
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1', format: squashfs}}}}")
+    assert converge(paths, Options(), "test").in_sync
+    (link,) = read_links(paths, 252).links.values()
+    remembered = file_list(paths, link.entry, remember=False)
+    for record in paths.file_lists.iterdir():
+        record.unlink()
+    assert remembered == file_list(paths, link.entry, remember=False)
+    assert remembered
+    assert "usr/share/with space/\u00e4" in remembered.files
+    assert "usr/share/with space" in remembered.directories
 
 
 def test_rename_reaches_into_directories(paths: Paths, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host import store
 from reconciler.host.durable import read_json, write_atomically
+from reconciler.host.tarstream import Kind as MemberKind
 from reconciler.model.collisions import FileList
 from reconciler.model.limits import DEFAULT
 from reconciler.paths import SCRATCH
@@ -41,14 +42,33 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     if contents is None:
         return None
     place = paths.store / entry.file_name
-    record = paths.file_lists / f"{entry.file_name}.json"
-    if known := _from_json(read_json(record)):
+    if known := _from_json(read_json(_record(paths, entry))):
         return known
     found = _of_image(place, contents.image) if contents.image else _of_directory(place)
     if remember:
-        document = json.dumps([sorted(found.files), sorted(found.directories)])  # without indentation: it is long
-        write_atomically(record, document.encode(), durable=False)
+        keep(paths, entry, found)
     return found
+
+
+def keep(paths: Paths, entry: Entry, found: FileList) -> None:
+    """Remember what an entry has, or is going to have.
+
+    Raises:
+        Failed: the list cannot be written.
+    """
+    document = json.dumps([sorted(found.files), sorted(found.directories)])  # without indentation: it is long
+    write_atomically(_record(paths, entry), document.encode(), durable=False)
+
+
+def of_names(names: Mapping[bytes, MemberKind]) -> FileList:
+    """What an image has that was made of a stream of members."""
+    found = {os.fsdecode(name): kind for name, kind in names.items() if name}
+    directories = frozenset(name for name, kind in found.items() if kind is MemberKind.DIRECTORY)
+    return FileList(frozenset(found) - directories, directories)
+
+
+def _record(paths: Paths, entry: Entry) -> Path:
+    return paths.file_lists / f"{entry.file_name}.json"
 
 
 def _from_json(record: Any) -> FileList | None:  # noqa: ANN401 - JSON

@@ -40,6 +40,7 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
     entry: Entry,
     scratch: Path,
     limits: Limits,
+    tell: Callable[[Mapping[bytes, MemberKind]], None] = lambda _: None,
 ) -> Contents:
     """Make an image file of the tree that layers are, lowest first.
 
@@ -52,6 +53,7 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
         entry: which file system; what kind of extension, and whether it is renamed.
         scratch: a directory on the store's file system; the caller removes it.
         limits: what the image may take.
+        tell: told all names in the image, where nothing was unpacked.
 
     Returns:
         What is inside, as `store.inspect` would find it.
@@ -64,7 +66,7 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
     """
     try:
         with _making(target):
-            return _pack_stream(lambda sink: merge(layers, blob_of, sink, limits), target, entry, scratch)
+            return _pack_stream(lambda sink: merge(layers, blob_of, sink, limits), target, entry, scratch, tell)
     except Entangled:
         from reconciler.host.layers import flatten
 
@@ -104,13 +106,18 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: 
 
 
 def _pack_stream(
-    merge_into: Callable[[Sink], Mapping[bytes, MemberKind]], target: Path, entry: Entry, scratch: Path
+    merge_into: Callable[[Sink], Mapping[bytes, MemberKind]],
+    target: Path,
+    entry: Entry,
+    scratch: Path,
+    tell: Callable[[Mapping[bytes, MemberKind]], None],
 ) -> Contents:
     found: list[Contents] = []
 
     def fill(writer: TarWriter) -> None:
         keeper = ReleaseKeeper(writer, entry.kind.traits.releases)
         names = merge_into(keeper.take)
+        tell(names)
         found.append(_renamed(read_contents(PackedTree(names, keeper.kept), entry.kind), names, writer, entry))
 
     _make(target, entry, scratch, fill)
