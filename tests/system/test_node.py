@@ -277,6 +277,12 @@ def test_a_run_in_a_mount_namespace_of_its_own_merges_nothing_and_says_so(bench:
     assert bench.says("x") == "x"
 
 
+def _at_work(bench: Bench) -> list[str]:
+    """Services of livelayer that are running."""
+    listed = bench.node.run("systemctl", "list-units", "--plain", "--no-legend", "--state=activating", "livelayer*")
+    return listed.stdout.splitlines()
+
+
 def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(bench: Bench) -> None:
     units = sorted(path.name for path in bench.node.path("/usr/local/lib/systemd/system").glob("livelayer*"))
     assert len(units) == 7
@@ -288,6 +294,7 @@ def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(bench: Bench
     bench.enable(*UNITS)
     bench.want(ipfs=bench.push("ipfs", "v1", command("ipfs", "v1")))
     bench.eventually(lambda: bench.says("ipfs") == "v1")
+    bench.eventually(lambda: _at_work(bench) == [])  # a run that is at work would merge what is unmerged under it
     uninstall = ("make", "--directory=/usr/src/livelayer", "uninstall")
     assert "systemd-sysext unmerge" in bench.node.run(*uninstall, status=2).stderr
     bench.node.run("systemd-sysext", "unmerge")
