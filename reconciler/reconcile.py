@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import config, report
+from reconciler import config, laststatus, report, runlog
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host import lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
-from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.seen import Clouds
 from reconciler.model.placeholders import for_host
 from reconciler.model.plan import Place, Plan, Problem, Refresh, action_name, make_plan, narrow, problem
-from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
+from reconciler.model.status import ExtensionStatus, View, extension_statuses
 from reconciler.observe import observe
 from reconciler.resolve import Lookups, Resolver, open_resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from reconciler.model.desired import DesiredState
@@ -66,6 +63,10 @@ class Result:
         """The node agrees with its configuration."""
         return not self.view.plan.actions and not self.problems
 
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return report.status_document(self.statuses, self.problems, in_sync=self.in_sync)
+
     @property
     def statuses(self) -> tuple[ExtensionStatus, ...]:
         """Every extension there is or should be."""
@@ -83,7 +84,7 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
         while True:
             before = fingerprint(paths, options.config)
             result = _converge_once(paths, options)
-            _write_status(paths, result)
+            laststatus.write(paths, result.document())
             seen.record(paths, before, result.clouds)
             passes += 1
             is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
@@ -127,7 +128,7 @@ def status(paths: Paths, options: Options) -> Result:
     desired = for_host(desired, host)
     view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
     result = _result(view, loaded, (), options)
-    return _with_last_failures(result, read_json(paths.status))
+    return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, paths))
 
 
 def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Host]:
@@ -147,7 +148,7 @@ def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Hos
 
 def _converge_once(paths: Paths, options: Options) -> Result:
     loaded = config.load(paths, options.config, options.cloud_configs)
-    _tell_configuration(loaded)
+    runlog.tell_configuration(loaded, _mistakes(loaded))
     paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
     if options.config is None and options.cloud_configs is None:
@@ -160,7 +161,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     before = _view(paths, host, desired, resolver)
     resolver.remember_sightings(desired)
     plan = _scoped(before, options)
-    _tell_plan(plan)
+    runlog.tell_plan(plan)
     outcomes = Applier(paths, host, resolver, desired.limits, desired.preflight).apply(plan)
     if plan.actions and not paths.is_running_system:
         from reconciler.host import selinux
@@ -171,7 +172,9 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     statedir.tidy(paths, after.observed.merged)
 
     result = _result(after, loaded, outcomes, options)
-    _tell_result(result, told=(*_mistakes(loaded), *plan.problems))
+    runlog.tell_outcomes(outcomes)
+    runlog.tell_problems(it for it in result.problems if it not in (*_mistakes(loaded), *plan.problems))
+    log.info("in sync" if result.in_sync else "not in sync")
     return result
 
 
@@ -180,7 +183,7 @@ def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Pat
     try:
         return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
     except ReconcilerError as error:
-        _tell_problems([problem(None, error)])
+        runlog.tell_problems([problem(None, error)])
         return statedir.locate(paths), replace(loaded, troubles=(error,))
 
 
@@ -258,68 +261,3 @@ def _outcome_problems(outcome: Outcome, error: ReconcilerError) -> list[Problem]
             return [problem(name, error) for name in concerned or [None]]
         case action:
             return [problem(action_name(action), error)]
-
-
-def _with_last_failures(result: Result, document: Any) -> Result:  # noqa: ANN401 - JSON
-    """Tell why the last run failed rather than only that something is still to do."""
-    waiting = [item for item in result.statuses if item.state in {State.DRIFTED, State.PENDING}]
-    try:
-        failures = _failures_in(document)
-    except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing
-        return result
-    told = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
-    replaced = {item.name for item in told}
-    kept = [item for item in result.problems if item.name not in replaced]
-    return replace(result, problems=(*kept, *told))
-
-
-def _failures_in(document: Any) -> dict[tuple[str, str | None], Problem]:  # noqa: ANN401 - JSON
-    """The failures in a status document, by name and source: with another source they say nothing any more."""
-    if document is None:
-        return {}
-    hints = {item["message"]: item["hint"] for item in document["problems"]}
-    return {
-        (item["name"], item["source"]): Problem(item["name"], item["reason"], hints.get(item["reason"]))
-        for item in document["extensions"]
-        if item["state"] == str(State.FAILED)
-    }
-
-
-def _write_status(paths: Paths, result: Result) -> None:
-    document = report.status_document(result.statuses, result.problems, in_sync=result.in_sync)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(paths.status, {**document, "time": now}, durable=False)
-
-
-def _tell_configuration(loaded: config.Loaded) -> None:
-    for warning in loaded.warnings:
-        log.warning(warning)
-    for note in loaded.notes:
-        log.debug(note)
-    _tell_problems(_mistakes(loaded))
-    if loaded.mistakes:
-        log.warning("the configuration is broken; the last good one stays in force")
-
-
-def _tell_plan(plan: Plan) -> None:
-    """Before anything is changed, always."""
-    for action in plan.actions:
-        log.info("plan: %s", report.action_line(action))
-    for item in plan.warnings:
-        log.warning(item.message)
-    _tell_problems(plan.problems)
-
-
-def _tell_result(result: Result, told: Sequence[Problem]) -> None:
-    for outcome in result.outcomes:
-        if outcome.error is None and not outcome.skipped:
-            log.info("done: %s", report.action_line(outcome.action))
-    _tell_problems(item for item in result.problems if item not in told)
-    log.info("in sync" if result.in_sync else "not in sync")
-
-
-def _tell_problems(problems: Iterable[Problem]) -> None:
-    """Each once, also where it concerns several extensions."""
-    for item in dict.fromkeys(replace(item, name=None) for item in problems):
-        for line in report.problem_lines(item):
-            log.error(line)

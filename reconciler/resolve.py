@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Invalid, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.host import store
@@ -17,7 +17,8 @@ from reconciler.model.format import Format, Payload
 from reconciler.model.image import Index, digest_of, parse_manifest, platform_of
 from reconciler.model.observed import Resolution, combined
 from reconciler.model.plan import Target, Targets, target_for
-from reconciler.model.source import DIGEST, Transport, parse_source, shown_url
+from reconciler.model.resolutionrecord import resolution_as_json, resolution_from_json
+from reconciler.model.source import Transport, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
-
-_PLAIN: Final = 5  # fields of a record, without what few have
 
 
 class Lookups(Enum):
@@ -89,7 +88,7 @@ class Resolver:
         if self.catalogs:
             self.catalogs.remember()
         self.records.update(found)
-        document = {key: _as_json(it) for key, it in self.records.items()}
+        document = {key: resolution_as_json(it) for key, it in self.records.items()}
         write_json(self.paths.resolutions, document)
 
     def remember_sightings(self, desired: DesiredState) -> None:
@@ -259,7 +258,7 @@ class Resolver:
 def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:
     """Access to sources with the records of earlier runs."""
     document = read_json(paths.resolutions)
-    records = {key: _from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
+    records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}
     return Resolver(paths, host, lookups, desired.keyring, _catalogs(paths, desired), sound, _read_sightings(paths))
 
@@ -288,37 +287,6 @@ def _peeked_payload(url: str) -> Payload:
         head.write(web.peek(url))
         head.flush()
         return payload_in(Path(head.name))
-
-
-def _as_json(it: Resolution) -> list[Any]:
-    plain = [it.digest, it.manifest, str(it.payload), it.size, it.tag]
-    if it.origin:
-        return [*plain, it.origin.argument()]
-    return [*plain, [_as_json(part) for part in it.parts]] if it.parts else plain
-
-
-def _from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JSON
-    """Anything else was not written by us, and what it stood for can be looked up again."""
-    match record:
-        case [str(digest), str(manifest), str(payload), int() | None as size, str() | None as tag] if (
-            DIGEST.fullmatch(digest) and DIGEST.fullmatch(manifest) and payload in list(Payload)
-        ):
-            return Resolution(digest, manifest, Payload(payload), size, tag)
-        case [*plain, str(origin)] if len(plain) == _PLAIN:
-            whole, source = _from_json(plain), _origin(origin)
-            return replace(whole, origin=source) if whole and source else None
-        case [*plain, list(parts)] if parts:
-            whole, found = _from_json(plain), [_from_json(part) for part in parts]
-            return replace(whole, parts=tuple(filter(None, found))) if whole and all(found) else None
-        case _:
-            return None
-
-
-def _origin(text: str) -> Source | None:
-    try:
-        return parse_source(text)
-    except ValueError:
-        return None
 
 
 def _read_sightings(paths: Paths) -> dict[str, dict[str, float]]:

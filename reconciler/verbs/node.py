@@ -152,13 +152,13 @@ def _differs_within(seconds: float, options: argparse.Namespace) -> bool:
 
 
 def _converge(options: argparse.Namespace) -> int:
-    from reconciler import reconcile, report
+    from reconciler import reconcile
 
     if options.dry_run:
         return ERROR if _plan(options) == ERROR else OK
     result = reconcile.converge(Paths(options.root), _options(options), "livelayer apply")
     if options.json:
-        print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
+        print_json(result.document())
     return OK if result.in_sync else ERROR
 
 
@@ -172,11 +172,11 @@ def _is_unchanged(options: argparse.Namespace) -> bool:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from reconciler import reconcile, report, tables
+    from reconciler import reconcile, tables
 
     result = reconcile.status(Paths(options.root), _options(options))
     if options.json:
-        print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
+        print_json(result.document())
     else:
         print_line(tables.status_table(result.statuses, terminal=sys.stdout.isatty()))
         _tell_ways_out(result)
