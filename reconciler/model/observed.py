@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.model.health import Bad, Unproven
     from reconciler.model.imageformat import ImageFormat
     from reconciler.model.imagepolicy import ImagePolicy
     from reconciler.model.source import Source
@@ -215,6 +216,9 @@ class ObservedState:
     unmanaged: tuple[Unmanaged, ...] = ()  # in systemd's order of search directories
     store: Mapping[Entry, Contents] = field(default_factory=dict)
     merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
+    unproven: Mapping[Ident, Unproven] = field(default_factory=dict)  # changes whose checks are yet to pass
+    bad: Mapping[Ident, Bad] = field(default_factory=dict)  # changes that failed, under the present configuration
+    own: frozenset[Ident] = frozenset()  # the extensions that livelayer itself runs from
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
 
     def obstacle(self, ident: Ident) -> Unmanaged | None:

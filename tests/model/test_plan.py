@@ -19,6 +19,7 @@ from reconciler.model.merge import Fragment
 from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged, parse_entry
 from reconciler.model.plan import (
     Action,
+    Check,
     Fetch,
     Place,
     Refresh,
@@ -165,20 +166,23 @@ def _contents(given: dict[str, Any]) -> Contents:
 def _line(action: Action) -> str:
     match action:
         case Fetch():
-            return f"fetch {action.wanted.name} {_short(action.entry)}"
+            line = f"fetch {action.wanted.name} {_short(action.entry)}"
         case Place():
             change = f"{_short(action.old)} -> " if action.old else ""
-            return f"place {action.ident} {change}{_short(action.new)}"
+            line = f"place {action.ident} {change}{_short(action.new)}"
         case Remove():
-            return f"remove {action.ident} {_short(action.old)}"
+            line = f"remove {action.ident} {_short(action.old)}"
         case Refresh():
-            return "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
+            line = "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
         case Restart():
-            return f"restart {action.ident} {' '.join(action.units)}"
+            line = f"restart {action.ident} {' '.join(action.units)}"
         case Stop():
-            return f"stop {action.ident} {' '.join(action.units)}"
+            line = f"stop {action.ident} {' '.join(action.units)}"
+        case Check():
+            line = f"check {action.ident or 'all'}"
         case _:
             assert_never(action)
+    return line
 
 
 def _short(entry: Entry) -> str:

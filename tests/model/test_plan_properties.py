@@ -16,6 +16,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged
 from reconciler.model.plan import (
     Action,
+    Check,
     Fetch,
     Place,
     Refresh,
@@ -205,7 +206,7 @@ def _act(action: Action, observed: ObservedState) -> ObservedState:
             names |= {item.name for item in observed.unmanaged if item.kind is kind}
             merged = {**(observed.merged or {}), kind: Merged(names, 11 if names else None)}
             return replace(observed, merged=merged, refresh_owed=observed.refresh_owed - {kind})
-        case Restart() | Stop():
+        case Restart() | Stop() | Check():
             return observed
         case _:
             assert_never(action)
