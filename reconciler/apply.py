@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 from reconciler import refresh as overlay
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch import Fetcher, Job
-from reconciler.host import links, store
+from reconciler.host import health, links, store
 from reconciler.host.durable import write_atomically
 from reconciler.model.kind import Ident
 from reconciler.model.limits import DEFAULT, Limits
-from reconciler.model.plan import Action, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
+from reconciler.model.plan import Action, Check, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
 from reconciler.model.preflight import Preflight
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
-Change: TypeAlias = Stop | Place | Remove | Refresh | Restart
+Change: TypeAlias = Stop | Place | Remove | Refresh | Restart | Check
 """What changes the node itself, one after the other."""
 
 
@@ -44,6 +44,11 @@ class Outcome:
     culprits: frozenset[str] = frozenset()  # the extensions on whose account a refresh failed, if it is known
     skipped: bool = False  # there was nothing left to do for it
 
+    @property
+    def is_condemned(self) -> bool:
+        """Whether it was a check that failed: the change is to be taken back."""
+        return isinstance(self.action, Check) and self.error is not None and not self.skipped
+
 
 @dataclass(slots=True)
 class _Progress:
@@ -52,6 +57,7 @@ class _Progress:
     previous: dict[Ident, Link | None] = field(default_factory=dict)  # each changed link as it was
     failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
     stopped: list[str] = field(default_factory=list)  # units of extensions that go
+    unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
     culprits: frozenset[str] = frozenset()  # whose links were taken back
 
     def changed(self, kind: Kind) -> frozenset[str]:
@@ -68,6 +74,8 @@ class Applier:
     resolver: Resolver
     limits: Limits = DEFAULT
     preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
+    configuration: str = ""  # the digest of the one that is in force
+    whole_is_checked: bool = False  # after the checks of single extensions
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
@@ -125,13 +133,15 @@ class Applier:
         return Outcome(action, contents.misfit(action.wanted.ident, self.host))
 
     def _attempt(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> Outcome:
-        name = None if isinstance(action, Refresh) else action_name(action)
+        name = action_name(action)
         if name in progress.failed:
-            return Outcome(action, progress.failed[name])
+            return Outcome(action, progress.failed[name], skipped=True)
         if isinstance(action, Refresh) and action.only_after_changes and not progress.changed(action.kind):
             return Outcome(action, skipped=True)
         error = self._error_of(action, progress, owe)
-        if error and name:
+        if error and name and isinstance(action, Restart):
+            progress.unstarted[name] = error  # what its checks say counts
+        elif error and name:
             progress.failed[name] = error
         return Outcome(action, error, progress.culprits if isinstance(action, Refresh) else frozenset())
 
@@ -155,6 +165,8 @@ class Applier:
             case Stop():
                 _stop(action.units)
                 progress.stopped.extend(action.units)
+            case Check():
+                self._check(action, progress)
             case _:
                 assert_never(action)
 
@@ -163,11 +175,37 @@ class Applier:
         if ident.kind in owe:
             write_atomically(self.paths.refresh_owed(ident.kind), b"", durable=False)
         previous = links.read_link(self.paths, ident)
+        if action.probation and self.paths.is_running_system:
+            self._expect_checks(action, previous)
         if isinstance(action, Place):
             links.place(self.paths, ident, action.new)
         else:
             links.remove(self.paths, ident)
         progress.previous[ident] = previous
+
+    def _expect_checks(self, action: Place | Remove, previous: Link | None) -> None:
+        """Note before the change that it is yet to prove itself: this run may be killed before it does."""
+        new = action.new if isinstance(action, Place) else None
+        known = health.read_health(self.paths)
+        health.write_health(self.paths, known.expecting(action.ident, new, previous.entry if previous else None))
+
+    def _check(self, action: Check, progress: _Progress) -> None:
+        """Let a change stay, or condemn it: the next pass takes it back, as would the next run.
+
+        Raises:
+            Failed: the checks do not pass.
+        """
+        from reconciler.host.probes import failure_of
+
+        name = action_name(action)
+        known = health.read_health(self.paths)
+        concerned = [ident for ident in known.unproven if name in {None, ident.name}]
+        unstarted = progress.unstarted.get(name) if name else None
+        if reason := unstarted.message if unstarted else failure_of(action.checks):
+            health.write_health(self.paths, known.condemning(concerned, reason, self.configuration))
+            raise Failed(f"{name or 'the node'}: failed its checks: {reason}", "it goes back to what it was before")
+        if not self.whole_is_checked or name is None:
+            health.write_health(self.paths, known.proven(concerned))
 
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
         placed = links.read_links(self.paths, self.host.systemd).links

@@ -6,45 +6,43 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import config, laststatus, report, runlog
+from reconciler import config, generations, laststatus, recordkeeping, report, runlog
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host import lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
-from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.seen import Clouds
-from reconciler.model.placeholders import for_host
-from reconciler.model.plan import Place, Plan, Problem, Refresh, action_name, make_plan, narrow, problem
-from reconciler.model.status import ExtensionStatus, View, extension_statuses
-from reconciler.observe import observe
-from reconciler.resolve import Lookups, Resolver, open_resolver
+from reconciler.model.plan import Place, Plan, Problem, Refresh, action_name, narrow, problem
+from reconciler.model.status import ExtensionStatus, Standing, View, extension_statuses
+from reconciler.resolve import Lookups
+from reconciler.session import Options, Session, host_of, located, open_session
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from reconciler.garbage import Dropped
     from reconciler.model.desired import DesiredState
-    from reconciler.model.plan import Targets
     from reconciler.model.release import Host
     from reconciler.paths import Paths
 
+__all__ = [
+    "Options",
+    "Result",
+    "clear_away",
+    "configured",
+    "converge",
+    "follow_configuration",
+    "look",
+    "roll_back",
+    "status",
+]
 log = logging.getLogger(__name__)
 
 # A configuration that changes while a run works starts it anew, so that no trigger can be lost; one that never
 # rests is left to the next trigger.
 _MAX_PASSES: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a run differs from the usual."""
-
-    config: Path | None = None  # another main file
-    cloud_configs: tuple[Path, ...] | None = None  # in place of the node's own
-    offline: bool = False
-    refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
-    only: frozenset[str] = frozenset()  # names; empty: all
-    patience: float = 0.0  # seconds to wait for another run
-    state_dir: str | None = None  # where the state shall be if the configuration does not say it
+_CONDEMNED: Final = "a change failed its checks"
+_CHANGED: Final = "the configuration changed meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,12 @@ class Result:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
     clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
+    standing: Standing = Standing()  # noqa: RUF009 - frozen
+
+    @property
+    def is_condemned(self) -> bool:
+        """Whether a change failed its checks: another pass takes it back."""
+        return any(outcome.is_condemned for outcome in self.outcomes)
 
     @property
     def in_sync(self) -> bool:
@@ -65,12 +69,13 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        return report.status_document(self.statuses, self.problems, in_sync=self.in_sync)
+        return report.status_document(self.statuses, self.problems, self.standing, in_sync=self.in_sync)
 
     @property
     def statuses(self) -> tuple[ExtensionStatus, ...]:
         """Every extension there is or should be."""
-        return extension_statuses(self.view, {item.name: item for item in self.problems if item.name})
+        failures = {item.name: item for item in self.problems if item.name}
+        return extension_statuses(self.view, failures, self.standing.retries)
 
 
 def converge(paths: Paths, options: Options, doing: str) -> Result:
@@ -82,27 +87,66 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
     with lock.hold(paths, doing, options.patience, log.info):
         passes = 0
         while True:
+            passes += 1
             before = fingerprint(paths, options.config)
-            result = _converge_once(paths, options)
+            result = _converge_once(paths, options, doing)
             laststatus.write(paths, result.document())
             seen.record(paths, before, result.clouds)
-            passes += 1
             is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
-            if is_unchanged or passes == _MAX_PASSES:
+            if (is_unchanged and not result.is_condemned) or passes == _MAX_PASSES:
                 return result
-            log.info("the configuration changed meanwhile; looking again")
+            log.info("%s; looking again", _CONDEMNED if result.is_condemned else _CHANGED)
+            options = replace(options, retry=None)
+
+
+def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
+    """Go back to a generation, and stay there until the configuration changes.
+
+    Args:
+        paths: the node.
+        options: of the run that does it.
+        number: of the generation; None: the one before the present one.
+
+    Raises:
+        ReconcilerError: there is no such generation, its content is gone, or nothing could be done at all.
+    """
+    loaded = config.load(paths, options.config, options.cloud_configs)
+    held = generations.hold(statedir.locate(paths), loaded, number)
+    return converge(paths, replace(options, offline=True), f"livelayer rollback {held.number}")
+
+
+def follow_configuration(paths: Paths, options: Options) -> Result:
+    """End a rollback.
+
+    Raises:
+        ReconcilerError: nothing could be done at all.
+    """
+    generations.release(statedir.locate(paths))
+    return converge(paths, options, "livelayer rollback --release")
+
+
+def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped]:
+    """Drop what nothing can come to need any more.
+
+    Raises:
+        ReconcilerError: nothing could be done at all.
+    """
+    from reconciler.garbage import collect
+
+    with lock.hold(paths, "livelayer gc", options.patience, log.info):
+        session = _open(paths, options, Lookups.NONE)
+        return collect(session, session.view().observed, dry_run=dry_run)
 
 
 def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
+    session = _open(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
+    return _result(_examined(session.view(), session.paths), session, (), options)
+
+
+def _open(paths: Paths, options: Options, lookups: Lookups) -> Session:
     loaded = config.load(paths, options.config, options.cloud_configs)
-    desired = _desired(loaded, options)
-    host = _host(paths, desired)
-    paths, loaded = _located(paths, loaded)
-    desired = for_host(desired, host)
-    resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
-    view = _examined(_view(paths, host, desired, resolver), paths)
-    return _result(view, loaded, (), options)
+    return open_session(*located(paths, loaded), options, lookups)
 
 
 def _examined(view: View, paths: Paths) -> View:
@@ -121,14 +165,9 @@ def _examined(view: View, paths: Paths) -> View:
 
 def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still told."""
-    loaded = config.load(paths, options.config, options.cloud_configs)
-    desired = _desired(loaded, options)
-    host = _host(paths, desired)
-    paths, loaded = _located(paths, loaded)
-    desired = for_host(desired, host)
-    view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
-    result = _result(view, loaded, (), options)
-    return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, paths))
+    session = _open(paths, options, Lookups.NONE)
+    result = _result(session.view(), session, (), options)
+    return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, session.paths))
 
 
 def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Host]:
@@ -143,39 +182,53 @@ def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Hos
     loaded = config.load(paths, options.config, options.cloud_configs)
     if loaded.mistakes:
         raise InvalidConfiguration(loaded.mistakes)
-    return _located(paths, loaded)[0], loaded.desired, _host(paths, loaded.desired)
+    return located(paths, loaded)[0], loaded.desired, host_of(paths, loaded.desired)
 
 
-def _converge_once(paths: Paths, options: Options) -> Result:
+def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
+    session = _begin(paths, options)
+    before = session.view()
+    session.resolver.remember_sightings(session.desired)
+    plan = _scoped(before, options)
+    runlog.tell_plan(plan)
+    outcomes = _applier(session).apply(plan)
+    after = session.view(before.targets) if plan.actions else before
+    troubles = recordkeeping.keep(session, before, after, outcomes, doing)
+
+    result = _result(after, session, outcomes, options, troubles)
+    runlog.tell_outcomes(outcomes)
+    runlog.tell_problems(it for it in result.problems if it not in (*_mistakes(session.loaded), *plan.problems))
+    log.info("in sync" if result.in_sync else "not in sync")
+    return result
+
+
+def _begin(paths: Paths, options: Options) -> Session:
+    """Load the configuration, say what is wrong with it, and put the state where it shall be."""
     loaded = config.load(paths, options.config, options.cloud_configs)
     runlog.tell_configuration(loaded, _mistakes(loaded))
     paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
     if options.config is None and options.cloud_configs is None:
         config.remember(paths, loaded)
-    desired = _desired(loaded, options)
-    host = _host(paths, desired)
-    desired = for_host(desired, host)
-    resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
+    if options.retry is not None:
+        recordkeeping.forgive(paths, options.retry)
+    session = open_session(paths, loaded, options, Lookups.LOCAL if options.offline else Lookups.ALL)
+    if session.held:
+        log.info("generation %d is held until the configuration changes", session.held.number)
+    return session
 
-    before = _view(paths, host, desired, resolver)
-    resolver.remember_sightings(desired)
-    plan = _scoped(before, options)
-    runlog.tell_plan(plan)
-    outcomes = Applier(paths, host, resolver, desired.limits, desired.preflight).apply(plan)
-    if plan.actions and not paths.is_running_system:
-        from reconciler.host import selinux
 
-        selinux.label_state(paths)
-    resolver.remember_stored(desired, before.targets)
-    after = _view(paths, host, desired, resolver, before.targets) if plan.actions else before
-    statedir.tidy(paths, after.observed.merged)
-
-    result = _result(after, loaded, outcomes, options)
-    runlog.tell_outcomes(outcomes)
-    runlog.tell_problems(it for it in result.problems if it not in (*_mistakes(loaded), *plan.problems))
-    log.info("in sync" if result.in_sync else "not in sync")
-    return result
+def _applier(session: Session) -> Applier:
+    desired = session.desired
+    return Applier(
+        session.paths,
+        session.host,
+        session.resolver,
+        desired.limits,
+        desired.preflight,
+        session.configuration,
+        whole_is_checked=desired.checks is not None,
+    )
 
 
 def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Paths, config.Loaded]:
@@ -185,46 +238,6 @@ def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Pat
     except ReconcilerError as error:
         runlog.tell_problems([problem(None, error)])
         return statedir.locate(paths), replace(loaded, troubles=(error,))
-
-
-def _located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
-    """The state where it is, for a mere look."""
-    located, wanted = statedir.locate(paths), loaded.desired.state_dir
-    if wanted in {None, located.state_dir}:
-        return located, loaded
-    moves = f"the next run moves the state from {located.state_dir} to {wanted}"
-    return located, replace(loaded, warnings=(*loaded.warnings, moves))
-
-
-def _host(paths: Paths, desired: DesiredState) -> Host:
-    """What this node is; what it has for image files only where that matters, since systemd has to be asked."""
-    host = read_host(paths)
-    if desired.depends_on_boot_state:
-        host = replace(host, boot_state=read_boot_state(paths))
-    if not (paths.is_running_system and desired.wants_image_files):
-        return host
-    from reconciler.host.imagesupport import read_policies
-    from reconciler.host.loopdevices import device_mapper_available, loop_devices_available
-
-    return replace(
-        host,
-        image_policies=read_policies(host.systemd),
-        has_loop_devices=loop_devices_available(),
-        has_device_mapper=device_mapper_available(),
-    )
-
-
-def _desired(loaded: config.Loaded, options: Options) -> DesiredState:
-    return loaded.desired if options.refresh else replace(loaded.desired, refresh_now=False)
-
-
-def _view(
-    paths: Paths, host: Host, desired: DesiredState, resolver: Resolver, targets: Targets | None = None
-) -> View:
-    known = resolver.resolve_all(desired.extensions) if targets is None else targets
-    entries = [target.entry for target in known.values() if not isinstance(target, ReconcilerError)]
-    observed = observe(paths, host, entries)
-    return View(desired, observed, known, make_plan(desired, observed, known))
 
 
 def _scoped(view: View, options: Options) -> Plan:
@@ -242,12 +255,28 @@ def _scoped(view: View, options: Options) -> Plan:
     return narrow(view.plan, options.only)
 
 
-def _result(view: View, loaded: config.Loaded, outcomes: tuple[Outcome, ...], options: Options) -> Result:
+def _result(
+    view: View,
+    session: Session,
+    outcomes: tuple[Outcome, ...],
+    options: Options,
+    troubles: Sequence[ReconcilerError] = (),
+) -> Result:
+    loaded = session.loaded
     plan = _scoped(view, options)
     failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
-    problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems]))
+    others = [problem(None, error) for error in troubles]
+    problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems, *others]))
     warnings = (*loaded.warnings, *(item.message for item in plan.warnings))
-    return Result(replace(view, plan=plan), problems, outcomes, warnings, loaded.notes, loaded.clouds)
+    return Result(
+        replace(view, plan=plan),
+        problems,
+        outcomes,
+        warnings,
+        loaded.notes,
+        loaded.clouds,
+        recordkeeping.standing(session),
+    )
 
 
 def _mistakes(loaded: config.Loaded) -> list[Problem]:

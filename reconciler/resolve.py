@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import Invalid, Offline, Pending, ReconcilerError, Unavailable
+from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.host import store
 from reconciler.host.durable import read_json, write_json
 from reconciler.model.format import Format, Payload
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from reconciler.host.catalogs import Catalogs
     from reconciler.host.skopeo import Skopeo
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.generation import Placed
     from reconciler.model.image import Manifest
-    from reconciler.model.kind import Kind
+    from reconciler.model.kind import Ident, Kind
     from reconciler.model.release import Host
+    from reconciler.model.retry import Retry
     from reconciler.model.source import Source
     from reconciler.paths import Paths
 
@@ -54,6 +56,8 @@ class Resolver:
     catalogs: Catalogs | None = None
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
     sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
+    fixed: Mapping[Ident, Placed] = field(default_factory=dict)  # what some shall be, whatever their sources say
+    deferred: Mapping[str, Retry] = field(default_factory=dict)  # by extension: not to be asked again yet
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
 
     def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
@@ -102,12 +106,19 @@ class Resolver:
             write_json(self.paths.first_seen, kept)
 
     def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
+        if placed := self.fixed.get(wanted.ident):
+            return self._fixed_target(wanted, placed)
         if wanted.unresolved:
             return wanted.unresolved.about(wanted.name)
         try:
             return self._target(wanted, self._resolve(wanted))
         except ReconcilerError as error:
             return error.about(wanted.name)
+
+    def _fixed_target(self, wanted: Wanted, placed: Placed) -> Target | ReconcilerError:
+        if store.has(self.paths, placed.entry) or self._may_look_up(wanted):
+            return Target(placed.resolution, placed.entry, "as it was")
+        return Offline(f"{wanted.name}: {placed.entry.digest} is not in the store any more")
 
     def _target(self, wanted: Wanted, resolution: Resolution) -> Target:
         return target_for(wanted, resolution, None if wanted.format else self._against_images(wanted.kind))
@@ -128,6 +139,8 @@ class Resolver:
             raise Invalid("is not in the store, and pull: never forbids to fetch it", "set pull: missing")
         if not self._may_look_up(wanted):
             raise Offline(f"{wanted.text} is not in the store yet", "it is fetched by: livelayer apply")
+        if known is None and (retry := self.deferred.get(wanted.name)):
+            raise Deferred(retry.message.removeprefix(f"{wanted.name}: "), retry.hint)
         try:
             found = self._look_up(wanted)
         except Unavailable as error:

@@ -39,6 +39,19 @@ def _row(item: ExtensionStatus) -> tuple[str, ...]:
     return name, str(item.state), merged, short(item.placed), short(item.desired), item.reason or ""
 
 
+def table(rows: Sequence[tuple[str, ...]], *, terminal: bool) -> str:
+    """Rows below a first one with the names of the columns."""
+    if not terminal:
+        return _plain_table(rows)
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+    for row in rows[1:]:
+        drawn.add_row(*map(Text, row))
+    return _printed(drawn)
+
+
 def sheet(rows: Sequence[tuple[str, str]], *, terminal: bool) -> str:
     """What is known of one thing: a label, empty where the one above still holds, and a value."""
     if not terminal:
