@@ -216,6 +216,8 @@ class ObservedState:
     store: Mapping[Entry, Contents] = field(default_factory=dict)
     merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
+    changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how
+    intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
 
     def obstacle(self, ident: Ident) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""

@@ -199,11 +199,14 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
     if isinstance(target, ReconcilerError):
         yield problem(wanted.name, target)
         return
-    contents = observed.store.get(target.entry)
+    changed = observed.changed.get(target.entry)
+    contents = None if changed else observed.store.get(target.entry)  # changed content says nothing
     if misfit := _misfit(wanted, target.entry, contents, observed):
         yield misfit
         return
-    if contents is None:
+    if changed:
+        yield Fetch(wanted, target.resolution, target.entry, _changed(changed))
+    elif contents is None:
         why = "" if wanted.format else f"; {target.entry.format}, {target.why}"
         yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
     if not withheld:
@@ -248,17 +251,23 @@ def _place(ident: Ident, link: Link | None, entry: Entry, observed: ObservedStat
         yield Problem(ident.name, message, f"{way_out}, or give the extension another name")
     elif link is None:
         yield Place(ident, None, entry, "new")
-    elif reason := _replacement_reason(link, entry):
+    elif reason := _replacement_reason(link, entry, observed):
         yield Place(ident, link.entry, entry, reason)
 
 
-def _replacement_reason(link: Link, entry: Entry) -> str | None:
+def _changed(what: str) -> str:
+    return f"its content was changed: {what}"
+
+
+def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> str | None:
     if link.entry.digest != entry.digest:
         return "the source leads to another digest"
     if link.entry != entry:
         return f"it shall be {entry.format}" if link.entry.format != entry.format else "rename: changed"
     if link.dangling:
         return "its content was gone from the store"
+    if changed := observed.changed.get(entry):
+        return _changed(changed)
     return "an interrupted run left a second link" if link.doubled else None
 
 
