@@ -29,6 +29,9 @@ STATE_ITEMS: Final = (
     "first-seen.json",
     "catalogs",
     "file-lists",
+    "manifests",
+    "images",
+    "replaced",
 )
 _MOST_LINKS: Final = 40  # on one way, as for the kernel
 
@@ -115,6 +118,21 @@ class Paths:
     def file_lists(self) -> Path:
         """Which files the entries of the store have, by the entries' names."""
         return self.state / "file-lists"
+
+    @property
+    def manifests(self) -> Path:
+        """What is in the entries of the store, with digests, by the entries' names."""
+        return self.state / "manifests"
+
+    @property
+    def images(self) -> Path:
+        """Under which manifest the blobs of an image are kept, where that is not the one it has at its source."""
+        return self.state / "images"
+
+    @property
+    def replaced(self) -> Path:
+        """Trees that were in the store and that the overlay may still show."""
+        return self.state / "replaced"
 
     @property
     def blobs(self) -> Path:
