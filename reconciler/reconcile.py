@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import config, report
+from reconciler import config, drift, report
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host import lock, seen, statedir, store
@@ -169,6 +169,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     resolver.remember_stored(desired, before.targets)
     after = _view(paths, host, desired, resolver, before.targets) if plan.actions else before
     statedir.tidy(paths, after.observed.merged)
+    drift.settle(paths, after.observed)
 
     result = _result(after, loaded, outcomes, options)
     _tell_result(result, told=(*_mistakes(loaded), *plan.problems))
