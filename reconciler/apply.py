@@ -105,7 +105,8 @@ class Applier:
         from reconciler.host.workers import workers
         from reconciler.progress import display
 
-        fetcher = Fetcher(self.paths, self.host.machine, self.limits, self.resolver.manifests)
+        offline = not self.resolver.may_use_network
+        fetcher = Fetcher(self.paths, self.host.machine, self.limits, self.resolver.manifests, offline)
         entries = {action.entry: action for action in reversed(fetches)}
         with workers(min(_PARALLEL, len(entries))) as pool, display() as shown:
             begun = {entry: pool.submit(self._fetch, fetcher, it, shown) for entry, it in entries.items()}

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.errors import Failed, Invalid, ReconcilerError
-from reconciler.host import store, transfer, writeout
-from reconciler.host.copiedimage import blob_in, read_copied
+from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.host import keptimages, manifests, store, transfer, writeout
+from reconciler.host.copiedimage import blob_in, copied_digest, read_copied
+from reconciler.host.durable import write_atomically
 from reconciler.host.signaturepolicy import asks_for_signatures
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Layer, platform_of
@@ -42,6 +43,7 @@ class Job:
     resolution: Resolution
     entry: Entry
     meter: Meter
+    remakes: bool = False  # the store has it, and somebody changed it there
 
     @property
     def source(self) -> Source:
@@ -65,18 +67,32 @@ class Fetcher:
     machine: str
     limits: Limits = DEFAULT
     manifests: Mapping[str, Manifest] = field(default_factory=dict)  # by digest: those that are known already
+    offline: bool = False  # only what is on this node may be used
 
     def fetch(self, job: Job) -> None:
         """Bring content into the store. Afterwards it is there, complete, or nothing has changed.
 
+        What the store has already is made anew.
+
         Raises:
             ReconcilerError: sorted by what may be done about it.
         """
+        job = replace(job, remakes=store.has(self.paths, job.entry))
         with store.stage(self.paths) as stage:
             _require_space(self.paths.staging, job)
             with writeout.early(stage):
                 made = self._make(job, stage)
-            store.commit(self.paths, made.path, job.entry, made.contents)
+            if job.remakes:
+                self._replace(made, job.entry)
+            else:
+                store.commit(self.paths, made.path, job.entry, made.contents)
+
+    def _replace(self, made: Made, entry: Entry) -> None:
+        """Put changed content right. The overlay shows the old tree until it is refreshed, whatever comes between."""
+        if self.paths.is_running_system:
+            write_atomically(self.paths.refresh_owed(entry.kind), b"", durable=False)
+        store.commit(self.paths, made.path, entry, made.contents, replace=True)
+        manifests.forget(self.paths, entry)
 
     def _make(self, job: Job, stage: Path) -> Made:
         if job.wanted.parts:
@@ -93,6 +109,8 @@ class Fetcher:
 
     def _from_image(self, job: Job, stage: Path) -> Made:
         """Content of a container image or an artifact; blobs that a power cut damaged are fetched once more."""
+        if job.remakes and (made := self._from_kept_image(job, stage)):
+            return made
         image, made = self._copy_and_build(job, stage)
         if made:
             return made
@@ -102,6 +120,27 @@ class Fetcher:
             if not self._drop_damaged_blobs(image):
                 raise
         return self._build_image(self._copy(job, stage / "again"), job, stage)
+
+    def _from_kept_image(self, job: Job, stage: Path) -> Made | None:
+        """From blobs that are here; no registry is asked. None: something of it is missing or damaged.
+
+        Raises:
+            Unavailable: the same, in a run without network.
+        """
+        if image := keptimages.find(self.paths, job.resolution.manifest):
+            try:
+                return self._build_image(image, job, stage)
+            except Invalid:
+                if not self._drop_damaged_blobs(image):
+                    raise
+        if job.wanted.source.is_remote:
+            self._require_network(job)
+        return None
+
+    def _require_network(self, job: Job) -> None:
+        if self.offline:
+            missing = "what it was made of is not on this node any more, and this run uses no network"
+            raise Unavailable(f"{job.wanted.text}: {missing}", "livelayer apply fetches it")
 
     def _copy_and_build(self, job: Job, stage: Path) -> tuple[Manifest, Made | None]:
         """Copy an image, and unpack or pack it meanwhile where its manifest is known already.
@@ -151,9 +190,12 @@ class Fetcher:
         """The file a source names."""
         source, digest = job.wanted.source, job.resolution.digest
         if source.transport is Transport.FILE:
+            self._require_same(job)
             return self.paths.under(source.reference)  # its digest is checked while it is read
         from reconciler.host import download
 
+        if not self._blob(digest).is_file():
+            self._require_network(job)
         return download.download(
             source.reference,
             digest,
@@ -162,9 +204,21 @@ class Fetcher:
             progress=job.meter,
         )
 
+    def _require_same(self, job: Job) -> None:
+        """A file or directory of this node may be another one by now than the one that was placed."""
+        if not job.remakes:
+            return
+        from reconciler.host import localfile
+
+        source = self.paths.under(job.wanted.source.reference)
+        if localfile.look_at(source)[0] != job.resolution.digest:
+            hint = "put the former content there, or place the present one by pull: always"
+            raise Failed(f"{source} is not what was placed any more, so that cannot be made anew", hint)
+
     def _from_tree(self, job: Job, stage: Path) -> Made:
         from reconciler.host import localfile
 
+        self._require_same(job)
         tree = stage / "tree"
         source = self.paths.under(job.wanted.source.reference)
         localfile.copy_tree(source, tree, job.resolution.digest, self.limits)
@@ -181,7 +235,7 @@ class Fetcher:
         for number, (wanted, resolution) in enumerate(zip(job.wanted.parts, job.resolution.parts, strict=True)):
             scratch = stage / f"part{number}"
             scratch.mkdir()
-            lay_over(self._make(Job(wanted, resolution, entry, job.meter), scratch).path, tree)
+            lay_over(self._make(replace(job, wanted=wanted, resolution=resolution, entry=entry), scratch).path, tree)
             Tree(tree, self.limits).check()
         return self._finish_tree(tree, job, stage)
 
@@ -239,6 +293,7 @@ class Fetcher:
         platform = job.wanted.platform or platform_of(self.machine)
         with transfer.watch(layout, self.paths.blobs, job.resolution.size, job.meter):
             self._transfer(job, platform, layout)
+        keptimages.note(self.paths, job.resolution.manifest, copied_digest(layout))
         return read_copied(layout, self.paths.blobs, platform, job.wanted.text)
 
     def _transfer(self, job: Job, platform: Platform, layout: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
-from reconciler.host import history, prefetched, store
+from reconciler.host import history, keptimages, prefetched, store
 from reconciler.host.copiedimage import blob_in
 from reconciler.host.durable import sync_directory
 from reconciler.model.generation import expired
@@ -119,9 +119,10 @@ def _digests(resolution: Resolution) -> Iterator[str]:
 
 def _blobs(paths: Paths, digest: str) -> Iterator[str]:
     """A manifest's own blob, and those that it names."""
-    yield digest.removeprefix("sha256:")
+    kept = keptimages.kept(paths, digest)
+    yield from (digest.removeprefix("sha256:"), kept.removeprefix("sha256:"))
     try:
-        manifest = parse_manifest(blob_in(paths.blobs, digest).read_bytes())
+        manifest = parse_manifest(blob_in(paths.blobs, kept).read_bytes())
     except (OSError, ReconcilerError, ValueError):
         return  # a file, or not here
     if not isinstance(manifest, Index):
@@ -137,6 +138,9 @@ def _unneeded(paths: Paths, needed: _Needed) -> Iterator[Dropped]:
         for path in _children(directory):
             if _entry_name(path.name) not in names:
                 yield _dropped(path, "record")
+    for path in _children(paths.images):
+        if path.name not in needed.blobs:
+            yield _dropped(path, "record")
     for path in _children(paths.blobs / "sha256"):
         if not needed.blob(path.name) and not _is_fresh_part(path):
             yield _dropped(path, "blob")

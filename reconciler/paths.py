@@ -33,6 +33,9 @@ STATE_ITEMS: Final = (
     "rollback.json",
     "health.json",
     "prefetched.json",
+    "manifests",
+    "images",
+    "replaced",
 )
 _MOST_LINKS: Final = 40  # on one way, as for the kernel
 
@@ -123,7 +126,22 @@ class Paths:
     @property
     def records_of_entries(self) -> tuple[Path, ...]:
         """Directories of records about entries of the store, which go with them."""
-        return (self.file_lists,)
+        return self.file_lists, self.manifests
+
+    @property
+    def manifests(self) -> Path:
+        """What is in the entries of the store, with digests, by the entries' names."""
+        return self.state / "manifests"
+
+    @property
+    def images(self) -> Path:
+        """Under which manifest the blobs of an image are kept, where that is not the one it has at its source."""
+        return self.state / "images"
+
+    @property
+    def replaced(self) -> Path:
+        """Trees that were in the store and that the overlay may still show."""
+        return self.state / "replaced"
 
     @property
     def blobs(self) -> Path:

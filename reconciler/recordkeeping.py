@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from reconciler import generations
+from reconciler import drift, generations
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
 from reconciler.host import history, retries, statedir
 from reconciler.host.health import read_health, write_health
@@ -40,6 +40,7 @@ def keep(
         lambda: _release(session),
         lambda: generations.record(session.paths, after, session.loaded.tree, _cause(session, doing)),
         lambda: statedir.tidy(session.paths, after.observed.merged),
+        lambda: drift.settle(session.paths, after.observed),
     ]
     if has_changed:
         steps += [lambda: _label(session), lambda: _clear_away(session, after)]

@@ -60,6 +60,11 @@ class Resolver:
     deferred: Mapping[str, Retry] = field(default_factory=dict)  # by extension: not to be asked again yet
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
 
+    @property
+    def may_use_network(self) -> bool:
+        """Whether this run may ask more than this node."""
+        return self.lookups is Lookups.ALL
+
     def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
         """What each extension shall be; a failure is that extension's own."""
         return {item.name: self._target_or_error(item) for item in wanted}

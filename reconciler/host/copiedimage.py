@@ -30,9 +30,7 @@ def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Man
     Raises:
         Invalid: the image is for another platform, or its documents are none.
     """
-    index = parse_manifest((layout / "index.json").read_bytes())
-    assert isinstance(index, Index)  # noqa: S101 - skopeo has just written it
-    manifest = parse_manifest(blob_in(blobs, index.manifests[0].digest).read_bytes())
+    manifest = parse_manifest(blob_in(blobs, copied_digest(layout)).read_bytes())
     if isinstance(manifest, Index):
         raise Invalid(f"{text}: an index inside an index", "push the image again")
     if manifest.is_artifact:
@@ -40,6 +38,13 @@ def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Man
     config = blob_in(blobs, manifest.config).read_bytes()
     _check_platform(config, platform, text)
     return with_diff_ids(manifest, config)
+
+
+def copied_digest(layout: Path) -> str:
+    """The digest of the one manifest in a layout: another than at the source where skopeo had to convert it."""
+    index = parse_manifest((layout / "index.json").read_bytes())
+    assert isinstance(index, Index)  # noqa: S101 - skopeo has just written it
+    return index.manifests[0].digest
 
 
 def _check_platform(config: bytes, platform: Platform, text: str) -> None:

@@ -21,8 +21,10 @@ def make_directory(path: Path) -> None:
             directory.chmod(0o755)
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True, mtime_ns: int | None = None) -> None:
     """Replace a file by rename; `durable` also orders it before later writes by fsync (needless on tmpfs).
+
+    With `mtime_ns`, the file has this time from the first moment on.
 
     Raises:
         Failed: the disk is full, read-only or broken; the old file is still there.
@@ -32,8 +34,10 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         make_directory(path.parent)
         with temporary.open("wb") as file:
             file.write(content)
+            file.flush()
+            if mtime_ns is not None:
+                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
             if durable:
-                file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
         if durable:

@@ -6,8 +6,10 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,8 +94,12 @@ def _clean_staging(paths: Paths) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def commit(paths: Paths, made: Path, entry: Entry, contents: Contents | None = None) -> None:
+def commit(
+    paths: Paths, made: Path, entry: Entry, contents: Contents | None = None, *, replace: bool = False
+) -> None:
     """Make a finished tree or image file an entry of the store; one that is there already is as good.
+
+    With `replace` it is not: a tree goes to `Paths.replaced` in one step, since an overlay may show it still.
 
     Raises:
         Failed: the disk could not take it.
@@ -104,11 +110,21 @@ def commit(paths: Paths, made: Path, entry: Entry, contents: Contents | None = N
         if contents:
             write_json(_record(target), _as_json(contents))
         sync_filesystem(made)
-        if not target.exists():
-            made.rename(target)
+        if not target.exists() or (replace and target.is_file()):
+            made.replace(target)
+        elif replace:
+            _exchange(paths, made, target)
         sync_directory(paths.store)
     except OSError as error:
         raise Failed(f"{target}: cannot be stored: {error.strerror}", "look at the disk's space") from error
+
+
+def _exchange(paths: Paths, made: Path, target: Path) -> None:
+    from reconciler.host.exchange import exchange
+
+    exchange(made, target)
+    paths.replaced.mkdir(mode=0o700, exist_ok=True)
+    made.rename(paths.replaced / f"{time.time_ns()}")
 
 
 def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:
@@ -134,7 +150,7 @@ def _record(image: Path) -> Path:
 
 
 def _as_json(contents: Contents) -> dict[str, Any]:
-    return asdict(replace(contents, image=None)) | {"image": _image_as_json(contents.image)}
+    return asdict(changed(contents, image=None)) | {"image": _image_as_json(contents.image)}
 
 
 def _image_as_json(image: ImageFormat | None) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.errors import ReconcilerError
 from reconciler.model.action import Action, Check, Place, Problem, Refresh, Remove
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.model.health import Bad
     from reconciler.model.kind import Ident
     from reconciler.model.observed import ObservedState
+    from reconciler.model.plan import Target
 
 _SHORT = len("sha256:") + 12
 
@@ -48,6 +50,11 @@ def unproven(observed: ObservedState) -> list[Ident]:
         for ident, it in observed.unproven.items()
         if (links[ident].entry if ident in links else None) == it.entry
     ]
+
+
+def failed(bad: Bad, target: Target | ReconcilerError) -> bool:
+    """Whether it is what failed that is wanted, or it cannot be told what is."""
+    return bad.entry is not None and (isinstance(target, ReconcilerError) or target.entry == bad.entry)
 
 
 def step_back(ident: Ident, bad: Bad, observed: ObservedState) -> Iterator[Action | Problem]:

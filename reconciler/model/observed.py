@@ -220,6 +220,8 @@ class ObservedState:
     bad: Mapping[Ident, Bad] = field(default_factory=dict)  # changes that failed, under the present configuration
     own: frozenset[Ident] = frozenset()  # the extensions that livelayer itself runs from
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
+    changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how
+    intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
 
     def obstacle(self, ident: Ident) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""

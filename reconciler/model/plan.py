@@ -22,7 +22,7 @@ from reconciler.model.action import (
     problem,
 )
 from reconciler.model.format import Format, choose
-from reconciler.model.gating import checks, reinstated, step_back, told_of
+from reconciler.model.gating import checks, failed, reinstated, step_back, told_of
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Entry, Link, ObservedState, Resolution, image_error
@@ -30,7 +30,6 @@ from reconciler.model.pruning import prune
 
 if TYPE_CHECKING:
     from reconciler.model.desired import DesiredState, Wanted
-    from reconciler.model.observed import Contents
     from reconciler.model.release import Host
 
 
@@ -140,25 +139,31 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
             yield Remove(wanted.ident, link.entry, "the running kernel does not fit")
         yield problem(wanted.name, error)
         return
-    target = targets[wanted.name]
     bad = None if withheld else observed.bad.get(wanted.ident)
-    if bad and bad.entry and (isinstance(target, ReconcilerError) or target.entry == bad.entry):
+    target = targets[wanted.name]
+    if bad and failed(bad, target):
         yield from step_back(wanted.ident, bad, observed)
-        if not isinstance(target, ReconcilerError):
+        if isinstance(target, Target):
             yield told_of(wanted.ident, bad, observed)
             return
-    if isinstance(target, ReconcilerError):
+    if isinstance(target, Target):
+        yield from _supply(wanted, target, observed)
+        if not withheld and not _unusable(wanted, target, observed):
+            yield from _place(wanted.ident, link, target.entry, observed)
+    else:
         yield problem(wanted.name, target)
-        return
-    contents = observed.store.get(target.entry)
-    if misfit := _misfit(wanted, target.entry, contents, observed):
+
+
+def _supply(wanted: Wanted, target: Target, observed: ObservedState) -> Iterator[Action | Problem]:
+    """Bring the content into the store, unless it could not be used."""
+    changed = observed.changed.get(target.entry)
+    if misfit := _unusable(wanted, target, observed):
         yield misfit
-        return
-    if contents is None:
+    elif changed:
+        yield Fetch(wanted, target.resolution, target.entry, _changed(changed))
+    elif target.entry not in observed.store:
         why = "" if wanted.format else f"; {target.entry.format}, {target.why}"
         yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
-    if not withheld:
-        yield from _place(wanted.ident, link, target.entry, observed)
 
 
 def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
@@ -170,7 +175,9 @@ def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
     return error.about(wanted.name) if error else None
 
 
-def _misfit(wanted: Wanted, entry: Entry, contents: Contents | None, observed: ObservedState) -> Problem | None:
+def _unusable(wanted: Wanted, target: Target, observed: ObservedState) -> Problem | None:
+    entry = target.entry
+    contents = None if entry in observed.changed else observed.store.get(entry)  # changed content says nothing
     since, found = wanted.kind.traits.since, observed.host.systemd
     if found < since:
         return Problem(
@@ -199,17 +206,23 @@ def _place(ident: Ident, link: Link | None, entry: Entry, observed: ObservedStat
         yield Problem(ident.name, message, f"{way_out}, or give the extension another name")
     elif link is None:
         yield Place(ident, None, entry, "new")
-    elif reason := _replacement_reason(link, entry):
+    elif reason := _replacement_reason(link, entry, observed):
         yield Place(ident, link.entry, entry, reason)
 
 
-def _replacement_reason(link: Link, entry: Entry) -> str | None:
+def _changed(what: str) -> str:
+    return f"its content was changed: {what}"
+
+
+def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> str | None:
     if link.entry.digest != entry.digest:
         return "the source leads to another digest"
     if link.entry != entry:
         return f"it shall be {entry.format}" if link.entry.format != entry.format else "rename: changed"
     if link.dangling:
         return "its content was gone from the store"
+    if changed := observed.changed.get(entry):
+        return _changed(changed)
     return "an interrupted run left a second link" if link.doubled else None
 
 

@@ -139,6 +139,7 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         store=store,
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
+        changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
     )
 
 

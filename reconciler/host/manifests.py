@@ -1,0 +1,242 @@
+"""Manifests of the store's entries: what is in each, with digests, as it was when it was placed.
+
+A manifest's own time (its mtime) is when the entry was last known to be as the manifest says. What has been changed
+since has a later ctime, which nobody can set. So the time alone, without the manifest, tells what is suspicious; and
+time 0 makes everything so. It is the kernel's coarse clock, by which inodes get their times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+import zlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from reconciler.errors import Failed
+from reconciler.host import termination
+from reconciler.host.durable import write_atomically
+from reconciler.model.contentmanifest import UNREADABLE, Difference, Item, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from reconciler.model.observed import Entry
+    from reconciler.paths import Paths
+
+_VERSION: Final = 1
+_REALTIME_COARSE: Final = 5  # <linux/time.h>; the module time does not have it
+_COMPRESSION: Final = 1  # most of it is digests
+# Attributes that decide what a file may do or how it is seen. Labels are the host's, and some security modules write
+# attributes of their own.
+_XATTRS: Final = ("user.", "trusted.", "system.posix_acl", "security.capability")
+_BATCH: Final = 64  # files for one piece of work
+_THREADS_MAX: Final = 4
+_PIECE: Final = 1 << 20
+
+
+class Found(NamedTuple):
+    """A path as it is now, without the digest of its content."""
+
+    item: Item
+    changed: int  # ctime, nanoseconds since the epoch
+    inode: tuple[int, int]
+
+
+def now() -> int:
+    """The time that an inode would get which is changed at this moment."""
+    return time.clock_gettime_ns(_REALTIME_COARSE)
+
+
+def path_of(paths: Paths, entry: Entry) -> Path:
+    """Where the manifest of an entry is."""
+    return paths.manifests / f"{entry.file_name}.z"
+
+
+def sealed(paths: Paths, entry: Entry) -> int | None:
+    """When an entry was last known to be as it was placed, nanoseconds since the epoch; None: it has no manifest."""
+    try:
+        return os.stat(path_of(paths, entry)).st_mtime_ns  # noqa: PTH116 - on the no-op path, for each entry
+    except OSError:
+        return None
+
+
+def reseal(paths: Paths, entry: Entry, when: int) -> None:
+    """Note that an entry was as its manifest says at that time; 0: that it has to be compared with it.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    os.utime(path_of(paths, entry), ns=(when, when))
+
+
+def forget(paths: Paths, entry: Entry) -> None:
+    """Drop the manifest of an entry: it goes, or was made anew."""
+    path_of(paths, entry).unlink(missing_ok=True)
+
+
+def make(paths: Paths, entries: Iterable[Entry]) -> None:
+    """Write manifests of entries as they are.
+
+    Raises:
+        Failed: an entry cannot be read, or a manifest cannot be written.
+    """
+    when = now()
+    found = {entry: _scan(paths.store / entry.file_name) for entry in entries}
+    digests = _digests((paths.store / entry.file_name, path) for entry, it in found.items() for path in _files(it))
+    for (place, path), digest in digests.items():
+        if digest == UNREADABLE:
+            raise Failed(f"{place}/{path}: cannot be read", "look at the file system and its disk")
+    for entry, it in found.items():
+        place = paths.store / entry.file_name
+        items = {path: _whole(known.item, digests.get((place, path), "")) for path, known in it.items()}
+        document = json.dumps({"version": _VERSION, "items": items}, separators=(",", ":"))
+        content = zlib.compress(document.encode(), _COMPRESSION)
+        write_atomically(path_of(paths, entry), content, durable=False, mtime_ns=when)
+
+
+def read(paths: Paths, entry: Entry) -> Manifest | None:
+    """The manifest of an entry; None where there is none, or none that is as this version writes it."""
+    try:
+        document = json.loads(zlib.decompress(path_of(paths, entry).read_bytes()))
+        return _from_json(document)
+    except (OSError, ValueError, zlib.error, TypeError, AttributeError):
+        return None
+
+
+def differences(paths: Paths, entries: Mapping[Entry, Manifest], *, whole: bool) -> dict[Entry, list[Difference]]:
+    """In what entries are not as their manifests say; what cannot be read is not.
+
+    Args:
+        paths: of the node.
+        entries: with their manifests.
+        whole: whether to read every file, or only those that were touched since the entry was sealed.
+    """
+    found: dict[Entry, dict[str, Found]] = {}
+    told: dict[Entry, list[Difference]] = {}
+    for entry in entries:
+        try:
+            found[entry] = _scan(paths.store / entry.file_name)
+        except Failed as error:
+            told[entry] = [Difference("/", f"cannot be read: {error.message}")]
+    asked = [
+        (paths.store / entry.file_name, path)
+        for entry, it in found.items()
+        for path in _comparable(it, entries[entry], 0 if whole else sealed(paths, entry) or 0)
+    ]
+    digests = _digests(asked)
+    for entry, it in found.items():
+        place = paths.store / entry.file_name
+        items = {path: _whole(known.item, digests.get((place, path), "")) for path, known in it.items()}
+        told[entry] = entries[entry].differences(items)
+    return told
+
+
+def _scan(place: Path) -> dict[str, Found]:
+    """Everything in a directory, itself included, following none of its links; or an image file.
+
+    Raises:
+        Failed: it cannot be read.
+    """
+    try:
+        return dict(_walk(place))
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}", "look at the file system and its disk") from error
+
+
+def _walk(place: Path) -> Iterator[tuple[str, Found]]:
+    top = os.fspath(place)
+    yield "", _look_at(top, os.lstat(top))
+    todo = [""] if os.path.isdir(top) else []  # noqa: PTH112 - the store's own name, and no link
+    while todo:
+        parent = todo.pop()
+        with os.scandir(f"{top}/{parent}") as items:
+            for item in items:
+                path = f"{parent}{item.name}"
+                found = _look_at(item.path, item.stat(follow_symlinks=False))
+                yield path, found
+                if stat.S_ISDIR(found.item.mode):
+                    todo.append(f"{path}/")
+
+
+def _look_at(path: str, status: os.stat_result) -> Found:
+    mode = status.st_mode
+    item = Item(
+        mode,
+        status.st_uid,
+        status.st_gid,
+        status.st_size if stat.S_ISREG(mode) else 0,
+        os.readlink(path) if stat.S_ISLNK(mode) else "",  # noqa: PTH115 - no object for each path
+        _xattrs(path),
+    )
+    return Found(item, status.st_ctime_ns, (status.st_dev, status.st_ino))
+
+
+def _xattrs(path: str) -> tuple[tuple[str, str], ...]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return ()  # the file system has none
+    kept = sorted(name for name in names if name.startswith(_XATTRS))
+    return tuple((name, os.getxattr(path, name, follow_symlinks=False).hex()) for name in kept)
+
+
+def _files(found: Mapping[str, Found]) -> list[str]:
+    return [path for path, it in found.items() if it.item.is_file]
+
+
+def _comparable(found: Mapping[str, Found], manifest: Manifest, since: int) -> Iterator[str]:
+    """The files whose content is to be read: touched since then, and of the size they had."""
+    for path, it in found.items():
+        was = manifest.items.get(path)
+        if it.changed >= since and it.item.is_file and was and was.is_file and was.size == it.item.size:
+            yield path
+
+
+def _whole(item: Item, digest: str) -> Item:
+    return item._replace(content=digest) if digest else item
+
+
+def _digests(files: Iterable[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
+    """The digests of files, by several threads."""
+    todo = list(files)
+    batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
+    if not batches:
+        return {}
+    if len(batches) == 1:
+        return dict(_hash(batches[0]))
+    from reconciler.host.workers import workers
+
+    threads = min(_THREADS_MAX, len(os.sched_getaffinity(0)), len(batches))
+    with workers(threads) as pool:
+        return {file: digest for done in pool.map(_hash, batches) for file, digest in done}
+
+
+def _hash(files: list[tuple[Path, str]]) -> list[tuple[tuple[Path, str], str]]:
+    buffer = bytearray(_PIECE)
+    view = memoryview(buffer)
+    done = []
+    for place, path in files:
+        termination.check()
+        found = hashlib.sha256()
+        try:
+            descriptor = os.open(f"{place}/{path}" if path else place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                while count := os.readv(descriptor, [buffer]):
+                    found.update(view[:count])
+            finally:
+                os.close(descriptor)
+            done.append(((place, path), found.hexdigest()))
+        except OSError:
+            done.append(((place, path), UNREADABLE))
+    return done
+
+
+def _from_json(document: Any) -> Manifest | None:  # noqa: ANN401 - JSON
+    if document.get("version") != _VERSION:
+        return None
+    items = {path: Item._make([*it[:-1], tuple(map(tuple, it[-1]))]) for path, it in document["items"].items()}
+    return Manifest(items) if "" in items else None
