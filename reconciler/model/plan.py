@@ -89,7 +89,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
         excess = []
     refresh = [it for kind in _KINDS for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
-    around += checks(desired, observed, actions)
+    around += checks(desired, observed, [*actions, *refresh])
     return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems), tuple(excess))
 
 

@@ -208,6 +208,8 @@ def _status(options: argparse.Namespace) -> int:
     else:
         print_line(tables.status_table(result.statuses, terminal=sys.stdout.isatty()))
         _tell_ways_out(result)
+        if result.standing.held:
+            say(f"generation {result.standing.held} is held until the configuration changes")
         for note in result.notes if options.verbose else ():
             say(f"livelayer: {note}")
     if not options.check:
