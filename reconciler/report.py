@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
-from reconciler.model.plan import Action, Fetch, Place, Plan, Problem, Refresh, Remove, Restart, Stop
+from reconciler.model.plan import Action, Fetch, Mask, Place, Plan, Problem, Refresh, Remove, Restart, Stop, Unmask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,23 @@ def _deed(action: Action) -> str:
             return f"remove {action.ident} {short(action.old.digest)}"
         case Refresh():
             return f"refresh the {action.kind} overlay"
+        case Restart() | Stop() | Mask() | Unmask():
+            return _deed_beside(action)
+        case _:
+            assert_never(action)
+
+
+def _deed_beside(action: Restart | Stop | Mask | Unmask) -> str:
+    """What changes neither store nor links."""
+    match action:
         case Restart():
             return f"restart {' '.join(action.units)} for {action.ident}"
         case Stop():
             return f"stop {' '.join(action.units)} of {action.ident}"
+        case Mask():
+            return f"mask {action.file} by {action.path}"
+        case Unmask():
+            return f"unmask {action.file}, which {action.path} hides"
         case _:
             assert_never(action)
 
@@ -96,7 +109,7 @@ def _subject(action: Action) -> tuple[Ident | None, Entry | None, Entry | None]:
             return action.ident, action.old, action.new
         case Remove():
             return action.ident, action.old, None
-        case Restart() | Stop():
+        case Restart() | Stop() | Mask() | Unmask():
             return action.ident, None, None
         case Refresh():
             return None, None, None

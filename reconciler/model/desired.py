@@ -95,6 +95,7 @@ class DesiredState:
     catalogs: tuple[str, ...] = ()  # URLs, in the order in which they are asked
     state_dir: str | None = None  # None: where it is
     preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
+    quarantine: bool = False  # whether what others placed may be masked if it would make systemd merge nothing
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
@@ -159,6 +160,7 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         catalogs=settings.catalogs,
         state_dir=settings.state_dir,
         preflight=Preflight(**settings.preflight.model_dump()),
+        quarantine=settings.quarantine,
     )
 
 

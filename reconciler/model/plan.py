@@ -13,6 +13,8 @@ from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Entry, Link, ObservedState, Resolution, image_error
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.model.desired import DesiredState, Wanted
     from reconciler.model.observed import Contents
     from reconciler.model.release import Host
@@ -75,7 +77,28 @@ class Restart:
     reason: str
 
 
-Action: TypeAlias = Fetch | Stop | Place | Remove | Refresh | Restart
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Hide an unmanaged extension that would make systemd merge nothing, by an empty directory of its name."""
+
+    ident: Ident
+    path: Path  # of the directory
+    file: Path  # the bad one
+    flaw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmask:
+    """Take such a directory away again."""
+
+    ident: Ident
+    path: Path
+    file: Path
+    reason: str
+
+
+Action: TypeAlias = Fetch | Stop | Mask | Unmask | Place | Remove | Refresh | Restart
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +125,7 @@ class Plan:
         return not self.actions and not self.problems
 
 
-_ORDER: Final = (Fetch, Stop, Remove, Place, Refresh, Restart)
+_ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Restart)
 # A service that one kind brings finds its configuration in place, which the other brings.
 _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
@@ -146,21 +169,29 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     if desired.preflight.layers == "refuse":
         problems, actions = problems + excess, _without(actions, excess)
         excess = []
-    refresh = [it for kind in _KINDS for it in _refresh(kind, desired, observed, actions)]
+    blocked: frozenset[Kind] = frozenset()
+    if observed.blockers or observed.masks:
+        from reconciler.model.quarantine import settle
+
+        actions, held, blocked = settle(desired, observed, actions)
+        problems += held
+    kinds = [kind for kind in _KINDS if kind not in blocked]
+    refresh = [it for kind in kinds for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
     return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems), tuple(excess))
 
 
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     """What of a plan concerns these extensions; the refresh stays only where it is still needed."""
-    kept = [action for action in plan.actions if isinstance(action, Refresh) or action_name(action) in names]
+    whole = (Refresh, Mask, Unmask)
+    kept = [action for action in plan.actions if isinstance(action, whole) or action_name(action) in names]
     changing = {action.ident.kind for action in kept if isinstance(action, Place | Remove)}
     actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or a.kind in changing]
     problems, warnings = ([it for it in told if it.name in names] for told in (plan.problems, plan.warnings))
     return Plan(tuple(actions), tuple(problems), tuple(warnings))
 
 
-def action_name(action: Fetch | Stop | Place | Remove | Restart) -> str:
+def action_name(action: Fetch | Stop | Mask | Unmask | Place | Remove | Restart) -> str:
     """The extension an action is about."""
     return action.wanted.name if isinstance(action, Fetch) else action.ident.name
 
@@ -311,7 +342,11 @@ def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, actions
     }
     unchanged = [link for link in expected_links(observed, kind) if link.ident not in changing]
     names = frozenset(link.name for link in unchanged)
-    if reason := _stale(kind, observed, unchanged) or _healed(kind, observed, actions):
+    if (
+        reason := _stale(kind, observed, unchanged)
+        or _healed(kind, observed, actions)
+        or _shown(kind, observed, actions)
+    ):
         yield Refresh(kind, reason, only_after_changes=False, unchanged=names)
     elif changing:
         yield Refresh(kind, "links change", only_after_changes=True, unchanged=names)
@@ -334,6 +369,13 @@ def _healed(kind: Kind, observed: ObservedState, actions: list[Action]) -> str |
         if link.entry.kind is kind and link.dangling and link.entry in fetched:
             return f"the content of {link.name} comes back"
     return None
+
+
+def _shown(kind: Kind, observed: ObservedState, actions: list[Action]) -> str | None:
+    """Without a mask systemd sees again what lies below it, if something still does."""
+    unmasked = {action.ident for action in actions if isinstance(action, Unmask) and action.ident.kind is kind}
+    shown = next((it for it in observed.unmanaged if it.searched and it.ident in unmasked), None)
+    return f"{shown.path} is not masked any more" if shown else None
 
 
 def expected_links(observed: ObservedState, kind: Kind) -> list[Link]:

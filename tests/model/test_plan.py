@@ -16,16 +16,29 @@ from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.imagepolicy import parse_image_policy
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.merge import Fragment
-from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged, parse_entry
+from reconciler.model.observed import (
+    Blocker,
+    Contents,
+    Entry,
+    Link,
+    Masked,
+    Merged,
+    ObservedState,
+    Resolution,
+    Unmanaged,
+    parse_entry,
+)
 from reconciler.model.plan import (
     Action,
     Fetch,
+    Mask,
     Place,
     Refresh,
     Remove,
     Restart,
     Stop,
     Target,
+    Unmask,
     make_plan,
     narrow,
     target_for,
@@ -138,7 +151,24 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         store=store,
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
+        blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
+        masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
     )
+
+
+def _blocker(path: str, mask: str | None) -> Blocker:
+    """What others placed is as bad as it gets; agents keep theirs in /run."""
+    outranks = not path.startswith("/usr")
+    item = Unmanaged(Path(path).stem, Path(path), outranks, _kind_at(path), agent="/agent" in path)
+    return Blocker(item, "empty", Path(mask) if mask else None)
+
+
+def _masked(path: str, file: str) -> Masked:
+    return Masked(Ident(Path(path).name, _kind_at(path)), Path(path), Path(file), "empty")
+
+
+def _kind_at(path: str) -> Kind:
+    return Kind.CONFEXT if "/confexts/" in path else Kind.SYSEXT
 
 
 def _merged(kind: Kind, given: dict[str, Any]) -> Merged:
@@ -173,10 +203,10 @@ def _line(action: Action) -> str:
             return f"remove {action.ident} {_short(action.old)}"
         case Refresh():
             return "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
-        case Restart():
-            return f"restart {action.ident} {' '.join(action.units)}"
-        case Stop():
-            return f"stop {action.ident} {' '.join(action.units)}"
+        case Restart() | Stop():
+            return f"{type(action).__name__.lower()} {action.ident} {' '.join(action.units)}"
+        case Mask() | Unmask():
+            return f"{type(action).__name__.lower()} {action.path}"
         case _:
             assert_never(action)
 
