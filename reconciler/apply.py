@@ -14,7 +14,19 @@ from reconciler.host import links, store
 from reconciler.host.durable import write_atomically
 from reconciler.model.kind import Ident
 from reconciler.model.limits import DEFAULT, Limits
-from reconciler.model.plan import Action, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
+from reconciler.model.plan import (
+    Action,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+    action_name,
+)
 from reconciler.model.preflight import Preflight
 
 if TYPE_CHECKING:
@@ -31,7 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
-Change: TypeAlias = Stop | Place | Remove | Refresh | Restart
+Change: TypeAlias = Stop | Mask | Unmask | Place | Remove | Refresh | Restart
 """What changes the node itself, one after the other."""
 
 
@@ -53,6 +65,7 @@ class _Progress:
     failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
     stopped: list[str] = field(default_factory=list)  # units of extensions that go
     culprits: frozenset[str] = frozenset()  # whose links were taken back
+    unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge could not be hidden
 
     def changed(self, kind: Kind) -> frozenset[str]:
         """The names of the extensions of a kind whose links are not as they were."""
@@ -128,11 +141,15 @@ class Applier:
         name = None if isinstance(action, Refresh) else action_name(action)
         if name in progress.failed:
             return Outcome(action, progress.failed[name])
+        if blocked := progress.unmasked.get(_kind(action)):
+            return Outcome(action, blocked)
         if isinstance(action, Refresh) and action.only_after_changes and not progress.changed(action.kind):
             return Outcome(action, skipped=True)
         error = self._error_of(action, progress, owe)
         if error and name:
             progress.failed[name] = error
+        if error and isinstance(action, Mask) and action.ident.kind in owe:
+            progress.unmasked[action.ident.kind] = error
         return Outcome(action, error, progress.culprits if isinstance(action, Refresh) else frozenset())
 
     def _error_of(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> ReconcilerError | None:
@@ -155,6 +172,8 @@ class Applier:
             case Stop():
                 _stop(action.units)
                 progress.stopped.extend(action.units)
+            case Mask() | Unmask():
+                self._hide(action)
             case _:
                 assert_never(action)
 
@@ -168,6 +187,14 @@ class Applier:
         else:
             links.remove(self.paths, ident)
         progress.previous[ident] = previous
+
+    def _hide(self, action: Mask | Unmask) -> None:
+        from reconciler.host import quarantine
+
+        if isinstance(action, Mask):
+            quarantine.mask(self.paths, action)
+        else:
+            quarantine.unmask(self.paths, action)
 
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
         placed = links.read_links(self.paths, self.host.systemd).links
@@ -225,6 +252,10 @@ class Applier:
 
 def _unexpected(error: OSError, action: Action) -> Failed:
     return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
+
+
+def _kind(action: Change) -> Kind:
+    return action.kind if isinstance(action, Refresh) else action.ident.kind
 
 
 def _restart(names: tuple[str, ...]) -> None:
