@@ -50,17 +50,21 @@ IMAGES: dict[str, tuple[Callable[[Path, Path], object], str | None]] = {
 }
 
 
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that this machine has but systemd-dissect."""
+    programs = tmp_path_factory.mktemp("programs")
+    found = {it.name: it for directory in ("/usr/bin", "/usr/sbin") for it in Path(directory).iterdir()}
+    for name in found.keys() - {"systemd-dissect"}:
+        (programs / name).symlink_to(found[name])
+    return programs
+
+
 @pytest.fixture(params=["systemd-dissect", "other tools"])
-def means(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def means(request: pytest.FixtureRequest, programs: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What there is on PATH to look into images with."""
     means = str(request.param)
     if means == "other tools":
-        programs = tmp_path / "programs"
-        programs.mkdir()
-        for directory in (Path("/usr/sbin"), Path("/usr/bin")):
-            for path in directory.iterdir():
-                if path.name != "systemd-dissect" and not (programs / path.name).is_symlink():
-                    (programs / path.name).symlink_to(path)
         monkeypatch.setenv("PATH", str(programs))
     return means
 

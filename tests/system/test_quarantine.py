@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.rig.diskimages import RELEASES, extension_tree, make_tree, squashfs
-from tests.rig.images import command
+from tests.rig.foreignroot import ForeignRoot
+from tests.rig.images import command, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from tests.rig.node import Node
     from tests.system.bench import Bench
 
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 
 EXTENSIONS = "/var/lib/extensions"
+
+
+def _image(bench: Bench, text: str) -> str:
+    write_image(bench.layout, text, command("x", text))
+    return f"oci:{bench.layout}:{text}"
 
 
 def _want(bench: Bench, source: str, *, quarantine: bool) -> None:
@@ -52,12 +59,26 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
 
 
 @pytest.mark.parametrize(("spoil", "words"), BAD.values(), ids=BAD)
-def test_a_bad_one_is_waited_for_or_masked_and_shown_again_once_it_is_good(
+def test_a_bad_one_is_told_or_masked(
     bench: Bench, tmp_path: Path, spoil: Callable[[Path, Path], Path], words: str
 ) -> None:
-    one, two = (bench.push(tag, command("x", tag)) for tag in ("one", "two"))
+    bad = spoil(bench.namespace.path(EXTENSIONS), tmp_path)
+    source = _image(bench, "one")
+    _want(bench, source, quarantine=False)
+    assert f"{EXTENSIONS}/{bad.name}: {words}" in bench.livelayer("apply", status=1).stderr
+    assert bench.merged() == []
+    _want(bench, source, quarantine=True)
+    bench.livelayer("apply")
+    assert bench.merged() == ["x"]
+
+
+def test_an_update_waits_or_the_bad_one_is_masked_and_shown_again_once_it_is_good(
+    bench: Bench, tmp_path: Path
+) -> None:
+    one, two = _image(bench, "one"), _image(bench, "two")
     _want(bench, one, quarantine=False)
     bench.livelayer("apply")
+    spoil, words = BAD["garbage"]
     bad = spoil(bench.namespace.path(EXTENSIONS), tmp_path)
     shown = f"{EXTENSIONS}/{bad.name}"
 
@@ -82,7 +103,7 @@ def test_a_bad_one_is_waited_for_or_masked_and_shown_again_once_it_is_good(
     assert (masked["byhand"]["state"], masked["byhand"]["merged"]) == ("unmanaged", False)
     assert masked["byhand"]["reason"].startswith(f"quarantined: {words}")
 
-    shutil.rmtree(bad) if bad.is_dir() else bad.unlink()
+    bad.unlink()
     squashfs(extension_tree(tmp_path / "good", "byhand"), bench.namespace.path(f"{EXTENSIONS}/byhand.raw"))
     assert f"unmask {shown}" in bench.livelayer("apply").stderr
     assert bench.merged() == ["byhand", "x"]
@@ -91,7 +112,7 @@ def test_a_bad_one_is_waited_for_or_masked_and_shown_again_once_it_is_good(
 
 def test_a_mask_goes_with_the_bad_file(bench: Bench) -> None:
     """An update that a damaged file had blocked before comes through; what is left behind is nothing."""
-    _want(bench, bench.push("v1", command("x", "x")), quarantine=True)
+    _want(bench, _image(bench, "one"), quarantine=True)
     bench.namespace.path(f"{EXTENSIONS}/empty.raw").touch()
     bench.livelayer("apply")
     assert bench.merged() == ["x"]
@@ -104,7 +125,7 @@ def test_a_mask_goes_with_the_bad_file(bench: Bench) -> None:
 
 
 def test_in_the_highest_directory_it_is_told_and_what_is_merged_stays(bench: Bench) -> None:
-    one, two = (bench.push(tag, command("x", tag)) for tag in ("one", "two"))
+    one, two = _image(bench, "one"), _image(bench, "two")
     _want(bench, one, quarantine=True)
     bench.livelayer("apply")
     bench.namespace.path("/etc/extensions/byhand.raw").write_bytes(b"no image" * 1000)
@@ -119,7 +140,7 @@ def test_in_the_highest_directory_it_is_told_and_what_is_merged_stays(bench: Ben
 
 
 def test_what_is_in_run_is_masked_from_etc(bench: Bench) -> None:
-    _want(bench, bench.push("v1", command("x", "x")), quarantine=True)
+    _want(bench, _image(bench, "one"), quarantine=True)
     bench.namespace.run("sh", "-c", "mkdir -p /run/extensions && touch /run/extensions/byhand.raw")
     bench.livelayer("apply")
     assert bench.merged() == ["x"]
@@ -141,6 +162,54 @@ def test_what_systemd_takes_or_ignores_is_not_held_against_it(bench: Bench, tmp_
     lax = extension_tree(tmp_path / "c", "lax")
     os.setxattr(lax / RELEASES / "extension-release.lax", "user.extension-release.strict", b"false")
     squashfs(lax, place / "lax-1.2.raw")
-    _want(bench, bench.push("v1", command("x", "x")), quarantine=True)
+    _want(bench, _image(bench, "one"), quarantine=True)
     assert "mask" not in bench.livelayer("apply").stderr
     assert bench.merged() == ["cut", "dangling", "lax-1.2", "x"]
+
+
+_MEASURE = """
+for name in $(ls /cases); do
+    cp -a /cases/$name/* /var/lib/extensions/
+    for mask in no yes; do
+        [ $mask = no ] || mkdir -p /run/extensions/byhand
+        systemd-sysext unmerge > /dev/null 2>&1
+        systemd-sysext refresh > /dev/null 2>&1
+        echo $name masked=$mask $(test -e /usr/bin/good && echo merged)
+    done
+    rm -r /var/lib/extensions/byhand* /run/extensions/byhand
+done
+"""
+
+
+def test_newer_systemds_fail_for_the_same_and_heed_the_same_masks(tmp_path: Path) -> None:
+    suite = os.environ.get("LIVELAYER_TEST_SUITE", "trixie")
+    with tempfile.TemporaryDirectory(prefix="livelayer-", dir="/var/tmp") as scratch:
+        root = ForeignRoot(suite, Path(scratch, "root"))
+        extension_tree(root.root / "var/lib/extensions/good", "good")
+        for number, (spoil, _) in enumerate(BAD.values()):
+            place = root.root / f"cases/{number}"
+            place.mkdir(parents=True)
+            spoil(place, tmp_path)
+        told = root.run(_MEASURE).stdout.splitlines()
+    assert told == [f"{number} masked={mask}" for number in range(len(BAD)) for mask in ("no", "yes merged")]
+
+
+def test_at_boot_the_mask_is_there_before_systemd_merges(node: Node) -> None:
+    """A node without loop devices, on which any image file makes every merge fail."""
+    layout = node.path("/srv/images")
+    layout.mkdir(parents=True)
+    write_image(layout, "one", command("x", "one"))
+    extensions = "extensions: {x: {source: 'oci:/srv/images:one'}}\n"
+    node.write("/etc/livelayer/extensions.yaml", f"settings: {{quarantine: true}}\n{extensions}")
+    squashfs(extension_tree(node.path("/srv/tree"), "byhand"), node.path(f"{EXTENSIONS}/byhand.raw"))
+    node.run("livelayer", "apply")
+    assert node.run("x").stdout == "one\n"
+    node.run("systemctl", "enable", "livelayer-boot.service")
+    node.reboot()
+    assert node.run("x").stdout == "one\n"
+    assert "quarantined: this node has no loop devices" in node.run("livelayer", "status").stdout
+    node.write("/etc/livelayer/extensions.yaml", extensions)
+    node.reboot()
+    told = node.run("livelayer", "apply", status=1).stderr
+    assert f"{EXTENSIONS}/byhand.raw: this node has no loop devices" in told
+    node.run("test", "-e", "/usr/bin/x", status=1)
