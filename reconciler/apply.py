@@ -14,7 +14,20 @@ from reconciler.host import health, links, store
 from reconciler.host.durable import write_atomically
 from reconciler.model.kind import Ident
 from reconciler.model.limits import DEFAULT, Limits
-from reconciler.model.plan import Action, Check, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
+from reconciler.model.plan import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+    action_name,
+)
 from reconciler.model.preflight import Preflight
 
 if TYPE_CHECKING:
@@ -31,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
-Change: TypeAlias = Stop | Place | Remove | Refresh | Restart | Check
+Change: TypeAlias = Stop | Mask | Unmask | Place | Remove | Refresh | Restart | Check
 """What changes the node itself, one after the other."""
 
 
@@ -59,6 +72,7 @@ class _Progress:
     stopped: list[str] = field(default_factory=list)  # units of extensions that go
     unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
     culprits: frozenset[str] = frozenset()  # whose links were taken back
+    unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge could not be hidden
 
     def changed(self, kind: Kind) -> frozenset[str]:
         """The names of the extensions of a kind whose links are not as they were."""
@@ -137,6 +151,8 @@ class Applier:
         name = action_name(action)
         if name in progress.failed:
             return Outcome(action, progress.failed[name], skipped=True)
+        if (kind := _kind(action)) and (blocked := progress.unmasked.get(kind)):
+            return Outcome(action, blocked, skipped=True)
         if isinstance(action, Refresh) and action.only_after_changes and not progress.changed(action.kind):
             return Outcome(action, skipped=True)
         error = self._error_of(action, progress, owe)
@@ -144,6 +160,8 @@ class Applier:
             progress.unstarted[name] = error  # what its checks say counts
         elif error and name:
             progress.failed[name] = error
+        if error and isinstance(action, Mask) and action.ident.kind in owe:
+            progress.unmasked[action.ident.kind] = error
         return Outcome(action, error, progress.culprits if isinstance(action, Refresh) else frozenset())
 
     def _error_of(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> ReconcilerError | None:
@@ -168,6 +186,8 @@ class Applier:
                 progress.stopped.extend(action.units)
             case Check():
                 self._check(action, progress)
+            case Mask() | Unmask():
+                self._hide(action)
             case _:
                 assert_never(action)
 
@@ -207,6 +227,14 @@ class Applier:
             raise Failed(f"{name or 'the node'}: failed its checks: {reason}", "it goes back to what it was before")
         if not self.whole_is_checked or name is None:
             health.write_health(self.paths, known.proven(concerned))
+
+    def _hide(self, action: Mask | Unmask) -> None:
+        from reconciler.host import quarantine
+
+        if isinstance(action, Mask):
+            quarantine.mask(self.paths, action)
+        else:
+            quarantine.unmask(self.paths, action)
 
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
         placed = links.read_links(self.paths, self.host.systemd).links
@@ -264,6 +292,12 @@ class Applier:
 
 def _unexpected(error: OSError, action: Action) -> Failed:
     return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
+
+
+def _kind(action: Change) -> Kind | None:
+    if isinstance(action, Refresh):
+        return action.kind
+    return action.ident.kind if action.ident else None
 
 
 def _restart(names: tuple[str, ...]) -> None:

@@ -36,6 +36,7 @@ STATE_ITEMS: Final = (
     "manifests",
     "images",
     "replaced",
+    "quarantine.json",
 )
 _MOST_LINKS: Final = 40  # on one way, as for the kernel
 
@@ -226,6 +227,21 @@ class Paths:
     def retries(self) -> Path:
         """When sources that did not answer are asked again."""
         return self.runtime / "retries.json"
+
+    @property
+    def masks(self) -> Path:
+        """Which masks livelayer made in /run."""
+        return self.runtime / "quarantine.json"
+
+    @property
+    def lasting_masks(self) -> Path:
+        """Which masks it made elsewhere."""
+        return self.state / "quarantine.json"
+
+    @property
+    def judged(self) -> Path:
+        """What was found of images that others placed."""
+        return self.runtime / "judged.json"
 
     def refresh_owed(self, kind: Kind) -> Path:
         """Exists from the first changed link until the overlay was read back as expected."""

@@ -5,7 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
-from reconciler.model.plan import Action, Check, Fetch, Place, Plan, Problem, Refresh, Remove, Restart, Stop
+from reconciler.model.plan import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Problem,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +52,10 @@ def _deed(action: Action) -> str:
             deed = f"stop {' '.join(action.units)} of {action.ident}"
         case Check():
             deed = f"check {action.ident or 'the node'}: {action.checks.words}"
+        case Mask():
+            deed = f"mask {action.file} by {action.path}"
+        case Unmask():
+            deed = f"unmask {action.file}, which {action.path} hides"
         case _:
             assert_never(action)
     return deed
@@ -107,7 +124,7 @@ def _subject(action: Action) -> tuple[Ident | None, Entry | None, Entry | None]:
             return action.ident, action.old, action.new
         case Remove():
             return action.ident, action.old, None
-        case Restart() | Stop() | Check():
+        case Restart() | Stop() | Check() | Mask() | Unmask():
             return action.ident, None, None
         case Refresh():
             return None, None, None

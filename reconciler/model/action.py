@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from reconciler.errors import Pending, ReconcilerError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.model.checks import Checks
     from reconciler.model.desired import Wanted
     from reconciler.model.kind import Ident, Kind
@@ -75,6 +77,27 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Mask:
+    """Hide an unmanaged extension that would make systemd merge nothing, by an empty directory of its name."""
+
+    ident: Ident
+    path: Path  # of the directory
+    file: Path  # the bad one
+    flaw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmask:
+    """Take such a directory away again."""
+
+    ident: Ident
+    path: Path
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """See whether a change has done well."""
 
@@ -83,7 +106,7 @@ class Check:
     reason: str
 
 
-Action: TypeAlias = Fetch | Stop | Place | Remove | Refresh | Restart | Check
+Action: TypeAlias = Fetch | Stop | Mask | Unmask | Place | Remove | Refresh | Restart | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +147,7 @@ def action_name(action: Action) -> str | None:
             return None
         case Check():
             return action.ident.name if action.ident else None
-        case Stop() | Place() | Remove() | Restart():
+        case Stop() | Place() | Remove() | Restart() | Mask() | Unmask():
             return action.ident.name
         case never:
             assert_never(never)

@@ -103,6 +103,7 @@ class DesiredState:
     prune_limit: PruneLimit | None = None  # None: whatever no file lists any more may go
     checks: Checks | None = None  # what must hold after any change
     retention: Retention = DEFAULT_RETENTION
+    quarantine: bool = False  # whether what others placed may be masked if it would make systemd merge nothing
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
@@ -170,6 +171,7 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         prune_limit=None if settings.prune_limit is None else parse_prune_limit(settings.prune_limit),
         checks=_checks(settings.checks),
         retention=_retention(settings.retention),
+        quarantine=settings.quarantine,
     )
 
 

@@ -335,6 +335,13 @@ class Settings(Strict):
         ),
     ] = None
     preflight: PreflightSettings = PreflightSettings()
+    quarantine: Annotated[
+        bool,
+        Field(
+            description="Mask what others placed and what would make systemd merge nothing at all, such as a corrupt "
+            "image file, by an empty directory of its name in a search directory of higher precedence."
+        ),
+    ] = False
 
 
 class Document(Strict):

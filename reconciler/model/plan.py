@@ -11,6 +11,7 @@ from reconciler.model.action import (
     Action,
     Check,
     Fetch,
+    Mask,
     Place,
     Plan,
     Problem,
@@ -18,6 +19,7 @@ from reconciler.model.action import (
     Remove,
     Restart,
     Stop,
+    Unmask,
     action_name,
     problem,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "Action",
     "Check",
     "Fetch",
+    "Mask",
     "Place",
     "Plan",
     "Problem",
@@ -45,10 +48,11 @@ __all__ = [
     "Restart",
     "Stop",
     "Target",
+    "Unmask",
     "action_name",
     "problem",
 ]
-_ORDER: Final = (Fetch, Stop, Remove, Place, Refresh, Restart, Check)
+_ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Restart, Check)
 # A service that one kind brings finds its configuration in place, which the other brings.
 _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
@@ -87,7 +91,14 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     if desired.preflight.layers == "refuse":
         problems, actions = problems + excess, _without(actions, excess)
         excess = []
-    refresh = [it for kind in _KINDS for it in _refresh(kind, desired, observed, actions)]
+    blocked: frozenset[Kind] = frozenset()
+    if observed.blockers or observed.masks:
+        from reconciler.model.quarantine import settle
+
+        actions, held, blocked = settle(desired, observed, actions)
+        problems += held
+    kinds = [kind for kind in _KINDS if kind not in blocked]
+    refresh = [it for kind in kinds for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
     around += checks(desired, observed, [*actions, *refresh])
     return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems), tuple(excess))
@@ -95,7 +106,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
 
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     """What of a plan concerns these extensions; the refresh stays only where it is still needed."""
-    kept = [action for action in plan.actions if action_name(action) in names | {None}]
+    kept = [it for it in plan.actions if isinstance(it, Mask | Unmask) or action_name(it) in names | {None}]
     changing = {action.ident.kind for action in kept if isinstance(action, Place | Remove)}
     actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or a.kind in changing]
     problems, warnings = ([it for it in told if it.name in names] for told in (plan.problems, plan.warnings))
@@ -274,7 +285,11 @@ def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, actions
     }
     unchanged = [link for link in expected_links(observed, kind) if link.ident not in changing]
     names = frozenset(link.name for link in unchanged)
-    if reason := _stale(kind, observed, unchanged) or _healed(kind, observed, actions):
+    if (
+        reason := _stale(kind, observed, unchanged)
+        or _healed(kind, observed, actions)
+        or _shown(kind, observed, actions)
+    ):
         yield Refresh(kind, reason, only_after_changes=False, unchanged=names)
     elif changing:
         yield Refresh(kind, "links change", only_after_changes=True, unchanged=names)
@@ -297,6 +312,13 @@ def _healed(kind: Kind, observed: ObservedState, actions: list[Action]) -> str |
         if link.entry.kind is kind and link.dangling and link.entry in fetched:
             return f"the content of {link.name} comes back"
     return None
+
+
+def _shown(kind: Kind, observed: ObservedState, actions: list[Action]) -> str | None:
+    """Without a mask systemd sees again what lies below it, if something still does."""
+    unmasked = {action.ident for action in actions if isinstance(action, Unmask) and action.ident.kind is kind}
+    shown = next((it for it in observed.unmanaged if it.searched and it.ident in unmasked), None)
+    return f"{shown.path} is not masked any more" if shown else None
 
 
 def expected_links(observed: ObservedState, kind: Kind) -> list[Link]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import Kind
-from reconciler.model.plan import Check, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, unmerged
+from reconciler.model.plan import Check, Fetch, Mask, Place, Plan, Refresh, Remove, Restart, Stop, Unmask, unmerged
 from reconciler.model.pruning import kept_for_itself
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _touches(action: Action, ident: Ident) -> bool:
             return action.wanted.ident == ident
         case Place() | Remove():
             return action.ident == ident
-        case Refresh() | Restart() | Stop() | Check():
+        case Refresh() | Restart() | Stop() | Check() | Mask() | Unmask():
             return False
 
 
@@ -169,7 +169,19 @@ def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStat
     reason = f"placed by {'kairos-agent' if item.agent else 'others'}: {item.path}"
     if not item.searched:
         reason = f"kept by kairos-agent, not enabled in this boot: {item.path}"
+    if flaw := _flaw(item, observed):
+        reason = flaw
     return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)
+
+
+def _flaw(item: Unmanaged, observed: ObservedState) -> str | None:
+    """Why systemd would merge nothing on its account, and whether it is kept from that."""
+    for blocker in observed.blockers:
+        if blocker.item == item:
+            is_masked = any(mask.path == blocker.mask for mask in observed.masks)
+            fate = "quarantined" if is_masked else f"makes systemd merge no {item.kind}"
+            return f"{fate}: {blocker.reason}: {item.path}"
+    return None
 
 
 def _shows(link: Link | None, observed: ObservedState) -> bool:

@@ -16,17 +16,30 @@ from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.imagepolicy import parse_image_policy
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.merge import Fragment
-from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged, parse_entry
+from reconciler.model.observed import (
+    Blocker,
+    Contents,
+    Entry,
+    Link,
+    Masked,
+    Merged,
+    ObservedState,
+    Resolution,
+    Unmanaged,
+    parse_entry,
+)
 from reconciler.model.plan import (
     Action,
     Check,
     Fetch,
+    Mask,
     Place,
     Refresh,
     Remove,
     Restart,
     Stop,
     Target,
+    Unmask,
     make_plan,
     narrow,
     target_for,
@@ -140,7 +153,24 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
+        blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
+        masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
     )
+
+
+def _blocker(path: str, mask: str | None) -> Blocker:
+    """What others placed is as bad as it gets; agents keep theirs in /run."""
+    outranks = not path.startswith("/usr")
+    item = Unmanaged(Path(path).stem, Path(path), outranks, _kind_at(path), agent="/agent" in path)
+    return Blocker(item, "empty", Path(mask) if mask else None)
+
+
+def _masked(path: str, file: str) -> Masked:
+    return Masked(Ident(Path(path).name, _kind_at(path)), Path(path), Path(file), "empty")
+
+
+def _kind_at(path: str) -> Kind:
+    return Kind.CONFEXT if "/confexts/" in path else Kind.SYSEXT
 
 
 def _merged(kind: Kind, given: dict[str, Any]) -> Merged:
@@ -175,10 +205,10 @@ def _line(action: Action) -> str:
             line = f"remove {action.ident} {_short(action.old)}"
         case Refresh():
             line = "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
-        case Restart():
-            line = f"restart {action.ident} {' '.join(action.units)}"
-        case Stop():
-            line = f"stop {action.ident} {' '.join(action.units)}"
+        case Restart() | Stop():
+            line = f"{type(action).__name__.lower()} {action.ident} {' '.join(action.units)}"
+        case Mask() | Unmask():
+            line = f"{type(action).__name__.lower()} {action.path}"
         case Check():
             line = f"check {action.ident or 'all'}"
         case _:
