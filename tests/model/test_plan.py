@@ -12,6 +12,7 @@ import yaml
 from reconciler.errors import ReconcilerError, Unavailable
 from reconciler.model.desired import DesiredState, desired_state
 from reconciler.model.format import Format
+from reconciler.model.health import Bad, Unproven
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.imagepolicy import parse_image_policy
 from reconciler.model.kind import Ident, Kind
@@ -152,10 +153,17 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         store=store,
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
+        unproven={Ident(name): Unproven(*map(_entry_or_none, it)) for name, it in given.get("unproven", {}).items()},
+        bad={Ident(name): Bad(*map(_entry_or_none, it), "it broke", "") for name, it in given.get("bad", {}).items()},
+        own=frozenset(map(Ident, given.get("own", ()))),
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
         blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
         masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
     )
+
+
+def _entry_or_none(text: str | None) -> Entry | None:
+    return _entry(text) if text else None
 
 
 def _blocker(path: str, mask: str | None) -> Blocker:
