@@ -154,12 +154,16 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
         unproven={Ident(name): Unproven(*map(_entry_or_none, it)) for name, it in given.get("unproven", {}).items()},
-        bad={Ident(name): Bad(*map(_entry_or_none, it), "it broke", "") for name, it in given.get("bad", {}).items()},
+        bad={Ident(name): _bad(*it) for name, it in given.get("bad", {}).items()},
         own=frozenset(map(Ident, given.get("own", ()))),
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
         blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
         masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
     )
+
+
+def _bad(entry: str | None, previous: str | None) -> Bad:
+    return Bad(_entry_or_none(entry), _entry_or_none(previous), "it broke", "")
 
 
 def _entry_or_none(text: str | None) -> Entry | None:
