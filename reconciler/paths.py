@@ -31,6 +31,7 @@ STATE_ITEMS: Final = (
     "file-lists",
     "generations",
     "rollback.json",
+    "cloud-places.json",
     "health.json",
     "prefetched.json",
     "manifests",
@@ -173,6 +174,11 @@ class Paths:
     def catalogs(self) -> Path:
         """Copies of catalogs of extensions, for when their servers do not answer."""
         return self.state / "catalogs"
+
+    @property
+    def cloud_places(self) -> Path:
+        """Where the last good configuration had cloud-configs."""
+        return self.state / "cloud-places.json"
 
     @property
     def generations(self) -> Path:

@@ -209,7 +209,7 @@ def _begin(paths: Paths, options: Options) -> Session:
     paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
     if options.config is None and options.cloud_configs is None:
-        config.remember(paths, loaded)
+        config.remember(paths, loaded, forget_vanished=options.confirm_prune)
     if options.retry is not None:
         recordkeeping.forgive(paths, options.retry)
     session = open_session(paths, loaded, options, Lookups.LOCAL if options.offline else Lookups.ALL)

@@ -107,6 +107,7 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
         desired,
         refresh_now=desired.refresh_now and options.refresh,
         prune_limit=None if options.confirm_prune else desired.prune_limit,
+        vanished=() if options.confirm_prune else loaded.vanished,
     )
     host = host_of(paths, desired)
     desired = for_host(desired, host)

@@ -23,6 +23,11 @@ def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | P
     if not (desired.configured and desired.prune):
         return
     unlisted = [ident for ident in sorted(observed.links) if _may_go(ident, desired, observed)]
+    if unlisted and desired.vanished:
+        names, places = ", ".join(ident.name for ident in unlisted), ", ".join(desired.vanished)
+        what = f"{places}: there were cloud-configs, and now there is nothing; nothing is pruned ({names})"
+        yield Problem(None, what, f"see that it is mounted; {_CONFIRM}")
+        return
     limit = desired.prune_limit
     if limit and not limit.allows(len(unlisted), len(observed.links)):
         names = ", ".join(ident.name for ident in unlisted)

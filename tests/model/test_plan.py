@@ -124,7 +124,7 @@ def _digest(letter: str) -> str:
 def _desired(case: dict[str, Any]) -> DesiredState:
     if "desired" not in case:
         return DesiredState(configured=False)
-    return desired_state(Fragment(case["desired"]))
+    return replace(desired_state(Fragment(case["desired"])), vanished=tuple(case.get("vanished", ())))
 
 
 def _targets(case: dict[str, Any]) -> dict[str, Target | ReconcilerError]:
