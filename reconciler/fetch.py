@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from reconciler.errors import Failed, Invalid, ReconcilerError
+from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host import store, transfer, writeout
 from reconciler.host.copiedimage import blob_in, read_copied
 from reconciler.host.signaturepolicy import asks_for_signatures
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Layer, platform_of
-from reconciler.model.limits import DEFAULT, Limits, size_text
+from reconciler.model.limits import DEFAULT, Limits
 from reconciler.model.source import Transport
+from reconciler.model.space import no_room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +66,7 @@ class Fetcher:
     machine: str
     limits: Limits = DEFAULT
     manifests: Mapping[str, Manifest] = field(default_factory=dict)  # by digest: those that are known already
+    require_space: bool = True  # False: try, even if the disk cannot have room for it
 
     def fetch(self, job: Job) -> None:
         """Bring content into the store. Afterwards it is there, complete, or nothing has changed.
@@ -73,7 +75,8 @@ class Fetcher:
             ReconcilerError: sorted by what may be done about it.
         """
         with store.stage(self.paths) as stage:
-            _require_space(self.paths.staging, job)
+            if self.require_space:
+                _require_space(self.paths.staging, job)
             with writeout.early(stage):
                 made = self._make(job, stage)
             store.commit(self.paths, made.path, job.entry, made.contents)
@@ -302,8 +305,7 @@ def _require_space(directory: Path, job: Job) -> None:
     """Refuse what cannot fit before it is transferred. Unpacked it takes as much as packed, at the very least."""
     needed, free = job.resolution.size or 0, shutil.disk_usage(directory).free
     if needed > free:
-        where = f"{directory.parent}, which has {size_text(free)} free"
-        raise Failed(f"{job.wanted.text}: needs more than {size_text(needed)} in {where}", "make space there")
+        raise no_room(job.wanted.text, needed, directory.parent, free)
 
 
 def _by_tag(job: Job) -> Source | None:

@@ -16,7 +16,7 @@ from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.seen import Clouds
 from reconciler.model.placeholders import for_host
-from reconciler.model.plan import Place, Plan, Problem, Refresh, action_name, make_plan, narrow, problem
+from reconciler.model.plan import Fetch, Place, Plan, Problem, Refresh, action_name, make_plan, narrow, problem
 from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
 from reconciler.observe import observe
 from reconciler.resolve import Lookups, Resolver, open_resolver
@@ -100,20 +100,22 @@ def look(paths: Paths, options: Options) -> Result:
     paths, loaded = _located(paths, loaded)
     desired = for_host(desired, host)
     resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
-    view = _examined(_view(paths, host, desired, resolver), paths)
+    view = _examined(_view(paths, host, desired, resolver), paths, resolver)
     return _result(view, loaded, (), options)
 
 
-def _examined(view: View, paths: Paths) -> View:
-    """With what is found of extensions that are to be placed and in the store already."""
+def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
+    """With what is found of extensions that are to be fetched, or placed and in the store already."""
     plan = view.plan
-    if not any(isinstance(action, Place) for action in plan.actions):
+    fetches = [action for action in plan.actions if isinstance(action, Fetch)]
+    if not fetches and not any(isinstance(action, Place) for action in plan.actions):
         return view
-    from reconciler.preflight import examine
+    from reconciler.preflight import examine, examine_space
 
+    room = examine_space(paths, fetches, resolver.manifests, view.desired.preflight)
     found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.preflight)
-    problems = (problem(name, error) for name, error in found.refused.items())
-    warnings = (Problem(None, words) for words in found.warnings)
+    problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
+    warnings = (Problem(None, words) for words in (*room.warnings, *found.warnings))
     told = replace(plan, problems=(*plan.problems, *problems), warnings=(*plan.warnings, *warnings))
     return replace(view, plan=told)
 
