@@ -97,7 +97,7 @@ class Applier:
             gc.enable()  # the command starts without
         progress = _Progress()
         fetches = [action for action in plan.actions if isinstance(action, Fetch)]
-        fetched = self._fetch_all(fetches, progress) if fetches else []
+        fetched = self._fetch_what_fits(fetches, progress) if fetches else []
         if any(isinstance(action, Place) for action in plan.actions):
             self._examine(plan, progress)
         owe = frozenset(action.kind for action in plan.actions if isinstance(action, Refresh))
@@ -114,13 +114,37 @@ class Applier:
             log.warning(warning)
         progress.failed |= findings.refused
 
+    def _fetch_what_fits(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
+        from reconciler import preflight
+
+        findings = preflight.examine_space(self.paths, fetches, self.resolver.manifests, self.preflight)
+        for warning in findings.warnings:
+            log.warning(warning)
+        refused = findings.refused
+        progress.failed |= refused
+        fetched = iter(self._fetch_all([it for it in fetches if it.wanted.name not in refused], progress))
+        names = [it.wanted.name for it in fetches]
+        return [
+            Outcome(it, refused[name]) if name in refused else next(fetched)
+            for it, name in zip(fetches, names, strict=True)
+        ]
+
     def _fetch_all(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
         """Fetch several at once; each entry once, though several extensions may want it."""
         from reconciler.host.workers import workers
         from reconciler.progress import display
 
-        offline = not self.resolver.may_use_network
-        fetcher = Fetcher(self.paths, self.host.machine, self.limits, self.resolver.manifests, offline)
+        if not fetches:
+            return []
+        must_fit = self.preflight.space == "refuse"
+        fetcher = Fetcher(
+            self.paths,
+            self.host.machine,
+            self.limits,
+            self.resolver.manifests,
+            offline=not self.resolver.may_use_network,
+            require_space=must_fit,
+        )
         entries = {action.entry: action for action in reversed(fetches)}
         with workers(min(_PARALLEL, len(entries))) as pool, display() as shown:
             begun = {entry: pool.submit(self._fetch, fetcher, it, shown) for entry, it in entries.items()}

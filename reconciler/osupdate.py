@@ -142,7 +142,7 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
     for action in fetches:
         log.info("plan: %s", report.action_line(action))
-    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits)
+    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits, look.desired.preflight)
     outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.
     readable_lists(look.paths, {it.wanted.name: it.entry for it in fetches}, remember=True)

@@ -12,9 +12,9 @@ from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host import lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.seen import Clouds
-from reconciler.model.plan import Place, Plan, Problem, Refresh, action_name, narrow, problem
+from reconciler.model.plan import Fetch, Place, Plan, Problem, Refresh, action_name, narrow, problem
 from reconciler.model.status import ExtensionStatus, Standing, View, extension_statuses
-from reconciler.resolve import Lookups
+from reconciler.resolve import Lookups, Resolver
 from reconciler.session import Options, Session, host_of, located, open_session
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped
 def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
     session = _open(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
-    return _result(_examined(session.view(), session.paths), session, (), options)
+    return _result(_examined(session.view(), session.paths, session.resolver), session, (), options)
 
 
 def _open(paths: Paths, options: Options, lookups: Lookups) -> Session:
@@ -149,16 +149,18 @@ def _open(paths: Paths, options: Options, lookups: Lookups) -> Session:
     return open_session(*located(paths, loaded), options, lookups)
 
 
-def _examined(view: View, paths: Paths) -> View:
-    """With what is found of extensions that are to be placed and in the store already."""
+def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
+    """With what is found of extensions that are to be fetched, or placed and in the store already."""
     plan = view.plan
-    if not any(isinstance(action, Place) for action in plan.actions):
+    fetches = [action for action in plan.actions if isinstance(action, Fetch)]
+    if not fetches and not any(isinstance(action, Place) for action in plan.actions):
         return view
-    from reconciler.preflight import examine
+    from reconciler.preflight import examine, examine_space
 
+    room = examine_space(paths, fetches, resolver.manifests, view.desired.preflight)
     found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.preflight)
-    problems = (problem(name, error) for name, error in found.refused.items())
-    warnings = (Problem(None, words) for words in found.warnings)
+    problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
+    warnings = (Problem(None, words) for words in (*room.warnings, *found.warnings))
     told = replace(plan, problems=(*plan.problems, *problems), warnings=(*plan.warnings, *warnings))
     return replace(view, plan=told)
 

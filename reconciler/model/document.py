@@ -278,6 +278,13 @@ class PreflightSettings(Strict):
         Literal["warn", "refuse"],
         Field(description="More extensions than an overlay takes: systemd would merge none."),
     ] = "refuse"
+    space: Annotated[
+        Literal["warn", "refuse"], Field(description="More to fetch than the disk of the store has room for.")
+    ] = "refuse"
+    labels: Annotated[
+        Literal["warn", "refuse"],
+        Field(description="Files without SELinux labels of their own, where SELinux is enforcing."),
+    ] = "warn"
 
 
 class Settings(Strict):
