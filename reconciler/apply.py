@@ -7,10 +7,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
+from reconciler import probation
 from reconciler import refresh as overlay
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch import Fetcher, Job
-from reconciler.host import health, links, store
+from reconciler.host import links, store
 from reconciler.host.durable import write_atomically
 from reconciler.model.kind import Ident
 from reconciler.model.limits import DEFAULT, Limits
@@ -209,7 +210,8 @@ class Applier:
                 _stop(action.units)
                 progress.stopped.extend(action.units)
             case Check():
-                self._check(action, progress)
+                trouble = progress.unstarted.get(action_name(action) or "")
+                probation.judge(self.paths, action, trouble, self.configuration, whole_follows=self.whole_is_checked)
             case Mask() | Unmask():
                 self._hide(action)
             case _:
@@ -220,37 +222,12 @@ class Applier:
         if ident.kind in owe:
             write_atomically(self.paths.refresh_owed(ident.kind), b"", durable=False)
         previous = links.read_link(self.paths, ident)
-        if action.probation and self.paths.is_running_system:
-            self._expect_checks(action, previous)
+        probation.expect(self.paths, action, previous)
         if isinstance(action, Place):
             links.place(self.paths, ident, action.new)
         else:
             links.remove(self.paths, ident)
         progress.previous[ident] = previous
-
-    def _expect_checks(self, action: Place | Remove, previous: Link | None) -> None:
-        """Note before the change that it is yet to prove itself: this run may be killed before it does."""
-        new = action.new if isinstance(action, Place) else None
-        known = health.read_health(self.paths)
-        health.write_health(self.paths, known.expecting(action.ident, new, previous.entry if previous else None))
-
-    def _check(self, action: Check, progress: _Progress) -> None:
-        """Let a change stay, or condemn it: the next pass takes it back, as would the next run.
-
-        Raises:
-            Failed: the checks do not pass.
-        """
-        from reconciler.host.probes import failure_of
-
-        name = action_name(action)
-        known = health.read_health(self.paths)
-        concerned = [ident for ident in known.unproven if name in {None, ident.name}]
-        unstarted = progress.unstarted.get(name) if name else None
-        if reason := unstarted.message if unstarted else failure_of(action.checks):
-            health.write_health(self.paths, known.condemning(concerned, reason, self.configuration))
-            raise Failed(f"{name or 'the node'}: failed its checks: {reason}", "it goes back to what it was before")
-        if not self.whole_is_checked or name is None:
-            health.write_health(self.paths, known.proven(concerned))
 
     def _hide(self, action: Mask | Unmask) -> None:
         from reconciler.host import quarantine
