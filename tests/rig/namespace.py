@@ -82,6 +82,11 @@ class Namespace:
             raise AssertionError(f"{arguments}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    def inside(self, absolute: str) -> Path:
+        """A path as it is inside, by way of the process that holds the namespace."""
+        assert self._holder
+        return Path(f"/proc/{self._holder.pid}/root{absolute}")
+
     def path(self, absolute: str) -> Path:
         """Where the files of a private directory lie outside."""
         return Path(f"{self._scratch}{absolute}")
