@@ -36,15 +36,15 @@ def look(paths: Paths, entries: Iterable[Entry]) -> Drift:
     when = manifests.now()
     sealed = {entry: time for entry in entries if (time := manifests.sealed(paths, entry)) is not None}
     # A time that is to come was taken when the clock was wrong: it says nothing.
-    suspicious = {entry for entry, time in sealed.items() if not 0 < time <= when}
-    places = {paths.store / entry.file_name: entry for entry in sealed.keys() - suspicious}
-    suspicious |= {places[it] for it in touched({place: sealed[entry] for place, entry in places.items()})}
-    return _compared(paths, suspicious, when) if suspicious else Drift()
+    since = {entry: time if time <= when else 0 for entry, time in sealed.items()}
+    places = {paths.store / entry.file_name: entry for entry in since}
+    seen = touched({place: since[entry] for place, entry in places.items()})
+    return _compared(paths, {places[place]: since[places[place]] for place in seen}, when) if seen else Drift()
 
 
-def _compared(paths: Paths, suspicious: Iterable[Entry], when: int) -> Drift:
+def _compared(paths: Paths, suspicious: Mapping[Entry, int], when: int) -> Drift:
     known = {entry: manifest for entry in suspicious if (manifest := manifests.read(paths, entry))}
-    found = manifests.differences(paths, known, whole=False)
+    found = manifests.differences(paths, known, suspicious)
     changed = {entry: summary(differing) for entry, differing in found.items() if differing}
     return Drift(changed, {entry: when for entry in suspicious if entry not in changed})
 
@@ -76,9 +76,10 @@ def _drop_replaced(paths: Paths, merged: Mapping[Kind, Merged] | None) -> None:
         trees = list(paths.replaced.iterdir())
     except FileNotFoundError:
         return
-    oldest = min((it.since for it in (merged or {}).values() if it.since is not None), default=None)
+    times = {str(kind): it.since for kind, it in (merged or {}).items()}
     for tree in trees:
-        if oldest is None or oldest > tree.lstat().st_ctime_ns:
+        since = times.get(tree.name.partition("-")[0])
+        if since is None or since > tree.lstat().st_ctime_ns:
             shutil.rmtree(tree, ignore_errors=True)
     if not any(paths.replaced.iterdir()):
         paths.replaced.rmdir()
@@ -120,7 +121,7 @@ def verify(paths: Paths, names: frozenset[str]) -> list[Verified]:
         raise Invalid(f"{', '.join(sorted(unknown))}: no such extension is placed", f"placed are: {others}")
     asked = [link for ident, link in sorted(placed.items()) if not names or ident.name in names]
     known = _known(paths, (link.entry for link in asked if not link.dangling))
-    found = manifests.differences(paths, known, whole=True)
+    found = manifests.differences(paths, known, {})
     for entry, differing in found.items():
         if differing:
             manifests.reseal(paths, entry, 0)

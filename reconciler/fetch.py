@@ -109,7 +109,9 @@ class Fetcher:
 
     def _from_image(self, job: Job, stage: Path) -> Made:
         """Content of a container image or an artifact; blobs that a power cut damaged are fetched once more."""
-        if job.remakes and (made := self._from_kept_image(job, stage)):
+        # What was accepted once, for this place in the store, is not judged again.
+        may_be_kept = job.remakes or not asks_for_signatures()
+        if may_be_kept and (made := self._from_kept_image(job, stage)):
             return made
         image, made = self._copy_and_build(job, stage)
         if made:

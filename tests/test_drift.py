@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from reconciler.model.contentmanifest import Manifest
+    from reconciler.model.observed import Entry
     from reconciler.paths import Paths
 
 NAME = Ident("x")
@@ -101,19 +103,19 @@ def test_a_change_is_found_told_and_made_good(paths: Paths, tree: Path, what: st
 def test_a_touch_is_looked_into_once_and_is_no_change(
     paths: Paths, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared: list[bool] = []
+    compared: list[int] = []
     real = manifests.differences
 
-    def count(paths: Paths, entries: object, *, whole: bool) -> object:
-        compared.append(whole)
-        return real(paths, entries, whole=whole)  # type: ignore[arg-type]
+    def count(paths: Paths, entries: dict[Entry, Manifest], since: dict[Entry, int]) -> object:
+        compared.append(len(entries))
+        return real(paths, entries, since)
 
     monkeypatch.setattr(manifests, "differences", count)
     (tree.parent / "twin").hardlink_to(tree / "usr/bin/x")
     os.utime(tree / "usr/bin/x", (1, 1))
     assert status(paths, Options()).in_sync
-    assert (_actions(_converge(paths)), compared) == ([], [False, False])
-    assert (_actions(_converge(paths)), compared) == ([], [False, False])
+    assert (_actions(_converge(paths)), compared) == ([], [1, 1])
+    assert (_actions(_converge(paths)), compared) == ([], [1, 1])
 
 
 @pytest.mark.commands
@@ -188,7 +190,7 @@ def test_a_clock_that_was_ahead_when_it_was_sealed_hides_nothing(paths: Paths) -
     assert _actions(_converge(paths)) == []
     assert (manifests.sealed(paths, entry) or 0) <= manifests.now()
     manifests.reseal(paths, entry, manifests.now() + 10**18)
-    (paths.store / entry.file_name / "usr/new").touch()
+    next((paths.store / entry.file_name).rglob("extension-release.x")).write_text("ID=evil\n")
     assert status(paths, Options()).statuses[0].state is State.DRIFTED
 
 
@@ -315,12 +317,13 @@ def test_a_run_that_is_killed_while_it_heals_is_made_good_by_the_next_one(
 
 
 def test_a_replaced_tree_stays_while_an_older_overlay_shows_it(paths: Paths) -> None:
-    tree = paths.replaced / "1"
+    tree, other = paths.replaced / "sysext-1", paths.replaced / "confext-1"
     tree.mkdir(parents=True)
+    other.mkdir()
     host = Host({"ID": "debian"}, "x86_64", 252)
     replaced = tree.lstat().st_ctime_ns
     drift.settle(paths, ObservedState(host, merged={Kind.SYSEXT: Merged(frozenset({"x"}), replaced - 1)}))
-    assert tree.exists()
+    assert os.listdir(paths.replaced) == ["sysext-1"]
     store.prepare(paths)
     assert tree.exists()
     drift.settle(paths, ObservedState(host, merged={Kind.SYSEXT: Merged(frozenset({"x"}), replaced + 1)}))

@@ -107,13 +107,15 @@ def read(paths: Paths, entry: Entry) -> Manifest | None:
         return None
 
 
-def differences(paths: Paths, entries: Mapping[Entry, Manifest], *, whole: bool) -> dict[Entry, list[Difference]]:
+def differences(
+    paths: Paths, entries: Mapping[Entry, Manifest], since: Mapping[Entry, int]
+) -> dict[Entry, list[Difference]]:
     """In what entries are not as their manifests say; what cannot be read is not.
 
     Args:
         paths: of the node.
         entries: with their manifests.
-        whole: whether to read every file, or only those that were touched since the entry was sealed.
+        since: of which of them only those files are to be read that were touched at that time or later.
     """
     found: dict[Entry, dict[str, Found]] = {}
     told: dict[Entry, list[Difference]] = {}
@@ -125,7 +127,7 @@ def differences(paths: Paths, entries: Mapping[Entry, Manifest], *, whole: bool)
     asked = [
         (paths.store / entry.file_name, path)
         for entry, it in found.items()
-        for path in _comparable(it, entries[entry], 0 if whole else sealed(paths, entry) or 0)
+        for path in _comparable(it, entries[entry], since.get(entry, 0))
     ]
     digests = _digests(asked)
     for entry, it in found.items():

@@ -33,7 +33,9 @@ _TIMEOUT: Final = 3600.0  # seconds, for a copy to another disk
 _AT_ONCE: Final = 200  # files, for one command line
 _ENTRIES: Final = ("store/sha256", "blobs/sha256")  # what is complete or absent, one by one
 # Lists of files are made anew.
-_RECORDS: Final = tuple(item for item in STATE_ITEMS if item not in {"store", "blobs", "staging", "file-lists", "replaced"})
+_RECORDS: Final = tuple(
+    item for item in STATE_ITEMS if item not in {"store", "blobs", "staging", "file-lists", "replaced"}
+)
 
 
 @dataclass(frozen=True, slots=True)

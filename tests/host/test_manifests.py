@@ -44,7 +44,8 @@ def tree(paths: Paths) -> Path:
 def _told(paths: Paths, entry: Entry = A, *, whole: bool = False) -> list[str]:
     manifest = manifests.read(paths, entry)
     assert manifest
-    return [str(it) for it in manifests.differences(paths, {entry: manifest}, whole=whole)[entry]]
+    since = {} if whole else {entry: manifests.sealed(paths, entry) or 0}
+    return [str(it) for it in manifests.differences(paths, {entry: manifest}, since)[entry]]
 
 
 def test_a_tree_is_as_its_manifest_says(paths: Paths) -> None:

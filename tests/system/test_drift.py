@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -83,6 +84,14 @@ def test_what_was_changed_is_told(bench: Bench, tool: Path) -> None:
     bench.livelayer("apply", "--offline")
     assert bench.says("tool") == "runs"
     assert bench.livelayer("verify").stdout.startswith("tool: ok (4 files, ")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--offline",)], ids=["online", "offline"])
+def test_what_was_deleted_from_the_store_is_made_anew(bench: Bench, tool: Path, arguments: tuple[str, ...]) -> None:
+    shutil.rmtree(tool)
+    bench.livelayer("apply", *arguments)
+    assert bench.says("tool") == "runs"
+    assert _planned(bench) == []
 
 
 def test_what_is_no_change_is_not_taken_for_one(bench: Bench, tool: Path) -> None:
