@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
-from reconciler.host import keptimages, manifests, store, transfer, writeout
+from reconciler.host import keptimages, seals, store, transfer, writeout
 from reconciler.host.copiedimage import blob_in, copied_digest, read_copied
 from reconciler.host.durable import write_atomically
 from reconciler.host.signaturepolicy import asks_for_signatures
@@ -92,7 +92,7 @@ class Fetcher:
         if self.paths.is_running_system:
             write_atomically(self.paths.refresh_owed(entry.kind), b"", durable=False)
         store.commit(self.paths, made.path, entry, made.contents, replace=True)
-        manifests.forget(self.paths, entry)
+        seals.forget(self.paths, entry)
 
     def _make(self, job: Job, stage: Path) -> Made:
         if job.wanted.parts:

@@ -23,7 +23,7 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
     """Look at the node; of the store, at the linked entries and at `entries`."""
     found = read_links(paths, host.systemd)
     linked = [link.entry for link in found.links.values()]
-    drifted = drift.look(paths, {link.entry for link in found.links.values() if not link.dangling})
+    changed, intact = drift.look(paths, {link.entry for link in found.links.values() if not link.dangling})
     return ObservedState(
         host=host,
         links=found.links,
@@ -31,6 +31,6 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         store=read_contents(paths, [*linked, *entries]),
         merged=read_merged() if paths.is_running_system else None,
         refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
-        changed=drifted.changed,
-        intact=drifted.intact,
+        changed=changed,
+        intact=intact,
     )

@@ -132,8 +132,8 @@ def test_killed_between_the_exchange_and_the_refresh_the_next_run_merges_what_is
     text = """
 import os, signal
 from reconciler import cli
-from reconciler.host import manifests
-manifests.forget = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from reconciler.host import seals
+seals.forget = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 cli.main(["apply"])
 """
     bench.namespace.run(sys.executable, "-c", text, status=-signal.SIGKILL)
