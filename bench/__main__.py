@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from bench import build, edit_to_merged, noop, unpack
+from bench import build, edit_to_merged, noop, unpack, verify
 from bench.figures import table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _BENCHMARKS: Final[dict[str, Callable[[], list[Row]]]] = {
     "edit-to-merged": edit_to_merged.run,
     "unpack": unpack.run,
     "build": build.run,
+    "verify": verify.run,
 }
 _QUIET: Final = 0.5  # load average below which figures are worth to be kept
 

@@ -4,70 +4,83 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Failed, Invalid
-from reconciler.host import links, machine, manifests, statedir
+from reconciler.errors import Failed
+from reconciler.host import seals
 from reconciler.host.touched import touched
-from reconciler.model.contentmanifest import Difference, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from reconciler.model.contentmanifest import Manifest
-    from reconciler.model.kind import Ident, Kind
-    from reconciler.model.observed import Entry, Link, Merged, ObservedState
+    from reconciler.model.kind import Kind
+    from reconciler.model.observed import Entry, Merged, ObservedState
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """What a look at entries of the store has found."""
+def look(paths: Paths, entries: Iterable[Entry]) -> tuple[Mapping[Entry, str], Mapping[Entry, int]]:
+    """Compare those entries with their manifests that were touched since they were sealed; changes nothing.
 
-    changed: Mapping[Entry, str] = field(default_factory=dict)  # and what is wrong with each
-    intact: Mapping[Entry, int] = field(default_factory=dict)  # those that looked suspicious, and when
-
-
-def look(paths: Paths, entries: Iterable[Entry]) -> Drift:
-    """Compare those entries with their manifests that were touched since they were sealed; changes nothing."""
-    when = manifests.now()
-    sealed = {entry: time for entry in entries if (time := manifests.sealed(paths, entry)) is not None}
+    Returns:
+        What is wrong with those that were changed; and those that only looked so, with the time of that look.
+    """
+    when = seals.now()
+    sealed = {entry: time for entry in entries if (time := seals.sealed(paths, entry)) is not None}
     # A time that is to come was taken when the clock was wrong: it says nothing.
-    suspicious = {entry for entry, time in sealed.items() if not 0 < time <= when}
-    places = {paths.store / entry.file_name: entry for entry in sealed.keys() - suspicious}
-    suspicious |= {places[it] for it in touched({place: sealed[entry] for place, entry in places.items()})}
-    return _compared(paths, suspicious, when) if suspicious else Drift()
+    since = {entry: time if time <= when else 0 for entry, time in sealed.items()}
+    places = {paths.store / entry.file_name: entry for entry in since}
+    seen = touched({place: since[entry] for place, entry in places.items()})
+    return _compared(paths, {places[place]: since[places[place]] for place in seen}, when) if seen else ({}, {})
 
 
-def _compared(paths: Paths, suspicious: Iterable[Entry], when: int) -> Drift:
+def _compared(paths: Paths, suspicious: Mapping[Entry, int], when: int) -> tuple[dict[Entry, str], dict[Entry, int]]:
+    from reconciler.host import manifests
+    from reconciler.model.contentmanifest import summary
+
     known = {entry: manifest for entry in suspicious if (manifest := manifests.read(paths, entry))}
-    found = manifests.differences(paths, known, whole=False)
+    found = manifests.differences(paths, known, suspicious)
     changed = {entry: summary(differing) for entry, differing in found.items() if differing}
-    return Drift(changed, {entry: when for entry in suspicious if entry not in changed})
+    return changed, {entry: when for entry in suspicious if entry not in changed}
 
 
 def settle(paths: Paths, observed: ObservedState) -> None:
     """At the end of a run: give each placed entry a manifest, and drop trees that nothing shows any more."""
-    placed = {link.entry for link in observed.links.values() if not link.dangling}
-    try:
-        _seal(paths, placed, observed.intact)
+    for entry, when in observed.intact.items():
+        with _tolerance():
+            _reseal(paths, entry, when)
+    for entry in sorted({link.entry for link in observed.links.values() if not link.dangling}):
+        if seals.sealed(paths, entry) is None:
+            with _tolerance():
+                _seal(paths, entry)
+    with _tolerance():
         _drop_replaced(paths, observed.merged)
+
+
+@contextmanager
+def _tolerance() -> Iterator[None]:
+    """Records can be made by a later run: without them nothing is missing that matters now."""
+    try:
+        yield
     except (Failed, OSError) as error:
-        log.warning("changes by hand may not be found: %s", error)
+        log.warning("what is changed by hand may not be found: %s", error)
 
 
-def _seal(paths: Paths, placed: Iterable[Entry], intact: Mapping[Entry, int]) -> None:
-    for entry, when in intact.items():
-        if manifests.read(paths, entry):
-            manifests.reseal(paths, entry, when)
-        else:  # of a later version, or damaged
-            manifests.forget(paths, entry)
-    missing = sorted(entry for entry in placed if manifests.sealed(paths, entry) is None)
-    if missing:
-        manifests.make(paths, missing)
+def _reseal(paths: Paths, entry: Entry, when: int) -> None:
+    from reconciler.host import manifests
+
+    if manifests.read(paths, entry):
+        seals.reseal(paths, entry, when)
+    else:  # of a later version, or damaged
+        seals.forget(paths, entry)
+
+
+def _seal(paths: Paths, entry: Entry) -> None:
+    from reconciler.host import manifests
+
+    manifests.make(paths, entry)
 
 
 def _drop_replaced(paths: Paths, merged: Mapping[Kind, Merged] | None) -> None:
@@ -76,70 +89,10 @@ def _drop_replaced(paths: Paths, merged: Mapping[Kind, Merged] | None) -> None:
         trees = list(paths.replaced.iterdir())
     except FileNotFoundError:
         return
-    oldest = min((it.since for it in (merged or {}).values() if it.since is not None), default=None)
+    times = {str(kind): it.since for kind, it in (merged or {}).items()}
     for tree in trees:
-        if oldest is None or oldest > tree.lstat().st_ctime_ns:
+        since = times.get(tree.name.partition("-")[0])
+        if since is None or since > tree.lstat().st_ctime_ns:
             shutil.rmtree(tree, ignore_errors=True)
     if not any(paths.replaced.iterdir()):
         paths.replaced.rmdir()
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """How a placed extension compares with its manifest."""
-
-    ident: Ident
-    entry: Entry
-    files: int
-    bytes: int
-    differences: tuple[Difference, ...]
-    error: Failed | None = None  # it cannot be compared
-
-    @property
-    def is_intact(self) -> bool:
-        """Whether it is as it was placed."""
-        return not self.differences and self.error is None
-
-
-def verify(paths: Paths, names: frozenset[str]) -> list[Verified]:
-    """Compare placed extensions wholly with their manifests, reading every file.
-
-    What differs is left for the next run to find: nothing is changed but the time of its manifest.
-
-    Args:
-        paths: of the node.
-        names: of the extensions; empty: all.
-
-    Raises:
-        Invalid: a name of which nothing is placed.
-    """
-    paths = statedir.locate(paths)
-    placed = links.read_links(paths, machine.systemd_version(paths)).links
-    if unknown := names - {ident.name for ident in placed}:
-        others = ", ".join(sorted({ident.name for ident in placed})) or "none"
-        raise Invalid(f"{', '.join(sorted(unknown))}: no such extension is placed", f"placed are: {others}")
-    asked = [link for ident, link in sorted(placed.items()) if not names or ident.name in names]
-    known = _known(paths, (link.entry for link in asked if not link.dangling))
-    found = manifests.differences(paths, known, whole=True)
-    for entry, differing in found.items():
-        if differing:
-            manifests.reseal(paths, entry, 0)
-    return [_verified(link, known.get(link.entry), found.get(link.entry, [])) for link in asked]
-
-
-def _known(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Manifest]:
-    found = {entry: manifests.read(paths, entry) for entry in entries}
-    for entry, manifest in found.items():
-        if manifest is None and manifests.sealed(paths, entry):
-            manifests.reseal(paths, entry, 0)  # damaged: the next run makes it anew
-    return {entry: manifest for entry, manifest in found.items() if manifest}
-
-
-def _verified(link: Link, manifest: Manifest | None, differences: list[Difference]) -> Verified:
-    if link.dangling:
-        gone = Difference(None if link.entry.format.is_file else "/", "is gone from the store")
-        return Verified(link.ident, link.entry, 0, 0, (gone,))
-    if manifest is None:
-        error = Failed(f"{link.ident}: there is no record of how it was placed", "livelayer apply makes one")
-        return Verified(link.ident, link.entry, 0, 0, (), error)
-    return Verified(link.ident, link.entry, manifest.files, manifest.bytes, tuple(differences))

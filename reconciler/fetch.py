@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
-from reconciler.host import keptimages, manifests, store, transfer, writeout
+from reconciler.host import keptimages, seals, store, transfer, writeout
 from reconciler.host.copiedimage import blob_in, copied_digest, read_copied
 from reconciler.host.durable import write_atomically
 from reconciler.host.signaturepolicy import asks_for_signatures
@@ -95,7 +95,7 @@ class Fetcher:
         if self.paths.is_running_system:
             write_atomically(self.paths.refresh_owed(entry.kind), b"", durable=False)
         store.commit(self.paths, made.path, entry, made.contents, replace=True)
-        manifests.forget(self.paths, entry)
+        seals.forget(self.paths, entry)
 
     def _make(self, job: Job, stage: Path) -> Made:
         if job.wanted.parts:
@@ -112,7 +112,9 @@ class Fetcher:
 
     def _from_image(self, job: Job, stage: Path) -> Made:
         """Content of a container image or an artifact; blobs that a power cut damaged are fetched once more."""
-        if job.remakes and (made := self._from_kept_image(job, stage)):
+        # What was accepted once, for this place in the store, is not judged again.
+        may_be_kept = job.remakes or not asks_for_signatures()
+        if may_be_kept and (made := self._from_kept_image(job, stage)):
             return made
         image, made = self._copy_and_build(job, stage)
         if made:

@@ -24,7 +24,7 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
     found = read_links(paths, host.systemd)
     unmanaged, blockers, masks = _sorted_out(paths, host, found.unmanaged)
     linked = [link.entry for link in found.links.values()]
-    drifted = drift.look(paths, {link.entry for link in found.links.values() if not link.dangling})
+    changed, intact = drift.look(paths, {link.entry for link in found.links.values() if not link.dangling})
     return ObservedState(
         host=host,
         links=found.links,
@@ -32,8 +32,8 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         store=read_contents(paths, [*linked, *entries]),
         merged=read_merged() if paths.is_running_system else None,
         refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
-        changed=drifted.changed,
-        intact=drifted.intact,
+        changed=changed,
+        intact=intact,
         blockers=blockers,
         masks=masks,
     )

@@ -140,6 +140,9 @@ class Resolver:
         known = self._known(wanted)
         if known and (wanted.pull != "always" or not self._may_look_up(wanted)):
             return known
+        kept = known or self._kept(wanted)
+        if kept and not (wanted.pull != "never" and self._may_look_up(wanted)):
+            return kept
         if wanted.pull == "never":
             raise Invalid("is not in the store, and pull: never forbids to fetch it", "set pull: missing")
         if not self._may_look_up(wanted):
@@ -149,10 +152,10 @@ class Resolver:
         try:
             found = self._look_up(wanted)
         except Unavailable as error:
-            if known is None:
+            if kept is None:
                 raise
-            log.warning("%s: staying at %s: %s", wanted.name, known.digest, error.message)
-            return known
+            log.warning("%s: staying at %s: %s", wanted.name, kept.digest, error.message)
+            return kept
         return self._mature(wanted, found, known)
 
     def _may_look_up(self, wanted: Wanted) -> bool:
@@ -168,6 +171,26 @@ class Resolver:
             if resolution.satisfies(wanted.pin) and store.has(self.paths, self._target(wanted, resolution).entry):
                 return resolution
         return None
+
+    def _kept(self, wanted: Wanted) -> Resolution | None:
+        """What the source led to when its content was fetched, if the blobs that it was made of are here."""
+        record = self.records.get(self._key(wanted))
+        return record if record and record.satisfies(wanted.pin) and self._has_blobs(wanted, record) else None
+
+    def _has_blobs(self, wanted: Wanted, resolution: Resolution) -> bool:
+        """Whether all that content is made of has been kept."""
+        if wanted.parts:
+            pairs = zip(wanted.parts, resolution.parts, strict=False)
+            return len(wanted.parts) == len(resolution.parts) and all(self._has_blobs(*pair) for pair in pairs)
+        from reconciler.host import copiedimage, keptimages
+
+        match wanted.source.transport:
+            case Transport.FILE:
+                return False  # nothing of it is kept but the source itself, which may be another one by now
+            case Transport.HTTPS | Transport.HTTP:
+                return copiedimage.blob_in(self.paths.blobs, resolution.digest).is_file()
+            case _:
+                return keptimages.find(self.paths, resolution.manifest) is not None
 
     def _look_up(self, wanted: Wanted) -> Resolution:
         if wanted.parts:

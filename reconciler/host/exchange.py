@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 # The file system, the kernel or the C library does not have it.
-_UNABLE: Final = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+_UNABLE: Final = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV}
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -1,9 +1,4 @@
-"""Manifests of the store's entries: what is in each, with digests, as it was when it was placed.
-
-A manifest's own time (its mtime) is when the entry was last known to be as the manifest says. What has been changed
-since has a later ctime, which nobody can set. So the time alone, without the manifest, tells what is suspicious; and
-time 0 makes everything so. It is the kernel's coarse clock, by which inodes get their times.
-"""
+"""Manifests of the store's entries: what is in each, with digests, as it was when it was placed."""
 
 from __future__ import annotations
 
@@ -11,12 +6,11 @@ import hashlib
 import json
 import os
 import stat
-import time
 import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reconciler.errors import Failed
-from reconciler.host import termination
+from reconciler.host import seals, termination
 from reconciler.host.durable import write_atomically
 from reconciler.model.contentmanifest import UNREADABLE, Difference, Item, Manifest
 
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _VERSION: Final = 1
-_REALTIME_COARSE: Final = 5  # <linux/time.h>; the module time does not have it
 _COMPRESSION: Final = 1  # most of it is digests
 # Attributes that decide what a file may do or how it is seen. Labels are the host's, and some security modules write
 # attributes of their own.
@@ -43,77 +36,45 @@ class Found(NamedTuple):
 
     item: Item
     changed: int  # ctime, nanoseconds since the epoch
-    inode: tuple[int, int]
 
 
-def now() -> int:
-    """The time that an inode would get which is changed at this moment."""
-    return time.clock_gettime_ns(_REALTIME_COARSE)
-
-
-def path_of(paths: Paths, entry: Entry) -> Path:
-    """Where the manifest of an entry is."""
-    return paths.manifests / f"{entry.file_name}.z"
-
-
-def sealed(paths: Paths, entry: Entry) -> int | None:
-    """When an entry was last known to be as it was placed, nanoseconds since the epoch; None: it has no manifest."""
-    try:
-        return os.stat(path_of(paths, entry)).st_mtime_ns  # noqa: PTH116 - on the no-op path, for each entry
-    except OSError:
-        return None
-
-
-def reseal(paths: Paths, entry: Entry, when: int) -> None:
-    """Note that an entry was as its manifest says at that time; 0: that it has to be compared with it.
+def make(paths: Paths, entry: Entry) -> None:
+    """Write the manifest of an entry as it is.
 
     Raises:
-        OSError: the file system refuses.
+        Failed: the entry cannot be read, or the manifest cannot be written.
     """
-    os.utime(path_of(paths, entry), ns=(when, when))
-
-
-def forget(paths: Paths, entry: Entry) -> None:
-    """Drop the manifest of an entry: it goes, or was made anew."""
-    path_of(paths, entry).unlink(missing_ok=True)
-
-
-def make(paths: Paths, entries: Iterable[Entry]) -> None:
-    """Write manifests of entries as they are.
-
-    Raises:
-        Failed: an entry cannot be read, or a manifest cannot be written.
-    """
-    when = now()
-    found = {entry: _scan(paths.store / entry.file_name) for entry in entries}
-    digests = _digests((paths.store / entry.file_name, path) for entry, it in found.items() for path in _files(it))
-    for (place, path), digest in digests.items():
+    when = seals.now()
+    place = paths.store / entry.file_name
+    found = _scan(place)
+    digests = _digests((place, path) for path, it in found.items() if it.item.is_file)
+    for (_, path), digest in digests.items():
         if digest == UNREADABLE:
             raise Failed(f"{place}/{path}: cannot be read", "look at the file system and its disk")
-    for entry, it in found.items():
-        place = paths.store / entry.file_name
-        items = {path: _whole(known.item, digests.get((place, path), "")) for path, known in it.items()}
-        document = json.dumps({"version": _VERSION, "items": items}, separators=(",", ":"))
-        content = zlib.compress(document.encode(), _COMPRESSION)
-        write_atomically(path_of(paths, entry), content, durable=False, mtime_ns=when)
+    items = {path: _whole(it.item, digests.get((place, path), "")) for path, it in found.items()}
+    document = json.dumps({"version": _VERSION, "items": items}, separators=(",", ":"))
+    content = zlib.compress(document.encode(), _COMPRESSION)
+    write_atomically(seals.path_of(paths, entry), content, durable=False, mtime_ns=when)
 
 
 def read(paths: Paths, entry: Entry) -> Manifest | None:
     """The manifest of an entry; None where there is none, or none that is as this version writes it."""
     try:
-        document = json.loads(zlib.decompress(path_of(paths, entry).read_bytes()))
+        document = json.loads(zlib.decompress(seals.path_of(paths, entry).read_bytes()))
         return _from_json(document)
     except (OSError, ValueError, zlib.error, TypeError, AttributeError):
         return None
 
 
-def differences(paths: Paths, entries: Mapping[Entry, Manifest], *, whole: bool) -> dict[Entry, list[Difference]]:
+def differences(
+    paths: Paths, entries: Mapping[Entry, Manifest], since: Mapping[Entry, int]
+) -> dict[Entry, list[Difference]]:
     """In what entries are not as their manifests say; what cannot be read is not.
 
     Args:
         paths: of the node.
         entries: with their manifests.
-        whole: whether to read every file, or only those that were touched since the entry was sealed.
+        since: of which of them only those files are to be read that were touched at that time or later.
     """
     found: dict[Entry, dict[str, Found]] = {}
     told: dict[Entry, list[Difference]] = {}
@@ -125,7 +86,7 @@ def differences(paths: Paths, entries: Mapping[Entry, Manifest], *, whole: bool)
     asked = [
         (paths.store / entry.file_name, path)
         for entry, it in found.items()
-        for path in _comparable(it, entries[entry], 0 if whole else sealed(paths, entry) or 0)
+        for path in _comparable(it, entries[entry], since.get(entry, 0))
     ]
     digests = _digests(asked)
     for entry, it in found.items():
@@ -172,7 +133,7 @@ def _look_at(path: str, status: os.stat_result) -> Found:
         os.readlink(path) if stat.S_ISLNK(mode) else "",  # noqa: PTH115 - no object for each path
         _xattrs(path),
     )
-    return Found(item, status.st_ctime_ns, (status.st_dev, status.st_ino))
+    return Found(item, status.st_ctime_ns)
 
 
 def _xattrs(path: str) -> tuple[tuple[str, str], ...]:
@@ -182,10 +143,6 @@ def _xattrs(path: str) -> tuple[tuple[str, str], ...]:
         return ()  # the file system has none
     kept = sorted(name for name in names if name.startswith(_XATTRS))
     return tuple((name, os.getxattr(path, name, follow_symlinks=False).hex()) for name in kept)
-
-
-def _files(found: Mapping[str, Found]) -> list[str]:
-    return [path for path, it in found.items() if it.item.is_file]
 
 
 def _comparable(found: Mapping[str, Found], manifest: Manifest, since: int) -> Iterator[str]:

@@ -113,18 +113,18 @@ def commit(
         if not target.exists() or (replace and target.is_file()):
             made.replace(target)
         elif replace:
-            _exchange(paths, made, target)
+            _exchange(paths, made, target, entry.kind)
         sync_directory(paths.store)
     except OSError as error:
         raise Failed(f"{target}: cannot be stored: {error.strerror}", "look at the disk's space") from error
 
 
-def _exchange(paths: Paths, made: Path, target: Path) -> None:
+def _exchange(paths: Paths, made: Path, target: Path, kind: Kind) -> None:
     from reconciler.host.exchange import exchange
 
     exchange(made, target)
     paths.replaced.mkdir(mode=0o700, exist_ok=True)
-    made.rename(paths.replaced / f"{time.time_ns()}")
+    made.rename(paths.replaced / f"{kind}-{time.time_ns()}")
 
 
 def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from reconciler.drift import Verified
+    from reconciler.verification import Verified
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -23,9 +23,9 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from reconciler import drift
+    from reconciler.verification import verify
 
-    found = drift.verify(Paths(options.root), frozenset(options.names))
+    found = verify(Paths(options.root), frozenset(options.names))
     if options.json:
         print_json(_document(found))
     else:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 
 _IS_LONG: Final = bool(os.environ.get("LIVELAYER_LONG"))
-_EDITS: Final = int(os.environ.get("LIVELAYER_EDITS", 10_000 if _IS_LONG else 40))
+_EDITS: Final = 10_000 if _IS_LONG else 40
 _WARM_UP: Final = 200 if _IS_LONG else 20  # edits until everything that is loaded lazily is there
 _PATIENCE: Final = 120.0  # seconds for one edit, on a busy machine
 _GROWTH: Final = 4 << 20  # bytes of memory that are no leak: a heap is never quite the same

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed
-from reconciler.host import manifests
+from reconciler.host import manifests, seals
 from reconciler.model.format import Format
 from reconciler.model.observed import Entry
 
@@ -37,14 +37,15 @@ def tree(paths: Paths) -> Path:
     (tree / "usr/share/twin").hardlink_to(tree / "usr/share/large")
     (tree / os.fsdecode(b"usr/share/\xff")).write_text("odd name")
     os.setxattr(tree / "usr/share/large", "user.x", b"x")
-    manifests.make(paths, [A])
+    manifests.make(paths, A)
     return tree
 
 
 def _told(paths: Paths, entry: Entry = A, *, whole: bool = False) -> list[str]:
     manifest = manifests.read(paths, entry)
     assert manifest
-    return [str(it) for it in manifests.differences(paths, {entry: manifest}, whole=whole)[entry]]
+    since = {} if whole else {entry: seals.sealed(paths, entry) or 0}
+    return [str(it) for it in manifests.differences(paths, {entry: manifest}, since)[entry]]
 
 
 def test_a_tree_is_as_its_manifest_says(paths: Paths) -> None:
@@ -105,7 +106,7 @@ def test_what_makes_no_other_extension_is_no_difference(paths: Paths, tree: Path
 def test_an_image_file_is_compared_by_its_digest(paths: Paths) -> None:
     image = paths.store / IMAGE.file_name
     image.write_bytes(b"content")
-    manifests.make(paths, [IMAGE])
+    manifests.make(paths, IMAGE)
     assert _told(paths, IMAGE) == []
     image.write_bytes(b"CONTENT")
     assert _told(paths, IMAGE) == ["the image file has another content"]
@@ -114,10 +115,10 @@ def test_an_image_file_is_compared_by_its_digest(paths: Paths) -> None:
 def test_without_a_trace_only_a_whole_comparison_finds_it(paths: Paths, tree: Path) -> None:
     """As a disk changes content: the inode says nothing of it."""
     (tree / "usr/share/many/1").write_text("X\n")
-    manifests.reseal(paths, A, manifests.now() + 10**9)
+    seals.reseal(paths, A, seals.now() + 10**9)
     assert _told(paths) == []
     assert _told(paths, whole=True) == ["/usr/share/many/1 has another content"]
-    manifests.reseal(paths, A, 0)
+    seals.reseal(paths, A, 0)
     assert _told(paths) == ["/usr/share/many/1 has another content"]
 
 
@@ -125,7 +126,7 @@ def test_a_tree_that_cannot_be_read_is_not_as_it_was(paths: Paths, tree: Path) -
     tree.rename(tree.with_name("elsewhere"))
     assert _told(paths) == [f"/ cannot be read: {tree}: No such file or directory"]
     with pytest.raises(Failed, match="No such file or directory"):
-        manifests.make(paths, [A])
+        manifests.make(paths, A)
 
 
 @pytest.mark.parametrize(
@@ -143,16 +144,16 @@ def test_a_tree_that_cannot_be_read_is_not_as_it_was(paths: Paths, tree: Path) -
     ],
 )
 def test_a_manifest_that_is_damaged_or_of_another_version_is_none(paths: Paths, content: bytes) -> None:
-    path = manifests.path_of(paths, A)
+    path = seals.path_of(paths, A)
     path.write_bytes(content)
     assert manifests.read(paths, A) is None
     path.unlink()
     assert manifests.read(paths, A) is None
-    assert manifests.sealed(paths, A) is None
+    assert seals.sealed(paths, A) is None
 
 
 def test_a_forgotten_manifest_is_gone(paths: Paths) -> None:
-    assert manifests.sealed(paths, A)
-    manifests.forget(paths, A)
-    manifests.forget(paths, A)
-    assert manifests.sealed(paths, A) is None
+    assert seals.sealed(paths, A)
+    seals.forget(paths, A)
+    seals.forget(paths, A)
+    assert seals.sealed(paths, A) is None

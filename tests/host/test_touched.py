@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.host import manifests
+from reconciler.host import seals
 from reconciler.host.touched import touched
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def _tree(place: Path, directories: int = 3, files: int = 3) -> Path:
 def _later(place: Path) -> int:
     """A time that nothing in the tree has reached, and that whatever is done next reaches."""
     newest = max(os.lstat(path).st_ctime_ns for path in (place, *place.rglob("*")))
-    while manifests.now() <= newest:
+    while seals.now() <= newest:
         pass
-    return manifests.now()
+    return seals.now()
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {

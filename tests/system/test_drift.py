@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -85,6 +86,14 @@ def test_what_was_changed_is_told(bench: Bench, tool: Path) -> None:
     assert bench.livelayer("verify").stdout.startswith("tool: ok (4 files, ")
 
 
+@pytest.mark.parametrize("arguments", [(), ("--offline",)], ids=["online", "offline"])
+def test_what_was_deleted_from_the_store_is_made_anew(bench: Bench, tool: Path, arguments: tuple[str, ...]) -> None:
+    shutil.rmtree(tool)
+    bench.livelayer("apply", *arguments)
+    assert bench.says("tool") == "runs"
+    assert _planned(bench) == []
+
+
 def test_what_is_no_change_is_not_taken_for_one(bench: Bench, tool: Path) -> None:
     (tool.parent.parent / "twin").hardlink_to(tool / "usr/bin/tool")
     os.utime(tool / "usr/bin/other", (1, 1))
@@ -123,8 +132,8 @@ def test_killed_between_the_exchange_and_the_refresh_the_next_run_merges_what_is
     text = """
 import os, signal
 from reconciler import cli
-from reconciler.host import manifests
-manifests.forget = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from reconciler.host import seals
+seals.forget = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 cli.main(["apply"])
 """
     bench.namespace.run(sys.executable, "-c", text, status=-signal.SIGKILL)
