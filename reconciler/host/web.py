@@ -6,6 +6,7 @@ import base64
 import http.client
 import os
 import random
+import re
 import socket
 import ssl
 import time
@@ -264,7 +265,7 @@ def understanding(url: str) -> Iterator[None]:
         with error:
             raise _of_status(error, shown) from error
     except urllib.error.URLError as error:
-        raise _of_connection(error.reason, shown) from error
+        raise _of_connection(error.reason, shown, _proxy_for(url)) from error
     except (TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise _of_connection(error, shown) from error
     except http.client.HTTPException as error:
@@ -311,11 +312,36 @@ _CERTIFICATES: Final[dict[int, tuple[type[ReconcilerError], str, str]]] = {
 _UNTRUSTED: Final = (Invalid, "is not trusted", "install the certificate of its authority, or correct source:")
 
 
-def _of_connection(reason: object, shown: str) -> ReconcilerError:
+_CONNECT_FAILED: Final = re.compile(r"Tunnel connection failed: (?P<status>\d{3}) ?(?P<reason>.*)")
+_PROXIES: Final = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and that the proxy is up"
+
+
+def _of_connection(reason: object, shown: str, proxy: str | None = None) -> ReconcilerError:
     if isinstance(reason, ssl.SSLCertVerificationError):
         kind, what, hint = _CERTIFICATES.get(reason.verify_code, _UNTRUSTED)
         return kind(f"{shown}: the server's certificate {what}: {reason.verify_message}", hint)
+    if tunnel := _CONNECT_FAILED.match(str(reason)):
+        return _of_tunnel(int(tunnel["status"]), f"{shown}: {tunnel['status']} {tunnel['reason']}")
+    if proxy and isinstance(reason, (socket.gaierror, ConnectionRefusedError)):
+        return Unavailable(f"{shown}: the proxy {proxy} cannot be used ({reason})", _PROXIES)
     for fault, what, hint in _FAULTS:
         if isinstance(reason, fault):
             return Unavailable(f"{shown}: {what} ({reason})", hint)
     return Unavailable(f"{shown}: {reason}", "check the network")
+
+
+def _of_tunnel(status: int, told: str) -> ReconcilerError:
+    """What a proxy said instead of connecting."""
+    if status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        meaning, hint = _STATUSES[status]
+        return Invalid(f"{told}: {meaning}", hint)
+    return Unavailable(f"{told}: the proxy does not connect", _PROXIES)
+
+
+def _proxy_for(url: str) -> str | None:
+    """Host and port of the environment's proxy for a URL."""
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")[2]

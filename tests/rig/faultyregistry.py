@@ -48,7 +48,13 @@ class Exchange(BaseHTTPRequestHandler):
         else:
             self.relay(self.ask())
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """Answer."""
+        self.do_GET()
+
+    def do_CONNECT(self) -> None:
+        """As the proxy that HTTPS_PROXY names; there is nothing behind it but faults."""
+        self.do_GET()
 
     def ask(self) -> Answer:
         """What the real registry says to this request."""
@@ -121,12 +127,12 @@ def stall(exchange: Exchange) -> None:
     exchange.stall()
 
 
-def part_then(end: Fault) -> Fault:
-    """Half of the body, then another fault."""
+def part_then(end: Fault, share: float = 0.5) -> Fault:
+    """A part of the body, half of it unless told otherwise, then another fault."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.ask()
-        exchange.relay(answer, answer.body[: len(answer.body) // 2])
+        exchange.relay(answer, answer.body[: int(len(answer.body) * share)])
         exchange.wfile.flush()
         end(exchange)
 
@@ -172,7 +178,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class FaultyRegistry:
-    """A proxy on a free loopback port, in front of a registry that speaks plain HTTP, as long as the context lasts."""
+    """A proxy on a free loopback port, in front of a registry that speaks plain HTTP."""
 
     def __init__(self, upstream: str, *, tls: Path | None = None) -> None:
         self.upstream = upstream  # HOST:PORT
