@@ -225,7 +225,7 @@ def test_credentials(bench: Bench, tmp_path: Path) -> None:
         bench.allow_plain_http(private)
         bench.want(x=private.push(bench.layout, "v1", "x:v1"))
         told = bench.livelayer("apply", status=1).stderr
-        assert "the registry refuses these credentials" in told
+        assert "the registry wants valid credentials" in told
         auth = bench.namespace.path("/etc/livelayer/auth.json")
         login = [
             "skopeo",
