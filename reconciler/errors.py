@@ -36,7 +36,15 @@ class Invalid(ReconcilerError):
 class Unavailable(ReconcilerError):
     """Something outside this node did not answer; a later run may succeed."""
 
-    retry_after: float | None = None  # seconds that it wants to be left alone for
+    def __init__(self, message: str, hint: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after  # seconds for which it asked to be left alone
+
+    def about(self, name: str) -> Self:
+        """The same failure, told of an extension."""
+        told = super().about(name)
+        told.retry_after = self.retry_after
+        return told
 
 
 class Pending(Unavailable):

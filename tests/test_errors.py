@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
-from reconciler.errors import Invalid, printable
+from reconciler.errors import Invalid, Offline, Unavailable, printable
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,11 @@ def test_what_would_break_or_colour_the_line_is_escaped(text: str, shown: str) -
 
 def test_no_hint_is_no_hint() -> None:
     assert Invalid("a").hint is None
+
+
+@pytest.mark.parametrize("kind", [Unavailable, Offline])
+def test_for_how_long_to_wait_goes_along(kind: type[Unavailable]) -> None:
+    error = kind("a", "b", retry_after=30.0).about("x")
+    for same in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
+        assert (type(same), same.message, same.hint, same.retry_after) == (kind, "x: a", "b", 30.0)
+    assert kind("a").about("x").retry_after is None

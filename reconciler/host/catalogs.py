@@ -39,16 +39,18 @@ class Catalogs:
             Invalid: no catalog has it, and why.
         """
         reasons: list[str] = []
-        missing = False
+        unread: list[Unavailable] = []
         for url in self.urls:
             try:
                 return parse_catalog(self._content(url)).find(wish)
             except ReconcilerError as error:
-                missing |= isinstance(error, Unavailable)
+                unread += [error] if isinstance(error, Unavailable) else []
                 told = error.message.removeprefix(shown_url(url)).removeprefix(": ")
                 reasons.append(f"{shown_url(url)}: {told}")
-        kind = Unavailable if missing else Invalid
-        raise kind(f"{wish.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs")
+        told, hint = f"{wish.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
+        if unread:
+            raise Unavailable(told, hint, retry_after=max(it.retry_after or 0.0 for it in unread) or None)
+        raise Invalid(told, hint)
 
     def remember(self) -> None:
         """Keep what was read from the web.

@@ -22,11 +22,15 @@ from reconciler.host import termination
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from io import FileIO
-    from typing import IO
+    from typing import IO, TypeAlias
 
     from typing_extensions import Buffer
 
+    Watch: TypeAlias = Callable[[int, str], bool]
+    """Told a program's process and what it has complained of so far, now and then; whether it is to be killed."""
+
 _MIN_COMPLAINTS: Final = 1 << 16
+_LOOK: Final = 0.25  # seconds between two looks at a program that is watched
 _PIPE: Final = 1 << 20  # bytes; the most that the kernel gives without a privilege
 _running: Final[dict[int, Any]] = {}  # by process; each addition and removal is one atomic operation
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -74,6 +78,7 @@ def run(
     timeout: float,
     env: Mapping[str, str] | None = None,
     most: int = sys.maxsize,
+    watch: Watch | None = None,
 ) -> Finished:
     """Run a program to its end.
 
@@ -83,12 +88,17 @@ def run(
         timeout: seconds until its process group is killed.
         env: variables on top of this process's own.
         most: bytes to keep of what it prints, and of what it complains; the rest is dropped.
+        watch: may kill it earlier, which is no error here; called in a thread of its own.
 
     Raises:
         Failed: the program is not there.
         Unavailable: it did not end in time.
     """
-    with Path(os.devnull).open("rb") as nothing, _started(program, arguments, env, nothing, most) as started:
+    with (
+        Path(os.devnull).open("rb") as nothing,
+        _started(program, arguments, env, nothing, most) as started,
+        started.watched(watch),
+    ):
         return started.finish(timeout)
 
 
@@ -187,8 +197,34 @@ class _Started:
             status, taken = _wait(self.running, self.program, timeout, meanwhile)
         if not taken and status == 0:
             raise Failed(f"{self.program} ended before it had read everything")
-        complaints = self.stderr.getvalue().decode(errors="replace")
-        return Finished(status, self.stdout.getvalue(), complaints, self.stdout.complete)
+        return Finished(status, self.stdout.getvalue(), self.complaints, self.stdout.complete)
+
+    @property
+    def complaints(self) -> str:
+        """What it has said on stderr so far."""
+        return self.stderr.getvalue().decode(errors="replace")
+
+    @contextmanager
+    def watched(self, watch: Watch | None) -> Iterator[None]:
+        """See `run`."""
+        if watch is None:
+            yield
+            return
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(_LOOK):
+                if watch(self.running.pid, self.complaints):
+                    _kill_group(self.running)
+                    return
+
+        thread = threading.Thread(target=look, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 @contextmanager

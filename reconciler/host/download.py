@@ -18,7 +18,7 @@ from reconciler.errors import Failed, Invalid, Unavailable
 from reconciler.host import termination
 from reconciler.host.digest import file_digest
 from reconciler.host.durable import read_json, sync_directory, write_json
-from reconciler.host.web import PATIENCE, Patience, open_url, pause, pieces, understanding
+from reconciler.host.web import PATIENCE, Attempts, Patience, open_url, pieces, understanding
 from reconciler.model.limits import size_text
 from reconciler.model.source import shown_url
 
@@ -206,17 +206,14 @@ def _complete(part: Partial, url: str, digest: str, fill: Callable[[], None]) ->
 
 def _fill(part: Partial, url: str, size_limit: int, progress: Meter, patience: Patience) -> None:
     """Ask until all is there; an attempt that brought something does not count."""
-    attempt = 0
+    attempts = Attempts(patience)
     while True:
         before = part.size
         try:
             with understanding(url):
                 _continue(part, url, size_limit, progress, patience)
         except Unavailable as error:
-            attempt = 0 if part.size > before else attempt + 1
-            if attempt == patience.attempts:
-                raise
-            pause(attempt, error, patience)
+            attempts.failed(error, is_further=part.size > before)
         else:
             return
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.errors import Invalid, Unavailable
 from reconciler.host.command import Finished, run
+from reconciler.host.standstill import Standstill
 from reconciler.model.image import digest_of
+from reconciler.model.skopeofailure import NOT_A_REGISTRY, understand, understand_standstill
 
 if TYPE_CHECKING:
     from reconciler.model.image import Platform
 
-_INSPECT_TIMEOUT: Final = 60.0  # seconds
+_INSPECT_TIMEOUT: Final = 120.0  # seconds
 _COPY_TIMEOUT: Final = 3600.0
 _TAG: Final = "image"
 _REF_NAME: Final = "org.opencontainers.image.ref.name"
@@ -31,6 +32,7 @@ class Skopeo:
     """How skopeo is to be called on this node."""
 
     auth_file: Path | None = None  # livelayer's own credentials; None: where skopeo looks itself
+    stall: float = 60.0  # seconds to wait for a registry's answer, or its next byte
 
     def raw_manifest(self, argument: str) -> bytes:
         """The manifest or index a source leads to, byte for byte as its digest covers it.
@@ -38,11 +40,10 @@ class Skopeo:
         Raises:
             ReconcilerError: sorted by what may be done about it.
         """
-        finished = run(
-            "skopeo", "inspect", "--raw", *self.credentials("--authfile"), argument, timeout=_INSPECT_TIMEOUT
-        )
-        content = _checked(finished, argument).stdout
+        options = ("--raw", *self.credentials("--authfile"), argument)
+        content = self._run(argument, "inspect", *options, timeout=_INSPECT_TIMEOUT).stdout
         _check_layout(argument, content)
+        _check_answer(argument, content)
         return content
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
@@ -53,8 +54,10 @@ class Skopeo:
         """
         if not repository.startswith("docker://"):
             raise Invalid(f"{repository}: only a registry has a list of tags", "name the version in source:")
-        finished = run("skopeo", "list-tags", *self.credentials("--authfile"), repository, timeout=_INSPECT_TIMEOUT)
-        return _tags(_checked(finished, repository).stdout, repository)
+        options = self.credentials("--authfile")
+        return _tags(
+            self._run(repository, "list-tags", *options, repository, timeout=_INSPECT_TIMEOUT).stdout, repository
+        )
 
     def copy(self, argument: str, platform: Platform, layout: Path, blobs: Path) -> None:
         """Copy one platform's image into a new OCI layout; blobs that are in `blobs` already are not fetched again.
@@ -62,8 +65,8 @@ class Skopeo:
         Raises:
             ReconcilerError: sorted by what may be done about it.
         """
-        finished = run(
-            "skopeo",
+        self._run(
+            argument,
             *_override(platform),
             "copy",
             "--quiet",
@@ -75,8 +78,21 @@ class Skopeo:
             argument,
             f"oci:{layout}:{_TAG}",
             timeout=_COPY_TIMEOUT,
+            layout=layout,
         )
-        _checked(finished, argument)
+
+    def _run(self, source: str, *arguments: str, timeout: float, layout: Path | None = None) -> Finished:
+        """Run it to a good end. Only when it debugs does it tell for how long a registry wants to be left alone."""
+        watch = Standstill(self.stall, layout) if source.startswith("docker://") else None
+        try:
+            finished = run("skopeo", "--debug", *arguments, timeout=timeout, watch=watch)
+        except Unavailable as error:
+            raise Unavailable(f"{source}: {error.message}", error.hint) from error
+        if finished.status == 0:
+            return finished
+        if watch and watch.is_reached:
+            raise understand_standstill(finished.stderr, source, self.stall)
+        raise understand(finished.stderr, source)
 
     def credentials(self, option: str) -> tuple[str, ...]:
         """An administrator's REGISTRY_AUTH_FILE goes before livelayer's file, which others than root cannot read."""
@@ -98,6 +114,24 @@ def _tags(answer: bytes, repository: str) -> tuple[str, ...]:
             return tuple(tags)
         case _:
             raise Unavailable(f"{repository}: skopeo lists no tags", f"run it by hand: skopeo list-tags {repository}")
+
+
+def _check_answer(argument: str, content: bytes) -> None:
+    """Take from a registry only a manifest, and by a digest only that: skopeo looks at it when it copies."""
+    if not argument.startswith("docker://"):
+        return
+    _, named, digest = argument.partition("@sha256:")
+    found = digest_of(content)
+    if named and found != f"sha256:{digest}":
+        told = f"{argument}: the registry's answer has another digest, {found}"
+        raise Unavailable(told, "a later run tries again; if this repeats, look for a proxy that changes it")
+    try:
+        json.loads(content)
+    except ValueError as error:
+        told = f"{argument}: what answers there sends no manifest, or half of one"
+        raise Unavailable(told, NOT_A_REGISTRY) from error
+    except RecursionError:
+        return  # it is judged where it is parsed
 
 
 def _check_layout(argument: str, content: bytes) -> None:
@@ -127,130 +161,3 @@ def _manifests_in(index: Path, tag: str) -> list[str]:
 def _override(platform: Platform) -> tuple[str, ...]:
     variant = (f"--override-variant={platform.variant}",) if platform.variant else ()
     return (f"--override-os={platform.os}", f"--override-arch={platform.architecture}", *variant)
-
-
-def _checked(finished: Finished, argument: str) -> Finished:
-    if finished.status != 0:
-        raise understand(finished.stderr or finished.complaint, argument)
-    return finished
-
-
-_NO_SUCH_IMAGE: Final = (
-    r"(manifest|name) unknown|manifest invalid|\b404\b|not found|no descriptor found|no image found"
-    r"|could not find|file does not exist|no such file or directory|reference .* does not exist"
-)
-# What skopeo says (in Go's logging or plain words), what that means, and what to do. First match wins.
-_MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
-    (
-        r"policy\.json: no such file|no policy\.json file found",
-        Invalid,
-        "skopeo has no signature policy",
-        'write /etc/containers/policy.json; {"default": [{"type": "insecureAcceptAnything"}]} takes all images',
-    ),
-    (
-        r"invalid policy in|loading trust policy",
-        Invalid,
-        "the signature policy is not valid",
-        "correct the policy.json that skopeo names, see containers-policy.json(5)",
-    ),
-    (
-        r"sigstore disabled",
-        Failed,
-        "the signature policy asks for sigstore signatures, and this node's skopeo was built without them",
-        "install a newer skopeo, such as Debian 13's, or have images signed by GPG",
-    ),
-    (
-        r"Source image rejected: (open|stat) ",
-        Invalid,
-        "a key that the signature policy names cannot be read",
-        "put the public key where /etc/containers/policy.json says",
-    ),
-    (
-        r"Invalid GPG signature|signature verification failed|invalid signature when validating",
-        Invalid,
-        "it is signed by a key that the signature policy does not trust",
-        "if it is its publisher's new key: add it to /etc/containers/policy.json",
-    ),
-    (
-        r"Signature for identity",
-        Invalid,
-        "its signature is for another name",
-        "somebody has put the image under this tag without signing it for that; ask its publisher",
-    ),
-    (
-        r"Source image rejected|signature .*(required|rejected|not accepted)|invalid signature",
-        Invalid,
-        "refused by the signature policy",
-        "sign the image, or change /etc/containers/policy.json",
-    ),
-    (
-        r"unauthorized|authentication required|\b401\b|denied|\b403\b|invalid username/password",
-        Invalid,
-        "the registry refuses these credentials",
-        "log in with: skopeo login --authfile /etc/livelayer/auth.json REGISTRY",
-    ),
-    (r"toomanyrequests|\b429\b", Unavailable, "the registry asks to slow down", "a later run tries again"),
-    (r"no space left", Failed, "the disk is full", "make space below /var/lib/livelayer"),
-    (
-        r"server gave HTTP response to HTTPS client",
-        Invalid,
-        "the registry speaks plain HTTP",
-        "if that is meant: insecure = true for it in /etc/containers/registries.conf",
-    ),
-    (r"x509|certificate", Invalid, "the registry's certificate is not trusted", "install its CA certificate"),
-    (
-        r"writing blob: (rename|open|write|mkdir|creating|chmod)",
-        Failed,
-        "it cannot be stored on this node",
-        "look at /var/lib/livelayer and its file system",
-    ),
-    (
-        r"(reading (config )?blob|image from manifest list).*(no such file|not found|unknown|\b404\b|does not exist)",
-        Invalid,
-        "the image has a part that is missing",
-        "push the image again",
-    ),
-    (
-        r"digest did not match|does not match expected|does not match provided manifest digest",
-        Unavailable,
-        "its content is not what its digest says",
-        "a later run tries again; if this repeats, push the image again",
-    ),
-    (_NO_SUCH_IMAGE, Invalid, "there is no such image", "check the name and the tag"),
-    (
-        r"no such host|server misbehaving",
-        Unavailable,
-        "the registry's name cannot be resolved",
-        "check the network and DNS",
-    ),
-    (r"connection refused", Unavailable, "the registry refuses connections", "check that it is up"),
-    (
-        r"timeout|timed out|network is unreachable|no route to host|connection reset|EOF|\b5\d\d\b",
-        Unavailable,
-        "the registry does not answer properly",
-        "a later run tries again",
-    ),
-)
-
-
-def understand(stderr: str, argument: str) -> ReconcilerError:
-    """Sort a failure of skopeo by what happens next; its own last words are always part of the message."""
-    words = last_words(stderr)
-    is_local = not argument.startswith("docker://")
-    for pattern, kind, meaning, hint in _MEANINGS:
-        if re.search(pattern, words, re.IGNORECASE) and not (is_local and "registry" in meaning):
-            told = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
-            return told(f"{argument}: {meaning} (skopeo: {words})", hint)
-    if is_local:
-        return Invalid(f"{argument}: the image cannot be read (skopeo: {words})", "copy or push the image again")
-    return Unavailable(f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument)
-
-
-def last_words(stderr: str) -> str:
-    """The final message without Go's logging decoration: `time=... level=fatal msg="..."`."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    if not lines:
-        return "no message"
-    match = re.search(r'msg="(?P<text>.*)"$', lines[-1])
-    text = match["text"].replace('\\"', '"') if match else lines[-1]
-    return re.sub(r'gpgme\.Signature\{.*?Fingerprint:"(\w+)".*\}', r"by \1", text)

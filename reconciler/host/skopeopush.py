@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
 from reconciler.host.command import run
-from reconciler.host.skopeo import last_words
+from reconciler.model.skopeofailure import last_words
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,6 +6,7 @@ import base64
 import http.client
 import os
 import random
+import re
 import socket
 import ssl
 import time
@@ -13,8 +14,6 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -23,6 +22,7 @@ import reconciler
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host import termination
 from reconciler.model.limits import size_text
+from reconciler.model.retryafter import retry_after
 from reconciler.model.source import shown_url
 
 if TYPE_CHECKING:
@@ -47,18 +47,50 @@ class Patience:
     attempts: int = 5  # in a row, without a byte that is new
     stall: float = 60.0  # for the next byte
     pause: float = 1.0  # before the second attempt; doubles
-    longest: float = 60.0  # between two attempts, whatever the server asks for
+    silence: float = 120.0  # in all, without a byte that is new; at the end of an attempt
+    longest: float = 60.0  # between two attempts; a server that asks for more is left to a later run
 
 
 PATIENCE: Final = Patience()
 
 
-class Busy(Unavailable):
-    """The server asks to come back later."""
+class Attempts:
+    """How often, and for how long, a server was asked for something without a byte that is new."""
 
-    def __init__(self, message: str, hint: str, retry_after: float | None) -> None:
-        super().__init__(message, hint)
-        self.retry_after = retry_after  # seconds
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._begin()
+
+    def _begin(self) -> None:
+        self._failed, self._since = 0, time.monotonic()
+
+    def failed(self, error: Unavailable, *, is_further: bool = False) -> None:
+        """Wait before another attempt: as long as the server asks for, or longer with each, with jitter.
+
+        Args:
+            error: how this one failed.
+            is_further: whether it brought something nevertheless.
+
+        Raises:
+            Unavailable: the error, if there is to be no other attempt.
+        """
+        if is_further:
+            self._begin()
+        else:
+            self._failed += 1
+        patience, asked = self._patience, error.retry_after
+        is_silent = time.monotonic() - self._since >= patience.silence
+        if self._failed == patience.attempts or is_silent or (asked or 0.0) > patience.longest:
+            raise error
+        longer = min(patience.pause * 2.0**self._failed, patience.longest)
+        _sleep(longer * random.uniform(0.5, 1.5) if asked is None else asked)  # noqa: S311 - jitter
+
+
+def _sleep(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        termination.check()
+        time.sleep(min(left, 0.2))
 
 
 def peek(url: str, size: int = 1 << 16, patience: Patience = PATIENCE) -> bytes:
@@ -80,15 +112,12 @@ def read_small(url: str, limit: int, patience: Patience = PATIENCE) -> bytes:
 
 
 def _persist(attempt: Callable[[], bytes], patience: Patience) -> bytes:
-    failures = 0
+    attempts = Attempts(patience)
     while True:
         try:
             return attempt()
         except Unavailable as error:
-            failures += 1
-            if failures == patience.attempts:
-                raise
-            pause(failures, error, patience)
+            attempts.failed(error)
 
 
 def _read_start(url: str, size: int, patience: Patience) -> bytes:
@@ -117,16 +146,6 @@ def _read_whole(answer: http.client.HTTPResponse, size: int, url: str) -> bytes:
     if len(content) < size and answer.length:
         raise Unavailable(f"{shown_url(url)}: the connection ended before the file did", _AGAIN)
     return content
-
-
-def pause(attempt: int, error: Unavailable, patience: Patience) -> None:
-    """Wait before another attempt: as long as the server asks for, or longer with each, with jitter."""
-    asked = error.retry_after if isinstance(error, Busy) else None
-    seconds = asked if asked is not None else patience.pause * 2.0**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-    until = time.monotonic() + min(seconds, patience.longest)
-    while (left := until - time.monotonic()) > 0:
-        termination.check()
-        time.sleep(min(left, 0.2))
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -246,7 +265,7 @@ def understanding(url: str) -> Iterator[None]:
         with error:
             raise _of_status(error, shown) from error
     except urllib.error.URLError as error:
-        raise _of_connection(error.reason, shown) from error
+        raise _of_connection(error.reason, shown, _proxy_for(url)) from error
     except (TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise _of_connection(error, shown) from error
     except http.client.HTTPException as error:
@@ -254,9 +273,12 @@ def understanding(url: str) -> Iterator[None]:
         raise Unavailable(f"{shown}: {what}", _AGAIN) from error
 
 
-# What a status means where it is not the server's own trouble: the class, what it says, and what to do.
+_LOGIN: Final = "put the right USER:PASSWORD@ before the host in source:"
+# What a status means where it is not the server's own trouble: what it says, and what to do.
 _STATUSES: Final[dict[int, tuple[str, str]]] = {
-    **dict.fromkeys((401, 403, 407), ("the server refuses access", "put USER:PASSWORD@ before the host in source:")),
+    401: ("the server wants valid credentials", _LOGIN),
+    403: ("the server forbids it", f"ask who runs it for access, or {_LOGIN}"),
+    407: ("the proxy wants valid credentials", "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY"),
     **dict.fromkeys((404, 410), ("there is no such file", "check source:")),
     **dict.fromkeys((301, 302, 303, 307, 308), ("it leads from one place to the next, without end", "check source:")),
 }
@@ -265,22 +287,12 @@ _STATUSES: Final[dict[int, tuple[str, str]]] = {
 def _of_status(error: urllib.error.HTTPError, shown: str) -> ReconcilerError:
     told = f"{shown}: {error.code} {error.reason}"
     if error.code in {429, 503}:
-        return Busy(f"{told}: the server asks to come back later", _AGAIN, _retry_after(error))
+        seconds = retry_after(error.headers.get("Retry-After", ""))
+        return Unavailable(f"{told}: the server asks to come back later", _AGAIN, retry_after=seconds)
     if error.code in {408, 416} or error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unavailable(f"{told}: the server has trouble with it", _AGAIN)
     meaning, hint = _STATUSES.get(error.code, ("the server refuses the request", "check source:"))
     return Invalid(f"{told}: {meaning}", hint)
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    """Seconds, or a date (RFC 9110, 10.2.3)."""
-    text = error.headers.get("Retry-After", "")
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
 
 
 # By class, the more special one first.
@@ -291,13 +303,45 @@ _FAULTS: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
     (ssl.SSLError, "no encrypted connection comes about", _AGAIN),
     (ConnectionError, "the connection broke off", _LATER),
 )
+# By OpenSSL's code of verification (X509_V_ERR_*). Time heals some: certificates are renewed, clocks are set.
+_CERTIFICATES: Final[dict[int, tuple[type[ReconcilerError], str, str]]] = {
+    9: (Unavailable, "is not valid yet", "check this node's clock: timedatectl"),
+    10: (Unavailable, "has expired", "have it renewed by who runs the server, or check this node's clock"),
+    **dict.fromkeys((62, 64), (Invalid, "is another host's", "correct the host in source:")),
+}
+_UNTRUSTED: Final = (Invalid, "is not trusted", "install the certificate of its authority, or correct source:")
 
 
-def _of_connection(reason: object, shown: str) -> ReconcilerError:
+_CONNECT_FAILED: Final = re.compile(r"Tunnel connection failed: (?P<status>\d{3}) ?(?P<reason>.*)")
+_PROXIES: Final = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and that the proxy is up"
+
+
+def _of_connection(reason: object, shown: str, proxy: str | None = None) -> ReconcilerError:
     if isinstance(reason, ssl.SSLCertVerificationError):
-        what = f"the server's certificate is not trusted: {reason.verify_message}"
-        return Invalid(f"{shown}: {what}", "install the certificate of its authority, or correct source:")
-    for kind, what, hint in _FAULTS:
-        if isinstance(reason, kind):
+        kind, what, hint = _CERTIFICATES.get(reason.verify_code, _UNTRUSTED)
+        return kind(f"{shown}: the server's certificate {what}: {reason.verify_message}", hint)
+    if tunnel := _CONNECT_FAILED.match(str(reason)):
+        return _of_tunnel(int(tunnel["status"]), f"{shown}: {tunnel['status']} {tunnel['reason']}")
+    if proxy and isinstance(reason, (socket.gaierror, ConnectionRefusedError)):
+        return Unavailable(f"{shown}: the proxy {proxy} cannot be used ({reason})", _PROXIES)
+    for fault, what, hint in _FAULTS:
+        if isinstance(reason, fault):
             return Unavailable(f"{shown}: {what} ({reason})", hint)
     return Unavailable(f"{shown}: {reason}", "check the network")
+
+
+def _of_tunnel(status: int, told: str) -> ReconcilerError:
+    """What a proxy said instead of connecting."""
+    if status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        meaning, hint = _STATUSES[status]
+        return Invalid(f"{told}: {meaning}", hint)
+    return Unavailable(f"{told}: the proxy does not connect", _PROXIES)
+
+
+def _proxy_for(url: str) -> str | None:
+    """Host and port of the environment's proxy for a URL."""
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")[2]

@@ -88,6 +88,20 @@ def test_without_a_copy_another_catalog_may_have_it_and_a_later_run_may_find_it(
         catalogs.find(_wish("git"))
 
 
+@pytest.mark.parametrize(("asked", "told"), [("3600", 3600), ("", None)])
+def test_a_catalog_that_asks_for_a_pause_gets_it(
+    paths: Paths, server: WebServer, asked: str, told: float | None
+) -> None:
+    def busy(handler: Handler) -> bool:
+        handler.fail(503, Retry_After=asked)
+        return True
+
+    server.fail("/own.json", busy)
+    with pytest.raises(Unavailable, match="asks to come back later") as caught:
+        _catalogs(paths, server, "own", "nowhere").find(_wish("git"))
+    assert caught.value.retry_after == told
+
+
 def test_what_is_no_catalog_is_told_with_its_address(paths: Paths, server: WebServer) -> None:
     (server.directory / "own.json").write_text("<html>")
     address = f"{server.url}/own.json?token=x"

@@ -71,6 +71,27 @@ def test_a_time_out_kills_the_whole_group(tmp_path: Path) -> None:
     _wait_until_gone(int(pid_file.read_text()))
 
 
+def test_a_program_that_is_watched_can_be_ended(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    seen: set[int] = set()
+
+    def watch(process: int, complaints: str) -> bool:
+        seen.add(process)
+        return "enough" in complaints and pid_file.exists() and bool(pid_file.read_text())
+
+    script = f"echo enough >&2; sleep 300 & echo $! > {pid_file}; wait"
+    finished = run("sh", "-c", script, timeout=200, watch=watch)
+    assert (finished.status, finished.stderr) == (-signal.SIGKILL, "enough\n")
+    assert len(seen) == 1
+    _wait_until_gone(int(pid_file.read_text()))
+
+
+def test_a_watch_that_sees_nothing_wrong_changes_nothing() -> None:
+    assert (
+        run("sh", "-c", "sleep 0.6; echo done", timeout=200, watch=lambda _process, _told: False).stdout == b"done\n"
+    )
+
+
 def test_a_signal_ends_the_program_too(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
 

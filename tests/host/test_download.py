@@ -320,13 +320,13 @@ def _stall_after_a_megabyte(handler: Handler) -> bool:
     "faults",
     [
         [_status(503, Retry_After="0")] * 2,
-        [_status(429, Retry_After="3600")],
+        [_status(429, Retry_After="0")],
         [_status(500), _status(502)],
         [_stall],
         [_nonsense],
         [_hang_up, _hang_up],
     ],
-    ids=["503", "429 for an hour", "5xx", "stall", "nonsense", "hang up"],
+    ids=["503", "429", "5xx", "stall", "nonsense", "hang up"],
 )
 def test_passing_trouble_passes(bench: Bench, faults: list[Callable[[Handler], bool]]) -> None:
     bench.server.fail("/file.raw", *faults)
@@ -352,8 +352,9 @@ def _to_itself(handler: Handler) -> bool:
     ("faults", "kind", "words"),
     [
         ([_status(404)], Invalid, "there is no such file"),
-        ([_status(403)], Invalid, "the server refuses access"),
-        ([_status(401)], Invalid, "the server refuses access"),
+        ([_status(403)], Invalid, "the server forbids it"),
+        ([_status(401)], Invalid, "the server wants valid credentials"),
+        ([_status(407)], Invalid, "the proxy wants valid credentials"),
         ([_status(418)], Invalid, "the server refuses the request"),
         ([_status(503)] * 3, Unavailable, "asks to come back later"),
         ([_status(500)] * 3, Unavailable, "has trouble"),
@@ -372,6 +373,30 @@ def test_lasting_trouble_is_told_as_what_it_is(
         bench.fetch()
     assert caught.value.hint
     assert DIGEST[7:] not in bench.left
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_for_an_hour_is_left_alone(bench: Bench, status: int) -> None:
+    bench.server.fail("/file.raw", _status(status, Retry_After="3600"))
+    with pytest.raises(Unavailable, match="asks to come back later") as caught:
+        bench.fetch()
+    assert caught.value.about("x").retry_after == 3600
+    assert len(bench.ranges) == 1
+
+
+def test_a_silent_server_is_not_asked_as_often_as_one_that_answers(bench: Bench) -> None:
+    bench.server.fail("/file.raw", *[_silence] * 2)
+    patience = Patience(attempts=9, stall=0.1, pause=0.01, silence=0.2)
+    with pytest.raises(Unavailable, match="does not go on"):
+        bench.fetch(patience=patience)
+    assert len(bench.ranges) <= 2
+    assert bench.left == []
+
+
+def _silence(handler: Handler) -> bool:
+    time.sleep(2)
+    handler.hang_up()
+    return True
 
 
 def test_a_wrong_digest_leaves_nothing(bench: Bench) -> None:
@@ -492,23 +517,23 @@ class TestTls:
         monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
         monkeypatch.setattr(web, "_BUNDLES", (str(tls / "server.pem"),))
         with _serving(tmp_path, tls=tls) as bench:
-            _is_refused(bench, "self.signed certificate")
+            _is_refused(bench, "is not trusted: self.signed certificate")
 
     def test_an_unknown_certificate_is_refused(self, tmp_path: Path) -> None:
         with _serving(tmp_path, tls=certificate(tmp_path / "tls")) as bench:
-            _is_refused(bench, "self.signed certificate")
+            _is_refused(bench, "is not trusted: self.signed certificate")
 
     def test_a_certificate_of_another_host_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tls = certificate(tmp_path / "tls", "DNS:other.example")
         monkeypatch.setenv("SSL_CERT_FILE", str(tls / "server.pem"))
         with _serving(tmp_path, tls=tls) as bench:
-            _is_refused(bench, "IP address mismatch")
+            _is_refused(bench, "is another host's: IP address mismatch")
 
     def test_an_expired_certificate_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tls = expired_certificate(tmp_path / "tls")
         monkeypatch.setenv("SSL_CERT_FILE", str(tls / "server.pem"))
         with _serving(tmp_path, tls=tls) as bench:
-            _is_refused(bench, "certificate has expired")
+            _is_refused(bench, "has expired: ", Unavailable)
 
     def test_a_redirect_to_plain_http_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tls = certificate(tmp_path / "tls")
@@ -524,8 +549,8 @@ class TestTls:
                 bench.fetch()
 
 
-def _is_refused(bench: Bench, words: str) -> None:
-    with pytest.raises(Invalid, match=f"is not trusted: .*{words}"):
+def _is_refused(bench: Bench, words: str, kind: type[ReconcilerError] = Invalid) -> None:
+    with pytest.raises(kind, match=words):
         bench.fetch()
     assert bench.server.requests == []
 

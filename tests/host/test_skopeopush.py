@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
-from reconciler.host.skopeo import last_words
 from reconciler.host.skopeopush import Signing, understand_push
+from reconciler.model.skopeofailure import last_words
 
 FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
 

@@ -71,13 +71,13 @@ def test_credentials(tmp_path: Path, trust: Callable[[Registry], None], monkeypa
         trust(private)
         repository = _fill(private, tmp_path, "1.0")
         auth = tmp_path / "auth.json"
-        with pytest.raises(Invalid, match="the registry refuses these credentials"):
+        with pytest.raises(Invalid, match="the registry wants valid credentials"):
             Skopeo(auth).list_tags(repository)
         _log_in(auth, private, "robot:secret")
         assert Skopeo(auth).list_tags(repository) == ("1.0",)
         _log_in(tmp_path / "other.json", private, "robot:wrong")
         monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "other.json"))
-        with pytest.raises(Invalid, match="the registry refuses these credentials"):
+        with pytest.raises(Invalid, match="the registry wants valid credentials"):
             Skopeo(auth).list_tags(repository)
 
 

@@ -1,0 +1,238 @@
+"""A registry with all the faults that lie between a node and a real one, in front of which it stands."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import struct
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Fault = Callable[["Exchange"], None]  # answers in place of the real registry
+
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host"}
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing discards what was not sent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the real registry says."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """One request: passed on, unless a fault is set for it."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer."""
+        faulty = self.server.faulty
+        faulty.requests.append(f"{self.command} {self.path}")
+        fault = faulty.fault_for(self.path)
+        if fault:
+            fault(self)
+        else:
+            self.relay(self.ask())
+
+    def do_HEAD(self) -> None:
+        """Answer."""
+        self.do_GET()
+
+    def do_CONNECT(self) -> None:
+        """As the proxy that HTTPS_PROXY names; there is nothing behind it but faults."""
+        self.do_GET()
+
+    def ask(self) -> Answer:
+        """What the real registry says to this request."""
+        connection = http.client.HTTPConnection(self.server.faulty.upstream, timeout=60)
+        try:
+            connection.putrequest(self.command, self.path, skip_accept_encoding=True)
+            for name, value in self.headers.items():  # Accept comes several times
+                if name.lower() not in _HOP_BY_HOP:
+                    connection.putheader(name, value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return Answer(answer.status, tuple(answer.getheaders()), answer.read())
+        finally:
+            connection.close()
+
+    def relay(self, answer: Answer, body: bytes | None = None) -> None:
+        """Send an answer; `body` in place of its own, with the length of its own."""
+        self.send_response_only(answer.status)
+        for name, value in answer.headers:
+            if name.lower() not in _HOP_BY_HOP:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body if body is None else body)
+
+    def refuse(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """Send an answer of the proxy's own."""
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def hang_up(self) -> None:
+        """End the connection as a server that ends does."""
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """End the connection as a machine that restarted does."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        os.close(self.connection.detach())
+
+    def stall(self) -> None:
+        """Keep the connection, and say nothing more until the faults are over."""
+        self.close_connection = True
+        self.server.faulty.faults_over.wait()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - as http.server has it
+        """Say nothing."""
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Fault:
+    """A status, such as a registry in trouble or a gateway before it has."""
+    return lambda exchange: exchange.refuse(code, body, **headers)
+
+
+def hang_up(exchange: Exchange) -> None:
+    """End without an answer."""
+    exchange.hang_up()
+
+
+def reset(exchange: Exchange) -> None:
+    """Reset without an answer."""
+    exchange.reset()
+
+
+def stall(exchange: Exchange) -> None:
+    """No answer, ever."""
+    exchange.stall()
+
+
+def part_then(end: Fault, share: float = 0.5) -> Fault:
+    """A part of the body, half of it unless told otherwise, then another fault."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.ask()
+        exchange.relay(answer, answer.body[: int(len(answer.body) * share)])
+        exchange.wfile.flush()
+        end(exchange)
+
+    return fault
+
+
+def corrupt(exchange: Exchange) -> None:
+    """All that the real registry sends, with the last byte changed."""
+    answer = exchange.ask()
+    exchange.relay(answer, answer.body[:-1] + bytes([answer.body[-1] ^ 1]) if answer.body else b"")
+
+
+def cut_short(exchange: Exchange) -> None:
+    """Half of the body, as if that were all."""
+    answer = exchange.ask()
+    body = answer.body[: len(answer.body) // 2]
+    headers = tuple((name, value) for name, value in answer.headers if name.lower() != "content-length")
+    exchange.relay(Answer(answer.status, (*headers, ("Content-Length", str(len(body)))), body))
+
+
+@dataclass(slots=True)
+class _Injection:
+    paths: re.Pattern[str]
+    fault: Fault
+    after: int
+    times: int
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    faulty: FaultyRegistry
+    context: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[Any, Any]:
+        """With TLS where that is wanted; its handshake is left to the request's own thread."""
+        connection, address = super().get_request()
+        if self.context:
+            connection = self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as socketserver has it
+        """A client that goes away, or does not trust the certificate, is what tests are about."""
+
+
+class FaultyRegistry:
+    """A proxy on a free loopback port, in front of a registry that speaks plain HTTP."""
+
+    def __init__(self, upstream: str, *, tls: Path | None = None) -> None:
+        self.upstream = upstream  # HOST:PORT
+        self.requests: list[str] = []  # method and path, in order
+        self.faults_over = threading.Event()
+        self._injections: list[_Injection] = []
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), Exchange)
+        self._server.faulty = self
+        if tls:
+            self._server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._server.context.load_cert_chain(tls / "server.pem", tls / "server.key")
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.heal()
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def inject(self, fault: Fault, paths: str = "", *, after: int = 0, times: int = 1 << 30) -> None:
+        """Let requests go wrong.
+
+        Args:
+            fault: what happens to them.
+            paths: a regular expression that their paths match somewhere.
+            after: how many of these are answered properly before.
+            times: how many go wrong; then they are answered properly again.
+        """
+        self.faults_over.clear()
+        self._injections.append(_Injection(re.compile(paths), fault, after, times))
+
+    def heal(self) -> None:
+        """No faults any more; connections that were stalled end."""
+        self._injections.clear()
+        self.faults_over.set()
+
+    def fault_for(self, path: str) -> Fault | None:
+        """What is to happen to a request; the first injection that applies to it counts it."""
+        with self._lock:
+            for injection in self._injections:
+                if not injection.paths.search(path):
+                    continue
+                if injection.after:
+                    injection.after -= 1
+                    return None
+                if injection.times:
+                    injection.times -= 1
+                    return injection.fault
+        return None
