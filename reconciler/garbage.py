@@ -15,10 +15,11 @@ from reconciler.errors import Failed, ReconcilerError
 from reconciler.host import history, keptimages, prefetched, store
 from reconciler.host.copiedimage import blob_in
 from reconciler.host.durable import sync_directory
+from reconciler.host.health import read_health
 from reconciler.model.generation import expired
 from reconciler.model.image import Index, parse_manifest
 from reconciler.model.observed import parse_entry
-from reconciler.model.plan import Target
+from reconciler.model.plan import Target, expected_links, unmerged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,7 +94,8 @@ def _why_not_now(recorded: History, observed: ObservedState) -> str | None:
         return f"{recorded.newer[0]} was written by a newer livelayer"
     placed = {ident.name for ident in observed.links} | {item.name for item in observed.unmanaged}
     for kind, overlay in (observed.merged or {}).items():
-        if observed.refresh_owed or overlay.names - placed:
+        is_stale = any(unmerged(link, observed) for link in expected_links(observed, kind))
+        if overlay.since is not None and (is_stale or observed.refresh_owed or overlay.names - placed):
             return f"the {kind} overlay is yet to be merged anew"
     return None
 
@@ -105,7 +107,7 @@ def _needed(session: Session, observed: ObservedState, kept: Iterable[Generation
     resolutions |= {it.entry: it.resolution for it in targets}
     linked = {link.entry for link in observed.links.values()}
     prefetches = prefetched.read_prefetched(session.paths)
-    entries = frozenset({*resolutions, *linked, *session.health.entries, *prefetches})
+    entries = frozenset({*resolutions, *linked, *read_health(session.paths).entries, *prefetches})
     digests = {entry.digest for entry in entries}
     digests |= {digest for it in resolutions.values() for digest in _digests(it)}
     return _Needed(entries, frozenset(blob for digest in digests for blob in _blobs(session.paths, digest)))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.desired import DesiredState
     from reconciler.model.generation import Generation
-    from reconciler.model.health import Health
     from reconciler.model.kind import Ident
     from reconciler.model.observed import ObservedState
     from reconciler.model.plan import Targets
@@ -59,7 +58,6 @@ class Session:
     resolver: Resolver
     configuration: str  # its digest
     held: Generation | None
-    health: Health
     retries: Mapping[str, Retry]
 
     def configured_targets(self) -> Targets:
@@ -119,7 +117,7 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
         fixed=held.extensions if held else {},
         deferred=_deferred(retries) if options.automatic or lookups is Lookups.NONE else {},
     )
-    return Session(paths, loaded, host, desired, resolver, configuration, held, read_health(paths), retries)
+    return Session(paths, loaded, host, desired, resolver, configuration, held, retries)
 
 
 def _deferred(retries: Mapping[str, Retry]) -> dict[str, Retry]:

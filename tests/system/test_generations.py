@@ -147,3 +147,18 @@ def test_content_stays_while_an_overlay_shows_it(bench: Bench) -> None:
     bench.namespace.run("rm", "-r", "/var/lib/livelayer/generations")
     assert json.loads(bench.livelayer("gc", "--json").stdout)["dropped"] == []
     assert bench.says("x") == "v1"
+
+
+def test_an_older_version_stays_while_the_overlay_shows_it(bench: Bench) -> None:
+    """Two updates that wait for the next boot leave no generation that needs it."""
+    settings = "{refresh: boot, retention: {generations: 1}}"
+    _install(bench, "v1")
+    for tag in ("v2", "v3", "v4"):
+        source = bench.push(tag, command("x", tag))
+        bench.configure(f"settings: {settings}\nextensions: {{x: {{source: '{source}'}}}}\n")
+        bench.livelayer("apply")
+        assert bench.says("x") == "v1"
+    bench.namespace.run("systemd-sysext", "refresh")
+    assert bench.says("x") == "v4"
+    assert json.loads(bench.livelayer("gc", "--json").stdout)["freed"] > 0
+    assert len(list(bench.namespace.path("/var/lib/livelayer/store/sha256").iterdir())) == 2
