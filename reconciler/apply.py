@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
+from reconciler import probation
 from reconciler import refresh as overlay
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch import Fetcher, Job
@@ -14,7 +15,20 @@ from reconciler.host import links, store
 from reconciler.host.durable import write_atomically
 from reconciler.model.kind import Ident
 from reconciler.model.limits import DEFAULT, Limits
-from reconciler.model.plan import Action, Fetch, Place, Plan, Refresh, Remove, Restart, Stop, action_name
+from reconciler.model.plan import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+    action_name,
+)
 from reconciler.model.preflight import Preflight
 
 if TYPE_CHECKING:
@@ -31,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
-Change: TypeAlias = Stop | Place | Remove | Refresh | Restart
+Change: TypeAlias = Stop | Mask | Unmask | Place | Remove | Refresh | Restart | Check
 """What changes the node itself, one after the other."""
 
 
@@ -44,6 +58,11 @@ class Outcome:
     culprits: frozenset[str] = frozenset()  # the extensions on whose account a refresh failed, if it is known
     skipped: bool = False  # there was nothing left to do for it
 
+    @property
+    def is_condemned(self) -> bool:
+        """Whether it was a check that failed: the change is to be taken back."""
+        return isinstance(self.action, Check) and self.error is not None and not self.skipped
+
 
 @dataclass(slots=True)
 class _Progress:
@@ -52,7 +71,9 @@ class _Progress:
     previous: dict[Ident, Link | None] = field(default_factory=dict)  # each changed link as it was
     failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
     stopped: list[str] = field(default_factory=list)  # units of extensions that go
+    unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
     culprits: frozenset[str] = frozenset()  # whose links were taken back
+    unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge could not be hidden
 
     def changed(self, kind: Kind) -> frozenset[str]:
         """The names of the extensions of a kind whose links are not as they were."""
@@ -68,6 +89,8 @@ class Applier:
     resolver: Resolver
     limits: Limits = DEFAULT
     preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
+    configuration: str = ""  # the digest of the one that is in force
+    whole_is_checked: bool = False  # after the checks of single extensions
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
@@ -75,7 +98,7 @@ class Applier:
             gc.enable()  # the command starts without
         progress = _Progress()
         fetches = [action for action in plan.actions if isinstance(action, Fetch)]
-        fetched = self._fetch_all(fetches, progress) if fetches else []
+        fetched = self._fetch_what_fits(fetches, progress) if fetches else []
         if any(isinstance(action, Place) for action in plan.actions):
             self._examine(plan, progress)
         owe = frozenset(action.kind for action in plan.actions if isinstance(action, Refresh))
@@ -92,13 +115,37 @@ class Applier:
             log.warning(warning)
         progress.failed |= findings.refused
 
+    def _fetch_what_fits(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
+        from reconciler import preflight
+
+        findings = preflight.examine_space(self.paths, fetches, self.resolver.manifests, self.preflight)
+        for warning in findings.warnings:
+            log.warning(warning)
+        refused = findings.refused
+        progress.failed |= refused
+        fetched = iter(self._fetch_all([it for it in fetches if it.wanted.name not in refused], progress))
+        names = [it.wanted.name for it in fetches]
+        return [
+            Outcome(it, refused[name]) if name in refused else next(fetched)
+            for it, name in zip(fetches, names, strict=True)
+        ]
+
     def _fetch_all(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
         """Fetch several at once; each entry once, though several extensions may want it."""
         from reconciler.host.workers import workers
         from reconciler.progress import display
 
-        offline = not self.resolver.may_use_network
-        fetcher = Fetcher(self.paths, self.host.machine, self.limits, self.resolver.manifests, offline)
+        if not fetches:
+            return []
+        must_fit = self.preflight.space == "refuse"
+        fetcher = Fetcher(
+            self.paths,
+            self.host.machine,
+            self.limits,
+            self.resolver.manifests,
+            offline=not self.resolver.may_use_network,
+            require_space=must_fit,
+        )
         entries = {action.entry: action for action in reversed(fetches)}
         with workers(min(_PARALLEL, len(entries))) as pool, display() as shown:
             begun = {entry: pool.submit(self._fetch, fetcher, it, shown) for entry, it in entries.items()}
@@ -126,14 +173,20 @@ class Applier:
         return Outcome(action, contents.misfit(action.wanted.ident, self.host))
 
     def _attempt(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> Outcome:
-        name = None if isinstance(action, Refresh) else action_name(action)
+        name = action_name(action)
         if name in progress.failed:
-            return Outcome(action, progress.failed[name])
+            return Outcome(action, progress.failed[name], skipped=True)
+        if (kind := _kind(action)) and (blocked := progress.unmasked.get(kind)):
+            return Outcome(action, blocked, skipped=True)
         if isinstance(action, Refresh) and action.only_after_changes and not progress.changed(action.kind):
             return Outcome(action, skipped=True)
         error = self._error_of(action, progress, owe)
-        if error and name:
+        if error and name and isinstance(action, Restart):
+            progress.unstarted[name] = error  # what its checks say counts
+        elif error and name:
             progress.failed[name] = error
+        if error and isinstance(action, Mask) and action.ident.kind in owe:
+            progress.unmasked[action.ident.kind] = error
         return Outcome(action, error, progress.culprits if isinstance(action, Refresh) else frozenset())
 
     def _error_of(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> ReconcilerError | None:
@@ -156,6 +209,11 @@ class Applier:
             case Stop():
                 _stop(action.units)
                 progress.stopped.extend(action.units)
+            case Check():
+                trouble = progress.unstarted.get(action_name(action) or "")
+                probation.judge(self.paths, action, trouble, self.configuration, whole_follows=self.whole_is_checked)
+            case Mask() | Unmask():
+                self._hide(action)
             case _:
                 assert_never(action)
 
@@ -164,11 +222,20 @@ class Applier:
         if ident.kind in owe:
             write_atomically(self.paths.refresh_owed(ident.kind), b"", durable=False)
         previous = links.read_link(self.paths, ident)
+        probation.expect(self.paths, action, previous)
         if isinstance(action, Place):
             links.place(self.paths, ident, action.new)
         else:
             links.remove(self.paths, ident)
         progress.previous[ident] = previous
+
+    def _hide(self, action: Mask | Unmask) -> None:
+        from reconciler.host import quarantine
+
+        if isinstance(action, Mask):
+            quarantine.mask(self.paths, action)
+        else:
+            quarantine.unmask(self.paths, action)
 
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
         placed = links.read_links(self.paths, self.host.systemd).links
@@ -226,6 +293,12 @@ class Applier:
 
 def _unexpected(error: OSError, action: Action) -> Failed:
     return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
+
+
+def _kind(action: Change) -> Kind | None:
+    if isinstance(action, Refresh):
+        return action.kind
+    return action.ident.kind if action.ident else None
 
 
 def _restart(names: tuple[str, ...]) -> None:

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import reconciler
 from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated
 from reconciler.host import termination
-from reconciler.verbs import building, configuration, gate, inspection, node, provides, publishing, state, verify
+from reconciler.verbs import (
+    building,
+    configuration,
+    gate,
+    generations,
+    inspection,
+    node,
+    provides,
+    publishing,
+    state,
+    verify,
+)
 from reconciler.verbs.console import ERROR, say
 
 if TYPE_CHECKING:
@@ -103,7 +114,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="read this main file instead of the node's own")
     _add_output_options(parser, default=None)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for subject in (node, gate, provides, verify, configuration, inspection, building, publishing, state):
+    for subject in (
+        node,
+        generations,
+        gate,
+        provides,
+        verify,
+        configuration,
+        inspection,
+        building,
+        publishing,
+        state,
+    ):
         for verb in subject.add(verbs):
             _add_output_options(verb, default=argparse.SUPPRESS)
     return parser

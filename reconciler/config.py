@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
-from reconciler.host.cloudplaces import places
+from reconciler.host.cloudplaces import listed, places
 from reconciler.host.configfiles import find_files
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.seen import Clouds, look_at
@@ -33,6 +33,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
     clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
+    vanished: tuple[str, ...] = ()  # places where cloud-configs were and where now is nothing at all
     troubles: tuple[ReconcilerError, ...] = ()  # with carrying out what it says about the whole
 
 
@@ -63,7 +64,8 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
         if not own and not parts.fragments:
             return Loaded(DesiredState(configured=False), warnings=warnings, clouds=clouds)
         fragment = combine([*parts.fragments, *own])
-        return Loaded(desired_state(fragment), fragment.tree, (), warnings, parts.notes, clouds)
+        vanished = _vanished(paths, clouds) if cloud_configs is None else ()
+        return Loaded(desired_state(fragment), fragment.tree, (), warnings, parts.notes, clouds, vanished)
     except InvalidConfiguration as error:
         return Loaded(_last_good(paths), mistakes=error.mistakes, clouds=clouds)
     except Invalid as error:
@@ -90,11 +92,28 @@ def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded
     return Loaded(desired_state(fragment), fragment.tree, warnings=cloud.warnings, notes=cloud.notes)
 
 
-def remember(paths: Paths, loaded: Loaded) -> None:
-    """Keep a configuration that was read without an error, for a time when it is broken."""
-    last_good = locate(paths).last_good
-    if loaded.tree is not None and loaded.tree != read_json(last_good):
-        write_json(last_good, loaded.tree)
+def remember(paths: Paths, loaded: Loaded, *, forget_vanished: bool = False) -> None:
+    """Keep a configuration that was read without an error, for a time when it is broken.
+
+    Raises:
+        Failed: it cannot be written.
+    """
+    located = locate(paths)
+    if loaded.tree is not None and loaded.tree != read_json(located.last_good):
+        write_json(located.last_good, loaded.tree)
+    if loaded.tree is not None and loaded.clouds.places:
+        kept = () if forget_vanished else loaded.vanished
+        places = sorted({*map(str, loaded.clouds.inhabited), *kept})
+        if places != read_json(located.cloud_places):
+            write_json(located.cloud_places, places)
+
+
+def _vanished(paths: Paths, clouds: Clouds) -> tuple[str, ...]:
+    """Places that look as if they were not mounted: they had cloud-configs, and are not there, or quite empty."""
+    recorded = read_json(locate(paths).cloud_places) if clouds.places else None
+    if not isinstance(recorded, list):
+        return ()
+    return tuple(str(place) for place in clouds.places if str(place) in recorded and not any(listed(place)))
 
 
 def _places(own: Sequence[Fragment], paths: Paths) -> tuple[Path, ...]:

@@ -36,9 +36,15 @@ class Invalid(ReconcilerError):
 class Unavailable(ReconcilerError):
     """Something outside this node did not answer; a later run may succeed."""
 
+    retry_after: float | None = None  # seconds that it wants to be left alone for
+
 
 class Pending(Unavailable):
     """Nothing is wrong, it is only not possible yet."""
+
+
+class Deferred(Unavailable):
+    """It failed in an earlier run, and is tried again later."""
 
 
 class Offline(Pending):

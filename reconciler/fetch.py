@@ -16,8 +16,9 @@ from reconciler.host.durable import write_atomically
 from reconciler.host.signaturepolicy import asks_for_signatures
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Layer, platform_of
-from reconciler.model.limits import DEFAULT, Limits, size_text
+from reconciler.model.limits import DEFAULT, Limits
 from reconciler.model.source import Transport
+from reconciler.model.space import no_room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,7 @@ class Fetcher:
     limits: Limits = DEFAULT
     manifests: Mapping[str, Manifest] = field(default_factory=dict)  # by digest: those that are known already
     offline: bool = False  # only what is on this node may be used
+    require_space: bool = True  # False: try, even if the disk cannot have room for it
 
     def fetch(self, job: Job) -> None:
         """Bring content into the store. Afterwards it is there, complete, or nothing has changed.
@@ -79,7 +81,8 @@ class Fetcher:
         """
         job = replace(job, remakes=store.has(self.paths, job.entry))
         with store.stage(self.paths) as stage:
-            _require_space(self.paths.staging, job)
+            if self.require_space:
+                _require_space(self.paths.staging, job)
             with writeout.early(stage):
                 made = self._make(job, stage)
             if job.remakes:
@@ -359,8 +362,7 @@ def _require_space(directory: Path, job: Job) -> None:
     """Refuse what cannot fit before it is transferred. Unpacked it takes as much as packed, at the very least."""
     needed, free = job.resolution.size or 0, shutil.disk_usage(directory).free
     if needed > free:
-        where = f"{directory.parent}, which has {size_text(free)} free"
-        raise Failed(f"{job.wanted.text}: needs more than {size_text(needed)} in {where}", "make space there")
+        raise no_room(job.wanted.text, needed, directory.parent, free)
 
 
 def _by_tag(job: Job) -> Source | None:

@@ -14,7 +14,7 @@ from reconciler.model.observed import ObservedState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.model.observed import Entry
+    from reconciler.model.observed import Blocker, Entry, Masked, Unmanaged
     from reconciler.model.release import Host
     from reconciler.paths import Paths
 
@@ -22,15 +22,32 @@ if TYPE_CHECKING:
 def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState:
     """Look at the node; of the store, at the linked entries and at `entries`."""
     found = read_links(paths, host.systemd)
+    unmanaged, blockers, masks = _sorted_out(paths, host, found.unmanaged)
     linked = [link.entry for link in found.links.values()]
     changed, intact = drift.look(paths, {link.entry for link in found.links.values() if not link.dangling})
     return ObservedState(
         host=host,
         links=found.links,
-        unmanaged=found.unmanaged,
+        unmanaged=unmanaged,
         store=read_contents(paths, [*linked, *entries]),
         merged=read_merged() if paths.is_running_system else None,
         refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
         changed=changed,
         intact=intact,
+        blockers=blockers,
+        masks=masks,
     )
+
+
+def _sorted_out(
+    paths: Paths, host: Host, unmanaged: tuple[Unmanaged, ...]
+) -> tuple[tuple[Unmanaged, ...], tuple[Blocker, ...], tuple[Masked, ...]]:
+    """What others placed, what of it would block every merge, and what livelayer made to hide that."""
+    if not (paths.is_running_system and unmanaged):
+        return unmanaged, (), ()
+    from reconciler.host import blockers, quarantine
+
+    masks = quarantine.read_masks(paths)
+    made = {mask.path for mask in masks}
+    others = tuple(item for item in unmanaged if item.path not in made)
+    return others, blockers.find(paths, host, others, masks), masks

@@ -11,6 +11,7 @@ from reconciler.apply import Applier
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host import lock, store
 from reconciler.host.filelists import readable_lists
+from reconciler.host.prefetched import write_prefetched
 from reconciler.model.extensionfacts import ListedFiles
 from reconciler.model.filetree import read_contents
 from reconciler.model.format import Format, choose
@@ -73,6 +74,7 @@ def prefetch(paths: Paths, options: Options, new: NewOs) -> Forecast:
         store.prepare(look.paths)
         look.resolver.remember_sightings(look.configured)
         errors = _fetch(look)
+        write_prefetched(look.paths, _entries(look.targets))
         look.resolver.remember_stored(look.desired, look.targets)
         observed = observe(look.paths, look.observed.host, _entries(look.targets))
         return forecast(look.desired, observed, look.targets, errors)
@@ -140,7 +142,7 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
     for action in fetches:
         log.info("plan: %s", report.action_line(action))
-    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits)
+    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits, look.desired.preflight)
     outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.
     readable_lists(look.paths, {it.wanted.name: it.entry for it in fetches}, remember=True)

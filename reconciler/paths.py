@@ -29,9 +29,15 @@ STATE_ITEMS: Final = (
     "first-seen.json",
     "catalogs",
     "file-lists",
+    "generations",
+    "rollback.json",
+    "cloud-places.json",
+    "health.json",
+    "prefetched.json",
     "manifests",
     "images",
     "replaced",
+    "quarantine.json",
 )
 _MOST_LINKS: Final = 40  # on one way, as for the kernel
 
@@ -120,6 +126,11 @@ class Paths:
         return self.state / "file-lists"
 
     @property
+    def records_of_entries(self) -> tuple[Path, ...]:
+        """Directories of records about entries of the store, which go with them."""
+        return self.file_lists, self.manifests
+
+    @property
     def manifests(self) -> Path:
         """What is in the entries of the store, with digests, by the entries' names."""
         return self.state / "manifests"
@@ -164,6 +175,31 @@ class Paths:
         """Copies of catalogs of extensions, for when their servers do not answer."""
         return self.state / "catalogs"
 
+    @property
+    def cloud_places(self) -> Path:
+        """Where the last good configuration had cloud-configs."""
+        return self.state / "cloud-places.json"
+
+    @property
+    def generations(self) -> Path:
+        """What was placed after each successful change, a file each."""
+        return self.state / "generations"
+
+    @property
+    def rollback(self) -> Path:
+        """The generation that is held in place of the configuration, and which configuration that is."""
+        return self.state / "rollback.json"
+
+    @property
+    def health(self) -> Path:
+        """Extensions whose checks are yet to pass, and content that has failed them."""
+        return self.state / "health.json"
+
+    @property
+    def prefetched(self) -> Path:
+        """What the store has for an OS that is yet to be booted."""
+        return self.state / "prefetched.json"
+
     def links(self, kind: Kind) -> Path:
         """The search directory in which livelayer places its links to extensions of a kind."""
         return self.under("/var/lib/extensions" if kind is Kind.SYSEXT else "/var/lib/confexts")
@@ -192,6 +228,26 @@ class Paths:
     def seen(self) -> Path:
         """The fingerprint of the configuration that the last run worked from."""
         return self.runtime / "seen.json"
+
+    @property
+    def retries(self) -> Path:
+        """When sources that did not answer are asked again."""
+        return self.runtime / "retries.json"
+
+    @property
+    def masks(self) -> Path:
+        """Which masks livelayer made in /run."""
+        return self.runtime / "quarantine.json"
+
+    @property
+    def lasting_masks(self) -> Path:
+        """Which masks it made elsewhere."""
+        return self.state / "quarantine.json"
+
+    @property
+    def judged(self) -> Path:
+        """What was found of images that others placed."""
+        return self.runtime / "judged.json"
 
     def refresh_owed(self, kind: Kind) -> Path:
         """Exists from the first changed link until the overlay was read back as expected."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
+from reconciler.host.copiedimage import blob_in
 from reconciler.host.filelists import readable_lists
 from reconciler.host.links import read_links
+from reconciler.host.selinux import is_enforcing
 from reconciler.model.collisions import Collision, FileList, collisions, shown
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.plan import Place, Remove
+from reconciler.model.space import in_excess, no_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.errors import ReconcilerError
+    from reconciler.model.image import Manifest
     from reconciler.model.observed import Entry, Link
-    from reconciler.model.plan import Action
+    from reconciler.model.plan import Action, Fetch
     from reconciler.model.preflight import Preflight, Reaction
     from reconciler.paths import Paths
 
@@ -59,6 +64,7 @@ def examine(
         return findings
     gone = {action.ident for action in actions if isinstance(action, Remove)}
     placed = {ident: link.entry for ident, link in read_links(paths, systemd).links.items() if ident not in gone}
+    _examine_labels(paths, new, findings, reactions)
     for kind in {ident.kind for ident in new}:
         after = _of_kind(placed | {ident: action.new for ident, action in new.items()}, kind)
         lists = readable_lists(paths, after, remember=remember)
@@ -69,6 +75,32 @@ def examine(
             others = readable_lists(paths, _of_kind(placed, kind), remember=remember)
             for name in sorted(names):
                 _examine_beside_host(Ident(name, kind), lists[name], others, findings, reactions)
+    return findings
+
+
+def examine_space(
+    paths: Paths, fetches: Sequence[Fetch], manifests: Mapping[str, Manifest], reactions: Preflight
+) -> Findings:
+    """Look whether what is to be fetched fits, all of it together, before any of it is transferred.
+
+    Args:
+        paths: of the node.
+        fetches: what is planned.
+        manifests: of images, by digest, as far as they are known.
+        reactions: whether to refuse or to warn.
+    """
+    findings = Findings()
+    layers = {
+        it.digest for fetch in fetches if (found := manifests.get(fetch.resolution.manifest)) for it in found.layers
+    }
+    here = frozenset(digest for digest in layers if blob_in(paths.blobs, digest).exists())
+    place = next(it for it in (paths.state, *paths.state.parents) if it.is_dir())
+    for excess in in_excess(fetches, manifests, here, shutil.disk_usage(place).free):
+        error = no_room(excess.fetch.wanted.text, excess.needed, paths.state, excess.left)
+        if reactions.space == "refuse":
+            findings.refused[excess.fetch.wanted.name] = error.about(excess.fetch.wanted.name)
+        else:
+            findings.warnings.append(f"{excess.fetch.wanted.name}: {error.message}")
     return findings
 
 
@@ -93,6 +125,17 @@ def _about(found: Sequence[Collision], names: set[str]) -> Iterator[tuple[str, C
             yield collision.upper, collision
         elif collision.lower in names:
             yield collision.lower, collision
+
+
+def _examine_labels(paths: Paths, new: Mapping[Ident, Place], findings: Findings, reactions: Preflight) -> None:
+    """Services may not use what has the store's label, or none, where SELinux is enforcing."""
+    if not is_enforcing(paths):
+        return
+    from reconciler.host.labels import unlabelled
+
+    for ident, action in sorted(new.items()):
+        if lack := unlabelled(paths, action.new):
+            findings.add(ident.name, f"{lack.sentence}, and SELinux is enforcing", lack.hint, reactions.labels)
 
 
 def _examine_beside_host(

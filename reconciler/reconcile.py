@@ -4,50 +4,45 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import config, drift, report
+from reconciler import config, generations, laststatus, recordkeeping, report, runlog
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host import lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
-from reconciler.host.durable import read_json, write_json
-from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.seen import Clouds
-from reconciler.model.placeholders import for_host
-from reconciler.model.plan import Place, Plan, Problem, Refresh, action_name, make_plan, narrow, problem
-from reconciler.model.status import ExtensionStatus, State, View, extension_statuses
-from reconciler.observe import observe
-from reconciler.resolve import Lookups, Resolver, open_resolver
+from reconciler.model.plan import Fetch, Place, Plan, Problem, Refresh, action_name, narrow, problem
+from reconciler.model.status import ExtensionStatus, Standing, View, extension_statuses
+from reconciler.resolve import Lookups, Resolver
+from reconciler.session import Options, Session, host_of, located, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from reconciler.garbage import Dropped
     from reconciler.model.desired import DesiredState
-    from reconciler.model.plan import Targets
     from reconciler.model.release import Host
     from reconciler.paths import Paths
 
+__all__ = [
+    "Options",
+    "Result",
+    "clear_away",
+    "configured",
+    "converge",
+    "follow_configuration",
+    "look",
+    "roll_back",
+    "status",
+]
 log = logging.getLogger(__name__)
 
 # A configuration that changes while a run works starts it anew, so that no trigger can be lost; one that never
 # rests is left to the next trigger.
 _MAX_PASSES: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a run differs from the usual."""
-
-    config: Path | None = None  # another main file
-    cloud_configs: tuple[Path, ...] | None = None  # in place of the node's own
-    offline: bool = False
-    refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
-    only: frozenset[str] = frozenset()  # names; empty: all
-    patience: float = 0.0  # seconds to wait for another run
-    state_dir: str | None = None  # where the state shall be if the configuration does not say it
+_CONDEMNED: Final = "a change failed its checks"
+_CHANGED: Final = "the configuration changed meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +55,27 @@ class Result:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
     clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
+    standing: Standing = Standing()  # noqa: RUF009 - frozen
+
+    @property
+    def is_condemned(self) -> bool:
+        """Whether a change failed its checks: another pass takes it back."""
+        return any(outcome.is_condemned for outcome in self.outcomes)
 
     @property
     def in_sync(self) -> bool:
         """The node agrees with its configuration."""
         return not self.view.plan.actions and not self.problems
 
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return report.status_document(self.statuses, self.problems, self.standing, in_sync=self.in_sync)
+
     @property
     def statuses(self) -> tuple[ExtensionStatus, ...]:
         """Every extension there is or should be."""
-        return extension_statuses(self.view, {item.name: item for item in self.problems if item.name})
+        failures = {item.name: item for item in self.problems if item.name}
+        return extension_statuses(self.view, failures, self.standing.retries)
 
 
 def converge(paths: Paths, options: Options, doing: str) -> Result:
@@ -81,53 +87,89 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
     with lock.hold(paths, doing, options.patience, log.info):
         passes = 0
         while True:
-            before = fingerprint(paths, options.config)
-            result = _converge_once(paths, options)
-            _write_status(paths, result)
-            seen.record(paths, before, result.clouds)
             passes += 1
+            before = fingerprint(paths, options.config)
+            result = _converge_once(paths, options, doing)
+            laststatus.write(paths, result.document())
+            seen.record(paths, before, result.clouds)
             is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
-            if is_unchanged or passes == _MAX_PASSES:
+            if (is_unchanged and not result.is_condemned) or passes == _MAX_PASSES:
                 return result
-            log.info("the configuration changed meanwhile; looking again")
+            log.info("%s; looking again", _CONDEMNED if result.is_condemned else _CHANGED)
+            options = replace(options, retry=None)
+
+
+def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
+    """Go back to a generation, and stay there until the configuration changes.
+
+    Args:
+        paths: the node.
+        options: of the run that does it.
+        number: of the generation; None: the one before the present one.
+
+    Raises:
+        ReconcilerError: there is no such generation, its content is gone, or nothing could be done at all.
+    """
+    loaded = config.load(paths, options.config, options.cloud_configs)
+    held = generations.hold(statedir.locate(paths), loaded, number)
+    return converge(paths, replace(options, offline=True), f"livelayer rollback {held.number}")
+
+
+def follow_configuration(paths: Paths, options: Options) -> Result:
+    """End a rollback.
+
+    Raises:
+        ReconcilerError: nothing could be done at all.
+    """
+    generations.release(statedir.locate(paths))
+    return converge(paths, options, "livelayer rollback --release")
+
+
+def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped]:
+    """Drop what nothing can come to need any more.
+
+    Raises:
+        ReconcilerError: nothing could be done at all.
+    """
+    from reconciler.garbage import collect
+
+    with lock.hold(paths, "livelayer gc", options.patience, log.info):
+        session = _open(paths, options, Lookups.NONE)
+        return collect(session, session.view().observed, dry_run=dry_run)
 
 
 def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
+    session = _open(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
+    return _result(_examined(session.view(), session.paths, session.resolver), session, (), options)
+
+
+def _open(paths: Paths, options: Options, lookups: Lookups) -> Session:
     loaded = config.load(paths, options.config, options.cloud_configs)
-    desired = _desired(loaded, options)
-    host = _host(paths, desired)
-    paths, loaded = _located(paths, loaded)
-    desired = for_host(desired, host)
-    resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
-    view = _examined(_view(paths, host, desired, resolver), paths)
-    return _result(view, loaded, (), options)
+    return open_session(*located(paths, loaded), options, lookups)
 
 
-def _examined(view: View, paths: Paths) -> View:
-    """With what is found of extensions that are to be placed and in the store already."""
+def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
+    """With what is found of extensions that are to be fetched, or placed and in the store already."""
     plan = view.plan
-    if not any(isinstance(action, Place) for action in plan.actions):
+    fetches = [action for action in plan.actions if isinstance(action, Fetch)]
+    if not fetches and not any(isinstance(action, Place) for action in plan.actions):
         return view
-    from reconciler.preflight import examine
+    from reconciler.preflight import examine, examine_space
 
+    room = examine_space(paths, fetches, resolver.manifests, view.desired.preflight)
     found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.preflight)
-    problems = (problem(name, error) for name, error in found.refused.items())
-    warnings = (Problem(None, words) for words in found.warnings)
+    problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
+    warnings = (Problem(None, words) for words in (*room.warnings, *found.warnings))
     told = replace(plan, problems=(*plan.problems, *problems), warnings=(*plan.warnings, *warnings))
     return replace(view, plan=told)
 
 
 def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still told."""
-    loaded = config.load(paths, options.config, options.cloud_configs)
-    desired = _desired(loaded, options)
-    host = _host(paths, desired)
-    paths, loaded = _located(paths, loaded)
-    desired = for_host(desired, host)
-    view = _view(paths, host, desired, open_resolver(paths, host, desired, Lookups.NONE))
-    result = _result(view, loaded, (), options)
-    return _with_last_failures(result, read_json(paths.status))
+    session = _open(paths, options, Lookups.NONE)
+    result = _result(session.view(), session, (), options)
+    return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, session.paths))
 
 
 def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Host]:
@@ -142,38 +184,53 @@ def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Hos
     loaded = config.load(paths, options.config, options.cloud_configs)
     if loaded.mistakes:
         raise InvalidConfiguration(loaded.mistakes)
-    return _located(paths, loaded)[0], loaded.desired, _host(paths, loaded.desired)
+    return located(paths, loaded)[0], loaded.desired, host_of(paths, loaded.desired)
 
 
-def _converge_once(paths: Paths, options: Options) -> Result:
+def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
+    session = _begin(paths, options)
+    before = session.view()
+    session.resolver.remember_sightings(session.desired)
+    plan = _scoped(before, options)
+    runlog.tell_plan(plan)
+    outcomes = _applier(session).apply(plan)
+    after = session.view(before.targets) if plan.actions else before
+    troubles = recordkeeping.keep(session, before, after, outcomes, doing)
+
+    result = _result(after, session, outcomes, options, troubles)
+    runlog.tell_outcomes(outcomes)
+    runlog.tell_problems(it for it in result.problems if it not in (*_mistakes(session.loaded), *plan.problems))
+    log.info("in sync" if result.in_sync else "not in sync")
+    return result
+
+
+def _begin(paths: Paths, options: Options) -> Session:
+    """Load the configuration, say what is wrong with it, and put the state where it shall be."""
     loaded = config.load(paths, options.config, options.cloud_configs)
-    _tell_configuration(loaded)
+    runlog.tell_configuration(loaded, _mistakes(loaded))
     paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
     if options.config is None and options.cloud_configs is None:
-        config.remember(paths, loaded)
-    desired = _desired(loaded, options)
-    host = _host(paths, desired)
-    desired = for_host(desired, host)
-    resolver = open_resolver(paths, host, desired, Lookups.LOCAL if options.offline else Lookups.ALL)
+        config.remember(paths, loaded, forget_vanished=options.confirm_prune)
+    if options.retry is not None:
+        recordkeeping.forgive(paths, options.retry)
+    session = open_session(paths, loaded, options, Lookups.LOCAL if options.offline else Lookups.ALL)
+    if session.held:
+        log.info("generation %d is held until the configuration changes", session.held.number)
+    return session
 
-    before = _view(paths, host, desired, resolver)
-    resolver.remember_sightings(desired)
-    plan = _scoped(before, options)
-    _tell_plan(plan)
-    outcomes = Applier(paths, host, resolver, desired.limits, desired.preflight).apply(plan)
-    if plan.actions and not paths.is_running_system:
-        from reconciler.host import selinux
 
-        selinux.label_state(paths)
-    resolver.remember_stored(desired, before.targets)
-    after = _view(paths, host, desired, resolver, before.targets) if plan.actions else before
-    statedir.tidy(paths, after.observed.merged)
-    drift.settle(paths, after.observed)
-
-    result = _result(after, loaded, outcomes, options)
-    _tell_result(result, told=(*_mistakes(loaded), *plan.problems))
-    return result
+def _applier(session: Session) -> Applier:
+    desired = session.desired
+    return Applier(
+        session.paths,
+        session.host,
+        session.resolver,
+        desired.limits,
+        desired.preflight,
+        session.configuration,
+        whole_is_checked=desired.checks is not None,
+    )
 
 
 def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Paths, config.Loaded]:
@@ -181,48 +238,8 @@ def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Pat
     try:
         return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
     except ReconcilerError as error:
-        _tell_problems([problem(None, error)])
+        runlog.tell_problems([problem(None, error)])
         return statedir.locate(paths), replace(loaded, troubles=(error,))
-
-
-def _located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
-    """The state where it is, for a mere look."""
-    located, wanted = statedir.locate(paths), loaded.desired.state_dir
-    if wanted in {None, located.state_dir}:
-        return located, loaded
-    moves = f"the next run moves the state from {located.state_dir} to {wanted}"
-    return located, replace(loaded, warnings=(*loaded.warnings, moves))
-
-
-def _host(paths: Paths, desired: DesiredState) -> Host:
-    """What this node is; what it has for image files only where that matters, since systemd has to be asked."""
-    host = read_host(paths)
-    if desired.depends_on_boot_state:
-        host = replace(host, boot_state=read_boot_state(paths))
-    if not (paths.is_running_system and desired.wants_image_files):
-        return host
-    from reconciler.host.imagesupport import read_policies
-    from reconciler.host.loopdevices import device_mapper_available, loop_devices_available
-
-    return replace(
-        host,
-        image_policies=read_policies(host.systemd),
-        has_loop_devices=loop_devices_available(),
-        has_device_mapper=device_mapper_available(),
-    )
-
-
-def _desired(loaded: config.Loaded, options: Options) -> DesiredState:
-    return loaded.desired if options.refresh else replace(loaded.desired, refresh_now=False)
-
-
-def _view(
-    paths: Paths, host: Host, desired: DesiredState, resolver: Resolver, targets: Targets | None = None
-) -> View:
-    known = resolver.resolve_all(desired.extensions) if targets is None else targets
-    entries = [target.entry for target in known.values() if not isinstance(target, ReconcilerError)]
-    observed = observe(paths, host, entries)
-    return View(desired, observed, known, make_plan(desired, observed, known))
 
 
 def _scoped(view: View, options: Options) -> Plan:
@@ -240,12 +257,28 @@ def _scoped(view: View, options: Options) -> Plan:
     return narrow(view.plan, options.only)
 
 
-def _result(view: View, loaded: config.Loaded, outcomes: tuple[Outcome, ...], options: Options) -> Result:
+def _result(
+    view: View,
+    session: Session,
+    outcomes: tuple[Outcome, ...],
+    options: Options,
+    troubles: Sequence[ReconcilerError] = (),
+) -> Result:
+    loaded = session.loaded
     plan = _scoped(view, options)
     failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
-    problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems]))
+    others = [problem(None, error) for error in troubles]
+    problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems, *others]))
     warnings = (*loaded.warnings, *(item.message for item in plan.warnings))
-    return Result(replace(view, plan=plan), problems, outcomes, warnings, loaded.notes, loaded.clouds)
+    return Result(
+        replace(view, plan=plan),
+        problems,
+        outcomes,
+        warnings,
+        loaded.notes,
+        loaded.clouds,
+        recordkeeping.standing(session),
+    )
 
 
 def _mistakes(loaded: config.Loaded) -> list[Problem]:
@@ -259,68 +292,3 @@ def _outcome_problems(outcome: Outcome, error: ReconcilerError) -> list[Problem]
             return [problem(name, error) for name in concerned or [None]]
         case action:
             return [problem(action_name(action), error)]
-
-
-def _with_last_failures(result: Result, document: Any) -> Result:  # noqa: ANN401 - JSON
-    """Tell why the last run failed rather than only that something is still to do."""
-    waiting = [item for item in result.statuses if item.state in {State.DRIFTED, State.PENDING}]
-    try:
-        failures = _failures_in(document)
-    except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing
-        return result
-    told = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
-    replaced = {item.name for item in told}
-    kept = [item for item in result.problems if item.name not in replaced]
-    return replace(result, problems=(*kept, *told))
-
-
-def _failures_in(document: Any) -> dict[tuple[str, str | None], Problem]:  # noqa: ANN401 - JSON
-    """The failures in a status document, by name and source: with another source they say nothing any more."""
-    if document is None:
-        return {}
-    hints = {item["message"]: item["hint"] for item in document["problems"]}
-    return {
-        (item["name"], item["source"]): Problem(item["name"], item["reason"], hints.get(item["reason"]))
-        for item in document["extensions"]
-        if item["state"] == str(State.FAILED)
-    }
-
-
-def _write_status(paths: Paths, result: Result) -> None:
-    document = report.status_document(result.statuses, result.problems, in_sync=result.in_sync)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(paths.status, {**document, "time": now}, durable=False)
-
-
-def _tell_configuration(loaded: config.Loaded) -> None:
-    for warning in loaded.warnings:
-        log.warning(warning)
-    for note in loaded.notes:
-        log.debug(note)
-    _tell_problems(_mistakes(loaded))
-    if loaded.mistakes:
-        log.warning("the configuration is broken; the last good one stays in force")
-
-
-def _tell_plan(plan: Plan) -> None:
-    """Before anything is changed, always."""
-    for action in plan.actions:
-        log.info("plan: %s", report.action_line(action))
-    for item in plan.warnings:
-        log.warning(item.message)
-    _tell_problems(plan.problems)
-
-
-def _tell_result(result: Result, told: Sequence[Problem]) -> None:
-    for outcome in result.outcomes:
-        if outcome.error is None and not outcome.skipped:
-            log.info("done: %s", report.action_line(outcome.action))
-    _tell_problems(item for item in result.problems if item not in told)
-    log.info("in sync" if result.in_sync else "not in sync")
-
-
-def _tell_problems(problems: Iterable[Problem]) -> None:
-    """Each once, also where it concerns several extensions."""
-    for item in dict.fromkeys(replace(item, name=None) for item in problems):
-        for line in report.problem_lines(item):
-            log.error(line)

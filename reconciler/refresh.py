@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import ReconcilerError
 from reconciler.host import overlay
 from reconciler.host.links import read_links
+from reconciler.host.quarantine import read_masks
 from reconciler.model.observed import ObservedState
 from reconciler.model.plan import unmerged
 
@@ -83,7 +84,9 @@ def read_back(paths: Paths, host: Host, expected: Expectation, words: str = "") 
     still = (expected.gone & shown.names) - links.keys() if shown else frozenset()
     if not missing and not still:
         return None
-    suspects = tuple(str(it.path) for it in found.unmanaged if it.searched and it.kind is expected.kind)
+    masks = {mask.path for mask in read_masks(paths)}
+    others = [it for it in found.unmanaged if it.searched and it.kind is expected.kind]
+    suspects = tuple(str(it.path) for it in others if it.path not in masks)
     return Mismatch(expected.kind, missing, still, words, suspects)
 
 

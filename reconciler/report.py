@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
-from reconciler.model.plan import Action, Fetch, Place, Plan, Problem, Refresh, Remove, Restart, Stop
+from reconciler.model.plan import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Problem,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.model.kind import Ident
     from reconciler.model.observed import Entry
-    from reconciler.model.status import ExtensionStatus
+    from reconciler.model.status import ExtensionStatus, Standing
 
 _SHORT = len("sha256:") + 12
 
@@ -24,20 +38,27 @@ def action_line(action: Action) -> str:
 def _deed(action: Action) -> str:
     match action:
         case Fetch():
-            return f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
+            deed = f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
         case Place():
             change = f"{short(action.old.digest)} -> " if action.old else ""
-            return f"place {action.ident} {change}{short(action.new.digest)}"
+            deed = f"place {action.ident} {change}{short(action.new.digest)}"
         case Remove():
-            return f"remove {action.ident} {short(action.old.digest)}"
+            deed = f"remove {action.ident} {short(action.old.digest)}"
         case Refresh():
-            return f"refresh the {action.kind} overlay"
+            deed = f"refresh the {action.kind} overlay"
         case Restart():
-            return f"restart {' '.join(action.units)} for {action.ident}"
+            deed = f"restart {' '.join(action.units)} for {action.ident}"
         case Stop():
-            return f"stop {' '.join(action.units)} of {action.ident}"
+            deed = f"stop {' '.join(action.units)} of {action.ident}"
+        case Check():
+            deed = f"check {action.ident or 'the node'}: {action.checks.words}"
+        case Mask():
+            deed = f"mask {action.file} by {action.path}"
+        case Unmask():
+            deed = f"unmask {action.file}, which {action.path} hides"
         case _:
             assert_never(action)
+    return deed
 
 
 def problem_lines(item: Problem) -> list[str]:
@@ -60,15 +81,22 @@ def plan_document(plan: Plan, mistakes: Sequence[Problem]) -> dict[str, Any]:
 
 
 def status_document(
-    statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], *, in_sync: bool
+    statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], standing: Standing, *, in_sync: bool
 ) -> dict[str, Any]:
     """The JSON document of `status`."""
     return {
         "in_sync": in_sync,
-        "generation": None,
+        "generation": standing.generation,
+        "held_generation": standing.held,
+        "retry_at": rfc3339(standing.retry_at),
         "extensions": [_status_object(item) for item in statuses],
         "problems": [problem_object(item) for item in problems],
     }
+
+
+def rfc3339(time: float | None) -> str | None:
+    """A time as documents have it, in UTC."""
+    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
 
 
 def problem_object(item: Problem) -> dict[str, Any]:
@@ -81,7 +109,7 @@ def _action_object(action: Action) -> dict[str, Any]:
     return {
         "action": type(action).__name__.lower(),
         "extension": ident.name if ident else None,
-        "kind": str(action.kind if isinstance(action, Refresh) else ident.kind if ident else None),
+        "kind": action.kind if isinstance(action, Refresh) else ident.kind if ident else None,
         "from": old.digest if old else None,
         "to": new.digest if new else None,
         "reason": action.reason,
@@ -96,7 +124,7 @@ def _subject(action: Action) -> tuple[Ident | None, Entry | None, Entry | None]:
             return action.ident, action.old, action.new
         case Remove():
             return action.ident, action.old, None
-        case Restart() | Stop():
+        case Restart() | Stop() | Check() | Mask() | Unmask():
             return action.ident, None, None
         case Refresh():
             return None, None, None
@@ -114,4 +142,5 @@ def _status_object(item: ExtensionStatus) -> dict[str, Any]:
         "placed": item.placed,
         "merged": item.merged,
         "reason": item.reason,
+        "retry_at": rfc3339(item.retry_at),
     }

@@ -8,16 +8,17 @@ import time
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import Invalid, Offline, Pending, ReconcilerError, Unavailable
+from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.host import store
 from reconciler.host.durable import read_json, write_json
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Index, digest_of, parse_manifest, platform_of
 from reconciler.model.observed import Resolution, combined
 from reconciler.model.plan import Target, Targets, target_for
-from reconciler.model.source import DIGEST, Transport, parse_source, shown_url
+from reconciler.model.resolutionrecord import resolution_as_json, resolution_from_json
+from reconciler.model.source import Transport, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
     from reconciler.host.catalogs import Catalogs
     from reconciler.host.skopeo import Skopeo
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.generation import Placed
     from reconciler.model.image import Manifest
-    from reconciler.model.kind import Kind
+    from reconciler.model.kind import Ident, Kind
     from reconciler.model.release import Host
+    from reconciler.model.retry import Retry
     from reconciler.model.source import Source
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
-
-_PLAIN: Final = 5  # fields of a record, without what few have
 
 
 class Lookups(Enum):
@@ -55,6 +56,8 @@ class Resolver:
     catalogs: Catalogs | None = None
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
     sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
+    fixed: Mapping[Ident, Placed] = field(default_factory=dict)  # what some shall be, whatever their sources say
+    deferred: Mapping[str, Retry] = field(default_factory=dict)  # by extension: not to be asked again yet
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
 
     @property
@@ -94,7 +97,7 @@ class Resolver:
         if self.catalogs:
             self.catalogs.remember()
         self.records.update(found)
-        document = {key: _as_json(it) for key, it in self.records.items()}
+        document = {key: resolution_as_json(it) for key, it in self.records.items()}
         write_json(self.paths.resolutions, document)
 
     def remember_sightings(self, desired: DesiredState) -> None:
@@ -108,12 +111,19 @@ class Resolver:
             write_json(self.paths.first_seen, kept)
 
     def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
+        if placed := self.fixed.get(wanted.ident):
+            return self._fixed_target(wanted, placed)
         if wanted.unresolved:
             return wanted.unresolved.about(wanted.name)
         try:
             return self._target(wanted, self._resolve(wanted))
         except ReconcilerError as error:
             return error.about(wanted.name)
+
+    def _fixed_target(self, wanted: Wanted, placed: Placed) -> Target | ReconcilerError:
+        if store.has(self.paths, placed.entry) or self._may_look_up(wanted):
+            return Target(placed.resolution, placed.entry, "as it was")
+        return Offline(f"{wanted.name}: {placed.entry.digest} is not in the store any more")
 
     def _target(self, wanted: Wanted, resolution: Resolution) -> Target:
         return target_for(wanted, resolution, None if wanted.format else self._against_images(wanted.kind))
@@ -137,6 +147,8 @@ class Resolver:
             raise Invalid("is not in the store, and pull: never forbids to fetch it", "set pull: missing")
         if not self._may_look_up(wanted):
             raise Offline(f"{wanted.text} is not in the store yet", "it is fetched by: livelayer apply")
+        if known is None and (retry := self.deferred.get(wanted.name)):
+            raise Deferred(retry.message.removeprefix(f"{wanted.name}: "), retry.hint)
         try:
             found = self._look_up(wanted)
         except Unavailable as error:
@@ -287,7 +299,7 @@ class Resolver:
 def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:
     """Access to sources with the records of earlier runs."""
     document = read_json(paths.resolutions)
-    records = {key: _from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
+    records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}
     return Resolver(paths, host, lookups, desired.keyring, _catalogs(paths, desired), sound, _read_sightings(paths))
 
@@ -316,37 +328,6 @@ def _peeked_payload(url: str) -> Payload:
         head.write(web.peek(url))
         head.flush()
         return payload_in(Path(head.name))
-
-
-def _as_json(it: Resolution) -> list[Any]:
-    plain = [it.digest, it.manifest, str(it.payload), it.size, it.tag]
-    if it.origin:
-        return [*plain, it.origin.argument()]
-    return [*plain, [_as_json(part) for part in it.parts]] if it.parts else plain
-
-
-def _from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JSON
-    """Anything else was not written by us, and what it stood for can be looked up again."""
-    match record:
-        case [str(digest), str(manifest), str(payload), int() | None as size, str() | None as tag] if (
-            DIGEST.fullmatch(digest) and DIGEST.fullmatch(manifest) and payload in list(Payload)
-        ):
-            return Resolution(digest, manifest, Payload(payload), size, tag)
-        case [*plain, str(origin)] if len(plain) == _PLAIN:
-            whole, source = _from_json(plain), _origin(origin)
-            return replace(whole, origin=source) if whole and source else None
-        case [*plain, list(parts)] if parts:
-            whole, found = _from_json(plain), [_from_json(part) for part in parts]
-            return replace(whole, parts=tuple(filter(None, found))) if whole and all(found) else None
-        case _:
-            return None
-
-
-def _origin(text: str) -> Source | None:
-    try:
-        return parse_source(text)
-    except ValueError:
-        return None
 
 
 def _read_sightings(paths: Paths) -> dict[str, dict[str, float]]:

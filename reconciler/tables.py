@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.kind import Kind
 from reconciler.model.status import ExtensionStatus, State
-from reconciler.report import short
+from reconciler.report import rfc3339, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,21 @@ def status_table(statuses: Sequence[ExtensionStatus], *, terminal: bool) -> str:
 def _row(item: ExtensionStatus) -> tuple[str, ...]:
     merged = "yes" if item.merged else "no"
     name = item.name if item.kind is Kind.SYSEXT else f"{item.name} ({item.kind})"
-    return name, str(item.state), merged, short(item.placed), short(item.desired), item.reason or ""
+    again = f"; tried again at {rfc3339(item.retry_at)}" if item.retry_at else ""
+    return name, str(item.state), merged, short(item.placed), short(item.desired), (item.reason or "") + again
+
+
+def table(rows: Sequence[tuple[str, ...]], *, terminal: bool) -> str:
+    """Rows below a first one with the names of the columns."""
+    if not terminal:
+        return _plain_table(rows)
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+    for row in rows[1:]:
+        drawn.add_row(*map(Text, row))
+    return _printed(drawn)
 
 
 def sheet(rows: Sequence[tuple[str, str]], *, terminal: bool) -> str:

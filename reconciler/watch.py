@@ -55,6 +55,7 @@ class Watcher:
         self._heartbeat = Heartbeat()
         self._directories = Directories(paths, self._wake)
         self._failures = 0
+        self._retry_at: float | None = None  # when a source that did not answer is asked again
 
     def run(self) -> None:
         """Stay until `Terminated` is raised by a signal."""
@@ -79,6 +80,7 @@ class Watcher:
         try:
             result = reconcile.converge(self._paths, self._options, "livelayer watch")
             self._failures = 0 if result.in_sync else self._failures + 1
+            self._retry_at = result.standing.retry_at
             told = f"{len(result.view.desired.extensions)} extensions, {len(result.problems)} problems"
             notify(STATUS=f"{'in sync' if result.in_sync else 'not in sync'}: {told}")
         except ReconcilerError as error:
@@ -89,7 +91,9 @@ class Watcher:
     def _sleep(self) -> None:
         """Wait for a change; shorter after a failure, longer with each further one."""
         delay = self._resync
-        if self._failures:
+        if self._retry_at is not None:
+            delay = min(delay, max(1.0, self._retry_at - time.time()))
+        elif self._failures:
             backoff = _FIRST_RETRY * 2.0 ** min(self._failures - 1, 10)
             delay = min(delay, backoff * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
         self._heartbeat.expect_life_for(delay + _LONGEST_RUN)

@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from reconciler.host.prefetched import read_prefetched, write_prefetched
 from reconciler.model.image import platform_of
 from reconciler.model.observed import Entry
 
@@ -28,7 +29,7 @@ def configure(paths: Paths, text: str) -> Path:
 
 
 def fill_store(paths: Paths, source: str, name: str, letter: str, release: str = "ID=_any\n") -> Entry:
-    """Content for an extension, as if it had been fetched from a `docker://` source."""
+    """Content for an extension, as if it had been fetched from a `docker://` source, for a later boot."""
     release_file = paths.store / entry(letter).file_name / f"usr/lib/extension-release.d/extension-release.{name}"
     release_file.parent.mkdir(parents=True, exist_ok=True)
     release_file.write_text(release)
@@ -41,4 +42,5 @@ def fill_store(paths: Paths, source: str, name: str, letter: str, release: str =
         None,
     ]
     paths.resolutions.write_text(json.dumps(records))
+    write_prefetched(paths, read_prefetched(paths) | {entry(letter)})
     return entry(letter)

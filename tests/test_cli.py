@@ -183,7 +183,7 @@ def test_an_expected_failure_is_one_line_and_a_hint(paths: Paths, capsys: pytest
 def test_the_unexpected_is_one_line_and_how_to_report_it(
     paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.reconcile.read_host", lambda _: 1 / 0)
+    monkeypatch.setattr("reconciler.session.read_host", lambda _: 1 / 0)
     assert _run("--root", paths.root, "status") == 1
     told = capsys.readouterr().err
     assert "unexpected ZeroDivisionError" in told
@@ -218,7 +218,7 @@ def test_what_only_root_may_read_is_told_so(
     def refuse(_: Paths) -> None:
         raise PermissionError(13, "Permission denied", "/var/lib/livelayer/resolutions.json")
 
-    monkeypatch.setattr("reconciler.reconcile.read_host", refuse)
+    monkeypatch.setattr("reconciler.session.read_host", refuse)
     assert _run("--root", paths.root, "status") == 1
     assert capsys.readouterr().err.splitlines() == [
         "livelayer: /var/lib/livelayer/resolutions.json: Permission denied",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+from collections import namedtuple
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,11 +14,17 @@ from reconciler import preflight, providers
 from reconciler.host import filelists, links
 from reconciler.model.kind import Ident, Kind
 from reconciler.reconcile import Options, converge, look
+from tests.rig.diskimages import extension_tree, squashfs
+from tests.rig.images import Member, command, write_image
+from tests.rig.selinux import give_policy
 from tests.seed import configure, entry, fill_store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.paths import Paths
 
+Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil has it
 ONE = "docker://registry/one:v1"
 
 
@@ -106,3 +116,71 @@ def test_who_has_a_path_below_another_root(paths: Paths) -> None:
     assert (found.on_host, found.unknown) == (False, ("image",))
     assert providers.find(paths, "/etc/os-release").on_host
     assert not providers.find(paths, "/srv/none").is_provided
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("reaction", ["refuse", "warn"])
+def test_more_than_the_disk_has_room_for_is_refused_or_told(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reaction: str
+) -> None:
+    """All of it together, in the plan already."""
+    for name in ("one", "two"):
+        content = hashlib.shake_256(name.encode()).digest(100_000)
+        write_image(tmp_path / "layout", name, (*command(name, name), Member("usr/share/data", content)))
+    listed = "".join(f"  {name}: {{source: 'oci:{tmp_path}/layout:{name}'}}\n" for name in ("one", "two"))
+    configure(paths, f"settings: {{preflight: {{space: {reaction}}}}}\nextensions:\n{listed}")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(300_000, 150_000, 150_000))
+    seen = look(paths, Options())
+    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    assert [words.split(" needs more")[0] for words in told] == [f"two: oci:{tmp_path}/layout:two:"]
+    result = converge(paths, Options(), "test")
+    assert result.in_sync == (reaction == "warn")
+    placed = {ident.name for ident in links.read_links(paths, 252).links}
+    assert placed == ({"one", "two"} if reaction == "warn" else {"one"})
+    assert [item.name for item in result.problems] == ([] if reaction == "warn" else ["two"])
+
+
+def _labelled(tree: Path) -> None:
+    for path in (tree, *tree.rglob("*")):
+        os.setxattr(path, "security.selinux", b"system_u:object_r:usr_t:s0\0", follow_symlinks=False)
+
+
+@pytest.mark.parametrize("reaction", ["refuse", "warn"])
+def test_files_without_labels_where_selinux_is_enforcing(paths: Paths, reaction: str) -> None:
+    """Fetched before SELinux was turned on, or relabelled with the rest of /var. No kernel enforces anything here."""
+    for name, letter in (("bare", "a"), ("good", "b"), ("spread", "c")):
+        fill_store(paths, f"docker://registry/{name}:v1", name, letter)
+    os.setxattr(paths.store, "security.selinux", b"system_u:object_r:var_lib_t:s0\0")
+    _labelled(paths.store / entry("b").file_name)
+    for path in (paths.store / entry("c").file_name).rglob("*"):
+        os.setxattr(path, "security.selinux", b"system_u:object_r:var_lib_t:s0\0")
+    listed = "".join(f"  {name}: {{source: 'docker://registry/{name}:v1'}}\n" for name in ("bare", "good", "spread"))
+    configure(paths, f"settings: {{preflight: {{labels: {reaction}}}}}\nextensions:\n{listed}")
+    assert look(paths, Options()).warnings == ()
+    assert not look(paths, Options()).problems
+    give_policy(paths.root, "enforcing")
+    words = [f"{name}: /usr has no SELinux label of its own, and SELinux is enforcing" for name in ("bare", "spread")]
+    seen = look(paths, Options())
+    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    assert told == words
+    (paths.root / "etc/selinux/config").write_text("SELINUX=permissive\n")
+    assert look(paths, Options()).warnings == ()
+    assert converge(paths, Options(), "test").in_sync
+
+
+@pytest.mark.commands
+def test_an_image_without_labels_where_selinux_is_enforcing(paths: Paths, tmp_path: Path) -> None:
+    """One image file of each sort, made by others."""
+    for name in ("bare", "good"):
+        tree = extension_tree(tmp_path / name, name)
+        if name == "good":
+            _labelled(tree)
+        squashfs(tree, paths.root / f"{name}.raw")
+    listed = "".join(f"  {name}: {{source: 'file:///{name}.raw', format: raw}}\n" for name in ("bare", "good"))
+    give_policy(paths.root, "enforcing")
+    configure(paths, f"settings: {{preflight: {{labels: refuse}}}}\nextensions:\n{listed}")
+    result = converge(paths, Options(), "test")
+    assert [item.message for item in result.problems] == [
+        "bare: no file in the image has an SELinux label, and SELinux is enforcing"
+    ]
+    assert {ident.name for ident in links.read_links(paths, 252).links} == {"good"}

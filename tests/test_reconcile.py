@@ -70,6 +70,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
             "placed": None,
             "merged": False,
             "reason": f"placed by others: {paths.links(Kind.SYSEXT)}/byhand",
+            "retry_at": None,
         },
         {
             "name": "one",
@@ -80,6 +81,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
             "placed": entry("a").digest,
             "merged": False,
             "reason": None,
+            "retry_at": None,
         },
     ]
 

@@ -6,6 +6,8 @@ else sees it.
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.model.kind import Kind
+
 PROGRAM: Final = "systemd-dissect"
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
@@ -24,12 +28,48 @@ _NOTHING: Final = "exit 0"
 _WALK: Final = 'exec find "$1" -xdev -printf ""'
 _LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
 _CAT: Final = 'exec cat "$1/$2"'
+_USES: Final = {"sysext": "useSystemExtension", "confext": "useConfigurationExtension"}  # by kind
 _NODES: Final = {b"f": Node.FILE, b"d": Node.DIRECTORY}
 
 
 def can_mount() -> bool:
     """Whether the programs are there; loop devices are another matter."""
     return all(map(available, (PROGRAM, "unshare", "find")))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What systemd makes of an image file, by the code with which it would merge it."""
+
+    complaint: str | None = None  # it cannot be attached or mounted
+    extends: bool | None = None  # it has a release file for its own name; None: not said
+    has_os_release: bool = False  # in /etc or /usr/lib
+
+
+def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
+    """Let systemd look at an image file as it would before a merge. Takes root and loop devices.
+
+    Args:
+        file: its name decides which release file counts.
+        kind: what it is to extend.
+        policy: the image policy; None: systemd's own.
+
+    Raises:
+        Unavailable: it did not end in time.
+    """
+    options = (f"--image-policy={policy}",) if policy else ()
+    done = run(PROGRAM, "--json=short", *options, str(file), timeout=_TIMEOUT, most=_MAX_LISTING)
+    if "unrecognized option" in done.stderr:  # it is of another version than systemd-sysext
+        return Verdict()
+    if done.status != 0:
+        return Verdict(printable(done.complaint.encode())[:200])
+    try:
+        told = json.loads(done.stdout)
+        # What it could not look into, such as an encrypted image, it only complains about.
+        extends = None if done.stderr.strip() else told.get(_USES[kind])
+        return Verdict(None, extends, bool(told.get("osRelease")))
+    except (ValueError, AttributeError):
+        return Verdict()
 
 
 class MountedTree(ListedTree):

@@ -46,7 +46,7 @@ def find(paths: Paths, digest: str) -> Manifest | None:
 
 
 def _image(paths: Paths, digest: str) -> Manifest | None:
-    content = _intact(paths, _kept(paths, digest))
+    content = _intact(paths, kept(paths, digest))
     image = parse_manifest(content) if content else None
     if image is None or isinstance(image, Index) or image.is_artifact:
         return None if isinstance(image, Index) else image
@@ -58,7 +58,8 @@ def _note(paths: Paths, digest: str) -> Path:
     return paths.images / digest.removeprefix("sha256:")
 
 
-def _kept(paths: Paths, digest: str) -> str:
+def kept(paths: Paths, digest: str) -> str:
+    """Under which digest the manifest of an image is kept here, if it is."""
     try:
         noted = _note(paths, digest).read_text()
     except (OSError, ValueError):

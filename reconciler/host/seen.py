@@ -24,6 +24,11 @@ class Clouds:
     files: Fingerprint = ()
 
     @property
+    def inhabited(self) -> tuple[Path, ...]:
+        """The places where there is a file."""
+        return tuple(place for place in self.places if any(Path(it[0]).is_relative_to(place) for it in self.files))
+
+    @property
     def are_unchanged(self) -> bool:
         """Whether no file was saved, added or removed since."""
         return self.files == look_at(self.places).files

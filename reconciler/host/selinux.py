@@ -56,6 +56,11 @@ def policy_of(paths: Paths) -> Policy | None:
     return Policy(contexts, enforcing)
 
 
+def is_enforcing(paths: Paths) -> bool:
+    """Whether a node's SELinux forbids what its policy does not allow."""
+    return _is_enforcing(paths, _configuration(paths).get("SELINUX", "disabled")) is True
+
+
 def label(tree: Path, paths: Paths) -> bool:
     """Label an extension's files, links and directories, and tell whether there is a policy for that.
 

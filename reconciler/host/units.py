@@ -11,6 +11,7 @@ from reconciler.host.command import Finished, check, run
 
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
 _BOOTED: Final = Path("/run/systemd/system")
+_TRANSIENT: Final = Path("/run/systemd/transient")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class UnitState:
     is_active: bool
     can_reload: bool
     conditions_held: bool  # when it was last started; False if it never was
+    words: str = ""  # its state, such as "failed"
 
 
 def booted_with_systemd() -> bool:
@@ -47,7 +49,13 @@ def parse_unit_state(text: str) -> UnitState:
         is_active=properties.get("ActiveState") == "active",
         can_reload=properties.get("CanReload") == "yes",
         conditions_held=properties.get("ConditionResult") == "yes",
+        words=properties.get("ActiveState", "") if properties.get("LoadState") == "loaded" else "not found",
     )
+
+
+def invocation(unit: str) -> str:
+    """What tells one start of a unit from the next (INVOCATION_ID of systemd.exec(5))."""
+    return _systemctl("show", "--property=InvocationID", "--value", unit).stdout.decode().strip()
 
 
 def command_line(unit: str) -> str:
@@ -64,6 +72,25 @@ def restart(unit: str) -> Finished:
 def reload(unit: str) -> Finished:
     """Ask a running unit to reload."""
     return _systemctl("reload", unit)
+
+
+def start_later(unit: str, seconds: float, timer: str) -> None:
+    """Let systemd start a unit after some time, by a transient timer of this name; one that waits is replaced.
+
+    Raises:
+        Failed: systemd refused.
+    """
+    cancel_start(timer)
+    delay = (f"--on-active={seconds:.0f}", "--timer-property=AccuracySec=1s")
+    names = (f"--unit={timer}", f"--description=Start {unit} again")
+    start = ("systemctl", "--no-block", "start", unit)
+    check(run("systemd-run", *names, "--collect", *delay, *start, timeout=_TIMEOUT), "systemd-run")
+
+
+def cancel_start(timer: str) -> None:
+    """Forget what was to be started later."""
+    if (_TRANSIENT / f"{timer}.timer").exists():
+        _systemctl("stop", f"{timer}.timer")
 
 
 def daemon_reload() -> None:

@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
+from reconciler.model.checks import Checks
 from reconciler.model.document import (
-    FIELDS_TO_COME,
+    CheckSettings,
     Document,
     Extension,
     LimitSettings,
     PreflightSettings,
+    RetentionSettings,
     Settings,
     Units,
 )
 from reconciler.model.duration import parse_duration
 from reconciler.model.format import Format
+from reconciler.model.generation import DEFAULT_RETENTION, Retention
 from reconciler.model.image import Platform, parse_platform
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.limits import DEFAULT, Limits, parse_count, parse_size
 from reconciler.model.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.placeholders import Template, has_placeholders, stand_in
 from reconciler.model.preflight import Preflight
+from reconciler.model.prunelimit import PruneLimit, parse_prune_limit
 from reconciler.model.source import Source, Transport, parse_source, shown_url
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ class Wanted:
     boot_states: tuple[str, ...] = ()  # none: in all
     parts: tuple[Wanted, ...] = ()  # of several sources, lowest first; `source` is the first of them then
     kernel: Range | None = None  # under which it may be merged
+    checks: Checks | None = None  # what must hold after it was merged anew
     template: Template | None = None  # what in source and version a host must fill in
     unresolved: ReconcilerError | None = None  # why it could not
 
@@ -95,6 +100,11 @@ class DesiredState:
     catalogs: tuple[str, ...] = ()  # URLs, in the order in which they are asked
     state_dir: str | None = None  # None: where it is
     preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
+    prune_limit: PruneLimit | None = None  # None: whatever no file lists any more may go
+    checks: Checks | None = None  # what must hold after any change
+    vanished: tuple[str, ...] = ()  # where a part of the configuration was that may come back
+    retention: Retention = DEFAULT_RETENTION
+    quarantine: bool = False  # whether what others placed may be masked if it would make systemd merge nothing
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
@@ -159,11 +169,27 @@ def _reduce(settings: Settings, extensions: dict[str, Extension], fragment: Frag
         catalogs=settings.catalogs,
         state_dir=settings.state_dir,
         preflight=Preflight(**settings.preflight.model_dump()),
+        prune_limit=None if settings.prune_limit is None else parse_prune_limit(settings.prune_limit),
+        checks=_checks(settings.checks),
+        retention=_retention(settings.retention),
+        quarantine=settings.quarantine,
     )
 
 
 def _limits(given: LimitSettings) -> Limits:
     return Limits(parse_size(given.size), parse_count(given.members), parse_count(given.ratio), given.setuid)
+
+
+def _retention(given: RetentionSettings) -> Retention:
+    return Retention(given.generations, parse_duration(given.age) if given.age else None)
+
+
+def _checks(given: CheckSettings | None) -> Checks | None:
+    """None also for those that ask for nothing."""
+    if given is None or not (given.units or given.command or given.file or given.http):
+        return None
+    settle, timeout = parse_duration(given.settle), parse_duration(given.timeout)
+    return Checks(given.units, given.command, given.file, given.http, settle, timeout)
 
 
 def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
@@ -188,6 +214,7 @@ def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
         parts=tuple(replace(part, platform=_platform(item)) for part in parts) if len(parts) > 1 else (),
         boot_states=item.boot_states or (),
         kernel=_kernel(item.kernel) if item.kernel else None,
+        checks=_checks(item.checks),
         template=_template(item),
     )
 
@@ -295,8 +322,6 @@ def _wrong_choice(path: KeyPath, detail: ErrorDetails, fragment: Fragment) -> In
 
 def _unknown_key(path: KeyPath, fragment: Fragment) -> Invalid:
     *around, key = path
-    if key in FIELDS_TO_COME:
-        return _mistake(fragment, path, "is not supported by this version of livelayer yet", "remove the key")
     known = _keys_of(tuple(around))
     close = difflib.get_close_matches(str(key), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
@@ -313,6 +338,10 @@ def _keys_of(path: KeyPath) -> list[str]:
             model = LimitSettings
         case ("settings", "preflight"):
             model = PreflightSettings
+        case ("settings", "retention"):
+            model = RetentionSettings
+        case ("settings", "checks") | ("defaults", "checks") | ("extensions", _, "checks"):
+            model = CheckSettings
         case ("defaults",) | ("extensions", _):
             model = Extension
         case ("defaults", "units") | ("extensions", _, "units"):

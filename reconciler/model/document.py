@@ -15,17 +15,18 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from reconciler.model.checks import parse_loopback_url
 from reconciler.model.duration import parse_duration
+from reconciler.model.generation import DEFAULT_RETENTION
 from reconciler.model.image import parse_platform
 from reconciler.model.limits import DEFAULT, parse_count, parse_size
 from reconciler.model.placeholders import stand_in
+from reconciler.model.prunelimit import parse_prune_limit
 from reconciler.model.source import DIGEST, Transport, parse_source
 from reconciler.model.statedir import check_state_dir
 
 API_VERSION: Final = "livelayer/v1"
 
-# Part of livelayer/v1, with a behaviour that this version does not have: refused by name, never ignored.
-FIELDS_TO_COME: Final = frozenset({"checks"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _RESERVED_ENDINGS = (".raw", ".v")
 _SOURCES_MAX: Final = 64  # of one extension
@@ -89,6 +90,11 @@ def _check_duration(text: str) -> str:
     return text
 
 
+def _check_prune_limit(value: int | str) -> int | str:
+    parse_prune_limit(value)
+    return value
+
+
 def is_name(text: str) -> bool:
     """Whether an extension may be called so."""
     return bool(_NAME.fullmatch(text)) and not text.endswith(_RESERVED_ENDINGS)
@@ -122,6 +128,30 @@ class Units(Strict):
         tuple[UnitName, ...],
         Field(strict=False, description="Units to restart after this extension was merged anew or updated."),
     ] = ()
+
+
+Duration = Annotated[str, AfterValidator(_check_duration)]
+Absolute = Annotated[str, StringConstraints(pattern="^/")]
+
+
+class CheckSettings(Strict):
+    """What must hold after a change, or it is taken back."""
+
+    units: Annotated[
+        tuple[UnitName, ...],
+        Field(strict=False, description="Units that must be active, and still be so after the settle time."),
+    ] = ()
+    command: Annotated[
+        tuple[str, ...],
+        Field(strict=False, description="A program and its arguments, which must exit with 0."),
+    ] = ()
+    file: Annotated[Absolute | None, Field(description="A path that must exist.")] = None
+    http: Annotated[
+        Annotated[str, AfterValidator(parse_loopback_url)] | None,
+        Field(description="A URL on loopback that must answer, with a status below 400."),
+    ] = None
+    settle: Annotated[Duration, Field(description="How long units must stay up before they count as good.")] = "5s"
+    timeout: Annotated[Duration, Field(description="How long all this may take until it has failed.")] = "30s"
 
 
 class Extension(Strict):
@@ -196,6 +226,21 @@ class Extension(Strict):
         ),
     ] = None
     units: Units = Units()
+    checks: Annotated[
+        CheckSettings | None,
+        Field(description="What must hold after this extension was merged anew, or its previous version comes back."),
+    ] = None
+
+
+class RetentionSettings(Strict):
+    """How long it is possible to go back."""
+
+    generations: Annotated[
+        int, Field(ge=1, le=1000, description="How many generations are kept, with their content; two at the least.")
+    ] = DEFAULT_RETENTION.generations
+    age: Annotated[
+        Duration | None, Field(description="Drop older ones, such as 90d; the last two stay. Default: however old.")
+    ] = None
 
 
 class LimitSettings(Strict):
@@ -233,6 +278,13 @@ class PreflightSettings(Strict):
         Literal["warn", "refuse"],
         Field(description="More extensions than an overlay takes: systemd would merge none."),
     ] = "refuse"
+    space: Annotated[
+        Literal["warn", "refuse"], Field(description="More to fetch than the disk of the store has room for.")
+    ] = "refuse"
+    labels: Annotated[
+        Literal["warn", "refuse"],
+        Field(description="Files without SELinux labels of their own, where SELinux is enforcing."),
+    ] = "warn"
 
 
 class Settings(Strict):
@@ -248,6 +300,19 @@ class Settings(Strict):
     ] = None
 
     prune: Annotated[bool, Field(description="Remove what livelayer placed and no file lists any more.")] = True
+    prune_limit: Annotated[
+        int | str | None,
+        AfterValidator(lambda value: value if value is None else _check_prune_limit(value)),
+        Field(
+            description="Remove no more than this at once because no file lists it any more: a count, or a share "
+            "such as 50% of what is placed. More takes: livelayer apply --confirm-prune."
+        ),
+    ] = None
+    checks: Annotated[
+        CheckSettings | None,
+        Field(description="What must hold after any change of extensions, or all of it is taken back."),
+    ] = None
+    retention: RetentionSettings = RetentionSettings()
     allow_empty: Annotated[
         bool, Field(description="Let an empty list of extensions remove all that livelayer placed.")
     ] = False
@@ -277,6 +342,13 @@ class Settings(Strict):
         ),
     ] = None
     preflight: PreflightSettings = PreflightSettings()
+    quarantine: Annotated[
+        bool,
+        Field(
+            description="Mask what others placed and what would make systemd merge nothing at all, such as a corrupt "
+            "image file, by an empty directory of its name in a search directory of higher precedence."
+        ),
+    ] = False
 
 
 class Document(Strict):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.model.health import Bad, Unproven
     from reconciler.model.imageformat import ImageFormat
     from reconciler.model.imagepolicy import ImagePolicy
     from reconciler.model.source import Source
@@ -167,6 +168,25 @@ class Unmanaged:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocker:
+    """Something unmanaged that systemd would take, and on whose account it would merge nothing at all."""
+
+    item: Unmanaged
+    reason: str
+    mask: Path | None = None  # where an empty directory hides it from systemd, or would; None: nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """An empty directory that livelayer made in a search directory, so that systemd does not see a bad extension."""
+
+    ident: Ident
+    path: Path
+    file: Path  # the bad one
+    reason: str  # why it is bad
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """The overlay as the kernel and systemd-sysext's own records show it."""
 
@@ -215,9 +235,14 @@ class ObservedState:
     unmanaged: tuple[Unmanaged, ...] = ()  # in systemd's order of search directories
     store: Mapping[Entry, Contents] = field(default_factory=dict)
     merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
+    unproven: Mapping[Ident, Unproven] = field(default_factory=dict)  # changes whose checks are yet to pass
+    bad: Mapping[Ident, Bad] = field(default_factory=dict)  # changes that failed, under the present configuration
+    own: frozenset[Ident] = frozenset()  # the extensions that livelayer itself runs from
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
     changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how
     intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
+    blockers: tuple[Blocker, ...] = ()  # those that are masked already, too
+    masks: tuple[Masked, ...] = ()
 
     def obstacle(self, ident: Ident) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""

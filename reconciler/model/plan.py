@@ -3,106 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from reconciler.errors import Pending, ReconcilerError
+from reconciler.errors import ReconcilerError
+from reconciler.model.action import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Problem,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+    action_name,
+    problem,
+)
 from reconciler.model.format import Format, choose
+from reconciler.model.gating import checks, failed, reinstated, step_back, told_of
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Entry, Link, ObservedState, Resolution, image_error
+from reconciler.model.pruning import prune
 
 if TYPE_CHECKING:
     from reconciler.model.desired import DesiredState, Wanted
-    from reconciler.model.observed import Contents
     from reconciler.model.release import Host
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Bring content into the store."""
-
-    wanted: Wanted
-    resolution: Resolution
-    entry: Entry
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Point the extension's link at an entry of the store."""
-
-    ident: Ident
-    old: Entry | None
-    new: Entry
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Take the extension's link away."""
-
-    ident: Ident
-    old: Entry
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Stop the units an extension carries before they vanish; systemd itself leaves them running (before 262)."""
-
-    ident: Ident
-    units: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refresh:
-    """Let systemd merge what is placed, once for each kind; after all links have changed."""
-
-    kind: Kind
-    reason: str
-    only_after_changes: bool  # pointless if no link could be changed
-    unchanged: frozenset[str] = frozenset()  # what this plan leaves alone and what must be merged afterwards
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Restart units of an extension that was merged anew."""
-
-    ident: Ident
-    units: tuple[str, ...]
-    reason: str
-
-
-Action: TypeAlias = Fetch | Stop | Place | Remove | Refresh | Restart
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What keeps an extension (or, without a name, the whole) from its desired state."""
-
-    name: str | None
-    message: str
-    hint: str | None = None
-    pending: bool = False  # not wrong, only not possible at the moment
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do, in order, and what cannot be done."""
-
-    actions: tuple[Action, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    warnings: tuple[Problem, ...] = ()  # what is only to be said
-
-    @property
-    def in_sync(self) -> bool:
-        """Nothing to do and nothing in the way."""
-        return not self.actions and not self.problems
-
-
-_ORDER: Final = (Fetch, Stop, Remove, Place, Refresh, Restart)
+__all__ = [
+    "Action",
+    "Check",
+    "Fetch",
+    "Mask",
+    "Place",
+    "Plan",
+    "Problem",
+    "Refresh",
+    "Remove",
+    "Restart",
+    "Stop",
+    "Target",
+    "Unmask",
+    "action_name",
+    "problem",
+]
+_ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Restart, Check)
 # A service that one kind brings finds its configuration in place, which the other brings.
 _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
@@ -120,11 +70,6 @@ Targets: TypeAlias = Mapping[str, Target | ReconcilerError]
 """What each wanted extension shall be, or why that is unknown."""
 
 
-def problem(name: str | None, error: ReconcilerError) -> Problem:
-    """An error as part of a plan or outcome."""
-    return Problem(name, error.message, error.hint, pending=isinstance(error, Pending))
-
-
 def target_for(wanted: Wanted, resolution: Resolution, against_images: str | None = None) -> Target:
     """Which entry of the store holds what is wanted.
 
@@ -138,31 +83,41 @@ def target_for(wanted: Wanted, resolution: Resolution, against_images: str | Non
 
 def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) -> Plan:
     """Decide what it takes to make the node agree with its configuration."""
-    steps = [step for wanted in desired.extensions for step in _steps(wanted, observed, targets)]
-    steps += _withdraw(desired, observed)
+    steps = [_gated(it, wanted, desired) for wanted in desired.extensions for it in _steps(wanted, observed, targets)]
+    steps += [*_withdraw(desired, observed), *reinstated(desired, observed)]
     actions = [step for step in steps if not isinstance(step, Problem)]
     problems = [step for step in steps if isinstance(step, Problem)]
     excess = [it for kind in _KINDS for it in _excess(kind, observed, actions)]
     if desired.preflight.layers == "refuse":
         problems, actions = problems + excess, _without(actions, excess)
         excess = []
-    refresh = [it for kind in _KINDS for it in _refresh(kind, desired, observed, actions)]
+    blocked: frozenset[Kind] = frozenset()
+    if observed.blockers or observed.masks:
+        from reconciler.model.quarantine import settle
+
+        actions, held, blocked = settle(desired, observed, actions)
+        problems += held
+    kinds = [kind for kind in _KINDS if kind not in blocked]
+    refresh = [it for kind in kinds for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
+    around += checks(desired, observed, [*actions, *refresh])
     return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems), tuple(excess))
 
 
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     """What of a plan concerns these extensions; the refresh stays only where it is still needed."""
-    kept = [action for action in plan.actions if isinstance(action, Refresh) or action_name(action) in names]
+    kept = [it for it in plan.actions if isinstance(it, Mask | Unmask) or action_name(it) in names | {None}]
     changing = {action.ident.kind for action in kept if isinstance(action, Place | Remove)}
     actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or a.kind in changing]
     problems, warnings = ([it for it in told if it.name in names] for told in (plan.problems, plan.warnings))
     return Plan(tuple(actions), tuple(problems), tuple(warnings))
 
 
-def action_name(action: Fetch | Stop | Place | Remove | Restart) -> str:
-    """The extension an action is about."""
-    return action.wanted.name if isinstance(action, Fetch) else action.ident.name
+def _gated(step: Action | Problem, wanted: Wanted, desired: DesiredState) -> Action | Problem:
+    """New content stays only if checks pass; what comes back after it failed them is not new."""
+    if isinstance(step, Place) and not step.is_return:
+        return replace(step, probation=bool(wanted.checks or desired.checks))
+    return step
 
 
 def _steps(wanted: Wanted, observed: ObservedState, targets: Targets) -> list[Action | Problem]:
@@ -195,22 +150,31 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
             yield Remove(wanted.ident, link.entry, "the running kernel does not fit")
         yield problem(wanted.name, error)
         return
+    bad = None if withheld else observed.bad.get(wanted.ident)
     target = targets[wanted.name]
-    if isinstance(target, ReconcilerError):
+    if bad and failed(bad, target):
+        yield from step_back(wanted.ident, bad, observed)
+        if isinstance(target, Target):
+            yield told_of(wanted.ident, bad, observed)
+            return
+    if isinstance(target, Target):
+        yield from _supply(wanted, target, observed)
+        if not withheld and not _unusable(wanted, target, observed):
+            yield from _place(wanted.ident, link, target.entry, observed)
+    else:
         yield problem(wanted.name, target)
-        return
+
+
+def _supply(wanted: Wanted, target: Target, observed: ObservedState) -> Iterator[Action | Problem]:
+    """Bring the content into the store, unless it could not be used."""
     changed = observed.changed.get(target.entry)
-    contents = None if changed else observed.store.get(target.entry)  # changed content says nothing
-    if misfit := _misfit(wanted, target.entry, contents, observed):
+    if misfit := _unusable(wanted, target, observed):
         yield misfit
-        return
-    if changed:
+    elif changed:
         yield Fetch(wanted, target.resolution, target.entry, _changed(changed))
-    elif contents is None:
+    elif target.entry not in observed.store:
         why = "" if wanted.format else f"; {target.entry.format}, {target.why}"
         yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
-    if not withheld:
-        yield from _place(wanted.ident, link, target.entry, observed)
 
 
 def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
@@ -222,7 +186,9 @@ def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
     return error.about(wanted.name) if error else None
 
 
-def _misfit(wanted: Wanted, entry: Entry, contents: Contents | None, observed: ObservedState) -> Problem | None:
+def _unusable(wanted: Wanted, target: Target, observed: ObservedState) -> Problem | None:
+    entry = target.entry
+    contents = None if entry in observed.changed else observed.store.get(entry)  # changed content says nothing
     since, found = wanted.kind.traits.since, observed.host.systemd
     if found < since:
         return Problem(
@@ -284,8 +250,7 @@ def _withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Action
             yield Remove(ident, link.entry, "state: absent")
         elif ident.name in desired.names and ident not in desired.idents:
             yield Remove(ident, link.entry, "the configuration has it as another kind")
-        elif ident.name not in desired.names and desired.configured and desired.prune:
-            yield Remove(ident, link.entry, "no configuration file lists it any more")
+    yield from prune(desired, observed)
 
 
 def _excess(kind: Kind, observed: ObservedState, actions: list[Action]) -> list[Problem]:
@@ -320,7 +285,11 @@ def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, actions
     }
     unchanged = [link for link in expected_links(observed, kind) if link.ident not in changing]
     names = frozenset(link.name for link in unchanged)
-    if reason := _stale(kind, observed, unchanged) or _healed(kind, observed, actions):
+    if (
+        reason := _stale(kind, observed, unchanged)
+        or _healed(kind, observed, actions)
+        or _shown(kind, observed, actions)
+    ):
         yield Refresh(kind, reason, only_after_changes=False, unchanged=names)
     elif changing:
         yield Refresh(kind, "links change", only_after_changes=True, unchanged=names)
@@ -343,6 +312,13 @@ def _healed(kind: Kind, observed: ObservedState, actions: list[Action]) -> str |
         if link.entry.kind is kind and link.dangling and link.entry in fetched:
             return f"the content of {link.name} comes back"
     return None
+
+
+def _shown(kind: Kind, observed: ObservedState, actions: list[Action]) -> str | None:
+    """Without a mask systemd sees again what lies below it, if something still does."""
+    unmasked = {action.ident for action in actions if isinstance(action, Unmask) and action.ident.kind is kind}
+    shown = next((it for it in observed.unmanaged if it.searched and it.ident in unmasked), None)
+    return f"{shown.path} is not masked any more" if shown else None
 
 
 def expected_links(observed: ObservedState, kind: Kind) -> list[Link]:

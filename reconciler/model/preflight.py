@@ -16,3 +16,5 @@ class Preflight:
     host_files: Reaction = "warn"  # files that hide the host's
     links: Reaction = "refuse"  # a directory where the host has a symbolic link
     layers: Reaction = "refuse"  # more extensions than an overlay takes
+    space: Reaction = "refuse"  # more to fetch than the disk has room for
+    labels: Reaction = "warn"  # files without SELinux labels of their own, where SELinux is enforcing

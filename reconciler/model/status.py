@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import Kind
-from reconciler.model.plan import Fetch, Place, Plan, Refresh, Remove, Restart, Stop, unmerged
+from reconciler.model.plan import Check, Fetch, Mask, Place, Plan, Refresh, Remove, Restart, Stop, Unmask, unmerged
+from reconciler.model.pruning import kept_for_itself
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.kind import Ident
     from reconciler.model.observed import Link, ObservedState, Unmanaged
     from reconciler.model.plan import Action, Problem, Targets
+    from reconciler.model.retry import Retry
 
 
 class State(StrEnum):
@@ -42,6 +44,21 @@ class ExtensionStatus:
     merged: bool = False
     reason: str | None = None
     kind: Kind = Kind.SYSEXT
+    retry_at: float | None = None  # seconds since the epoch; None: it waits for no time
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a node stands beyond its extensions."""
+
+    generation: int | None = None  # the present one
+    held: int | None = None  # the generation that is in force in place of the configuration
+    retries: Mapping[str, Retry] = field(default_factory=dict)
+
+    @property
+    def retry_at(self) -> float | None:
+        """When the next attempt is due."""
+        return min((it.at for it in self.retries.values()), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +71,28 @@ class View:
     plan: Plan
 
 
-def extension_statuses(view: View, failures: Mapping[str, Problem]) -> tuple[ExtensionStatus, ...]:
-    """Every extension there is or should be, by name; `failures` tells how a run just ended."""
+def extension_statuses(
+    view: View, failures: Mapping[str, Problem], retries: Mapping[str, Retry]
+) -> tuple[ExtensionStatus, ...]:
+    """Every extension there is or should be, by name.
+
+    Args:
+        view: a look at the node.
+        failures: how a run just ended, by extension.
+        retries: when what failed is tried again.
+    """
     problems = {item.name: item for item in view.plan.problems if item.name} | dict(failures)
     listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
     unlisted = [link for link in view.observed.links.values() if link.ident not in view.desired.idents]
     listed += [_unlisted_status(link, view, problems.get(link.name)) for link in unlisted]
     listed += [_unmanaged_status(item, view.observed) for item in view.observed.unmanaged]
-    return tuple(sorted(listed, key=lambda item: (item.name, item.state is State.UNMANAGED)))
+    timed = [_timed(item, retries) for item in listed]
+    return tuple(sorted(timed, key=lambda item: (item.name, item.state is State.UNMANAGED)))
+
+
+def _timed(item: ExtensionStatus, retries: Mapping[str, Retry]) -> ExtensionStatus:
+    retry = retries.get(item.name)
+    return replace(item, retry_at=retry.at) if retry and item.state is State.FAILED else item
 
 
 def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> ExtensionStatus:
@@ -113,13 +144,15 @@ def _touches(action: Action, ident: Ident) -> bool:
             return action.wanted.ident == ident
         case Place() | Remove():
             return action.ident == ident
-        case Refresh() | Restart() | Stop():
+        case Refresh() | Restart() | Stop() | Check() | Mask() | Unmask():
             return False
 
 
 def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> ExtensionStatus:
     planned = _planned(link.ident, view.plan)
     state, reason = State.HELD, "no configuration lists it, and nothing may be removed"
+    if kept_for_itself(link.ident, view.desired, view.observed):
+        reason = "no configuration lists it, but livelayer itself runs from it"
     if trouble:
         state, reason = State.FAILED, trouble.message
     elif planned:
@@ -136,7 +169,19 @@ def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStat
     reason = f"placed by {'kairos-agent' if item.agent else 'others'}: {item.path}"
     if not item.searched:
         reason = f"kept by kairos-agent, not enabled in this boot: {item.path}"
+    if flaw := _flaw(item, observed):
+        reason = flaw
     return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)
+
+
+def _flaw(item: Unmanaged, observed: ObservedState) -> str | None:
+    """Why systemd would merge nothing on its account, and whether it is kept from that."""
+    for blocker in observed.blockers:
+        if blocker.item == item:
+            is_masked = any(mask.path == blocker.mask for mask in observed.masks)
+            fate = "quarantined" if is_masked else f"makes systemd merge no {item.kind}"
+            return f"{fate}: {blocker.reason}: {item.path}"
+    return None
 
 
 def _shows(link: Link | None, observed: ObservedState) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OK: Final = 0
 ERROR: Final = 1
 NOT_IN_SYNC: Final = 2
+PATIENCE: Final = 600.0  # seconds to wait for another run
 
 Verbs = Any  # argparse names the type of add_subparsers() nowhere public
 

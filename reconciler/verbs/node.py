@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Terminated
@@ -14,6 +15,7 @@ from reconciler.verbs.console import (
     ERROR,
     NOT_IN_SYNC,
     OK,
+    PATIENCE,
     Verbs,
     add_cloud_config,
     add_verb,
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Problem
     from reconciler.reconcile import Options, Result
 
-_PATIENCE: Final = 600.0  # seconds to wait for another run
+_RETRY: Final = "livelayer-retry"
+_RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
 _RUNS_MAX: Final = 20  # of one call; a configuration that never rests is left to the next trigger
 
 
@@ -61,12 +64,21 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="with --if-changed: look again after this time, and so after each run",
     )
+    parser.add_argument(
+        "--automatic", action="store_true", help="nobody waits: leave alone what failed lately, until it is due"
+    )
+    parser.add_argument(
+        "--retry", action="store_true", help="try again at once what failed (with NAME...: only of these extensions)"
+    )
+    parser.add_argument(
+        "--confirm-prune", action="store_true", help="remove what is not listed, however much it is (prune_limit)"
+    )
     parser.add_argument("--no-refresh", action="store_true", help="place only; the next boot (or you) merges")
     add_cloud_config(parser)
     parser.add_argument(
         "--wait",
         type=float,
-        default=_PATIENCE,
+        default=PATIENCE,
         metavar="SECONDS",
         help="how long to wait for another run (%(default)s)",
     )
@@ -152,14 +164,30 @@ def _differs_within(seconds: float, options: argparse.Namespace) -> bool:
 
 
 def _converge(options: argparse.Namespace) -> int:
-    from reconciler import reconcile, report
+    from reconciler import reconcile
 
     if options.dry_run:
         return ERROR if _plan(options) == ERROR else OK
     result = reconcile.converge(Paths(options.root), _options(options), "livelayer apply")
+    if options.automatic and options.root == Path("/"):
+        _come_back(result.standing.retry_at)
     if options.json:
-        print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
+        print_json(result.document())
     return OK if result.in_sync else ERROR
+
+
+def _come_back(retry_at: float | None) -> None:
+    """Let systemd start the service again when the next attempt is due."""
+    if retry_at is None and not _RETRY_TIMER.exists():
+        return
+    from reconciler.host import units
+
+    if not units.booted_with_systemd():
+        return
+    if retry_at is None:
+        units.cancel_start(_RETRY)
+    else:
+        units.start_later("livelayer.service", max(1.0, retry_at - time.time()), _RETRY)
 
 
 def _is_unchanged(options: argparse.Namespace) -> bool:
@@ -172,14 +200,16 @@ def _is_unchanged(options: argparse.Namespace) -> bool:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from reconciler import reconcile, report, tables
+    from reconciler import reconcile, tables
 
     result = reconcile.status(Paths(options.root), _options(options))
     if options.json:
-        print_json(report.status_document(result.statuses, result.problems, in_sync=result.in_sync))
+        print_json(result.document())
     else:
         print_line(tables.status_table(result.statuses, terminal=sys.stdout.isatty()))
         _tell_ways_out(result)
+        if result.standing.held:
+            say(f"generation {result.standing.held} is held until the configuration changes")
         for note in result.notes if options.verbose else ():
             say(f"livelayer: {note}")
     if not options.check:
@@ -232,7 +262,10 @@ def _options(options: argparse.Namespace) -> Options:
         offline=given.get("offline", False),
         refresh=not given.get("no_refresh", False),
         only=frozenset(given.get("names", ())),
-        patience=given.get("wait", _PATIENCE),
+        automatic=given.get("automatic", options.run is _watch),
+        retry=frozenset(given.get("names", ())) if given.get("retry") else None,
+        confirm_prune=given.get("confirm_prune", False),
+        patience=given.get("wait", PATIENCE),
     )
 
 

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
 from reconciler.paths import Paths
-from reconciler.verbs.console import ERROR, OK, Verbs, add_verb, print_json, print_line
+from reconciler.verbs.console import ERROR, OK, PATIENCE, Verbs, add_verb, print_json, print_line
 
 if TYPE_CHECKING:
     import argparse
-
-_PATIENCE = 600.0  # seconds to wait for another run
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -32,7 +30,7 @@ def _move_state(options: argparse.Namespace) -> int:
     if configured not in {None, wanted}:
         hint = f"set it to {wanted}: the next run moves the state there"
         raise Invalid(f"settings.state_dir is {configured}, and every run would move the state back there", hint)
-    how = reconcile.Options(config=options.config, offline=True, patience=_PATIENCE, state_dir=wanted)
+    how = reconcile.Options(config=options.config, offline=True, patience=PATIENCE, state_dir=wanted)
     reconcile.converge(paths, how, "livelayer move-state")
     located = statedir.locate(paths)
     if options.json:

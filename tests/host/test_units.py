@@ -18,4 +18,6 @@ from reconciler.host.units import UnitState, parse_unit_state
     ],
 )
 def test_parse_unit_state(text: str, flags: str) -> None:
-    assert parse_unit_state(text) == UnitState(*(flag == "y" for flag in flags))
+    loaded, active, reloads, held = (flag == "y" for flag in flags)
+    found = parse_unit_state(text)
+    assert found == UnitState(loaded, active, reloads, held, found.words)

@@ -12,20 +12,35 @@ import yaml
 from reconciler.errors import ReconcilerError, Unavailable
 from reconciler.model.desired import DesiredState, desired_state
 from reconciler.model.format import Format
+from reconciler.model.health import Bad, Unproven
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.imagepolicy import parse_image_policy
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.merge import Fragment
-from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged, parse_entry
+from reconciler.model.observed import (
+    Blocker,
+    Contents,
+    Entry,
+    Link,
+    Masked,
+    Merged,
+    ObservedState,
+    Resolution,
+    Unmanaged,
+    parse_entry,
+)
 from reconciler.model.plan import (
     Action,
+    Check,
     Fetch,
+    Mask,
     Place,
     Refresh,
     Remove,
     Restart,
     Stop,
     Target,
+    Unmask,
     make_plan,
     narrow,
     target_for,
@@ -109,7 +124,7 @@ def _digest(letter: str) -> str:
 def _desired(case: dict[str, Any]) -> DesiredState:
     if "desired" not in case:
         return DesiredState(configured=False)
-    return desired_state(Fragment(case["desired"]))
+    return replace(desired_state(Fragment(case["desired"])), vanished=tuple(case.get("vanished", ())))
 
 
 def _targets(case: dict[str, Any]) -> dict[str, Target | ReconcilerError]:
@@ -138,8 +153,36 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         store=store,
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
+        unproven={Ident(name): Unproven(*map(_entry_or_none, it)) for name, it in given.get("unproven", {}).items()},
+        bad={Ident(name): _bad(*it) for name, it in given.get("bad", {}).items()},
+        own=frozenset(map(Ident, given.get("own", ()))),
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
+        blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
+        masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
     )
+
+
+def _bad(entry: str | None, previous: str | None) -> Bad:
+    return Bad(_entry_or_none(entry), _entry_or_none(previous), "it broke", "")
+
+
+def _entry_or_none(text: str | None) -> Entry | None:
+    return _entry(text) if text else None
+
+
+def _blocker(path: str, mask: str | None) -> Blocker:
+    """What others placed is as bad as it gets; agents keep theirs in /run."""
+    outranks = not path.startswith("/usr")
+    item = Unmanaged(Path(path).stem, Path(path), outranks, _kind_at(path), agent="/agent" in path)
+    return Blocker(item, "empty", Path(mask) if mask else None)
+
+
+def _masked(path: str, file: str) -> Masked:
+    return Masked(Ident(Path(path).name, _kind_at(path)), Path(path), Path(file), "empty")
+
+
+def _kind_at(path: str) -> Kind:
+    return Kind.CONFEXT if "/confexts/" in path else Kind.SYSEXT
 
 
 def _merged(kind: Kind, given: dict[str, Any]) -> Merged:
@@ -166,20 +209,23 @@ def _contents(given: dict[str, Any]) -> Contents:
 def _line(action: Action) -> str:
     match action:
         case Fetch():
-            return f"fetch {action.wanted.name} {_short(action.entry)}"
+            line = f"fetch {action.wanted.name} {_short(action.entry)}"
         case Place():
             change = f"{_short(action.old)} -> " if action.old else ""
-            return f"place {action.ident} {change}{_short(action.new)}"
+            line = f"place {action.ident} {change}{_short(action.new)}"
         case Remove():
-            return f"remove {action.ident} {_short(action.old)}"
+            line = f"remove {action.ident} {_short(action.old)}"
         case Refresh():
-            return "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
-        case Restart():
-            return f"restart {action.ident} {' '.join(action.units)}"
-        case Stop():
-            return f"stop {action.ident} {' '.join(action.units)}"
+            line = "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
+        case Restart() | Stop():
+            line = f"{type(action).__name__.lower()} {action.ident} {' '.join(action.units)}"
+        case Mask() | Unmask():
+            line = f"{type(action).__name__.lower()} {action.path}"
+        case Check():
+            line = f"check {action.ident or 'all'}"
         case _:
             assert_never(action)
+    return line
 
 
 def _short(entry: Entry) -> str:

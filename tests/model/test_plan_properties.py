@@ -16,13 +16,16 @@ from reconciler.model.kind import Kind
 from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged
 from reconciler.model.plan import (
     Action,
+    Check,
     Fetch,
+    Mask,
     Place,
     Refresh,
     Remove,
     Restart,
     Stop,
     Target,
+    Unmask,
     expected_links,
     make_plan,
     target_for,
@@ -205,7 +208,7 @@ def _act(action: Action, observed: ObservedState) -> ObservedState:
             names |= {item.name for item in observed.unmanaged if item.kind is kind}
             merged = {**(observed.merged or {}), kind: Merged(names, 11 if names else None)}
             return replace(observed, merged=merged, refresh_owed=observed.refresh_owed - {kind})
-        case Restart() | Stop():
+        case Restart() | Stop() | Check() | Mask() | Unmask():
             return observed
         case _:
             assert_never(action)

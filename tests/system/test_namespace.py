@@ -19,6 +19,7 @@ import pytest
 from reconciler.host.machine import systemd_version
 from reconciler.paths import Paths
 from tests.model.release_table import FITS, MISFITS, Row
+from tests.rig.diskimages import extension_tree, squashfs
 from tests.rig.images import Member, command, extension, write_image, write_index
 from tests.rig.registry import Registry
 
@@ -399,19 +400,20 @@ def test_an_interrupted_run_is_made_good(bench: Bench) -> None:
     bench.namespace.run("test", "-e", "/run/livelayer/refresh-owed-sysext", status=1)
 
 
-def test_what_does_not_merge_is_told_and_the_previous_state_restored(bench: Bench) -> None:
-    """A corrupt image by hand blocks every refresh; the exit status of 252 says nothing of it."""
+def test_what_does_not_merge_is_told_and_the_previous_state_restored(bench: Bench, tmp_path: Path) -> None:
+    """An image by hand blocks every refresh, and behind a link that is not found in advance."""
     bench.want(x=bench.push("v1", command("x", "one")))
     bench.livelayer("apply")
-    bench.namespace.path("/var/lib/extensions/corrupt.raw").write_bytes(b"no image" * 1000)
+    image = squashfs(extension_tree(tmp_path / "tree", "other"), tmp_path / "other.raw")
+    bench.namespace.path("/var/lib/extensions/byhand.raw").symlink_to(image)
     bench.want(x=bench.push("v2", command("x", "two")))
     told = bench.livelayer("apply", status=1).stderr
     assert "after a refresh x did not merge (systemd-sysext: " in told
-    assert "one of these may block all: /var/lib/extensions/corrupt.raw" in told
+    assert "one of these may block all: /var/lib/extensions/byhand.raw" in told
     assert bench.says("x") == "one"
     assert (bench.status()["x"]["state"], bench.status()["x"]["merged"]) == ("failed", True)
     link = bench.namespace.path("/var/lib/extensions/x").readlink()
-    bench.namespace.path("/var/lib/extensions/corrupt.raw").unlink()
+    bench.namespace.path("/var/lib/extensions/byhand.raw").unlink()
     bench.livelayer("apply")
     assert bench.says("x") == "two"
     assert bench.namespace.path("/var/lib/extensions/x").readlink() != link

@@ -1,0 +1,36 @@
+"""When a source that did not answer is asked again: later each time, and not by all nodes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_FIRST: Final = 15.0  # seconds
+_LONGEST: Final = 3600.0  # seconds, of our own choosing
+_PATIENCE: Final = 6 * 3600.0  # seconds, that a server may ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What failed of an extension, and when it is tried again."""
+
+    failures: int  # in a row
+    at: float  # seconds since the epoch
+    message: str
+    hint: str | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Whether it may be tried. A time that no failure leads to comes of a clock that was wrong."""
+        return not now < self.at <= now + _PATIENCE * 1.5
+
+
+def delay(failures: int, jitter: float, asked: float | None = None) -> float:
+    """Seconds until the next attempt.
+
+    Args:
+        failures: in a row, at least one.
+        jitter: from -1 to 1; a fifth of the delay at most.
+        asked: the seconds that the server wants to be left alone for (Retry-After).
+    """
+    own = min(_FIRST * 2.0 ** min(failures - 1, 20), _LONGEST) * (1 + 0.2 * jitter)
+    return max(own, min(asked or 0.0, _PATIENCE))
