@@ -175,6 +175,11 @@ class Paths:
         """The fingerprint of the configuration that the last run worked from."""
         return self.runtime / "seen.json"
 
+    @property
+    def masks(self) -> Path:
+        """Which extensions of others are hidden from a refresh at the moment."""
+        return self.runtime / "masks.json"
+
     def refresh_owed(self, kind: Kind) -> Path:
         """Exists from the first changed link until the overlay was read back as expected."""
         return self.runtime / f"refresh-owed-{kind}"

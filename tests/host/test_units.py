@@ -18,4 +18,10 @@ from reconciler.host.units import UnitState, parse_unit_state
     ],
 )
 def test_parse_unit_state(text: str, flags: str) -> None:
-    assert parse_unit_state(text) == UnitState(*(flag == "y" for flag in flags))
+    loaded, active, reloads, held = (flag == "y" for flag in flags)
+    assert parse_unit_state(text) == UnitState(loaded, active, reloads, held)
+
+
+def test_settings_that_hide_mounts_are_told() -> None:
+    text = "LoadState=loaded\nPrivateMounts=yes\nPrivateTmp=no\nProtectSystem=strict\nBindPaths=\n"
+    assert parse_unit_state(text).hiding == ("PrivateMounts=yes", "ProtectSystem=strict")
