@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from bench.figures import Row
 from tests.rig.images import extension, write_image
 from tests.rig.node import PROJECT, Node, debian_root, install_livelayer
-from tests.system.conftest import _wheels
+from tests.rig.wheels import build_wheel, download_dependencies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,6 +184,8 @@ def _node() -> Iterator[_Node]:
         subprocess.run(["cp", "--archive", str(debian_root(_SUITE)), str(root)], check=True)
         wheels.mkdir()
         subprocess.run(["make", "--silent", f"--directory={PROJECT}", "man"], check=True)  # they are installed, too
-        install_livelayer(root, _wheels(wheels, root))
+        build_wheel(wheels)
+        download_dependencies(wheels, root)
+        install_livelayer(root, wheels)
         with _Node(root) as node:
             yield node

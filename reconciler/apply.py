@@ -263,8 +263,8 @@ class Applier:
             self._restore_link(Ident(name, action.kind), progress.previous[Ident(name, action.kind)])
         kept = {name for name in changed if progress.previous[Ident(name, action.kind)]}
         expected = overlay.Expectation(action.kind, action.unchanged | kept)
-        again = overlay.refresh(self.paths, self.host, expected)
-        if again:
+        again = overlay.restore(self.paths, self.host, expected, mismatch)
+        if again and not mismatch.untouched:
             log.error("the overlay is not as it was before: %s", again.reason)
         return again is None
 

@@ -15,6 +15,8 @@ from reconciler.model.kind import Kind
 from reconciler.model.observed import Merged
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
+_MANAGERS_MOUNTS: Final = Path("/proc/1/mountinfo")
+_POINT: Final = 4  # the field with the mount point; options follow, then propagation
 _RECORDS: Final = {Kind.SYSEXT: ".systemd-sysext/extensions", Kind.CONFEXT: ".systemd-confext/confexts"}
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
@@ -38,6 +40,31 @@ def merged_hierarchies(mountinfo: str, kind: Kind) -> list[str]:
         if separator and behind.startswith(f"overlay {kind} "):
             found.append(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields.split(" ")[4]))
     return found
+
+
+def read_private_mount(kind: Kind, *, of_manager: bool) -> str | None:
+    """The mount that would keep a merge of a kind to the namespace of systemd-sysext's own worker; None: none does.
+
+    Args:
+        kind: of which extensions.
+        of_manager: look where PID 1 sees it, whose units merge, rather than this process.
+    """
+    mounts = _MANAGERS_MOUNTS if of_manager else _MOUNTS
+    return private_mount(mounts.read_text(errors="surrogateescape"), kind)
+
+
+def private_mount(mountinfo: str, kind: Kind) -> str | None:
+    """The same in a text of proc_pid_mountinfo(5): the mount below systemd's overlay, if it is not shared."""
+    hierarchy = "/etc" if kind is Kind.CONFEXT else "/usr"
+    point, fields = "", list[str]()
+    for line in mountinfo.splitlines():
+        before, _, behind = line.partition(" - ")
+        found = before.split(" ")
+        at = _OCTAL.sub(lambda match: chr(int(match[1], 8)), found[4]) if len(found) > _POINT else ""
+        covers = at in {"/", hierarchy} and not behind.startswith(f"overlay {kind} ")
+        if covers and len(at) >= len(point):
+            point, fields = at, found[_POINT + 2 :]
+    return point if point and not any(it.startswith("shared:") for it in fields) else None
 
 
 def _merged(kind: Kind, hierarchies: list[str]) -> Merged:

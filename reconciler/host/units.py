@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.command import Finished, check, run
 
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
 _BOOTED: Final = Path("/run/systemd/system")
 _TRANSIENT: Final = Path("/run/systemd/transient")
+_HIDING: Final = (
+    *("PrivateMounts", "PrivateTmp", "PrivateDevices", "ProtectSystem", "ProtectHome", "ProtectKernelModules"),
+    *("ProtectKernelTunables", "ProtectKernelLogs", "ProtectControlGroups", "ReadOnlyPaths", "ReadWritePaths"),
+    *("InaccessiblePaths", "BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem", "RootDirectory", "RootImage"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class UnitState:
     can_reload: bool
     conditions_held: bool  # when it was last started; False if it never was
     words: str = ""  # its state, such as "failed"
+    hiding: tuple[str, ...] = ()  # settings that give it a mount namespace of its own, where a merge stays unseen
 
 
 def booted_with_systemd() -> bool:
@@ -37,7 +43,8 @@ def in_managers_mount_namespace() -> bool:
 
 def unit_state(unit: str) -> UnitState:
     """Ask for a unit; one that does not exist or is masked is not loaded."""
-    finished = _systemctl("show", "--property=LoadState,ActiveState,CanReload,ConditionResult", unit)
+    properties = ("LoadState", "ActiveState", "CanReload", "ConditionResult", *_HIDING)
+    finished = _systemctl("show", f"--property={','.join(properties)}", unit)
     return parse_unit_state(finished.stdout.decode())
 
 
@@ -50,6 +57,7 @@ def parse_unit_state(text: str) -> UnitState:
         can_reload=properties.get("CanReload") == "yes",
         conditions_held=properties.get("ConditionResult") == "yes",
         words=properties.get("ActiveState", "") if properties.get("LoadState") == "loaded" else "not found",
+        hiding=tuple(f"{it}={properties[it]}" for it in _HIDING if properties.get(it, "") not in {"", "no"}),
     )
 
 
@@ -148,12 +156,13 @@ def _stop(names: list[str]) -> None:
         check(_systemctl("stop", *names), f"systemctl stop {' '.join(names)}")
 
 
-def recent_journal(unit: str, lines: int = 5) -> str:
-    """The last lines a unit's processes wrote, on one line; empty where there is no journal."""
-    arguments = (f"--unit={unit}", f"--lines={lines}", "--output=cat", "--no-pager", "--quiet")
+def journal_since(unit: str, since: float, lines: int = 5) -> str:
+    """The last lines a unit's processes wrote since a time (of the epoch), on one line; empty where is no journal."""
+    arguments = (f"--unit={unit}", f"--since=@{since:.6f}", f"--lines={lines}")
     try:
-        finished = run("journalctl", *arguments, timeout=_TIMEOUT)
-    except Failed:
+        run("journalctl", "--sync", timeout=_TIMEOUT)  # what a unit said last is on its way yet
+        finished = run("journalctl", *arguments, "--output=cat", "--no-pager", "--quiet", timeout=_TIMEOUT)
+    except ReconcilerError:
         return ""
     return "; ".join(finished.stdout.decode(errors="replace").split("\n")).strip("; ")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.host.overlay import merged_hierarchies
+from reconciler.host.overlay import merged_hierarchies, private_mount
 from reconciler.model.kind import Kind
 
 MOUNTINFO = """\
@@ -20,3 +20,18 @@ def test_only_the_overlays_of_systemd_count_by_kind() -> None:
     assert merged_hierarchies(MOUNTINFO, Kind.SYSEXT) == ["/usr", "/opt", "/srv/a b"]
     assert merged_hierarchies(MOUNTINFO, Kind.CONFEXT) == ["/etc"]
     assert merged_hierarchies("", Kind.SYSEXT) == []
+
+
+def test_a_mount_that_is_not_shared_keeps_a_merge_to_itself() -> None:
+    """The one below systemd's own overlay counts, and of several at one place the last."""
+    assert private_mount(MOUNTINFO, Kind.SYSEXT) is None
+    private = MOUNTINFO.replace(" shared:1 ", " ")
+    assert private_mount(private, Kind.SYSEXT) == "/"
+    assert private_mount(private, Kind.CONFEXT) == "/"
+    assert private_mount(private.replace("rw,relatime - ext4", "rw,relatime master:1 - ext4"), Kind.SYSEXT) == "/"
+    own = "30 22 0:60 / /usr ro,relatime{} - erofs /dev/dm-0 ro\n"
+    assert private_mount(private + own.format(" shared:9"), Kind.SYSEXT) is None
+    assert private_mount(MOUNTINFO + own.format(""), Kind.SYSEXT) == "/usr"
+    assert private_mount(MOUNTINFO + own.format("") + own.format(" shared:9"), Kind.SYSEXT) is None
+    assert private_mount(MOUNTINFO + own.format(""), Kind.CONFEXT) is None
+    assert private_mount("", Kind.SYSEXT) is None

@@ -21,3 +21,8 @@ def test_parse_unit_state(text: str, flags: str) -> None:
     loaded, active, reloads, held = (flag == "y" for flag in flags)
     found = parse_unit_state(text)
     assert found == UnitState(loaded, active, reloads, held, found.words)
+
+
+def test_settings_that_hide_mounts_are_told() -> None:
+    text = "LoadState=loaded\nPrivateMounts=yes\nPrivateTmp=no\nProtectSystem=strict\nBindPaths=\n"
+    assert parse_unit_state(text).hiding == ("PrivateMounts=yes", "ProtectSystem=strict")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -34,6 +35,7 @@ _OPTIONS: Final = (
     "--customize-hook=rm -rf $1/var/cache/apt/archives $1/var/lib/apt/lists",
 )
 _BOOT_SECONDS: Final = 90
+_LOOP_MAJOR: Final = 7
 _INSIDE: Final = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 
 
@@ -48,7 +50,11 @@ def debian_root(suite: str, *packages: str) -> Path:
             command = ["mmdebstrap", "--quiet", *options, suite, f"{begun}/root"]
             # No initial RAM disk, if there is a kernel: it would take longer to make than the root.
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "INITRD": "No"})
-            Path(begun, "root").rename(root)
+            try:
+                Path(begun, "root").rename(root)
+            except OSError:  # another run was faster
+                if not root.is_dir():
+                    raise
     return root
 
 
@@ -177,6 +183,13 @@ class Node:
     def journal(self, unit: str) -> str:
         """What a unit logged in this boot."""
         return self.run("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+
+    def make_loop_devices(self, count: int = 64) -> None:
+        """Device nodes that a container has not, for image files; it must have been given /dev/loop-control."""
+        for number in range(count):
+            device = Path(f"/proc/{self._leader}/root/dev/loop{number}")
+            if not device.exists():
+                os.mknod(device, stat.S_IFBLK | 0o660, os.makedev(_LOOP_MAJOR, number))
 
     def _find_leader(self) -> bool:
         assert self._process

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
+import functools
+import re
+import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.rig.namespace import Namespace
-from tests.rig.node import PROJECT, Node, copy_root, debian_root, install_livelayer
+from tests.rig.node import Node, copy_root, debian_root, install_livelayer
 from tests.rig.registry import Registry
+from tests.rig.releases import BOOKWORM, RELEASES, TRIXIE, Release
+from tests.rig.wheels import build_wheel, download_dependencies
 from tests.system.bench import Bench
 
 if TYPE_CHECKING:
@@ -52,71 +55,123 @@ def bench(namespace: Namespace, registry: Registry, livelayer: str, tmp_path: Pa
     return Bench(namespace, registry, livelayer, tmp_path)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test on a node runs on each release that it is marked with, and its ID says which one."""
+    if "release" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("releases")
+    default = TRIXIE if {"recent_node", "recent_root"} & set(metafunc.fixturenames) else BOOKWORM
+    releases: tuple[Release, ...] = marker.args if marker else (default,)
+    metafunc.parametrize("release", releases, ids=str, scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which version of systemd each result on a node is from."""
+    passed, failed = (
+        Counter(_release_of(report) for report in terminalreporter.getreports(outcome) if _release_of(report))
+        for outcome in ("passed", "failed")
+    )
+    if passed or failed:
+        terminalreporter.section("tests by version of systemd")
+    for release in map(str, RELEASES):
+        if release in passed | failed:
+            line = f"{release}: {passed[release]} passed, {failed[release]} failed"
+            terminalreporter.write_line(f"{line}; {_VERSIONS.get(release, 'in a root that was not booted')}")
+
+
+def _release_of(report: pytest.TestReport | pytest.CollectReport) -> str | None:
+    """The release in a report's ID; of a test that passed, only its call counts."""
+    if report.passed and getattr(report, "when", "") != "call":
+        return None
+    parts = re.split(r"[\[\]]", report.nodeid)
+    return next((str(it) for it in RELEASES if f"{it}-" in f"{parts[1]}-"), None) if len(parts) > 1 else None
+
+
+_VERSIONS: Final[dict[str, str]] = {}  # what nodes said themselves, by release
+
+
+def _ask_version(node: Node, release: Release) -> None:
+    said = node.run("systemctl", "--version").stdout.splitlines()[0]
+    assert said.split()[1] == str(release.systemd), f"{release} has {said}: update tests/rig/releases.py"
+    _VERSIONS[str(release)] = said
+
+
 @pytest.fixture(scope="session")
-def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, made from this checkout."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
     """What installs livelayer from its wheel into a root."""
-    return lambda root: install_livelayer(root, _wheels(tmp_path_factory.mktemp("wheels"), root))
+
+    def install(root: Path) -> None:
+        wheels = tmp_path_factory.mktemp("wheels")
+        shutil.copy2(wheel, wheels)
+        download_dependencies(wheels, root)
+        install_livelayer(root, wheels)
+
+    return install
 
 
 @pytest.fixture(scope="session")
-def installed_root(install: Callable[[Path], None]) -> Iterator[Path]:
-    """A Debian root with livelayer installed from its wheel; to be copied, not to be booted.
+def installed(install: Callable[[Path], None]) -> Iterator[Callable[[Release], Path]]:
+    """What makes, once for each release, a root with livelayer installed; to be copied, not to be booted."""
+    with ExitStack() as stack:
 
-    bookworm (systemd 252) unless LIVELAYER_TEST_SUITE names another suite, such as trixie (257) or forky.
-    """
-    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "bookworm"), install) as root:
-        yield root
+        @functools.cache
+        def make(release: Release) -> Path:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="livelayer-root-", dir="/var/tmp"))
+            root = Path(scratch, "root")
+            copy_root(debian_root(release.suite), root)
+            install(root)
+            return root
 
-
-@pytest.fixture(scope="session")
-def recent_root(install: Callable[[Path], None]) -> Iterator[Path]:
-    """The same with a systemd that knows configuration extensions (254 on): trixie, unless another suite is named."""
-    with _installed(os.environ.get("LIVELAYER_TEST_SUITE", "trixie"), install) as root:
-        yield root
-
-
-@contextmanager
-def _installed(suite: str, install: Callable[[Path], None]) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="livelayer-root-", dir="/var/tmp") as scratch:
-        root = Path(scratch, "root")
-        subprocess.run(["cp", "--archive", str(debian_root(suite)), str(root)], check=True)
-        install(root)
-        yield root
+        yield make
 
 
 @pytest.fixture
-def node(installed_root: Path, registry: Registry) -> Iterator[Node]:
+def installed_root(installed: Callable[[Release], Path], release: Release) -> Path:
+    """A Debian root with livelayer installed from its wheel: bookworm, unless the test is marked otherwise."""
+    return installed(release)
+
+
+@pytest.fixture
+def recent_root(installed_root: Path) -> Path:
+    """The same with a systemd that knows configuration extensions (254 on): trixie, unless marked otherwise."""
+    return installed_root
+
+
+@pytest.fixture
+def node(installed_root: Path, release: Release, registry: Registry) -> Iterator[Node]:
     """A booted node with livelayer installed and nothing of it enabled."""
-    with _booted(installed_root, registry) as running:
+    with booted(installed_root, release, registry) as running:
         yield running
 
 
 @pytest.fixture
-def recent_node(recent_root: Path, registry: Registry) -> Iterator[Node]:
-    """The same with a systemd that knows configuration extensions."""
-    with _booted(recent_root, registry) as running:
+def recent_node(node: Node) -> Node:
+    """The same with a systemd that knows configuration extensions: trixie, unless marked otherwise."""
+    return node
+
+
+@pytest.fixture(scope="module")
+def shared_node(installed: Callable[[Release], Path], release: Release, registry: Registry) -> Iterator[Node]:
+    """A node for all tests of a module, each of which leaves it as it found it; image files can be attached."""
+    with booted(installed(release), release, registry, "--bind=/dev/loop-control") as running:
+        running.make_loop_devices()
         yield running
 
 
 @contextmanager
-def _booted(installed: Path, registry: Registry) -> Iterator[Node]:
+def booted(root: Path, release: Release, registry: Registry, *options: str) -> Iterator[Node]:
+    """A node from a copy of a root, which may use the registry."""
     registry.start()
     with tempfile.TemporaryDirectory(prefix="livelayer-node-", dir="/var/tmp") as scratch:
-        root = Path(scratch, "root")
-        copy_root(installed, root)
-        (root / "etc/containers/registries.conf.d/registry.conf").write_text(registry.registries_conf())
-        with Node(root) as running:
+        own = Path(scratch, "root")
+        copy_root(root, own)
+        (own / "etc/containers/registries.conf.d/registry.conf").write_text(registry.registries_conf())
+        with Node(own, *options) as running:
+            _ask_version(running, release)
             yield running
-
-
-def _wheels(directory: Path, root: Path) -> Path:
-    """The wheel and those of its dependencies, for the Python of a root, in the versions that CI uses."""
-    python = (root / "usr/bin/python3").readlink().name.removeprefix("python")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={directory}", str(PROJECT)], check=True)
-    (wheel,) = directory.glob("livelayer-*.whl")
-    machine = platform.machine()
-    kinds = [f"--platform=manylinux{kind}_{machine}" for kind in ("_2_17", "2014", "_2_28", "_2_34")]
-    download = ["download", "--only-binary=:all:", f"--python-version={python}", *kinds, f"--dest={directory}"]
-    subprocess.run([*pip, *download, f"--constraint={PROJECT}/requirements.lock", str(wheel)], check=True)
-    return directory

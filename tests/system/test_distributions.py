@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,12 +13,12 @@ from reconciler.model.assignments import read_assignments
 from reconciler.paths import Paths
 from tests.model.distributions import DISTRIBUTIONS, RELEASES
 from tests.rig.foreignroot import ForeignRoot
+from tests.rig.releases import RELEASES as SYSTEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.system
-_SUITES: Final = ("bookworm", os.environ.get("LIVELAYER_TEST_SUITE", "trixie"))
 _MERGE_ON_EACH: Final = """
 set -e
 cd /hosts
@@ -32,11 +31,11 @@ systemd-sysext unmerge
 """
 
 
-@pytest.fixture(scope="module", params=_SUITES)
+@pytest.fixture(scope="module", params=SYSTEMS, ids=str)
 def foreign(request: pytest.FixtureRequest) -> Iterator[ForeignRoot]:
     """A system with an extension for each release file of the table, and the os-release files of its hosts."""
     with tempfile.TemporaryDirectory(prefix="livelayer-", dir="/var/tmp") as scratch:
-        foreign = ForeignRoot(request.param, Path(scratch, "root"))
+        foreign = ForeignRoot(request.param.suite, Path(scratch, "root"))
         for name, text in RELEASES.items():
             _place(foreign.root, name, text.encode())
         (foreign.root / "hosts").mkdir()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,8 +99,7 @@ def test_a_change_that_an_interrupted_run_left_unchecked_is_checked(bench: Bench
     _want(bench, good)
     bench.livelayer("apply")
     _want(bench, bad, "checks: {command: [sleep, '100'], timeout: 100s}")
-    run = bench.namespace.command("timeout", "--signal=KILL", "20", bench.command, "apply")
-    _kill_when_merged(bench, run)
+    _kill_when_merged(bench)
     assert bench.says("x") == "bad"
     _want(bench, bad)
     told = bench.livelayer("apply", status=1).stderr
@@ -106,15 +107,13 @@ def test_a_change_that_an_interrupted_run_left_unchecked_is_checked(bench: Bench
     assert bench.says("x") == "good"
 
 
-def _kill_when_merged(bench: Bench, run: list[str]) -> None:
-    import subprocess
-    import time
-
+def _kill_when_merged(bench: Bench) -> None:
+    run = bench.namespace.command(bench.command, "apply")
     with subprocess.Popen(run, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
         while bench.namespace.run("x", status=None).stdout.strip() != "bad":
             assert running.poll() is None
             time.sleep(0.05)
-        bench.namespace.run("pkill", "-KILL", "-f", "livelayer apply", status=None)
+        running.kill()
 
 
 def test_units_cannot_be_checked_where_systemd_does_not_run(bench: Bench) -> None:
