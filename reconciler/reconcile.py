@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler import config, report
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
-from reconciler.host import lock, seen, statedir, store
+from reconciler.host import links, lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.machine import read_boot_state, read_host
@@ -150,6 +150,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     _tell_configuration(loaded)
     paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
+    links.clean(paths)
     if options.config is None and options.cloud_configs is None:
         config.remember(paths, loaded)
     desired = _desired(loaded, options)

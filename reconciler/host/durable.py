@@ -5,12 +5,16 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from typing import TYPE_CHECKING, Any
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9]+")  # as `write_atomically` calls files
 
 
 def make_directory(path: Path) -> None:
@@ -43,6 +47,18 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         raise Failed(
             f"{path}: cannot be written: {error.strerror}", "look at the file system's space and mode"
         ) from error
+
+
+def drop_leftovers(directory: Path) -> None:
+    """Remove the files that were to replace others when their run was killed.
+
+    Nobody may be writing there; what cannot be removed waits for another time.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as items:
+        for item in items:
+            if _TEMPORARY.fullmatch(item.name) and item.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    os.unlink(item.path)  # noqa: PTH108 - no need of a Path
 
 
 def write_json(path: Path, document: object, *, durable: bool = True) -> None:

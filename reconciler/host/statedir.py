@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host import links, store
-from reconciler.host.durable import read_json, sync_directory, sync_filesystem, write_json
+from reconciler.host.durable import drop_leftovers, read_json, sync_directory, sync_filesystem, write_json
 from reconciler.host.machine import is_kairos
 from reconciler.paths import KAIROS_STATE_DIR, STATE_DIR, STATE_ITEMS, Paths
 
@@ -64,6 +64,7 @@ def settle(paths: Paths, wanted: str | None) -> Paths:
         Failed: the file system refuses; the state is where it was.
     """
     at_home = home(paths)
+    drop_leftovers(at_home.state)
     record = _read(at_home)
     target = replace(paths, state_dir=wanted or _destination(at_home, record))
     sources = tuple(it for it in (record.state_dir, *record.former) if it != target.state_dir)
@@ -182,6 +183,7 @@ def _remove(former: Paths) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+    drop_leftovers(former.state)
     if former != home(former) and not _children(former.state):
         shutil.rmtree(former.state, ignore_errors=True)
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
-from reconciler.host.durable import make_directory, read_json, sync_directory, sync_filesystem, write_json
+from reconciler.host.durable import (
+    drop_leftovers,
+    make_directory,
+    read_json,
+    sync_directory,
+    sync_filesystem,
+    write_json,
+)
 from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
@@ -65,6 +72,8 @@ def prepare(paths: Paths) -> None:
     make_state_directory(paths)
     paths.store.parent.mkdir(mode=0o700, exist_ok=True)
     _clean_staging(paths)
+    for directory in (paths.runtime, paths.state, paths.store, paths.file_lists, paths.catalogs):
+        drop_leftovers(directory)
 
 
 def make_state_directory(paths: Paths) -> None:

@@ -82,6 +82,12 @@ class Namespace:
             raise AssertionError(f"{arguments}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    @property
+    def root(self) -> Path:
+        """The root directory as it is inside, mounts and all; absolute symlinks in it lead out of it."""
+        assert self._holder
+        return Path(f"/proc/{self._holder.pid}/root")
+
     def path(self, absolute: str) -> Path:
         """Where the files of a private directory lie outside."""
         return Path(f"{self._scratch}{absolute}")
