@@ -83,9 +83,9 @@ def kill_after(namespace: Namespace, seconds: float, *arguments: str) -> Ended:
     return Ended(process.returncode, told, killed=any(hits))
 
 
-def trace(namespace: Namespace, reach: Reach, *arguments: str) -> Ended:
+def trace(namespace: Namespace, reach: Reach, *arguments: str, calls: Sequence[str] = CALLS) -> Ended:
     """Run a program undisturbed."""
-    return _traced(namespace, [*reach.value, "-y", "-e", f"trace={','.join(CALLS)}"], arguments)
+    return _traced(namespace, [*reach.value, "-y", "-e", f"trace={','.join(calls)}"], arguments)
 
 
 def kill_at(
