@@ -14,6 +14,7 @@ from reconciler.errors import Failed
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LOOK: Final = "look at the file system's space and mode"
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9]+")  # as `write_atomically` calls files
 
 
@@ -43,10 +44,10 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         if durable:
             sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise Failed(
-            f"{path}: cannot be written: {error.strerror}", "look at the file system's space and mode"
-        ) from error
+        with suppress(OSError):  # a disk that is broken may refuse that, too; the next run sees to it
+            temporary.unlink()
+        hint = f"remove it: {path}" if isinstance(error, IsADirectoryError) else _LOOK
+        raise Failed(f"{path}: cannot be written: {error.strerror}", hint) from error
 
 
 def drop_leftovers(directory: Path) -> None:
@@ -70,7 +71,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller knows the shape
     """Read a record of our own; None where it is missing or damaged, since every record can be made anew."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last one: brackets in brackets, thousands of them
         return None
 
 
