@@ -121,7 +121,10 @@ class Applier:
             return Outcome(action, error.about(action.wanted.name))
         except OSError as error:
             return Outcome(action, _unexpected(error, action).about(action.wanted.name))
-        contents = store.read_contents(self.paths, [action.entry])[action.entry]
+        contents = store.read_contents(self.paths, [action.entry]).get(action.entry)
+        if contents is None:
+            unreadable = f"{action.wanted.name}: {self.paths.store / action.entry.file_name}: cannot be read"
+            return Outcome(action, Failed(unreadable, "look at the disk"))
         return Outcome(action, contents.misfit(action.wanted.ident, self.host))
 
     def _attempt(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> Outcome:
