@@ -152,7 +152,7 @@ def _converge_once(paths: Paths, options: Options) -> Result:
     store.prepare(paths)
     links.clean(paths)
     if options.config is None and options.cloud_configs is None:
-        config.remember(paths, loaded)
+        loaded = _remembered(paths, loaded)
     desired = _desired(loaded, options)
     host = _host(paths, desired)
     desired = for_host(desired, host)
@@ -182,7 +182,17 @@ def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Pat
         return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
     except ReconcilerError as error:
         _tell_problems([problem(None, error)])
-        return statedir.locate(paths), replace(loaded, troubles=(error,))
+        return statedir.locate(paths), replace(loaded, troubles=(*loaded.troubles, error))
+
+
+def _remembered(paths: Paths, loaded: config.Loaded) -> config.Loaded:
+    """Kept for worse times; that it cannot be kept, on a full disk, stops nothing."""
+    try:
+        config.remember(paths, loaded)
+    except ReconcilerError as error:
+        _tell_problems([problem(None, error)])
+        return replace(loaded, troubles=(*loaded.troubles, error))
+    return loaded
 
 
 def _located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
