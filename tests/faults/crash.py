@@ -88,9 +88,7 @@ def trace(namespace: Namespace, reach: Reach, *arguments: str, calls: Sequence[s
     return _traced(namespace, [*reach.value, "-y", "-e", f"trace={','.join(calls)}"], arguments)
 
 
-def kill_at(
-    namespace: Namespace, reach: Reach, boundary: Boundary, *arguments: str, all_of_it: bool = True
-) -> Ended:
+def kill_at(namespace: Namespace, reach: Reach, boundary: Boundary, *arguments: str, all_of_it: bool = True) -> Ended:
     """Kill the process that comes to a boundary first.
 
     `all_of_it`: and everything else a moment later; otherwise the others see a program die, and go on.

@@ -12,8 +12,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Contents: TypeAlias = Mapping[str, str]
 """Entries of the store by file name, with the fingerprint that each has when it is complete."""
@@ -62,7 +64,7 @@ def record_faults(state: Path) -> Iterator[str]:
         for path in directory.glob("*.json"):
             try:
                 json.loads(path.read_bytes())
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield f"{path}: {error}"
 
 

@@ -120,5 +120,5 @@ def _is_read_only(disk: _Disk, after: Want) -> None:
         assert {name: victim.says(name) for name in _ONE.wishes} == shown
         assert victim.faults() == []
     disk.mend()
-    victim.apply()
-    assert list(victim.differences(after)) == [], done.stderr
+    told = victim.apply().stderr
+    assert list(victim.differences(after)) == [], told

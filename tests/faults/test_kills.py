@@ -32,7 +32,9 @@ _WAYS: Final = {
     "change of format": (_FIRST, Want({"alpha": Wish("1", "squashfs"), "beta": Wish("1"), "gamma": Wish("1")})),
     "move of the state": (_FIRST, replace(_FIRST, state_dir="/var/lib/elsewhere")),
 }
-_STEPS: Final = None if IS_LONG else 3  # kills at boundaries, in each direction; None: at every one, both ways to count
+_STEPS: Final = (
+    None if IS_LONG else 3
+)  # kills at boundaries, in each direction; None: at every one, both ways to count
 _INSTANTS: Final = 50 if IS_LONG else 8  # kills at random
 
 
@@ -71,7 +73,7 @@ class _Rounds:
         assert list(self.victim.differences(self.after)) == [], told
 
     def _keeps_what_was_good(self, ended: crash.Ended) -> None:
-        """In between, systemd-sysext has nothing merged; where a refresh is owed, it may have been killed just then."""
+        """Where a refresh is owed, systemd-sysext may have been killed while it had nothing merged."""
         links = {path.name.removesuffix(".raw") for path in (self.victim.root / "var/lib/extensions").iterdir()}
         assert self._in_both() <= links, ended
         if not (self.victim.root / "run/livelayer/refresh-owed-sysext").exists():

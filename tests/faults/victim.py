@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.faults import invariants
@@ -14,6 +12,7 @@ from tests.rig.images import extension, tar, write_image
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tests.rig.namespace import Namespace
 
@@ -114,7 +113,7 @@ class Victim:
     def forget_unused(self) -> None:
         """Drop what no link leads to, and all that would save fetching it again."""
         links = (self.root / "var/lib/extensions").iterdir()
-        used = {os.path.basename(os.readlink(path)) for path in links if path.is_symlink()}
+        used = {path.readlink().name for path in links if path.is_symlink()}
         for state in map(self.state, self.state_dirs):
             for path in (state / "store/sha256").glob("*"):
                 if path.name.removesuffix(".json") not in used:
