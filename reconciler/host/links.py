@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _ON_ITS_WAY: Final = (".#", ".livelayer")  # how the name of a link begins and ends until it is in its place
+_STORE: Final = "/store/sha256/"  # between the path of a state and the name of an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,18 @@ def repoint(paths: Paths, former: Paths) -> None:
                 raise Failed(f"{link}: cannot be replaced: {error.strerror}", hint) from error
         if directory.is_dir():
             sync_directory(directory)
+
+
+def find_state(paths: Paths) -> str | None:
+    """The directory of a state whose store links lead to, as the node sees it; None: none tells."""
+    for kind in Kind:
+        directory = paths.links(kind)
+        for item in _scan(directory):
+            target = os.path.normpath(directory / (directory / item.name).readlink()) if item.is_symlink() else ""
+            state, store, file_name = target.rpartition(_STORE)
+            if store and parse_entry(file_name) and os.path.exists(target):  # noqa: PTH110 - no Path
+                return state if paths.is_running_system else f"/{os.path.relpath(state, paths.root)}"
+    return None
 
 
 def remove(paths: Paths, ident: Ident) -> None:

@@ -67,6 +67,9 @@ def settle(paths: Paths, wanted: str | None) -> Paths:
     at_home = home(paths)
     drop_leftovers(at_home.state)
     record = _read(at_home)
+    if at_home.location.exists() and not _recorded(at_home):
+        log.warning("%s: damaged, made anew: the state is in %s", at_home.location, record.state_dir)
+        _write(at_home, record)
     target = replace(paths, state_dir=wanted or _destination(at_home, record))
     sources = tuple(it for it in (record.state_dir, *record.former) if it != target.state_dir)
     if not sources:
@@ -104,11 +107,20 @@ def tidy(paths: Paths, merged: Mapping[Kind, Merged] | None) -> None:
 
 
 def _read(at_home: Paths) -> _Record:
+    """Where a record is damaged, the links tell where the state is."""
+    record = _recorded(at_home)
+    if record:
+        return record
+    linked = links.find_state(at_home) if at_home.location.exists() else None
+    return _Record(linked or _older_default(at_home) or at_home.state_dir)
+
+
+def _recorded(at_home: Paths) -> _Record | None:
     match read_json(at_home.location):
         case {"state_dir": str(state_dir), "former": [*former]} if all(isinstance(it, str) for it in former):
             return _Record(state_dir, tuple(former))
         case _:
-            return _Record(_older_default(at_home) or at_home.state_dir)
+            return None
 
 
 def _older_default(at_home: Paths) -> str | None:
