@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
@@ -177,6 +178,8 @@ class Applier:
         changed = progress.changed(action.kind)
         removed = frozenset(name for name in changed if Ident(name, action.kind) not in placed)
         expected = overlay.Expectation(action.kind, action.unchanged | (changed - removed), removed)
+        with suppress(Failed):  # killed in between, when some hierarchies are merged and others not, it is owed
+            write_atomically(self.paths.refresh_owed(action.kind), b"", durable=False)
         mismatch = overlay.refresh(self.paths, self.host, expected)
         restored = mismatch is None or self._restore(mismatch, action, progress)
         if restored:

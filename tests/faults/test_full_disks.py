@@ -66,7 +66,9 @@ def _still_works(victim: Victim) -> bool:
     return victim.faults() == [] and all(victim.says(name) in {"1", "2"} for name in _ONE.wishes)
 
 
-_FULL: Final = re.compile(r"(no space left on device|needs more than .* which has .* free).*\n {2}\S", re.IGNORECASE)
+_FULL: Final = re.compile(
+    r"(no space left on device|needs more than .* which has .* free|I/O error).*\n {2}\S", re.IGNORECASE
+)
 _READ_ONLY: Final = re.compile(r"read-only file system.*\n {2}\S", re.IGNORECASE)
 
 
