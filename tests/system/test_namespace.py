@@ -419,16 +419,20 @@ def test_what_does_not_merge_is_told_and_the_previous_state_restored(bench: Benc
 
 def test_a_second_run_waits_or_says_who_is_at_work(bench: Bench) -> None:
     bench.want(x=bench.push("v1", command("x", "x")))
-    holder = (
-        "import fcntl,sys,time; f=open('/run/livelayer/lock','w'); fcntl.flock(f,2); f.write('somebody'); f.flush();"
-    )
+    holder = "import fcntl,sys; f=open('/run/livelayer/lock','w'); fcntl.flock(f,2); f.write('somebody'); f.flush();"
     bench.namespace.run("mkdir", "-p", "/run/livelayer")
-    line = bench.namespace.command("python3", "-c", holder + "print('held',flush=True); time.sleep(2)")
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+    line = bench.namespace.command("python3", "-c", holder + "print('held',flush=True); sys.stdin.read()")
+    second = bench.namespace.command(bench.command, "apply")
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
         assert process.stdout
         process.stdout.readline()
         assert "somebody is at work on this node" in bench.livelayer("apply", "--wait", "0", status=1).stderr
-        assert "waiting for somebody" in bench.livelayer("apply").stderr
+        with subprocess.Popen(second, stderr=subprocess.PIPE, text=True) as waiting:
+            assert waiting.stderr
+            assert waiting.stderr.readline() == "waiting for somebody\n"
+            process.stdin.close()
+            assert waiting.stderr.read().endswith("in sync\n")
     assert bench.says("x") == "x"
 
 
