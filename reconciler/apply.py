@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
@@ -169,7 +170,10 @@ class Applier:
             return Outcome(action, error.about(action.wanted.name))
         except OSError as error:
             return Outcome(action, _unexpected(error, action).about(action.wanted.name))
-        contents = store.read_contents(self.paths, [action.entry])[action.entry]
+        contents = store.read_contents(self.paths, [action.entry]).get(action.entry)
+        if contents is None:
+            unreadable = f"{action.wanted.name}: {self.paths.store / action.entry.file_name}: cannot be read"
+            return Outcome(action, Failed(unreadable, "look at the disk"))
         return Outcome(action, contents.misfit(action.wanted.ident, self.host))
 
     def _attempt(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> Outcome:
@@ -242,6 +246,8 @@ class Applier:
         changed = progress.changed(action.kind)
         removed = frozenset(name for name in changed if Ident(name, action.kind) not in placed)
         expected = overlay.Expectation(action.kind, action.unchanged | (changed - removed), removed)
+        with suppress(Failed):  # killed in between, when some hierarchies are merged and others not, it is owed
+            write_atomically(self.paths.refresh_owed(action.kind), b"", durable=False)
         mismatch = overlay.refresh(self.paths, self.host, expected)
         restored = mismatch is None or self._restore(mismatch, action, progress)
         if restored:

@@ -19,6 +19,7 @@ def set_up(verbosity: int) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
+    logging.raiseExceptions = False  # a message that cannot be written is lost; the run goes on, without a traceback
 
 
 class _JournalFormatter(logging.Formatter):

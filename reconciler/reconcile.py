@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler import config, generations, laststatus, recordkeeping, report, runlog
 from reconciler.apply import Applier, Outcome
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
-from reconciler.host import lock, seen, statedir, store
+from reconciler.host import links, lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.seen import Clouds
 from reconciler.model.plan import Fetch, Place, Plan, Problem, Refresh, action_name, narrow, problem
@@ -210,8 +210,9 @@ def _begin(paths: Paths, options: Options) -> Session:
     runlog.tell_configuration(loaded, _mistakes(loaded))
     paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
+    links.clean(paths)
     if options.config is None and options.cloud_configs is None:
-        config.remember(paths, loaded, forget_vanished=options.confirm_prune)
+        loaded = _remembered(paths, loaded, options)
     if options.retry is not None:
         recordkeeping.forgive(paths, options.retry)
     session = open_session(paths, loaded, options, Lookups.LOCAL if options.offline else Lookups.ALL)
@@ -239,7 +240,17 @@ def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Pat
         return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
     except ReconcilerError as error:
         runlog.tell_problems([problem(None, error)])
-        return statedir.locate(paths), replace(loaded, troubles=(error,))
+        return statedir.locate(paths), replace(loaded, troubles=(*loaded.troubles, error))
+
+
+def _remembered(paths: Paths, loaded: config.Loaded, options: Options) -> config.Loaded:
+    """Kept for worse times; that it cannot be kept, on a full disk, stops nothing."""
+    try:
+        config.remember(paths, loaded, forget_vanished=options.confirm_prune)
+    except ReconcilerError as error:
+        runlog.tell_problems([problem(None, error)])
+        return replace(loaded, troubles=(*loaded.troubles, error))
+    return loaded
 
 
 def _scoped(view: View, options: Options) -> Plan:

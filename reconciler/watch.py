@@ -83,10 +83,11 @@ class Watcher:
             self._retry_at = result.standing.retry_at
             told = f"{len(result.view.desired.extensions)} extensions, {len(result.problems)} problems"
             notify(STATUS=f"{'in sync' if result.in_sync else 'not in sync'}: {told}")
-        except ReconcilerError as error:
+        except (ReconcilerError, OSError) as error:  # a broken disk, for one, may be mended
             self._failures += 1
-            log.error(error.message)  # noqa: TRY400 - an expected failure needs no traceback
-            notify(STATUS=error.message)
+            told = error.message if isinstance(error, ReconcilerError) else str(error)
+            log.error(told)  # noqa: TRY400 - an expected failure needs no traceback
+            notify(STATUS=told)
 
     def _sleep(self) -> None:
         """Wait for a change; shorter after a failure, longer with each further one."""

@@ -213,6 +213,19 @@ def test_a_damaged_record_says_nothing(paths: Paths, text: str) -> None:
     assert statedir.locate(paths) == paths
 
 
+@pytest.mark.commands
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_where_the_record_is_damaged_the_links_tell(paths: Paths, text: str) -> None:
+    configure(paths, MOVED)
+    _converge(paths)
+    configure(paths, EXTENSIONS)
+    _converge(paths)
+    paths.location.write_text(text)
+    _assert_complete(paths, DATA)
+    assert _converge(paths).in_sync
+    assert json.loads(paths.location.read_text())["state_dir"] == DATA
+
+
 def test_a_record_is_read_back(paths: Paths) -> None:
     paths.location.write_text(json.dumps({"state_dir": DATA, "former": []}))
     assert statedir.locate(paths).state_dir == DATA

@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from typing import TYPE_CHECKING, Any
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_LOOK: Final = "look at the file system's space and mode"
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9]+")  # as `write_atomically` calls files
 
 
 def make_directory(path: Path) -> None:
@@ -43,10 +48,22 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, mtime_
         if durable:
             sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise Failed(
-            f"{path}: cannot be written: {error.strerror}", "look at the file system's space and mode"
-        ) from error
+        with suppress(OSError):  # a disk that is broken may refuse that, too; the next run sees to it
+            temporary.unlink()
+        hint = f"remove it: {path}" if isinstance(error, IsADirectoryError) else _LOOK
+        raise Failed(f"{path}: cannot be written: {error.strerror}", hint) from error
+
+
+def drop_leftovers(directory: Path) -> None:
+    """Remove the files that were to replace others when their run was killed.
+
+    Nobody may be writing there; what cannot be removed waits for another time.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as items:
+        for item in items:
+            if _TEMPORARY.fullmatch(item.name) and item.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    os.unlink(item.path)  # noqa: PTH108 - no need of a Path
 
 
 def write_json(path: Path, document: object, *, durable: bool = True) -> None:
@@ -58,7 +75,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller knows the shape
     """Read a record of our own; None where it is missing or damaged, since every record can be made anew."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last one: brackets in brackets, thousands of them
         return None
 
 

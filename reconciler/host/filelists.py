@@ -36,7 +36,7 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
         remember: whether to keep the list.
 
     Raises:
-        ReconcilerError: it cannot be read, or the list cannot be written.
+        ReconcilerError: it cannot be read.
     """
     contents = store.read_contents(paths, [entry]).get(entry)
     if contents is None:
@@ -46,7 +46,10 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
         return known
     found = _of_image(place, contents.image) if contents.image else _of_directory(place)
     if remember:
-        keep(paths, entry, found)
+        try:
+            keep(paths, entry, found)
+        except Failed as error:
+            log.debug("%s: its files are looked up again next time: %s", entry.file_name, error.message)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host.durable import make_directory, sync_directory
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.paths import Paths
+
+_ON_ITS_WAY: Final = (".#", ".livelayer")  # how the name of a link begins and ends until it is in its place
+_STORE: Final = "/store/sha256/"  # between the path of a state and the name of an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,23 @@ def place(paths: Paths, ident: Ident, entry: Entry) -> None:
         ) from error
 
 
+def clean(paths: Paths) -> None:
+    """Drop links that were not in their place yet when a run was killed; only the holder of the lock may.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    for kind in Kind:
+        for item in _scan(paths.links(kind)):
+            if _is_on_its_way(item):
+                path = paths.links(kind) / item.name
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    hint = "look at the file system's mode"
+                    raise Failed(f"{path}: cannot be removed: {error.strerror}", hint) from error
+
+
 def repoint(paths: Paths, former: Paths) -> None:
     """Let all links into a former store lead to the same entries of the present one.
 
@@ -109,6 +129,18 @@ def repoint(paths: Paths, former: Paths) -> None:
                 raise Failed(f"{link}: cannot be replaced: {error.strerror}", hint) from error
         if directory.is_dir():
             sync_directory(directory)
+
+
+def find_state(paths: Paths) -> str | None:
+    """The directory of a state whose store links lead to, as the node sees it; None: none tells."""
+    for kind in Kind:
+        directory = paths.links(kind)
+        for item in _scan(directory):
+            target = os.path.normpath(directory / (directory / item.name).readlink()) if item.is_symlink() else ""
+            state, store, file_name = target.rpartition(_STORE)
+            if store and parse_entry(file_name) and os.path.exists(target):  # noqa: PTH110 - no Path
+                return state if paths.is_running_system else f"/{os.path.relpath(state, paths.root)}"
+    return None
 
 
 def remove(paths: Paths, ident: Ident) -> None:
@@ -158,7 +190,8 @@ def _link_at(path: Path, kind: Kind, paths: Paths) -> Link | None:
 def _items(paths: Paths, kind: Kind, systemd: int) -> Iterator[tuple[os.DirEntry[str], Path]]:
     for directory in paths.search_dirs(kind, systemd):
         for item in _scan(directory):
-            yield item, directory
+            if not _is_on_its_way(item):
+                yield item, directory
 
 
 def _is_kairos_agents(path: Path, paths: Paths) -> bool:
@@ -177,6 +210,11 @@ def _kept_by_kairos_agent(paths: Paths) -> Iterator[Unmanaged]:
         if item.name.endswith(".raw") and (name := _extension_name(item)):
             path = paths.kairos_extensions / item.name
             yield Unmanaged(name, path, outranks=False, agent=True, searched=False)
+
+
+def _is_on_its_way(item: os.DirEntry[str]) -> bool:
+    beginning, end = _ON_ITS_WAY
+    return item.name.startswith(beginning) and item.name.endswith(end) and item.is_symlink()
 
 
 def _outranks(directory: Path, paths: Paths, kind: Kind) -> bool:
@@ -203,8 +241,8 @@ def _move(temporary: Path, link: Path) -> None:
     except OSError as error:
         if error.errno != 18:  # noqa: PLR2004 - EXDEV: search directory and state on two file systems
             raise
-        # A dangling name that ends in nothing systemd knows is no image; the link itself is made complete.
-        beside = link.with_name(f".#{link.name}.livelayer")
+        # systemd takes no name that begins like this one for an image; the link itself is made complete.
+        beside = link.with_name(f"{_ON_ITS_WAY[0]}{link.name}{_ON_ITS_WAY[1]}")
         beside.unlink(missing_ok=True)
         beside.symlink_to(temporary.readlink())
         beside.replace(link)

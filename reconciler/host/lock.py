@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Unavailable
@@ -36,10 +36,9 @@ def hold(paths: Paths, holder: str, patience: float, tell: Callable[[str], None]
     descriptor = _open(paths)
     try:
         _acquire(descriptor, patience, tell)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{holder} (PID {os.getpid()}, since {time.strftime('%H:%M:%S')})".encode(), 0)
+        _write(descriptor, f"{holder} (PID {os.getpid()}, since {time.strftime('%H:%M:%S')})")
         yield
-        os.ftruncate(descriptor, 0)
+        _write(descriptor, "")
     finally:
         os.close(descriptor)
 
@@ -54,6 +53,13 @@ def _open(paths: Paths) -> int:
         if not isinstance(error, PermissionError):
             hint = "look at the file system's space and mode"
         raise Failed(f"{paths.lock}: cannot be opened: {error.strerror}", hint) from error
+
+
+def _write(descriptor: int, holder: str) -> None:
+    """For others to read; the lock holds without it, on a full disk too."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
 
 
 def _acquire(descriptor: int, patience: float, tell: Callable[[str], None]) -> None:

@@ -171,8 +171,9 @@ def _described(contents: Contents, target: Path, entry: Entry) -> Contents:
 
 @contextmanager
 def _making(target: Path) -> Iterator[None]:
-    """Leave nothing of a file that could not be made."""
+    """Leave nothing of a file that could not be made, and begin without one that an earlier try has made."""
     try:
+        target.unlink(missing_ok=True)
         yield
     except OSError as error:
         target.unlink(missing_ok=True)

@@ -11,18 +11,19 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host import links, store
-from reconciler.host.durable import read_json, sync_directory, sync_filesystem, write_json
+from reconciler.host.durable import drop_leftovers, read_json, sync_directory, sync_filesystem, write_json
 from reconciler.host.machine import is_kairos
 from reconciler.paths import KAIROS_STATE_DIR, STATE_DIR, STATE_ITEMS, Paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from reconciler.model.kind import Kind
     from reconciler.model.observed import Merged
@@ -66,7 +67,11 @@ def settle(paths: Paths, wanted: str | None) -> Paths:
         Failed: the file system refuses; the state is where it was.
     """
     at_home = home(paths)
+    drop_leftovers(at_home.state)
     record = _read(at_home)
+    if at_home.location.exists() and not _recorded(at_home):
+        log.warning("%s: damaged, made anew: the state is in %s", at_home.location, record.state_dir)
+        _write(at_home, record)
     target = replace(paths, state_dir=wanted or _destination(at_home, record))
     sources = tuple(it for it in (record.state_dir, *record.former) if it != target.state_dir)
     if not sources:
@@ -98,17 +103,26 @@ def tidy(paths: Paths, merged: Mapping[Kind, Merged] | None) -> None:
     moved = at_home.location.stat().st_mtime_ns
     if any(overlay.since is not None and overlay.since <= moved for overlay in (merged or {}).values()):
         return
-    for former in record.former:
-        _remove(replace(paths, state_dir=former))
-    _write(at_home, _Record(record.state_dir))
+    left = tuple(former for former in record.former if not _remove(replace(paths, state_dir=former)))
+    if left != record.former:
+        _write(at_home, _Record(record.state_dir, left))
 
 
 def _read(at_home: Paths) -> _Record:
+    """Where a record is damaged, the links tell where the state is."""
+    record = _recorded(at_home)
+    if record:
+        return record
+    linked = links.find_state(at_home) if at_home.location.exists() else None
+    return _Record(linked or _older_default(at_home) or at_home.state_dir)
+
+
+def _recorded(at_home: Paths) -> _Record | None:
     match read_json(at_home.location):
         case {"state_dir": str(state_dir), "former": [*former]} if all(isinstance(it, str) for it in former):
             return _Record(state_dir, tuple(former))
         case _:
-            return _Record(_older_default(at_home) or at_home.state_dir)
+            return None
 
 
 def _older_default(at_home: Paths) -> str | None:
@@ -177,15 +191,27 @@ def _run_cp(originals: Sequence[Path], stage: Path) -> None:
     check(run("cp", *options, *map(str, originals), str(stage), timeout=_TIMEOUT), f"cp to {stage.parent}")
 
 
-def _remove(former: Paths) -> None:
-    for name in STATE_ITEMS:
-        path = former.state / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    if former != home(former) and not _children(former.state):
-        shutil.rmtree(former.state, ignore_errors=True)
+def _remove(former: Paths) -> bool:
+    """Whether nothing of it is left; otherwise it waits for the next run.
+
+    By way of the staging directory: after a move back, half of an entry would be taken for one.
+    """
+    try:
+        former.staging.mkdir(exist_ok=True)
+        doomed = Path(tempfile.mkdtemp(prefix="removed-", dir=former.staging))
+        for name in STATE_ITEMS:
+            if name != former.staging.name and os.path.lexists(former.state / name):
+                (former.state / name).rename(doomed / name)
+        shutil.rmtree(former.staging)
+        drop_leftovers(former.state)
+        if former != home(former) and not _children(former.state):
+            former.state.rmdir()
+    except FileNotFoundError:
+        return not former.state.exists()
+    except OSError as error:
+        log.warning("%s: cannot be removed yet: %s", error.filename or former.state, error.strerror)
+        return False
+    return True
 
 
 def _children(directory: Path) -> list[Path]:

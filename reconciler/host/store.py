@@ -7,14 +7,21 @@ import shutil
 import stat
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
-from reconciler.host.durable import make_directory, read_json, sync_directory, sync_filesystem, write_json
+from reconciler.host.durable import (
+    drop_leftovers,
+    make_directory,
+    read_json,
+    sync_directory,
+    sync_filesystem,
+    write_json,
+)
 from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
@@ -65,8 +72,15 @@ def prepare(paths: Paths) -> None:
         Failed: the file system refuses.
     """
     make_state_directory(paths)
-    paths.store.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        paths.store.parent.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Failed(
+            f"{paths.store.parent}: cannot be made: {error.strerror}", "look at what is in its place"
+        ) from error
     _clean_staging(paths)
+    for directory in (paths.runtime, paths.state, paths.store, paths.file_lists, paths.catalogs):
+        drop_leftovers(directory)
 
 
 def make_state_directory(paths: Paths) -> None:
@@ -83,23 +97,28 @@ def make_state_directory(paths: Paths) -> None:
 
 
 def _clean_staging(paths: Paths) -> None:
-    try:
-        leftovers = list(paths.staging.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for leftover in leftovers:
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+    """As far as it goes: what cannot be removed is in nobody's way."""
+    with suppress(OSError):
+        for leftover in list(paths.staging.iterdir()):
+            _drop(leftover)
+
+
+def _drop(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def commit(
     paths: Paths, made: Path, entry: Entry, contents: Contents | None = None, *, replace: bool = False
 ) -> None:
-    """Make a finished tree or image file an entry of the store; one that is there already is as good.
+    """Make a finished tree or image file an entry of the store.
 
-    With `replace` it is not: a tree goes to `Paths.replaced` in one step, since an overlay may show it still.
+    One that is there already is as good, unless it cannot be read as what it should be: then this one replaces it.
+
+    With `replace` it does so in any case: a tree goes to `Paths.replaced` in one step, since an overlay may show it.
 
     Raises:
         Failed: the disk could not take it.
@@ -107,13 +126,15 @@ def commit(
     target = paths.store / entry.file_name
     try:
         paths.store.mkdir(parents=True, exist_ok=True)
+        is_there = _contents(target, entry) is not None  # not so an image file without its record
         if contents:
             write_json(_record(target), _as_json(contents))
         sync_filesystem(made)
-        if not target.exists() or (replace and target.is_file()):
-            made.replace(target)
-        elif replace:
+        if replace and target.is_dir() and made.is_dir():
             _exchange(paths, made, target, entry.kind)
+        elif replace or not is_there:
+            _make_way(target, made)
+            made.rename(target)
         sync_directory(paths.store)
     except OSError as error:
         raise Failed(f"{target}: cannot be stored: {error.strerror}", "look at the disk's space") from error
@@ -125,6 +146,14 @@ def _exchange(paths: Paths, made: Path, target: Path, kind: Kind) -> None:
     exchange(made, target)
     paths.replaced.mkdir(mode=0o700, exist_ok=True)
     made.rename(paths.replaced / f"{kind}-{time.time_ns()}")
+
+
+def _make_way(target: Path, made: Path) -> None:
+    """Move away what is no entry; it goes with the directory in which this one was made."""
+    if os.path.lexists(target) and not target.is_file():
+        target.rename(made.with_name("replaced"))
+    elif os.path.lexists(target) and made.is_dir():
+        target.unlink()
 
 
 def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:
@@ -142,7 +171,10 @@ def _contents(path: Path, entry: Entry) -> Contents | None:
     """An image file is looked into once, when it comes; without the record of that it is as good as not there."""
     if entry.format.is_file:
         return _from_json(read_json(_record(path))) if path.is_file() else None
-    return inspect(path, entry.kind) if path.is_dir() else None
+    try:
+        return inspect(path, entry.kind) if path.is_dir() else None
+    except OSError:  # the disk is broken there
+        return None
 
 
 def _record(image: Path) -> Path:

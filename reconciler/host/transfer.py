@@ -52,8 +52,8 @@ def _size(directory: Path) -> int:
         for path in directory.iterdir():
             try:
                 total += path.lstat().st_size
-            except FileNotFoundError:
+            except OSError:
                 continue
-    except FileNotFoundError:
+    except OSError:
         return 0
     return total

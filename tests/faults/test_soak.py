@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.rig.images import command
-from tests.system.conftest import bench, livelayer, namespace, registry  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from tests.system.bench import Bench
@@ -46,9 +45,9 @@ class Held:
     staged: int
 
 
-def _held(bench: Bench, daemon: int) -> Held:  # noqa: F811 - a fixture
+def _held(bench: Bench, daemon: int) -> Held:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{daemon}/status").read_text().splitlines())
-    state = bench.namespace.inside("/var/lib/livelayer")
+    state = bench.namespace.root / "var/lib/livelayer"
     names = {name: os.listdir(state / name) for name in ("store/sha256", "blobs/sha256", "generations", "staging")}
     backing = [Path(it.read_text().strip()).name for it in Path("/sys/block").glob("loop*/loop/backing_file")]
     return Held(
@@ -65,7 +64,7 @@ def _held(bench: Bench, daemon: int) -> Held:  # noqa: F811 - a fixture
 
 
 @pytest.mark.timeout(4 * 3600 if _IS_LONG else 300)
-def test_a_daemon_that_takes_many_edits_keeps_nothing_of_them(bench: Bench) -> None:  # noqa: F811 - a fixture
+def test_a_daemon_that_takes_many_edits_keeps_nothing_of_them(bench: Bench) -> None:
     sources = {tag: bench.push(tag, command("x", tag)) for tag in ("one", "two")}
     image = bench.push("image", command("packed", "packed"), name="packed")
     log = bench.namespace.path("/var/lib/livelayer.log")
@@ -87,7 +86,7 @@ def test_a_daemon_that_takes_many_edits_keeps_nothing_of_them(bench: Bench) -> N
     assert (after.generations, after.staged) == (before.generations, before.staged) == (10, 0)
 
 
-def _start(bench: Bench, log: Path) -> subprocess.Popen[bytes]:  # noqa: F811 - a fixture
+def _start(bench: Bench, log: Path) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -100,7 +99,7 @@ def _pid(daemon: subprocess.Popen[bytes]) -> int:
     return daemon.pid
 
 
-def _edit(bench: Bench, sources: dict[str, str], image: str, number: int) -> None:  # noqa: F811 - a fixture
+def _edit(bench: Bench, sources: dict[str, str], image: str, number: int) -> None:
     """Change a version at each edit, and let an image file come and go at every other one; wait for the daemon."""
     tag = ("one", "two")[number % 2]
     packed = f"  packed: {{source: '{image}', format: squashfs}}\n" if number % 4 < 2 else ""
@@ -113,10 +112,10 @@ def _edit(bench: Bench, sources: dict[str, str], image: str, number: int) -> Non
         time.sleep(0.01)
 
 
-def _has_arrived(bench: Bench, source: str, packed: bool) -> bool:  # noqa: F811, FBT001
+def _has_arrived(bench: Bench, source: str, packed: bool) -> bool:  # noqa: FBT001
     document = {}
     with suppress(OSError, ValueError):
-        document = json.loads(bench.namespace.inside("/run/livelayer/status.json").read_bytes())
+        document = json.loads((bench.namespace.root / "run/livelayer/status.json").read_bytes())
     found = {item["name"]: item for item in document.get("extensions", ())}
     return (
         document.get("in_sync", False)

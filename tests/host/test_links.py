@@ -177,3 +177,14 @@ def test_kairos_agents_links_are_absolute(paths: Paths) -> None:
     link.unlink()
     link.symlink_to("/var/lib/kairos/extensions-of-others/x.raw")
     assert not links._is_kairos_agents(link, paths)  # noqa: SLF001
+
+
+def test_a_link_on_its_way_is_no_extension_and_goes(paths: Paths) -> None:
+    links.place(paths, IPFS, A)
+    directory = paths.links(Kind.SYSEXT)
+    for name in (".#ipfs.livelayer", ".#other.raw.livelayer"):
+        (directory / name).symlink_to((directory / "ipfs").readlink())
+    (directory / ".#ipfs.lck").touch()  # systemd's
+    assert {ident.name for ident in links.read_links(paths, 252).links} == {"ipfs"}
+    links.clean(paths)
+    assert sorted(path.name for path in directory.iterdir()) == [".#ipfs.lck", "ipfs"]

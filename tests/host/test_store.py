@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.errors import Terminated
 from reconciler.host import store
+from reconciler.model.format import Format
 from reconciler.model.kind import Kind
 from reconciler.model.observed import Contents, Entry
 
@@ -41,6 +42,30 @@ def test_an_entry_that_is_there_already_is_as_good(paths: Paths) -> None:
         with store.stage(paths) as stage:
             store.commit(paths, _tree(stage / "tree", **{"usr/bin/x": content}), A)
     assert (paths.store / A.file_name / "usr/bin/x").read_text() == "first"
+
+
+@pytest.mark.parametrize("what", ["a file", "a link to nowhere"])
+def test_what_is_no_entry_gives_way(paths: Paths, what: str) -> None:
+    place = paths.store / A.file_name
+    paths.store.mkdir(parents=True)
+    place.write_text("x") if what == "a file" else place.symlink_to("nowhere")
+    with store.stage(paths) as stage:
+        store.commit(paths, _tree(stage / "tree"), A)
+    assert store.read_contents(paths, [A])[A].releases == {"ipfs": {"ID": "_any"}}
+
+
+@pytest.mark.parametrize("what", ["an image without a record", "a directory"])
+def test_what_is_no_image_gives_way(paths: Paths, what: str) -> None:
+    image = Entry(A.digest, format=Format.SQUASHFS)
+    place = paths.store / image.file_name
+    (place / "x" if what == "a directory" else paths.store).mkdir(parents=True)
+    if what != "a directory":
+        place.write_text("half")
+    with store.stage(paths) as stage:
+        (stage / "packed").write_text("whole")
+        store.commit(paths, stage / "packed", image, Contents({"ipfs": {"ID": "_any"}}))
+    assert place.read_text() == "whole"
+    assert list(paths.staging.iterdir()) == []
 
 
 def _interrupt(_tree: Path) -> NoReturn:

@@ -82,10 +82,11 @@ class Namespace:
             raise AssertionError(f"{arguments}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def inside(self, absolute: str) -> Path:
-        """A path as it is inside, by way of the process that holds the namespace."""
+    @property
+    def root(self) -> Path:
+        """The root directory as it is inside, mounts and all; absolute symlinks in it lead out of it."""
         assert self._holder
-        return Path(f"/proc/{self._holder.pid}/root{absolute}")
+        return Path(f"/proc/{self._holder.pid}/root")
 
     def path(self, absolute: str) -> Path:
         """Where the files of a private directory lie outside."""

@@ -1,0 +1,18 @@
+"""Chance that can be repeated: the seed is printed, and LIVELAYER_SEED sets it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from typing import Final
+
+IS_LONG: Final = bool(os.environ.get("LIVELAYER_LONG"))
+"""Whether there is time for everything: 1,000 kills, and every boundary."""
+
+
+def seeded(salt: str) -> random.Random:
+    """A generator of its own for each test. Without a seed it is always the same one, except in the long mode."""
+    seed = os.environ.get("LIVELAYER_SEED") or (str(time.time_ns()) if IS_LONG else "livelayer")
+    print(f"LIVELAYER_SEED={seed}")  # noqa: T201 - pytest shows it with a failure
+    return random.Random(f"{seed} {salt}")  # noqa: S311 - no secret
