@@ -118,9 +118,10 @@ def hold(paths: Paths, loaded: Loaded, number: int | None) -> Generation:
 
 def release(paths: Paths) -> bool:
     """Let the configuration be in force again; returns whether a generation was held."""
-    was_held = paths.rollback.exists()
-    paths.rollback.unlink(missing_ok=True)
-    return was_held
+    if not paths.rollback.exists():
+        return False
+    paths.rollback.unlink()
+    return True
 
 
 def desired_of(generation: Generation, configured: DesiredState) -> DesiredState:

@@ -234,6 +234,8 @@ def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> st
         return "its content was gone from the store"
     if changed := observed.changed.get(entry):
         return _changed(changed)
+    if entry not in observed.store:
+        return "its content could not be read"
     return "an interrupted run left a second link" if link.doubled else None
 
 

@@ -140,7 +140,8 @@ def _observed(given: dict[str, Any]) -> ObservedState:
     placed += [(name, _entry(text)) for name, text in given.get("confext_links", {}).items()]
     changed = given.get("changed", {})
     doubled = given.get("doubled", [])
-    links = [Link(name, it, changed.get(name, 1), it not in store, name in doubled) for name, it in placed]
+    gone = {name for name, it in placed if it not in store} - set(given.get("unreadable", ()))
+    links = [Link(name, it, changed.get(name, 1), name in gone, name in doubled) for name, it in placed]
     return ObservedState(
         host=replace(
             HOST,
