@@ -164,7 +164,7 @@ class Trial:
         mounts = [[f"/dev/vd{'bc'[number]}", f"/{it.place}", it.kind] for number, it in enumerate(self._disks)]
         files = [*(it.file for it in self._disks), self._machine.new_disk("spare")][:2]  # it always has two
         self._machine.wake(files, log, {"clock": time.time(), "mounts": mounts, "step": self._step})
-        steps = dice.choice((1, 1, 2))
+        steps = dice.choice((1, 2, 2))
         while len(run.begun) < steps:
             line = self._machine.next_line()
             assert line, self._machine.last_words()
