@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.host.durable import read_json, write_json
+from reconciler.host.durable import link_atomically, read_json, write_json
 from reconciler.model.plan import Problem
 from reconciler.model.status import ExtensionStatus, State
 
@@ -23,6 +24,8 @@ def write(paths: Paths, document: dict[str, Any]) -> None:
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(paths.status, {**document, "time": now}, durable=False)
+    target = os.path.relpath(paths.status, paths.public_status.parent)
+    link_atomically(paths.public_status, target)
 
 
 def with_failures(

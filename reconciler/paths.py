@@ -177,7 +177,7 @@ class Paths:
 
     @property
     def cloud_places(self) -> Path:
-        """Where the last good configuration had cloud-configs."""
+        """Mount points from which the last good configuration had cloud-configs."""
         return self.state / "cloud-places.json"
 
     @property
@@ -212,12 +212,17 @@ class Paths:
     @property
     def runtime(self) -> Path:
         """What must not survive a reboot: the lock, the status, a refresh that is owed."""
-        return self.under("/run/livelayer")
+        return self.under("/run/livelayer/state")
 
     @property
     def status(self) -> Path:
         """The status document of the last run."""
         return self.runtime / "status.json"
+
+    @property
+    def public_status(self) -> Path:
+        """Where others look for it: a symlink, since what is written there makes path units watch anew."""
+        return self.name_under("/run/livelayer/status.json")
 
     @property
     def lock(self) -> Path:

@@ -114,7 +114,7 @@ class Directories(FileSystemEventHandler):
 
     def __init__(self, paths: Paths, wake: threading.Event) -> None:
         self._wake = wake
-        self._own = paths.runtime
+        self._own = paths.public_status.parent
         self._paths = paths
         self._targets: tuple[Path, ...] = ()
         self._ways: frozenset[Path] = frozenset()

@@ -205,7 +205,7 @@ def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is
     problems = [{"extension": "one", "message": "one: connection refused", "hint": "wait"}]
     document = {"extensions": [failed], "problems": problems}
     assert _states(status(paths, Options())) == {"one": State.PENDING}
-    paths.runtime.mkdir()
+    paths.runtime.mkdir(parents=True)
     paths.status.write_text(json.dumps(document))
     (told,) = status(paths, Options()).statuses
     assert (told.state, told.reason) == (State.FAILED, "one: connection refused")
@@ -218,7 +218,7 @@ def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is
 def test_records_that_are_damaged_or_strange_are_made_anew(paths: Paths, text: str) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     fill_store(paths, ONE, "one", "a")
-    paths.runtime.mkdir()
+    paths.runtime.mkdir(parents=True)
     for path in (paths.last_good, paths.status, paths.seen):
         path.write_text(text)
     assert _converge(paths).in_sync

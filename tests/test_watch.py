@@ -178,7 +178,7 @@ def test_a_removed_dropin_is_seen(filled: Paths) -> None:
 @pytest.mark.commands
 def test_it_rests_when_nothing_changes(filled: Paths) -> None:
     """A run writes its status into a watched directory, and must not wake itself."""
-    (filled.runtime).mkdir()
+    filled.runtime.mkdir(parents=True)
     with _daemon(filled) as process:
         assert _eventually(filled.status.exists)
         time.sleep(0.5)

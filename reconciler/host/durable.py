@@ -66,6 +66,24 @@ def drop_leftovers(directory: Path) -> None:
                     os.unlink(item.path)  # noqa: PTH108 - no need of a Path
 
 
+def link_atomically(path: Path, target: str) -> None:
+    """Let a symlink lead there, in place of whatever file is there; one that does is left alone.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    try:
+        if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 - compared as text
+            return
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(path)
+    except OSError as error:
+        hint = "look at the file system's space and mode"
+        raise Failed(f"{path}: cannot be linked: {error.strerror}", hint) from error
+
+
 def write_json(path: Path, document: object, *, durable: bool = True) -> None:
     """Replace a JSON file; see `write_atomically`."""
     write_atomically(path, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n", durable=durable)

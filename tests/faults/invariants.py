@@ -115,12 +115,17 @@ def faults(root: Path, state_dirs: tuple[str, ...], complete: Contents, versions
 def leftovers(root: Path, state_dirs: tuple[str, ...]) -> list[str]:
     """What a killed run leaves and the next one takes away."""
     states = [root / state_dir.lstrip("/") for state_dir in state_dirs]
-    directories = [root / "run/livelayer", *states, *(it / "store/sha256" for it in states)]
+    directories = [
+        root / "run/livelayer",
+        root / "run/livelayer/state",
+        *states,
+        *(it / "store/sha256" for it in states),
+    ]
     directories += [it / "file-lists" for it in states]
     found = [path for directory in directories for path in _children(directory) if _LEFTOVER.fullmatch(path.name)]
     found += [path for state in states for path in _children(state / "staging")]
     found += [path for path in _children(root / "var/lib/extensions") if path.name.endswith(".livelayer")]
-    return [str(path) for path in (*found, *(root / "run/livelayer").glob("refresh-owed-*"))]
+    return [str(path) for path in (*found, *(root / "run/livelayer/state").glob("refresh-owed-*"))]
 
 
 def _files(candidates: tuple[Mapping[str, str], ...]) -> list[str]:

@@ -117,7 +117,7 @@ def _fill_staging_for_ever(victim: Victim) -> None:
 
 def _damage_the_status(victim: Victim) -> None:
     for name in ("status.json", "seen.json"):
-        (victim.root / "run/livelayer" / name).write_bytes(_TEXTS["of a newer version"])
+        (victim.root / "run/livelayer/state" / name).write_bytes(_TEXTS["of a newer version"])
     victim.namespace.run(victim.command, "status")
 
 
@@ -169,7 +169,9 @@ def test_damaged_records_are_made_anew(victim: Victim) -> None:
 
 _IN_THE_WAY: Final = (
     *(f"{_STATE}/{name}" for name in ("store", "staging", "blobs", "file-lists", "desired.json", "resolutions.json")),
-    *(f"run/livelayer/{name}" for name in ("lock", "status.json", "seen.json", "refresh-owed-sysext")),
+    *(f"run/livelayer/state/{name}" for name in ("lock", "status.json", "seen.json", "refresh-owed-sysext")),
+    "run/livelayer/status.json",
+    "run/livelayer/state",
     "run/livelayer",
     _STATE,
 )

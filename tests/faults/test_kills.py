@@ -76,7 +76,7 @@ class _Rounds:
         """Where a refresh is owed, systemd-sysext may have been killed while it had nothing merged."""
         links = {path.name.removesuffix(".raw") for path in (self.victim.root / "var/lib/extensions").iterdir()}
         assert self._in_both() <= links, ended
-        if not (self.victim.root / "run/livelayer/refresh-owed-sysext").exists():
+        if not (self.victim.root / "run/livelayer/state/refresh-owed-sysext").exists():
             assert self._in_both() <= invariants.merged(self.victim.root), ended
 
     def _in_both(self) -> set[str]:

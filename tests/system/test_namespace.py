@@ -394,10 +394,10 @@ def test_a_link_changed_behind_our_back_is_noticed(bench: Bench) -> None:
 def test_an_interrupted_run_is_made_good(bench: Bench) -> None:
     bench.want(x=bench.push("v1", command("x", "x")))
     bench.livelayer("apply")
-    bench.namespace.run("touch", "/run/livelayer/refresh-owed-sysext")
+    bench.namespace.run("touch", "/run/livelayer/state/refresh-owed-sysext")
     assert "an earlier run ended before its refresh" in bench.livelayer("plan", status=2).stdout
     bench.livelayer("apply")
-    bench.namespace.run("test", "-e", "/run/livelayer/refresh-owed-sysext", status=1)
+    bench.namespace.run("test", "-e", "/run/livelayer/state/refresh-owed-sysext", status=1)
 
 
 def test_what_does_not_merge_is_told_and_the_previous_state_restored(bench: Bench, tmp_path: Path) -> None:
@@ -421,8 +421,10 @@ def test_what_does_not_merge_is_told_and_the_previous_state_restored(bench: Benc
 
 def test_a_second_run_waits_or_says_who_is_at_work(bench: Bench) -> None:
     bench.want(x=bench.push("v1", command("x", "x")))
-    holder = "import fcntl,sys; f=open('/run/livelayer/lock','w'); fcntl.flock(f,2); f.write('somebody'); f.flush();"
-    bench.namespace.run("mkdir", "-p", "/run/livelayer")
+    holder = (
+        "import fcntl,sys; f=open('/run/livelayer/state/lock','w'); fcntl.flock(f,2); f.write('somebody'); f.flush();"
+    )
+    bench.namespace.run("mkdir", "-p", "/run/livelayer/state")
     line = bench.namespace.command("python3", "-c", holder + "print('held',flush=True); sys.stdin.read()")
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin

@@ -48,10 +48,6 @@ class Bench:
     def enable(self, *units: str) -> None:
         self.node.run("systemctl", "daemon-reload")
         self.node.run("systemctl", "enable", "--now", *units)
-        # The path unit watches anew after each change in /run/livelayer, such as a run's status. What is saved at
-        # that very moment it would miss; so let the manager come to rest.
-        for _ in range(3):
-            self.node.run("systemctl", "is-system-running", "--wait", status=None)
 
     def status(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.node.run("livelayer", "status", "--json").stdout)
