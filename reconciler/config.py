@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
-from reconciler.host.cloudplaces import listed, places
+from reconciler.host.cloudplaces import places
 from reconciler.host.configfiles import find_files
 from reconciler.host.durable import read_json, write_json
 from reconciler.host.seen import Clouds, look_at
@@ -33,7 +34,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
     clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
-    vanished: tuple[str, ...] = ()  # places where cloud-configs were and where now is nothing at all
+    vanished: tuple[str, ...] = ()  # places of cloud-configs that were mounted and are not
     troubles: tuple[ReconcilerError, ...] = ()  # with carrying out what it says about the whole
 
 
@@ -103,17 +104,17 @@ def remember(paths: Paths, loaded: Loaded, *, forget_vanished: bool = False) -> 
         write_json(located.last_good, loaded.tree)
     if loaded.tree is not None and loaded.clouds.places:
         kept = () if forget_vanished else loaded.vanished
-        places = sorted({*map(str, loaded.clouds.inhabited), *kept})
-        if places != read_json(located.cloud_places):
+        places = sorted({*(str(it) for it in loaded.clouds.inhabited if os.path.ismount(it)), *kept})
+        if places != (read_json(located.cloud_places) or []):
             write_json(located.cloud_places, places)
 
 
 def _vanished(paths: Paths, clouds: Clouds) -> tuple[str, ...]:
-    """Places that look as if they were not mounted: they had cloud-configs, and are not there, or quite empty."""
+    """Places that had cloud-configs and were mount points, and that are not mounted now."""
     recorded = read_json(locate(paths).cloud_places) if clouds.places else None
     if not isinstance(recorded, list):
         return ()
-    return tuple(str(place) for place in clouds.places if str(place) in recorded and not any(listed(place)))
+    return tuple(str(place) for place in clouds.places if str(place) in recorded and not os.path.ismount(place))
 
 
 def _places(own: Sequence[Fragment], paths: Paths) -> tuple[Path, ...]:

@@ -371,39 +371,3 @@ def test_an_import_says_the_same(tmp_path: Path) -> None:
     first = config.compose((), [file])
     imported.write_text(yaml.safe_dump(first.tree))
     assert config.compose([imported]).desired == first.desired
-
-
-def test_what_an_unmounted_place_listed_is_not_pruned(kairos: Paths) -> None:
-    file = _write(kairos, "oem/90_custom.yaml", BUNDLE)
-    _fill_for_bundle(kairos)
-    fill_store(kairos, "docker://x/o:v1", "other", "b")
-    configure(kairos, "extensions: {other: {source: 'docker://x/o:v1'}}\n")
-    assert converge(kairos, Options(), "test").in_sync
-    content = file.read_text()
-    file.unlink()
-    for oem in ("empty", "gone"):
-        if oem == "gone":
-            file.parent.rmdir()
-        result = converge(kairos, Options(), "test")
-        (problem,) = result.problems
-        assert f"{file.parent}: there were cloud-configs, and now there is nothing" in problem.message
-        assert problem.hint == "see that it is mounted; if they shall go: livelayer apply --confirm-prune"
-        assert {item.name for item in result.statuses} == {"ipfs", "other"}
-    _write(kairos, "oem/90_custom.yaml", content)
-    assert converge(kairos, Options(), "test").in_sync
-    (kairos.root / "oem/90_custom.yaml").unlink()
-    (kairos.root / "oem/lost+found").mkdir()
-    assert converge(kairos, Options(), "test").in_sync, "a place that has something else is mounted"
-    assert [item.name for item in status(kairos, Options()).statuses] == ["other"]
-
-
-def test_a_place_that_is_gone_for_good_is_confirmed_once(kairos: Paths) -> None:
-    file = _write(kairos, "oem/90_custom.yaml", BUNDLE)
-    _fill_for_bundle(kairos)
-    configure(kairos, "settings: {allow_empty: true}\n")
-    assert converge(kairos, Options(), "test").in_sync
-    file.unlink()
-    assert not converge(kairos, Options(), "test").in_sync
-    assert converge(kairos, Options(confirm_prune=True), "test").in_sync
-    assert converge(kairos, Options(), "test").in_sync
-    assert status(kairos, Options()).statuses == ()

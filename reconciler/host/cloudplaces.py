@@ -45,11 +45,6 @@ def directories(found: Iterable[Path]) -> Iterator[Path]:
                 yield from directories([place / entry.name])
 
 
-def listed(place: Path) -> list[str]:
-    """What is at a place, of whatever kind; nothing where it is not there."""
-    return [place.name] if place.is_file() else [entry.name for entry in _entries(place)]
-
-
 def _below(directory: Path) -> Iterator[Path]:
     for entry in _entries(directory):
         if entry.is_dir(follow_symlinks=False):

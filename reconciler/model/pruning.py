@@ -25,8 +25,8 @@ def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | P
     unlisted = [ident for ident in sorted(observed.links) if _may_go(ident, desired, observed)]
     if unlisted and desired.vanished:
         names, places = ", ".join(ident.name for ident in unlisted), ", ".join(desired.vanished)
-        what = f"{places}: there were cloud-configs, and now there is nothing; nothing is pruned ({names})"
-        yield Problem(None, what, f"see that it is mounted; {_CONFIRM}")
+        what = f"{places}: is not mounted, and had cloud-configs when it was; nothing is pruned ({names})"
+        yield Problem(None, what, f"mount it, or {_CONFIRM}")
         return
     limit = desired.prune_limit
     if limit and not limit.allows(len(unlisted), len(observed.links)):

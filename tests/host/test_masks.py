@@ -37,7 +37,7 @@ def test_a_mask_lies_below_run_if_that_is_enough(paths: Paths) -> None:
 
 def test_nothing_stays(paths: Paths) -> None:
     extension = _placed(paths, "/var/lib/extensions")
-    paths.runtime.mkdir()
+    paths.runtime.mkdir(parents=True)
     with masks.hidden(paths, SYSTEMD, [extension]):
         assert paths.under("/run/extensions/bad").is_dir()
         assert read_links(paths, SYSTEMD).unmanaged[0].path == paths.under("/run/extensions/bad")
@@ -48,7 +48,7 @@ def test_nothing_stays(paths: Paths) -> None:
 
 def test_a_mask_of_others_and_what_was_put_into_ours_stay(paths: Paths) -> None:
     extensions = [_placed(paths, "/var/lib/extensions", name) for name in ("masked", "bad")]
-    paths.runtime.mkdir()
+    paths.runtime.mkdir(parents=True)
     theirs = paths.under("/run/extensions/masked")
     theirs.mkdir(parents=True)
     with masks.hidden(paths, SYSTEMD, extensions):
@@ -59,7 +59,7 @@ def test_a_mask_of_others_and_what_was_put_into_ours_stay(paths: Paths) -> None:
 
 def test_what_a_killed_run_left_is_taken_away(paths: Paths) -> None:
     extension = _placed(paths, "/var/lib/extensions")
-    paths.runtime.mkdir()
+    paths.runtime.mkdir(parents=True)
     with masks.hidden(paths, SYSTEMD, [extension]):
         record = paths.hidden.read_bytes()
     paths.under("/run/extensions/bad").mkdir()
@@ -70,7 +70,7 @@ def test_what_a_killed_run_left_is_taken_away(paths: Paths) -> None:
 
 
 def test_a_damaged_record_is_dropped(paths: Paths) -> None:
-    paths.runtime.mkdir()
+    paths.runtime.mkdir(parents=True)
     for text in ('{"a": 1}', "[1, null]", "[]"):
         paths.hidden.write_text(text)
         masks.clear(paths)

@@ -55,6 +55,36 @@ def test_an_empty_and_an_unreadable_configuration_remove_nothing(bench: Bench) -
     assert bench.merged() == ["x"]
 
 
+def test_what_an_unmounted_place_listed_is_not_pruned(bench: Bench) -> None:
+    """Until it is back, or gone for good by somebody's word; what never was a mount point is another matter."""
+    x, y = (bench.push("v1", command(name, name), name=name) for name in "xy")
+    bench.namespace.run("mkdir", "-p", "/run/oem")
+    bench.namespace.run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run/oem")
+    listed = bench.namespace.root / "run/oem/90.yaml"
+    listed.write_text(f"#cloud-config\nlivelayer: {{extensions: {{x: {{source: '{x}'}}}}}}\n")
+    bench.configure(f"settings: {{cloud_config: [/run/oem]}}\nextensions: {{y: {{source: '{y}'}}}}\n")
+    bench.livelayer("apply")
+    assert bench.merged() == ["x", "y"]
+    bench.namespace.run("mount", "--bind", "/run/oem", "/mnt")
+    bench.namespace.run("umount", "/run/oem")
+    for _ in range(2):
+        told = bench.livelayer("apply", status=1).stderr
+        assert "/run/oem: is not mounted, and had cloud-configs when it was; nothing is pruned (x)" in told
+        assert "mount it, or if they shall go: livelayer apply --confirm-prune" in told
+        assert bench.merged() == ["x", "y"]
+    bench.namespace.run("mount", "--bind", "/mnt", "/run/oem")
+    bench.livelayer("apply")
+    assert bench.merged() == ["x", "y"]
+    bench.namespace.run("umount", "/run/oem")
+    bench.livelayer("apply", "--confirm-prune")
+    assert bench.merged() == ["y"]
+    listed.write_text(f"#cloud-config\nlivelayer: {{extensions: {{x: {{source: '{x}'}}}}}}\n")
+    bench.livelayer("apply")
+    listed.unlink()
+    bench.livelayer("apply")
+    assert bench.merged() == ["y"]
+
+
 def _document(bench: Bench) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(bench.livelayer("status", "--json").stdout)
     return document
