@@ -14,9 +14,7 @@ from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch import Fetcher, Job
 from reconciler.host import links, store
 from reconciler.host.durable import write_atomically
-from reconciler.model.kind import Ident
-from reconciler.model.limits import DEFAULT, Limits
-from reconciler.model.plan import (
+from reconciler.model.action import (
     Action,
     Check,
     Fetch,
@@ -30,6 +28,8 @@ from reconciler.model.plan import (
     Unmask,
     action_name,
 )
+from reconciler.model.kind import Ident
+from reconciler.model.limits import DEFAULT, Limits
 from reconciler.model.preflight import Preflight
 
 if TYPE_CHECKING:

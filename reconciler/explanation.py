@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.plan import Refresh, action_name
+from reconciler.model.action import Refresh, action_name
 from reconciler.report import action_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.model.action import Problem
     from reconciler.model.collisions import Collision
-    from reconciler.model.plan import Problem, Target
+    from reconciler.model.plan import Target
     from reconciler.model.status import ExtensionStatus, View
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import Invalid
 from reconciler.host import history, statedir, store
 from reconciler.host.durable import read_json, write_json
+from reconciler.model.action import Refresh
 from reconciler.model.desired import DesiredState, Wanted, desired_state
 from reconciler.model.gating import unproven
 from reconciler.model.generation import Generation, Placed, previous
 from reconciler.model.image import digest_of
 from reconciler.model.merge import Fragment, Tree
 from reconciler.model.observed import Resolution
-from reconciler.model.plan import Refresh, Target
+from reconciler.model.plan import Target
 from reconciler.model.source import Source, Transport, parse_source
 
 if TYPE_CHECKING:

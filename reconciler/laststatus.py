@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.host.durable import link_atomically, read_json, write_json
-from reconciler.model.plan import Problem
+from reconciler.model.action import Problem
 from reconciler.model.status import ExtensionStatus, State
 
 if TYPE_CHECKING:

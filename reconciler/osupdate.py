@@ -12,13 +12,14 @@ from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host import lock, store
 from reconciler.host.filelists import readable_lists
 from reconciler.host.prefetched import write_prefetched
+from reconciler.model.action import Fetch, Plan
 from reconciler.model.extensionfacts import ListedFiles
 from reconciler.model.filetree import read_contents
 from reconciler.model.format import Format, choose
 from reconciler.model.gate import Forecast, forecast
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.placeholders import for_host
-from reconciler.model.plan import Fetch, Plan, Target, make_plan
+from reconciler.model.plan import Target, make_plan
 from reconciler.model.release import parse_release
 from reconciler.model.source import Transport
 from reconciler.observe import observe

@@ -12,18 +12,18 @@ from reconciler.host.copiedimage import blob_in
 from reconciler.host.filelists import readable_lists
 from reconciler.host.links import read_links
 from reconciler.host.selinux import is_enforcing
+from reconciler.model.action import Place, Remove
 from reconciler.model.collisions import Collision, FileList, collisions, shown
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.plan import Place, Remove
 from reconciler.model.space import in_excess, no_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.errors import ReconcilerError
+    from reconciler.model.action import Action, Fetch
     from reconciler.model.image import Manifest
     from reconciler.model.observed import Entry, Link
-    from reconciler.model.plan import Action, Fetch
     from reconciler.model.preflight import Preflight, Reaction
     from reconciler.paths import Paths
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed
 from reconciler.host.health import read_health, write_health
-from reconciler.model.plan import Place, action_name
+from reconciler.model.action import Place, action_name
 
 if TYPE_CHECKING:
     from reconciler.errors import ReconcilerError
+    from reconciler.model.action import Check, Remove
     from reconciler.model.observed import Link
-    from reconciler.model.plan import Check, Remove
     from reconciler.paths import Paths
 
 

@@ -12,7 +12,8 @@ from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host import links, lock, seen, statedir, store
 from reconciler.host.configfiles import fingerprint
 from reconciler.host.seen import Clouds
-from reconciler.model.plan import Fetch, Place, Plan, Problem, Refresh, action_name, narrow, problem
+from reconciler.model.action import Fetch, Place, Plan, Problem, Refresh, action_name, problem
+from reconciler.model.plan import narrow
 from reconciler.model.status import ExtensionStatus, Standing, View, extension_statuses
 from reconciler.resolve import Lookups, Resolver
 from reconciler.session import Options, Session, host_of, located, open_session

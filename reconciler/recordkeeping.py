@@ -9,7 +9,7 @@ from reconciler import drift, generations
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
 from reconciler.host import history, retries, statedir
 from reconciler.host.health import read_health, write_health
-from reconciler.model.plan import Fetch
+from reconciler.model.action import Fetch
 from reconciler.model.status import Standing
 
 if TYPE_CHECKING:

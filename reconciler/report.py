@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
-from reconciler.model.plan import (
+from reconciler.model.action import (
     Action,
     Check,
     Fetch,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from reconciler.apply import Outcome
     from reconciler.config import Loaded
-    from reconciler.model.plan import Plan, Problem
+    from reconciler.model.action import Plan, Problem
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import pytest
 from reconciler import cli, drift
 from reconciler.errors import Invalid, Terminated
 from reconciler.host import links, manifests, seals, store
+from reconciler.model.action import Fetch, Place
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Merged, ObservedState
-from reconciler.model.plan import Fetch, Place
 from reconciler.model.release import Host
 from reconciler.model.status import State
 from reconciler.reconcile import Options, Result, converge, look, status

@@ -19,7 +19,7 @@ from reconciler.reconcile import Options, converge, look, status
 from tests.seed import configure, entry, fill_store
 
 if TYPE_CHECKING:
-    from reconciler.model.plan import Plan
+    from reconciler.model.action import Plan
     from reconciler.paths import Paths
     from reconciler.reconcile import Result
 

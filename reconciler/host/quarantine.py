@@ -17,8 +17,8 @@ from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Masked
 
 if TYPE_CHECKING:
+    from reconciler.model.action import Mask, Unmask
     from reconciler.model.observed import Unmanaged
-    from reconciler.model.plan import Mask, Unmask
     from reconciler.paths import Paths
 
 

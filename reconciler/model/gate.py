@@ -12,9 +12,10 @@ from reconciler.model.plan import make_plan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.action import Problem
     from reconciler.model.desired import DesiredState, Wanted
     from reconciler.model.observed import Contents, Entry, ObservedState
-    from reconciler.model.plan import Problem, Target, Targets
+    from reconciler.model.plan import Target, Targets
     from reconciler.model.release import Host
 
 

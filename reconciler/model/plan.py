@@ -35,23 +35,6 @@ if TYPE_CHECKING:
     from reconciler.model.release import Host
 
 
-__all__ = [
-    "Action",
-    "Check",
-    "Fetch",
-    "Mask",
-    "Place",
-    "Plan",
-    "Problem",
-    "Refresh",
-    "Remove",
-    "Restart",
-    "Stop",
-    "Target",
-    "Unmask",
-    "action_name",
-    "problem",
-]
 _ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Restart, Check)
 # A service that one kind brings finds its configuration in place, which the other brings.
 _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler.model.plan import Mask, Place, Problem, Remove, Unmask, expected_links, unmerged
+from reconciler.model.action import Mask, Place, Problem, Remove, Unmask
+from reconciler.model.plan import expected_links, unmerged
 
 if TYPE_CHECKING:
+    from reconciler.model.action import Action
     from reconciler.model.desired import DesiredState
     from reconciler.model.kind import Kind
     from reconciler.model.observed import Blocker, ObservedState
-    from reconciler.model.plan import Action
 
 Settled: TypeAlias = tuple[list["Action"], list[Problem], frozenset["Kind"]]
 

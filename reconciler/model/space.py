@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.model.action import Fetch
     from reconciler.model.image import Manifest
-    from reconciler.model.plan import Fetch
 
 _MADE_HERE = frozenset({Format.SQUASHFS, Format.EROFS})
 

@@ -7,17 +7,19 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.action import Check, Fetch, Mask, Place, Plan, Refresh, Remove, Restart, Stop, Unmask
 from reconciler.model.kind import Kind
-from reconciler.model.plan import Check, Fetch, Mask, Place, Plan, Refresh, Remove, Restart, Stop, Unmask, unmerged
+from reconciler.model.plan import unmerged
 from reconciler.model.pruning import kept_for_itself
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.action import Action, Problem
     from reconciler.model.desired import DesiredState, Wanted
     from reconciler.model.kind import Ident
     from reconciler.model.observed import Link, ObservedState, Unmanaged
-    from reconciler.model.plan import Action, Problem, Targets
+    from reconciler.model.plan import Targets
     from reconciler.model.retry import Retry
 
 

@@ -28,7 +28,7 @@ from reconciler.verbs.console import (
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.model.plan import Problem
+    from reconciler.model.action import Problem
     from reconciler.reconcile import Options, Result
 
 _RETRY: Final = "livelayer-retry"

@@ -9,9 +9,9 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host import quarantine
+from reconciler.model.action import Mask, Unmask
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.observed import Unmanaged
-from reconciler.model.plan import Mask, Unmask
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from reconciler.errors import ReconcilerError, Unavailable
+from reconciler.model.action import Action, Check, Fetch, Mask, Place, Refresh, Remove, Restart, Stop, Unmask
 from reconciler.model.desired import DesiredState, desired_state
 from reconciler.model.format import Format
 from reconciler.model.health import Bad, Unproven
@@ -29,22 +30,7 @@ from reconciler.model.observed import (
     Unmanaged,
     parse_entry,
 )
-from reconciler.model.plan import (
-    Action,
-    Check,
-    Fetch,
-    Mask,
-    Place,
-    Refresh,
-    Remove,
-    Restart,
-    Stop,
-    Target,
-    Unmask,
-    make_plan,
-    narrow,
-    target_for,
-)
+from reconciler.model.plan import Target, make_plan, narrow, target_for
 from reconciler.model.release import Host
 
 CASES = sorted((Path(__file__).parent.parent / "cases/plan").glob("*.yaml"))

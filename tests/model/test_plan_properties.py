@@ -10,26 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.action import Action, Check, Fetch, Mask, Place, Refresh, Remove, Restart, Stop, Unmask
 from reconciler.model.desired import DesiredState, Wanted
 from reconciler.model.format import Format, Payload
 from reconciler.model.kind import Kind
 from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged
-from reconciler.model.plan import (
-    Action,
-    Check,
-    Fetch,
-    Mask,
-    Place,
-    Refresh,
-    Remove,
-    Restart,
-    Stop,
-    Target,
-    Unmask,
-    expected_links,
-    make_plan,
-    target_for,
-)
+from reconciler.model.plan import Target, expected_links, make_plan, target_for
 from reconciler.model.release import Host
 from reconciler.model.source import parse_source
 
