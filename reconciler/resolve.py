@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.host import store
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
+
+_PARALLEL: Final = 4  # look-ups; they wait for the network
 
 
 class Lookups(Enum):
@@ -66,8 +68,29 @@ class Resolver:
         return self.lookups is Lookups.ALL
 
     def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
-        """What each extension shall be; a failure is that extension's own."""
-        return {item.name: self._target_or_error(item) for item in wanted}
+        """What each extension shall be; a failure is that extension's own.
+
+        Several registries are asked at once: one that is silent for a minute must not keep the others waiting.
+        """
+        items = tuple(wanted)
+        slow = [item for item in items if self._waits_for_network(item)] if len(items) > 1 else []
+        if len(slow) < 2:  # noqa: PLR2004 - one can only be asked alone
+            return {item.name: self._target_or_error(item) for item in items}
+        from reconciler.host.workers import workers
+
+        with workers(min(_PARALLEL, len(slow))) as pool:
+            asked = {item.name: pool.submit(self._target_or_error, item) for item in slow}
+            return {
+                it.name: asked[it.name].result() if it.name in asked else self._target_or_error(it) for it in items
+            }
+
+    def _waits_for_network(self, wanted: Wanted) -> bool:
+        """A catalog is read once for all, so its extensions are not asked for at once."""
+        if not (self.may_use_network and wanted.is_remote) or wanted.source.transport is Transport.CATALOG:
+            return False
+        if wanted.ident in self.fixed or wanted.unresolved or wanted.name in self.deferred:
+            return False
+        return wanted.pull == "always" or self._known(wanted) is None
 
     def remember(self, wanted: Wanted, resolution: Resolution) -> None:
         """Note what a source led to, once its content is in the store.

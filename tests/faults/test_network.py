@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import threading
 from contextlib import ExitStack
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,7 +17,7 @@ from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host import download, skopeo, web
 from reconciler.host.links import read_links
 from reconciler.model.kind import Kind
-from reconciler.reconcile import Options, converge
+from reconciler.reconcile import Options, converge, look
 from tests.rig import faultyregistry as faulty
 from tests.rig.faultyregistry import FaultyRegistry, status
 from tests.rig.images import Member, command, write_image
@@ -290,6 +291,22 @@ def test_files(site: Site, proxy: FaultyRegistry, trouble: Trouble) -> None:
     site.is_kept_apart(bad, trouble)
     proxy.heal()
     site.heals(bad)
+
+
+def test_registries_are_asked_at_once(site: Site, proxy: FaultyRegistry) -> None:
+    """A silent one does not keep the others waiting: neither request is answered before both are there."""
+    both = threading.Barrier(2, timeout=60)
+
+    def meet(exchange: faulty.Exchange) -> None:
+        both.wait()
+        exchange.relay(exchange.ask())
+
+    proxy.inject(meet, MANIFESTS, times=2)
+    source = f"{{source: 'docker://{proxy.address}/{site.published.name}:v1'}}"
+    configure(site.paths, f"extensions: {{one: {source}, two: {source}}}")
+    result = look(site.paths, Options())
+    assert result.problems == ()
+    assert [type(action).__name__ for action in result.view.plan.actions] == ["Fetch", "Fetch", "Place", "Place"]
 
 
 class Way(NamedTuple):

@@ -409,7 +409,7 @@ def test_what_does_not_merge_is_told_and_the_previous_state_restored(bench: Benc
     bench.want(x=bench.push("v2", command("x", "two")))
     told = bench.livelayer("apply", status=1).stderr
     assert "after a refresh x did not merge (systemd-sysext: " in told
-    assert "nothing merges beside /var/lib/extensions/corrupt.raw" in told
+    assert "nothing merges beside /var/lib/extensions/byhand.raw" in told
     assert bench.says("x") == "one"
     assert (bench.status()["x"]["state"], bench.status()["x"]["merged"]) == ("failed", True)
     link = bench.namespace.path("/var/lib/extensions/x").readlink()
