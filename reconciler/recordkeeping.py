@@ -86,6 +86,8 @@ def _remember_sources(session: Session, before: View) -> None:
 
 def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Outcome]) -> None:
     """When what failed for now is tried again; what was left alone this time keeps its time."""
+    if not session.resolver.may_use_network:
+        return
     known = session.retries
     left_alone = {name for name, it in targets.items() if isinstance(it, Deferred)}
     failed = dict(_failures(targets, outcomes))
