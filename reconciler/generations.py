@@ -138,6 +138,7 @@ def desired_of(generation: Generation, configured: DesiredState) -> DesiredState
         prune=True,
         allow_empty=True,
         configured=True,
+        held=generation.number,
     )
 
 

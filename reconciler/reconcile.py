@@ -200,7 +200,9 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
 
     result = _result(after, session, outcomes, options, troubles)
     runlog.tell_outcomes(outcomes)
-    runlog.tell_problems(it for it in result.problems if it not in (*_mistakes(session.loaded), *plan.problems))
+    told = [*_mistakes(session.loaded), *plan.problems]
+    told += after.plan.problems if result.is_condemned else ()  # the next pass says what has become of it
+    runlog.tell_problems(it for it in result.problems if it not in told)
     log.info("in sync" if result.in_sync else "not in sync")
     return result
 

@@ -102,6 +102,7 @@ class DesiredState:
     preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
     prune_limit: PruneLimit | None = None  # None: whatever no file lists any more may go
     checks: Checks | None = None  # what must hold after any change
+    held: int | None = None  # the generation that it is in place of the configuration
     vanished: tuple[str, ...] = ()  # where a part of the configuration was that may come back
     retention: Retention = DEFAULT_RETENTION
     quarantine: bool = False  # whether what others placed may be masked if it would make systemd merge nothing

@@ -98,9 +98,10 @@ def narrow(plan: Plan, names: frozenset[str]) -> Plan:
 
 def _gated(step: Action | Problem, wanted: Wanted, desired: DesiredState) -> Action | Problem:
     """New content stays only if checks pass; what comes back after it failed them is not new."""
-    if isinstance(step, Place) and not step.is_return:
-        return replace(step, probation=bool(wanted.checks or desired.checks))
-    return step
+    if not isinstance(step, Place) or step.is_return:
+        return step
+    reason = step.reason if desired.held is None else f"as in generation {desired.held}"
+    return replace(step, reason=reason, probation=bool(wanted.checks or desired.checks))
 
 
 def _steps(wanted: Wanted, observed: ObservedState, targets: Targets) -> list[Action | Problem]:

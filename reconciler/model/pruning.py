@@ -34,8 +34,9 @@ def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | P
         many = f"{len(unlisted)} of {len(observed.links)} extensions are not listed any more ({names})"
         yield Problem(None, f"{many}; settings.prune_limit: {limit} keeps them all", _CONFIRM)
         return
+    reason = _REASON if desired.held is None else f"it is not in generation {desired.held}"
     for ident in unlisted:
-        yield Remove(ident, observed.links[ident].entry, _REASON, probation=desired.checks is not None)
+        yield Remove(ident, observed.links[ident].entry, reason, probation=desired.checks is not None)
 
 
 def kept_for_itself(ident: Ident, desired: DesiredState, observed: ObservedState) -> bool:

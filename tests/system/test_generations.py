@@ -40,7 +40,9 @@ def test_a_rollback_takes_no_network_and_holds_until_the_configuration_changes(b
     assert _standing(bench) == (2, None)
     bench.registry.stop()
 
-    told = bench.livelayer("rollback").stdout
+    rollback = bench.livelayer("rollback")
+    assert "(as in generation 1)" in rollback.stderr
+    told = rollback.stdout
     assert told == "generation 1 is in force until the configuration changes\n"
     assert bench.says("x") == "v1"
     bench.livelayer("apply")
@@ -72,7 +74,7 @@ def test_what_came_and_what_went_comes_and_goes_again(bench: Bench) -> None:
     bench.want(b=b)
     bench.livelayer("apply")
     assert bench.merged() == ["b"]
-    bench.livelayer("rollback")
+    assert "(it is not in generation 1)" in bench.livelayer("rollback").stderr
     assert bench.merged() == ["a"]
     bench.livelayer("rollback", "--release")
     assert bench.merged() == ["b"]
