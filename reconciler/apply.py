@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from reconciler import probation
-from reconciler import refresh as overlay
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch import Fetcher, Job
 from reconciler.host import links, store
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from reconciler.model.kind import Kind
+    from reconciler.model.mismatch import Mismatch
     from reconciler.model.observed import Link
     from reconciler.model.release import Host
     from reconciler.paths import Paths
@@ -214,6 +213,8 @@ class Applier:
                 _stop(action.units)
                 progress.stopped.extend(action.units)
             case Check():
+                from reconciler import probation
+
                 trouble = progress.unstarted.get(action_name(action) or "")
                 probation.judge(self.paths, action, trouble, self.configuration, whole_follows=self.whole_is_checked)
             case Mask() | Unmask():
@@ -226,7 +227,10 @@ class Applier:
         if ident.kind in owe:
             write_atomically(self.paths.refresh_owed(ident.kind), b"", durable=False)
         previous = links.read_link(self.paths, ident)
-        probation.expect(self.paths, action, previous)
+        if action.probation:
+            from reconciler import probation
+
+            probation.expect(self.paths, action, previous)
         if isinstance(action, Place):
             links.place(self.paths, ident, action.new)
         else:
@@ -245,6 +249,8 @@ class Applier:
         placed = links.read_links(self.paths, self.host.systemd).links
         changed = progress.changed(action.kind)
         removed = frozenset(name for name in changed if Ident(name, action.kind) not in placed)
+        from reconciler import refresh as overlay
+
         expected = overlay.Expectation(action.kind, action.unchanged | (changed - removed), removed)
         with suppress(Failed):  # killed in between, when some hierarchies are merged and others not, it is owed
             write_atomically(self.paths.refresh_owed(action.kind), b"", durable=False)
@@ -256,7 +262,7 @@ class Applier:
         if mismatch:
             raise Failed(mismatch.reason, mismatch.hint)
 
-    def _restore(self, mismatch: overlay.Mismatch, action: Refresh, progress: _Progress) -> bool:
+    def _restore(self, mismatch: Mismatch, action: Refresh, progress: _Progress) -> bool:
         """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too.
 
         Returns whether the overlay shows again what it should.
@@ -268,6 +274,8 @@ class Applier:
             progress.failed[name] = Failed(mismatch.reason, mismatch.hint)
             self._restore_link(Ident(name, action.kind), progress.previous[Ident(name, action.kind)])
         kept = {name for name in changed if progress.previous[Ident(name, action.kind)]}
+        from reconciler import refresh as overlay
+
         expected = overlay.Expectation(action.kind, action.unchanged | kept)
         again = overlay.restore(self.paths, self.host, expected, mismatch)
         if again and not mismatch.untouched:

@@ -72,14 +72,16 @@ def link_atomically(path: Path, target: str) -> None:
     Raises:
         Failed: the file system refuses.
     """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 - compared as text
             return
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
         temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         hint = "look at the file system's space and mode"
         raise Failed(f"{path}: cannot be linked: {error.strerror}", hint) from error
 

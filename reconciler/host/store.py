@@ -79,7 +79,9 @@ def prepare(paths: Paths) -> None:
             f"{paths.store.parent}: cannot be made: {error.strerror}", "look at what is in its place"
         ) from error
     _clean_staging(paths)
-    for directory in (paths.runtime, paths.state, paths.store, paths.file_lists, paths.catalogs):
+    volatile = (paths.public_status.parent, paths.runtime)
+    lasting = (paths.state, paths.store, paths.generations, paths.images, paths.catalogs, *paths.records_of_entries)
+    for directory in (*volatile, *lasting):
         drop_leftovers(directory)
 
 

@@ -121,7 +121,7 @@ def leftovers(root: Path, state_dirs: tuple[str, ...]) -> list[str]:
         *states,
         *(it / "store/sha256" for it in states),
     ]
-    directories += [it / "file-lists" for it in states]
+    directories += [it / name for it in states for name in ("file-lists", "generations", "manifests", "images")]
     found = [path for directory in directories for path in _children(directory) if _LEFTOVER.fullmatch(path.name)]
     found += [path for state in states for path in _children(state / "staging")]
     found += [path for path in _children(root / "var/lib/extensions") if path.name.endswith(".livelayer")]
