@@ -111,11 +111,12 @@ def daemon_reload() -> None:
 
 
 def restart_all(units: tuple[str, ...]) -> None:
-    """Restart units by name.
+    """Restart units by name. What an earlier version has used up of their start limits is forgotten first.
 
     Raises:
         Failed: at least one did not come up.
     """
+    _systemctl("reset-failed", *units)
     finished = _systemctl("restart", *units)
     if finished.status != 0:
         raise Failed(
