@@ -16,6 +16,7 @@ from reconciler.host import history, keptimages, prefetched, store
 from reconciler.host.copiedimage import blob_in
 from reconciler.host.durable import sync_directory
 from reconciler.host.health import read_health
+from reconciler.host.statedir import children
 from reconciler.model.generation import expired
 from reconciler.model.image import Index, parse_manifest
 from reconciler.model.observed import parse_entry
@@ -133,17 +134,17 @@ def _blobs(paths: Paths, digest: str) -> Iterator[str]:
 
 def _unneeded(paths: Paths, needed: _Needed) -> Iterator[Dropped]:
     names = {entry.file_name for entry in needed.entries}
-    for path in _children(paths.store):
+    for path in children(paths.store):
         if path.name.removesuffix(".json") not in names:
             yield _dropped(path, "content")
     for directory in paths.records_of_entries:
-        for path in _children(directory):
+        for path in children(directory):
             if _entry_name(path.name) not in names:
                 yield _dropped(path, "record")
-    for path in _children(paths.images):
+    for path in children(paths.images):
         if path.name not in needed.blobs:
             yield _dropped(path, "record")
-    for path in _children(paths.blobs / "sha256"):
+    for path in children(paths.blobs / "sha256"):
         if not needed.blob(path.name) and not _is_fresh_part(path):
             yield _dropped(path, "blob")
 
@@ -188,13 +189,6 @@ def _size(path: Path) -> int:
             seen.add((found.st_dev, found.st_ino))
             total += found.st_blocks * _BLOCK
     return total
-
-
-def _children(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _drop(paths: Paths, drops: Iterable[Dropped]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -121,8 +122,6 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
 
 
 def _deferred(retries: Mapping[str, Retry]) -> dict[str, Retry]:
-    import time
-
     now = time.time()
     return {name: retry for name, retry in retries.items() if not retry.is_due(now)}
 

@@ -152,10 +152,10 @@ def _refuse_nesting(old: str, new: str) -> None:
 def _take_over(source: Paths, target: Paths, *, records: bool) -> None:
     """Bring over what is missing, then let the links lead to it."""
     for name in _ENTRIES:
-        here = {path.name for path in _children(target.state / name)}
-        _copy([path for path in _children(source.state / name) if path.name not in here], target, name)
+        here = {path.name for path in children(target.state / name)}
+        _copy([path for path in children(source.state / name) if path.name not in here], target, name)
     if records:
-        _copy([path for path in _children(source.state) if path.name in _RECORDS], target, ".")
+        _copy([path for path in children(source.state) if path.name in _RECORDS], target, ".")
     links.repoint(target, source)
 
 
@@ -172,7 +172,7 @@ def _copy(originals: Sequence[Path], target: Paths, name: str) -> None:
 def _rename(stage: Path, directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in _children(stage):
+        for path in children(stage):
             target = directory / path.name
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)  # a directory of records that an interrupted move has brought already
@@ -204,7 +204,7 @@ def _remove(former: Paths) -> bool:
                 (former.state / name).rename(doomed / name)
         shutil.rmtree(former.staging)
         drop_leftovers(former.state)
-        if former != home(former) and not _children(former.state):
+        if former != home(former) and not children(former.state):
             former.state.rmdir()
     except FileNotFoundError:
         return not former.state.exists()
@@ -214,7 +214,8 @@ def _remove(former: Paths) -> bool:
     return True
 
 
-def _children(directory: Path) -> list[Path]:
+def children(directory: Path) -> list[Path]:
+    """What is in a directory, in order; nothing where there is none."""
     try:
         return sorted(directory.iterdir())
     except (FileNotFoundError, NotADirectoryError):

@@ -149,7 +149,7 @@ def _gc(options: argparse.Namespace) -> int:
         return OK
     for it in dropped:
         print_line(_dropped_line(it))
-    print_line(f"{freed} bytes {'would be' if options.dry_run else ''} freed".replace("  ", " "))
+    print_line(f"{freed} bytes {'would be freed' if options.dry_run else 'freed'}")
     return OK
 
 
