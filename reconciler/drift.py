@@ -14,8 +14,9 @@ from reconciler.host.touched import touched
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from reconciler.model.entry import Entry
     from reconciler.model.kind import Kind
-    from reconciler.model.observed import Entry, Merged, ObservedState
+    from reconciler.model.observed import Merged, ObservedState
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)

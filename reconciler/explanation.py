@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from reconciler.model.action import Problem
     from reconciler.model.collisions import Collision
-    from reconciler.model.plan import Target
     from reconciler.model.status import ExtensionStatus, View
+    from reconciler.model.target import Target
 
 
 def explain(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
 from reconciler.host import keptimages, seals, store, transfer, writeout
-from reconciler.host.copiedimage import blob_in, copied_digest, read_copied
+from reconciler.host.blobs import blob_in
+from reconciler.host.copiedimage import copied_digest, read_copied
 from reconciler.host.durable import write_atomically
 from reconciler.host.signaturepolicy import asks_for_signatures
 from reconciler.model.format import Format, Payload
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from reconciler.host.skopeo import Skopeo
     from reconciler.host.tarstream import Kind as MemberKind
     from reconciler.host.transfer import Meter
+    from reconciler.model.contents import Contents
     from reconciler.model.desired import Wanted
+    from reconciler.model.entry import Entry
     from reconciler.model.image import Manifest, Platform
-    from reconciler.model.observed import Contents, Entry, Resolution
+    from reconciler.model.resolution import Resolution
     from reconciler.model.source import Source
     from reconciler.paths import Paths
 

@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host import history, keptimages, prefetched, store
-from reconciler.host.copiedimage import blob_in
+from reconciler.host.blobs import blob_in
 from reconciler.host.durable import sync_directory
 from reconciler.host.health import read_health
 from reconciler.host.statedir import children
+from reconciler.model.entry import parse_entry
 from reconciler.model.generation import expired
 from reconciler.model.image import Index, parse_manifest
-from reconciler.model.observed import parse_entry
-from reconciler.model.plan import Target, expected_links, unmerged
+from reconciler.model.merged import expected_links, unmerged
+from reconciler.model.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from reconciler.host.history import History
+    from reconciler.model.entry import Entry
     from reconciler.model.generation import Generation
-    from reconciler.model.observed import Entry, ObservedState, Resolution
+    from reconciler.model.observed import ObservedState
+    from reconciler.model.resolution import Resolution
     from reconciler.paths import Paths
     from reconciler.session import Session
 

@@ -17,9 +17,9 @@ from reconciler.model.gating import unproven
 from reconciler.model.generation import Generation, Placed, previous
 from reconciler.model.image import digest_of
 from reconciler.model.merge import Fragment, Tree
-from reconciler.model.observed import Resolution
-from reconciler.model.plan import Target
+from reconciler.model.resolution import Resolution
 from reconciler.model.source import Source, Transport, parse_source
+from reconciler.model.target import Target
 
 if TYPE_CHECKING:
     from reconciler.config import Loaded

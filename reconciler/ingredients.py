@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
 from reconciler.host import gathering
-from reconciler.host.copiedimage import blob_in, read_copied
+from reconciler.host.blobs import blob_in
+from reconciler.host.copiedimage import read_copied
 from reconciler.host.digest import file_digest
 from reconciler.model.format import Payload
 from reconciler.model.image import Layer

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, ReconcilerError
-from reconciler.host.copiedimage import blob_in, read_copied
+from reconciler.host.blobs import blob_in
+from reconciler.host.copiedimage import read_copied
 from reconciler.host.digest import file_digest
 from reconciler.host.filelisting import Listing
 from reconciler.host.hostfiles import look_at_host

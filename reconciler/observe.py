@@ -14,7 +14,8 @@ from reconciler.model.observed import ObservedState
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.model.observed import Blocker, Entry, Masked, Unmanaged
+    from reconciler.model.entry import Entry
+    from reconciler.model.observed import Blocker, Masked, Unmanaged
     from reconciler.model.release import Host
     from reconciler.paths import Paths
 

@@ -15,13 +15,14 @@ from reconciler.host.prefetched import write_prefetched
 from reconciler.model.action import Fetch, Plan
 from reconciler.model.extensionfacts import ListedFiles
 from reconciler.model.filetree import read_contents
+from reconciler.model.forhost import for_host
 from reconciler.model.format import Format, choose
 from reconciler.model.gate import Forecast, forecast
 from reconciler.model.imageformat import FileSystem, naked
-from reconciler.model.placeholders import for_host
-from reconciler.model.plan import Target, make_plan
+from reconciler.model.plan import make_plan
 from reconciler.model.release import parse_release
 from reconciler.model.source import Transport
+from reconciler.model.target import Target
 from reconciler.observe import observe
 from reconciler.reconcile import configured
 from reconciler.resolve import Lookups, open_resolver
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from reconciler.model.contents import Contents
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.entry import Entry
     from reconciler.model.extensionfacts import ExtensionFacts
     from reconciler.model.limits import Limits
-    from reconciler.model.observed import Contents, Entry, ObservedState, Resolution
-    from reconciler.model.plan import Targets
+    from reconciler.model.observed import ObservedState
     from reconciler.model.release import Host
+    from reconciler.model.resolution import Resolution
+    from reconciler.model.target import Targets
     from reconciler.paths import Paths
     from reconciler.reconcile import Options
     from reconciler.resolve import Resolver

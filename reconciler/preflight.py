@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
-from reconciler.host.copiedimage import blob_in
+from reconciler.host.blobs import blob_in
 from reconciler.host.filelists import readable_lists
 from reconciler.host.links import read_links
 from reconciler.host.selinux import is_enforcing
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from reconciler.errors import ReconcilerError
     from reconciler.model.action import Action, Fetch
+    from reconciler.model.entry import Entry
     from reconciler.model.image import Manifest
-    from reconciler.model.observed import Entry, Link
+    from reconciler.model.observed import Link
     from reconciler.model.preflight import Preflight, Reaction
     from reconciler.paths import Paths
 

@@ -27,11 +27,17 @@ from reconciler.host.reproducible import Reproducible, source_date_epoch
 from reconciler.host.tarstream import Kind as MemberKind
 from reconciler.host.tarstream import Member
 from reconciler.host.tartree import write_tree
+from reconciler.model.contents import Contents
 from reconciler.model.image import Platform, platform_of
 from reconciler.model.kind import Kind
-from reconciler.model.observed import Contents
 from reconciler.model.ociimage import About, Blob, Compression
-from reconciler.model.publication import Subject, default_annotations, objection, platforms_of, refuse_duplicates
+from reconciler.model.publication import (
+    Subject,
+    default_annotations,
+    objection,
+    platforms_of,
+    refuse_duplicates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

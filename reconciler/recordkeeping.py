@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from reconciler.apply import Outcome
-    from reconciler.model.plan import Targets
     from reconciler.model.retry import Retry
     from reconciler.model.status import View
+    from reconciler.model.target import Targets
     from reconciler.paths import Paths
     from reconciler.session import Session
 

@@ -12,9 +12,9 @@ from reconciler.host import masks, overlay
 from reconciler.host.links import read_links
 from reconciler.host.quarantine import read_masks
 from reconciler.model.layers import OPTIONS_MAX, option_length
+from reconciler.model.merged import unmerged
 from reconciler.model.mismatch import Expectation, Mismatch, listed
 from reconciler.model.observed import Merged, ObservedState
-from reconciler.model.plan import unmerged
 
 if TYPE_CHECKING:
     from reconciler.host.command import Finished

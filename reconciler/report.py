@@ -23,8 +23,8 @@ from reconciler.model.action import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reconciler.model.entry import Entry
     from reconciler.model.kind import Ident
-    from reconciler.model.observed import Entry
     from reconciler.model.status import ExtensionStatus, Standing
 
 _SHORT = len("sha256:") + 12

@@ -15,10 +15,9 @@ from reconciler.host import store
 from reconciler.host.durable import read_json, write_json
 from reconciler.model.format import Format, Payload
 from reconciler.model.image import Index, digest_of, parse_manifest, platform_of
-from reconciler.model.observed import Resolution, combined
-from reconciler.model.plan import Target, Targets, target_for
-from reconciler.model.resolutionrecord import resolution_as_json, resolution_from_json
+from reconciler.model.resolution import Resolution, combined, resolution_as_json, resolution_from_json
 from reconciler.model.source import Transport, shown_url
+from reconciler.model.target import Target, Targets, target_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -205,13 +204,14 @@ class Resolver:
         if wanted.parts:
             pairs = zip(wanted.parts, resolution.parts, strict=False)
             return len(wanted.parts) == len(resolution.parts) and all(self._has_blobs(*pair) for pair in pairs)
-        from reconciler.host import copiedimage, keptimages
+        from reconciler.host import keptimages
+        from reconciler.host.blobs import blob_in
 
         match wanted.source.transport:
             case Transport.FILE:
                 return False  # nothing of it is kept but the source itself, which may be another one by now
             case Transport.HTTPS | Transport.HTTP:
-                return copiedimage.blob_in(self.paths.blobs, resolution.digest).is_file()
+                return blob_in(self.paths.blobs, resolution.digest).is_file()
             case _:
                 return keptimages.find(self.paths, resolution.manifest) is not None
 

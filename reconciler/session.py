@@ -12,7 +12,7 @@ from reconciler.host import statedir
 from reconciler.host.health import read_health
 from reconciler.host.machine import read_boot_state, read_host
 from reconciler.host.retries import read_retries
-from reconciler.model.placeholders import for_host
+from reconciler.model.forhost import for_host
 from reconciler.model.plan import make_plan
 from reconciler.model.status import View
 from reconciler.observe import observe
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from reconciler.model.generation import Generation
     from reconciler.model.kind import Ident
     from reconciler.model.observed import ObservedState
-    from reconciler.model.plan import Targets
     from reconciler.model.release import Host
     from reconciler.model.retry import Retry
+    from reconciler.model.target import Targets
     from reconciler.paths import Paths
 
 

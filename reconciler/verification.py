@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model.contentmanifest import Manifest
+    from reconciler.model.entry import Entry
     from reconciler.model.kind import Ident
-    from reconciler.model.observed import Entry, Link
+    from reconciler.model.observed import Link
     from reconciler.paths import Paths
 
 

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from reconciler.host.prefetched import read_prefetched, write_prefetched
+from reconciler.model.entry import Entry
 from reconciler.model.image import platform_of
-from reconciler.model.observed import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.contentmanifest import Manifest
-    from reconciler.model.observed import Entry
+    from reconciler.model.entry import Entry
     from reconciler.paths import Paths
 
 NAME = Ident("x")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from reconciler.errors import Unavailable
 from reconciler.host import termination
-from reconciler.host.copiedimage import blob_in
+from reconciler.host.blobs import blob_in
 from reconciler.host.decompress import PIECE
 
 if TYPE_CHECKING:

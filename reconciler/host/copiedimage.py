@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
+from reconciler.host.blobs import blob_in
 from reconciler.model.image import Index, parse_manifest, platform_in, with_diff_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.image import Manifest, Platform
-
-
-def blob_in(blobs: Path, digest: str) -> Path:
-    """Where a blob is."""
-    return blobs / "sha256" / digest.removeprefix("sha256:")
 
 
 def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Manifest:

@@ -30,8 +30,8 @@ from reconciler.model.superblocks import Damaged
 from reconciler.model.veritysignature import parse_signature
 
 if TYPE_CHECKING:
+    from reconciler.model.contents import Contents
     from reconciler.model.kind import Kind
-    from reconciler.model.observed import Contents
     from reconciler.model.veritysignature import VeritySignature
 
 _SIGNATURES: Final = frozenset({"root-verity-sig", "usr-verity-sig"})

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, Invalid
 from reconciler.host import termination
 from reconciler.host.attributes import CAPABILITY, LABEL, OVERLAY
-from reconciler.host.staging import listed
 from reconciler.host.tarstream import Kind, Member
+from reconciler.host.walk import listed
 from reconciler.model import program
 from reconciler.model.extensionfacts import File, FileKind, with_parents
 from reconciler.model.filetree import printable

@@ -20,8 +20,8 @@ from reconciler.paths import SCRATCH
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.entry import Entry
     from reconciler.model.imageformat import ImageFormat
-    from reconciler.model.observed import Entry
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)

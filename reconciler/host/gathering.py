@@ -17,9 +17,9 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.attributes import CAPABILITY, OVERLAY
 from reconciler.host.contents import Heap
 from reconciler.host.decompress import shown
-from reconciler.host.staging import listed
 from reconciler.host.tarmerge import Entangled, merge
 from reconciler.host.tarstream import Kind
+from reconciler.host.walk import listed
 from reconciler.model.assembly import Assembly, Content, Item, Shape
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
-from reconciler.host.copiedimage import blob_in
+from reconciler.host.blobs import blob_in
 from reconciler.host.durable import write_atomically
 from reconciler.model.image import Index, digest_of, parse_manifest, with_diff_ids
 from reconciler.model.source import DIGEST

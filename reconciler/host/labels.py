@@ -15,8 +15,8 @@ from reconciler.model.limits import DEFAULT
 from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
+    from reconciler.model.entry import Entry
     from reconciler.model.imageformat import ImageFormat
-    from reconciler.model.observed import Entry
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)

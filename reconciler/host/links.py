@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host.durable import make_directory, sync_directory
+from reconciler.model.entry import Entry, parse_entry
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry, Link, Unmanaged, parse_entry
+from reconciler.model.observed import Link, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from reconciler.model.observed import Entry
+    from reconciler.model.entry import Entry
     from reconciler.paths import Paths
 
 _VERSION: Final = 1

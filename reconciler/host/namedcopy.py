@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from reconciler.host.skopeo import Skopeo
     from reconciler.model.image import Platform
-    from reconciler.model.observed import Resolution
+    from reconciler.model.resolution import Resolution
     from reconciler.model.source import Source
 
 

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from reconciler.host.arrival import Blobs
     from reconciler.host.tarmerge import Sink
     from reconciler.host.tarstream import Kind as MemberKind
+    from reconciler.model.contents import Contents
+    from reconciler.model.entry import Entry
     from reconciler.model.image import Layer
     from reconciler.model.kind import Kind
     from reconciler.model.limits import Limits
-    from reconciler.model.observed import Contents, Entry
 
 _SPACE: Final = "look at the space on the store's file system and at its disk"
 _FILE_SYSTEMS: Final = {Format.SQUASHFS: FileSystem.SQUASHFS, Format.EROFS: FileSystem.EROFS}

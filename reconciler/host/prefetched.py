@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.host.durable import read_json, write_json
-from reconciler.model.observed import parse_entry
+from reconciler.model.entry import parse_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.model.observed import Entry
+    from reconciler.model.entry import Entry
     from reconciler.paths import Paths
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reconciler.host.ocilayoutreader import Image, LayoutReader
     from reconciler.host.packed import ReleaseKeeper
     from reconciler.host.tarstream import Member
-    from reconciler.model.observed import Contents
+    from reconciler.model.contents import Contents
 
 _SUFFIXES: Final = (".gz", ".xz", ".zst", ".bz2", ".raw", ".sysext", ".confext")  # outermost first
 

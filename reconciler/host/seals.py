@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.observed import Entry
+    from reconciler.model.entry import Entry
     from reconciler.paths import Paths
 
 _REALTIME_COARSE: Final = 5  # <linux/time.h>; the module time does not have it

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.host import attributes
 from reconciler.host.decompress import Refused, shown
+from reconciler.host.walk import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,9 +306,3 @@ def mode_of(path: bytes) -> int:
         return os.lstat(path).st_mode
     except FileNotFoundError:
         return 0
-
-
-def listed(directory: bytes) -> list[os.DirEntry[bytes]]:
-    """The entries of a directory, read before any of them is removed."""
-    with os.scandir(directory) as entries:
-        return list(entries)

@@ -22,16 +22,16 @@ from reconciler.host.durable import (
     sync_filesystem,
     write_json,
 )
+from reconciler.model.contents import Contents
 from reconciler.model.kind import RELEASE_PREFIX
-from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from reconciler.model.entry import Entry
     from reconciler.model.imageformat import ImageFormat
     from reconciler.model.kind import Kind
-    from reconciler.model.observed import Entry
     from reconciler.paths import Paths
 
 _OS_RELEASE: Final = "usr/lib/os-release"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Invalid
 from reconciler.host.attributes import LABEL
 from reconciler.host.decompress import shown
-from reconciler.host.staging import listed
 from reconciler.host.tarstream import Kind, Member
+from reconciler.host.walk import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

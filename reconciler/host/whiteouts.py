@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.decompress import Refused
-from reconciler.host.staging import listed, mode_of, parts_of, split
+from reconciler.host.staging import mode_of, parts_of, split
+from reconciler.host.walk import listed
 
 if TYPE_CHECKING:
     from reconciler.host.staging import Staging

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from reconciler.model.checks import Checks
     from reconciler.model.desired import Wanted
+    from reconciler.model.entry import Entry
     from reconciler.model.kind import Ident, Kind
-    from reconciler.model.observed import Entry, Resolution
+    from reconciler.model.resolution import Resolution
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from reconciler.model.document import (
 )
 from reconciler.model.duration import parse_duration
 from reconciler.model.format import Format
-from reconciler.model.generation import DEFAULT_RETENTION, Retention
 from reconciler.model.image import Platform, parse_platform
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.limits import DEFAULT, Limits, parse_count, parse_size
@@ -30,6 +29,7 @@ from reconciler.model.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.placeholders import Template, has_placeholders, stand_in
 from reconciler.model.preflight import Preflight
 from reconciler.model.prunelimit import PruneLimit, parse_prune_limit
+from reconciler.model.retention import DEFAULT_RETENTION, Retention
 from reconciler.model.source import Source, Transport, parse_source, shown_url
 
 if TYPE_CHECKING:

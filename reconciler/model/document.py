@@ -17,11 +17,11 @@ from pydantic import (
 
 from reconciler.model.checks import parse_loopback_url
 from reconciler.model.duration import parse_duration
-from reconciler.model.generation import DEFAULT_RETENTION
 from reconciler.model.image import parse_platform
 from reconciler.model.limits import DEFAULT, parse_count, parse_size
 from reconciler.model.placeholders import stand_in
 from reconciler.model.prunelimit import parse_prune_limit
+from reconciler.model.retention import DEFAULT_RETENTION
 from reconciler.model.source import DIGEST, Transport, parse_source
 from reconciler.model.statedir import check_state_dir
 

@@ -14,9 +14,9 @@ from reconciler.model.kind import RELEASE_PREFIX, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from reconciler.model.contents import Contents
     from reconciler.model.format import Payload
     from reconciler.model.imageformat import ImageFormat
-    from reconciler.model.observed import Contents
     from reconciler.model.program import Program
     from reconciler.model.veritysignature import VeritySignature
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
+from reconciler.model.contents import Contents
 from reconciler.model.kind import RELEASE_PREFIX
-from reconciler.model.observed import Contents
 from reconciler.model.release import parse_release
 
 if TYPE_CHECKING:

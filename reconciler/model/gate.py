@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.model.action import Problem
+    from reconciler.model.contents import Contents
     from reconciler.model.desired import DesiredState, Wanted
-    from reconciler.model.observed import Contents, Entry, ObservedState
-    from reconciler.model.plan import Target, Targets
+    from reconciler.model.entry import Entry
+    from reconciler.model.observed import ObservedState
     from reconciler.model.release import Host
+    from reconciler.model.target import Target, Targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.model.health import Bad
     from reconciler.model.kind import Ident
     from reconciler.model.observed import ObservedState
-    from reconciler.model.plan import Target
+    from reconciler.model.target import Target
 
 _SHORT = len("sha256:") + 12
 

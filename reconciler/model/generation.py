@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.model.entry import Entry, parse_entry
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry, Resolution, parse_entry
-from reconciler.model.resolutionrecord import resolution_as_json, resolution_from_json
+from reconciler.model.resolution import Resolution, resolution_as_json, resolution_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.model.merge import Tree
+    from reconciler.model.retention import Retention
 
 FORMAT: Final = 1  # of the record; a higher one was written by a newer livelayer
 _ALWAYS_KEPT: Final = 2  # the present one, and the one to roll back to
@@ -51,17 +52,6 @@ class Change:
     ident: Ident
     old: Entry | None
     new: Entry | None
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How many generations are kept, and for how long."""
-
-    generations: int = 10
-    age: timedelta | None = None  # None: however old
-
-
-DEFAULT_RETENTION: Final = Retention()
 
 
 def changes(before: Generation | None, after: Generation) -> list[Change]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.entry import Entry, parse_entry
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry, parse_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid, ReconcilerError
+from reconciler.errors import Invalid
 from reconciler.model.image import platform_of
-from reconciler.model.source import parse_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from reconciler.model.desired import DesiredState, Wanted
     from reconciler.model.release import Host
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{(?P<name>[A-Za-z0-9_]+)\}|[{}]")
@@ -69,48 +67,10 @@ def stand_in(text: str) -> str:
     Raises:
         ValueError: with a sentence for the user.
     """
-    return _fill(text, lambda _: _STAND_IN)
+    return fill(text, lambda _: _STAND_IN)
 
 
-def for_host(desired: DesiredState, host: Host) -> DesiredState:
-    """The desired state with all placeholders filled; an extension for which that cannot be done says why."""
-    if not any(item.template for item in desired.extensions):
-        return desired
-    return replace(desired, extensions=tuple(_for_host(item, host) for item in desired.extensions))
-
-
-def _for_host(wanted: Wanted, host: Host) -> Wanted:
-    if wanted.template is None:
-        return wanted
-    if wanted.parts:
-        return _assembled(wanted, tuple(_for_host(part, host) for part in wanted.parts))
-    try:
-        return _filled(wanted, wanted.template, host)
-    except ReconcilerError as error:
-        return replace(wanted, unresolved=error)
-    except ValueError as error:
-        return replace(wanted, unresolved=Invalid(f"{wanted.text}: {error}", "look at this host's os-release"))
-
-
-def _assembled(wanted: Wanted, parts: tuple[Wanted, ...]) -> Wanted:
-    unresolved = next((part.unresolved for part in parts if part.unresolved), None)
-    text = ", ".join(part.text for part in parts)
-    return replace(wanted, text=text, source=parts[0].source, parts=parts, unresolved=unresolved)
-
-
-def _filled(wanted: Wanted, template: Template, host: Host) -> Wanted:
-    text = _fill(template.source, lambda name: _value(name, host))
-    source = parse_source(text)
-    version = wanted.version
-    if template.version is not None and has_placeholders(template.version):
-        from reconciler.model.version import parse_range
-
-        version_text = _fill(template.version, lambda name: _value(name, host))
-        version = parse_range(version_text, prereleases=template.prereleases)
-    return replace(wanted, text=source.text if source.is_web else text, source=source, version=version)
-
-
-def _value(name: str, host: Host) -> str:
+def value_on(name: str, host: Host) -> str:
     """What a placeholder means on a host.
 
     Raises:
@@ -125,7 +85,12 @@ def _value(name: str, host: Host) -> str:
     return value
 
 
-def _fill(text: str, value_of: Callable[[str], str]) -> str:
+def fill(text: str, value_of: Callable[[str], str]) -> str:
+    """The text with what `value_of` gives for each placeholder.
+
+    Raises:
+        ValueError: with a sentence for the user; and whatever `value_of` raises.
+    """
     return _TOKEN.sub(lambda token: _substitute(token, value_of), text)
 
 

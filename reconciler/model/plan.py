@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import ReconcilerError
 from reconciler.model.action import (
     Action,
     Check,
@@ -23,45 +21,28 @@ from reconciler.model.action import (
     action_name,
     problem,
 )
-from reconciler.model.format import Format, choose
+from reconciler.model.contents import image_error
+from reconciler.model.format import Format
 from reconciler.model.gating import checks, failed, reinstated, step_back, told_of
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry, Link, ObservedState, Resolution, image_error
+from reconciler.model.merged import expected_links, unmerged
 from reconciler.model.pruning import prune
+from reconciler.model.target import Target, Targets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.errors import ReconcilerError
     from reconciler.model.desired import DesiredState, Wanted
+    from reconciler.model.entry import Entry
+    from reconciler.model.observed import Link, ObservedState
     from reconciler.model.release import Host
 
 
 _ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Restart, Check)
 # A service that one kind brings finds its configuration in place, which the other brings.
 _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What an extension shall be: an entry of the store, and what its source led to."""
-
-    resolution: Resolution
-    entry: Entry
-    why: str = "as configured"  # how its format was chosen
-
-
-Targets: TypeAlias = Mapping[str, Target | ReconcilerError]
-"""What each wanted extension shall be, or why that is unknown."""
-
-
-def target_for(wanted: Wanted, resolution: Resolution, against_images: str | None = None) -> Target:
-    """Which entry of the store holds what is wanted.
-
-    Raises:
-        Invalid: the source cannot be had in the format the configuration asks for.
-    """
-    choice = choose(wanted.format, resolution.payload, resolution.size, against_images)
-    renamed_to = wanted.name if wanted.rename else None
-    return Target(resolution, Entry(resolution.manifest, renamed_to, choice.format, wanted.kind), choice.reason)
 
 
 def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) -> Plan:
@@ -305,28 +286,6 @@ def _shown(kind: Kind, observed: ObservedState, actions: list[Action]) -> str | 
     unmasked = {action.ident for action in actions if isinstance(action, Unmask) and action.ident.kind is kind}
     shown = next((it for it in observed.unmanaged if it.searched and it.ident in unmasked), None)
     return f"{shown.path} is not masked any more" if shown else None
-
-
-def expected_links(observed: ObservedState, kind: Kind) -> list[Link]:
-    """The links whose content systemd would merge: there, and fit for the host."""
-    return [link for link in observed.links.values() if link.entry.kind is kind and _is_mergeable(link, observed)]
-
-
-def _is_mergeable(link: Link, observed: ObservedState) -> bool:
-    contents = observed.store.get(link.entry)
-    if contents is None or observed.obstacle(link.ident):
-        return False
-    return contents.misfit(link.ident, observed.host) is None
-
-
-def unmerged(link: Link, observed: ObservedState) -> str | None:
-    """Why the overlay does not show this link's present target; None: it does."""
-    merged = observed.overlay(link.entry.kind)
-    if merged is None or merged.since is None or link.name not in merged.names:
-        return "is placed but not merged"
-    if merged.since < link.changed:
-        return "was changed after the last merge"
-    return None
 
 
 def _restarts(desired: DesiredState, actions: list[Action]) -> list[Restart]:

@@ -14,7 +14,7 @@ from reconciler.model.tag import read_tag
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.model.observed import Contents
+    from reconciler.model.contents import Contents
 
 VERSION: Final = "org.opencontainers.image.version"
 # What others call an architecture, where systemd's name is another.

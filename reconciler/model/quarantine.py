@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.model.action import Mask, Place, Problem, Remove, Unmask
-from reconciler.model.plan import expected_links, unmerged
+from reconciler.model.merged import expected_links, unmerged
 
 if TYPE_CHECKING:
     from reconciler.model.action import Action

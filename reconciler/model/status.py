@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import ReconcilerError
 from reconciler.model.action import Check, Fetch, Mask, Place, Plan, Refresh, Remove, Restart, Stop, Unmask
 from reconciler.model.kind import Kind
-from reconciler.model.plan import unmerged
+from reconciler.model.merged import unmerged
 from reconciler.model.pruning import kept_for_itself
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from reconciler.model.desired import DesiredState, Wanted
     from reconciler.model.kind import Ident
     from reconciler.model.observed import Link, ObservedState, Unmanaged
-    from reconciler.model.plan import Targets
     from reconciler.model.retry import Retry
+    from reconciler.model.target import Targets
 
 
 class State(StrEnum):

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from reconciler.host import store
 from reconciler.host.layers import flatten
 from reconciler.host.pack import pack, pack_tree
+from reconciler.model.entry import Entry as StoreEntry
 from reconciler.model.format import Format
 from reconciler.model.limits import Limits
-from reconciler.model.observed import Entry as StoreEntry
 from tests.host import tars
 from tests.host.tars import tar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.observed import Contents
+    from reconciler.model.contents import Contents
     from tests.host.tars import Entry, Found, Stack
 
 SQUASHFS = StoreEntry("sha256:" + "0" * 64, format=Format.SQUASHFS)

@@ -12,9 +12,9 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host import btrfs, diskimage, dissect, erofs, extfs, squashfs
 from reconciler.host.diskimage import identify, inspect_image
 from reconciler.host.loopdevices import loop_devices_available
+from reconciler.model.contents import Contents
 from reconciler.model.imageformat import FileSystem
 from reconciler.model.kind import Kind
-from reconciler.model.observed import Contents
 from tests.rig import diskimages
 from tests.rig.diskimages import MAKERS, RELEASES, Part, disk, extension_tree, make_tree
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from reconciler.errors import Invalid
 from reconciler.host import whiteouts
-from reconciler.host.staging import DEPTH_MAX, listed
+from reconciler.host.staging import DEPTH_MAX
+from reconciler.host.walk import listed
 from tests.host import layer_oracle, tars
 from tests.host.tars import Entry, directory, file, hard_link, symlink
 from tests.host.unpacking import Bench, needs_root

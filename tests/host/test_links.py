@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host import links
+from reconciler.model.entry import Entry
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host import manifests, seals
+from reconciler.model.entry import Entry
 from reconciler.model.format import Format
-from reconciler.model.observed import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 from reconciler.errors import Unavailable
 from reconciler.host.namedcopy import copy_by_name
 from reconciler.model.image import Platform
-from reconciler.model.observed import Resolution
+from reconciler.model.resolution import Resolution
 from reconciler.model.source import parse_source
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from tests.host.unpacking import needs_root
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.observed import Contents
+    from reconciler.model.contents import Contents
     from tests.host.tars import Stack
 
 pytestmark = [needs_root, pytest.mark.commands]

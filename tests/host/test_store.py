@@ -8,9 +8,10 @@ import pytest
 
 from reconciler.errors import Terminated
 from reconciler.host import store
+from reconciler.model.contents import Contents
+from reconciler.model.entry import Entry
 from reconciler.model.format import Format
 from reconciler.model.kind import Kind
-from reconciler.model.observed import Contents, Entry
 
 if TYPE_CHECKING:
     from pathlib import Path

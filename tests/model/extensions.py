@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.model.extensionfacts import ExtensionFacts, File, FileKind, HostFacts, Origin, kind_of, with_parents
+from reconciler.model.extensionfacts import (
+    ExtensionFacts,
+    File,
+    FileKind,
+    HostFacts,
+    Origin,
+    kind_of,
+    with_parents,
+)
 from reconciler.model.format import Payload
 from reconciler.model.imageformat import FileSystem, ImageFormat, Volume
 from reconciler.model.program import Program, Shape

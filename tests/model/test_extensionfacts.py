@@ -7,7 +7,14 @@ import json
 
 import pytest
 
-from reconciler.model.extensionfacts import HostFacts, climbs_out, host_paths, kind_of, resolve, with_parents
+from reconciler.model.extensionfacts import (
+    HostFacts,
+    climbs_out,
+    host_paths,
+    kind_of,
+    resolve,
+    with_parents,
+)
 from reconciler.model.kind import Kind
 from reconciler.model.veritysignature import VeritySignature, parse_signature
 from tests.model.extensions import RELEASE, extension, file, link, script

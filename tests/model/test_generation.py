@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reconciler.model.entry import Entry
 from reconciler.model.format import Format
 from reconciler.model.generation import (
     Change,
     Generation,
     Placed,
-    Retention,
     changes,
     expired,
     generation_as_json,
@@ -20,7 +20,8 @@ from reconciler.model.generation import (
     previous,
 )
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry, Resolution
+from reconciler.model.resolution import Resolution
+from reconciler.model.retention import Retention
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from reconciler.model.entry import Entry
 from reconciler.model.health import Bad, Health, Unproven, health_as_json, health_from_json
 from reconciler.model.kind import Ident, Kind
-from reconciler.model.observed import Entry
 
 X = Ident("x")
 A, B, C = (Entry(f"sha256:{letter * 64}") for letter in "abc")

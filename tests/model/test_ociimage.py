@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reconciler.model.image import Index, Manifest, Platform, parse_manifest, platform_for, platform_in, with_diff_ids
+from reconciler.model.image import (
+    Index,
+    Manifest,
+    Platform,
+    parse_manifest,
+    platform_for,
+    platform_in,
+    with_diff_ids,
+)
 from reconciler.model.ociimage import (
     MANIFEST,
     About,

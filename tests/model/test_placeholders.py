@@ -6,8 +6,9 @@ import pytest
 
 from reconciler.errors import InvalidConfiguration
 from reconciler.model.desired import DesiredState, Wanted, desired_state
+from reconciler.model.forhost import for_host
 from reconciler.model.merge import Fragment
-from reconciler.model.placeholders import for_host, stand_in
+from reconciler.model.placeholders import stand_in
 from reconciler.model.release import Host
 
 FIELDS = {"ID": "debian", "VERSION_ID": "12", "VERSION_CODENAME": "bookworm", "KAIROS_FLAVOR": "debian-slim"}

@@ -10,28 +10,32 @@ import pytest
 import yaml
 
 from reconciler.errors import ReconcilerError, Unavailable
-from reconciler.model.action import Action, Check, Fetch, Mask, Place, Refresh, Remove, Restart, Stop, Unmask
+from reconciler.model.action import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+)
+from reconciler.model.contents import Contents
 from reconciler.model.desired import DesiredState, desired_state
+from reconciler.model.entry import Entry, parse_entry
 from reconciler.model.format import Format
 from reconciler.model.health import Bad, Unproven
 from reconciler.model.imageformat import FileSystem, naked
 from reconciler.model.imagepolicy import parse_image_policy
 from reconciler.model.kind import Ident, Kind
 from reconciler.model.merge import Fragment
-from reconciler.model.observed import (
-    Blocker,
-    Contents,
-    Entry,
-    Link,
-    Masked,
-    Merged,
-    ObservedState,
-    Resolution,
-    Unmanaged,
-    parse_entry,
-)
-from reconciler.model.plan import Target, make_plan, narrow, target_for
+from reconciler.model.observed import Blocker, Link, Masked, Merged, ObservedState, Unmanaged
+from reconciler.model.plan import make_plan, narrow
 from reconciler.model.release import Host
+from reconciler.model.resolution import Resolution
+from reconciler.model.target import Target, target_for
 
 CASES = sorted((Path(__file__).parent.parent / "cases/plan").glob("*.yaml"))
 HOST = Host({"ID": "debian", "VERSION_ID": "12"}, "x86_64", 252)

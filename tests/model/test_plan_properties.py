@@ -10,14 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.action import Action, Check, Fetch, Mask, Place, Refresh, Remove, Restart, Stop, Unmask
+from reconciler.model.action import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+)
+from reconciler.model.contents import Contents
 from reconciler.model.desired import DesiredState, Wanted
+from reconciler.model.entry import Entry
 from reconciler.model.format import Format, Payload
 from reconciler.model.kind import Kind
-from reconciler.model.observed import Contents, Entry, Link, Merged, ObservedState, Resolution, Unmanaged
-from reconciler.model.plan import Target, expected_links, make_plan, target_for
+from reconciler.model.merged import expected_links
+from reconciler.model.observed import Link, Merged, ObservedState, Unmanaged
+from reconciler.model.plan import make_plan
 from reconciler.model.release import Host
+from reconciler.model.resolution import Resolution
 from reconciler.model.source import parse_source
+from reconciler.model.target import Target, target_for
 
 HOST = Host({"ID": "debian", "VERSION_ID": "13"}, "x86_64", 257)
 KINDS = st.sampled_from(Kind)

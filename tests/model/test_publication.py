@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Invalid
+from reconciler.model.contents import Contents
 from reconciler.model.image import Platform
 from reconciler.model.kind import Kind
-from reconciler.model.observed import Contents
-from reconciler.model.publication import Subject, default_annotations, objection, platforms_of, refuse_duplicates
+from reconciler.model.publication import (
+    Subject,
+    default_annotations,
+    objection,
+    platforms_of,
+    refuse_duplicates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

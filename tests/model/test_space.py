@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from reconciler.model.action import Fetch
 from reconciler.model.desired import Wanted
+from reconciler.model.entry import Entry
 from reconciler.model.format import Format
 from reconciler.model.image import Layer, Manifest
-from reconciler.model.observed import Entry, Resolution
+from reconciler.model.resolution import Resolution
 from reconciler.model.source import parse_source
 from reconciler.model.space import in_excess
 

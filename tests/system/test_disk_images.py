@@ -13,9 +13,15 @@ from reconciler.errors import Invalid
 from reconciler.host import btrfs, erofs, extfs, squashfs
 from reconciler.host.diskimage import identify, inspect_image
 from reconciler.host.loopdevices import device_mapper_available
-from reconciler.model.imagepolicy import PARTITIONS, default_policy, needs_device_mapper, parse_image_policy, refusal
+from reconciler.model.contents import Contents
+from reconciler.model.imagepolicy import (
+    PARTITIONS,
+    default_policy,
+    needs_device_mapper,
+    parse_image_policy,
+    refusal,
+)
 from reconciler.model.kind import Kind
-from reconciler.model.observed import Contents
 from tests.host.damaged_images import CASES
 from tests.rig.diskimages import (
     GENERIC,
