@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import reconciler
 from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated
-from reconciler.host import termination
+from reconciler.host.base import termination
 from reconciler.verbs import (
     building,
     configuration,
@@ -60,7 +60,7 @@ def _exit(status: int) -> NoReturn:
 
 
 def _set_up(options: argparse.Namespace) -> None:
-    from reconciler import logs
+    from reconciler.report import logs
 
     # Whatever else is installed must not hook into root's validation; it also saves looking for such plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

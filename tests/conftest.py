@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.host import command
+from reconciler.host.base import command
 from reconciler.paths import Paths
 
 if TYPE_CHECKING:

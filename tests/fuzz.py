@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from reconciler.model.limits import Limits
+from reconciler.model.content.limits import Limits
 from tests.host import tars
 from tests.host.hostile.cases import OUTSIDE, Case, Packed
 from tests.host.hostile.surroundings import Surroundings

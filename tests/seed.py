@@ -6,9 +6,9 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from reconciler.host.prefetched import read_prefetched, write_prefetched
-from reconciler.model.entry import Entry
-from reconciler.model.image import platform_of
+from reconciler.host.records.prefetched import read_prefetched, write_prefetched
+from reconciler.model.content.ociread import platform_of
+from reconciler.model.state.entry import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import yaml
 
-from reconciler import cli, config
-from reconciler.model.document import json_schema
-from reconciler.model.lint import DOCUMENTATION
-from reconciler.model.lintrules import RULES, UNREADABLE
+from reconciler import cli
+from reconciler.loop import config
+from reconciler.model.config.document import json_schema
+from reconciler.model.lint.rule import DOCUMENTATION
+from reconciler.model.lint.rules import RULES, UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,20 +161,25 @@ def test_the_schema_that_is_shipped_is_the_present_one() -> None:
     assert yaml.safe_load((PROJECT / "config/extensions.schema.json").read_text()) == json_schema()
 
 
-def test_the_picture_of_the_layers_is_the_contract() -> None:
+def test_the_pictures_of_the_rooms_are_the_contracts() -> None:
     contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    picture = (PROJECT / "docs/architecture.md").read_text().partition("## Layers")[2].partition("### ")[0]
-    drawn = re.search(r"```\n(.*?)```", picture, re.DOTALL)
-    assert drawn
-    assert [re.split(r"\s{2,}", line)[0] for line in drawn[1].splitlines()] == layers
+    layers = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rooms = (PROJECT / "docs/architecture.md").read_text().partition("## Rooms")[2].partition("\n## ")[0]
+    assert [picture.split("\n")[:-1] for picture in re.findall(r"```\n(.*?)```", rooms, re.DOTALL)] == layers
 
 
-def test_every_module_has_its_line() -> None:
+def test_every_room_says_what_it_is_for() -> None:
+    """The sentence of its `__init__.py` is the one in the table."""
     package = PROJECT / "reconciler"
-    modules = {str(path.relative_to(package)) for path in package.rglob("*.py") if path.name != "__init__.py"}
-    listed = re.findall(r"^\| `([\w/]+\.py)` \|", (PROJECT / "docs/architecture.md").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(modules)
+    rooms = (PROJECT / "docs/architecture.md").read_text().partition("## Rooms")[2].partition("\n## ")[0]
+    described = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", rooms, re.MULTILINE))
+    sentences = {}
+    for init in package.rglob("*/__init__.py"):
+        room = str(init.parent.relative_to(package)).removeprefix("host/").removeprefix("model/")
+        sentences.setdefault(room, set()).add(ast.get_docstring(ast.parse(init.read_text())))
+    parts = {"host", "model", "lint/rules"}  # a heading, or told with the room it is in
+    for room in sentences.keys() - parts:
+        assert f"{described.get(room, '')}.".casefold() in {str(it).casefold() for it in sentences[room]}, room
 
 
 def test_every_rule_is_described_as_it_is() -> None:

@@ -1,1 +1,1 @@
-"""Effects: one module per tool or kernel facility."""
+"""Effects on this machine, in rooms by what they touch."""

@@ -1,1 +1,1 @@
-"""Pure decisions: values in, values out; nothing here touches the machine."""
+"""Decisions: values in, values out; nothing here touches the machine."""

@@ -1,1 +1,1 @@
-"""The verbs of the command line, a module for each subject."""
+"""What each verb of the command line parses, and which exit status it chooses."""

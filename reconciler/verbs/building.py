@@ -14,10 +14,10 @@ from reconciler.verbs.console import OK, Verbs, add_verb, print_json, print_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reconciler.build import Request
-    from reconciler.host.repart import KeyPair
-    from reconciler.model.output import Built, LeftOut
-    from reconciler.model.recipe import Recipe
+    from reconciler.author.build import Request
+    from reconciler.host.images.write.repart import KeyPair
+    from reconciler.model.build.output import Built, LeftOut
+    from reconciler.model.build.recipe import Recipe
 
 _OUTPUTS: Final = ("directory", "squashfs", "erofs", "ext4", "ddi", "oci")
 _SHOWN_MAX: Final = 5  # paths left out for one reason, unless all were asked for
@@ -90,7 +90,7 @@ class _Part(argparse.Action):
 
 
 def _build(options: argparse.Namespace) -> int:
-    from reconciler.build import build
+    from reconciler.author.build import build
 
     built = build(_request(options), Paths(options.root))
     if options.json:
@@ -103,10 +103,10 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _request(options: argparse.Namespace) -> Request:
-    from reconciler.build import Request
-    from reconciler.ingredients import Origin, Part
-    from reconciler.model.ociimage import Compression
-    from reconciler.model.output import Output
+    from reconciler.author.build import Request
+    from reconciler.author.ingredients import Origin, Part
+    from reconciler.model.build.output import Output
+    from reconciler.model.content.ociwrite import Compression
 
     output = Output(options.format)
     if options.compression and output is not Output.OCI:
@@ -126,8 +126,8 @@ def _request(options: argparse.Namespace) -> Request:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
+    from reconciler.model.build.recipe import Recipe, parse_architecture
     from reconciler.model.kind import Ident, Kind
-    from reconciler.model.recipe import Recipe, parse_architecture
 
     return Recipe(
         Ident(options.name, Kind(options.kind)),
@@ -143,7 +143,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _keys(options: argparse.Namespace) -> KeyPair | None:
-    from reconciler.host.repart import KeyPair
+    from reconciler.host.images.write.repart import KeyPair
 
     if not options.private_key and not options.certificate:
         return None

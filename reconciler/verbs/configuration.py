@@ -22,8 +22,8 @@ from reconciler.verbs.console import (
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.config import Loaded
-    from reconciler.model.desired import DesiredState
+    from reconciler.loop.config import Loaded
+    from reconciler.model.config.desired import DesiredState
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -74,7 +74,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _read_configuration(options: argparse.Namespace) -> DesiredState:
-    from reconciler import config
+    from reconciler.loop import config
 
     files, named = options.files or ([options.config] if options.config else []), cloud_configs(options)
     loaded = config.compose(files, named or ()) if files or named else config.load(Paths(options.root))
@@ -90,11 +90,11 @@ def _tell(loaded: Loaded) -> None:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from reconciler import config
+    from reconciler.loop import config
 
     loaded = config.compose((), options.files)
     _tell(loaded)
-    from reconciler.model.document import API_VERSION
+    from reconciler.model.config.document import API_VERSION
 
     tree = loaded.tree or {}
     parts: dict[str, Any] = {key: tree[key] for key in ("settings", "defaults", "extensions") if key in tree}
@@ -110,7 +110,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _schema(_options_given: argparse.Namespace) -> int:
-    from reconciler.model.document import json_schema
+    from reconciler.model.config.document import json_schema
 
     print_json(json_schema())
     return OK

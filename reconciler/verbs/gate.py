@@ -11,8 +11,8 @@ from reconciler.verbs.console import ERROR, NOT_IN_SYNC, OK, Verbs, add_verb, pr
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.model.gate import Forecast, Verdict
-    from reconciler.reconcile import Options
+    from reconciler.loop.reconcile import Options
+    from reconciler.model.plan.forecast import Forecast, Verdict
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -46,8 +46,8 @@ def _add_what_an_os_has(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from reconciler import osupdate
-    from reconciler.reconcile import Options
+    from reconciler.loop import osupdate
+    from reconciler.loop.reconcile import Options
 
     asked = Options(options.config, offline=options.offline, only=frozenset(options.names))
     new = osupdate.NewOs(options.os_release, options.systemd, options.kernel)
@@ -58,7 +58,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def prefetch(options: argparse.Namespace, asked: Options) -> int:
     """Fetch for another OS, and say what it would merge."""
-    from reconciler import osupdate
+    from reconciler.loop import osupdate
 
     new = osupdate.NewOs(options.for_os_release, options.systemd, options.kernel)
     work = osupdate.check if options.dry_run else osupdate.prefetch
@@ -68,7 +68,7 @@ def prefetch(options: argparse.Namespace, asked: Options) -> int:
 
 
 def _tell(found: Forecast, *, json: bool) -> None:
-    from reconciler.model.hostfit import described
+    from reconciler.model.facts.hostfit import described
 
     if json:
         print_json(_document(found))
@@ -81,7 +81,7 @@ def _tell(found: Forecast, *, json: bool) -> None:
 
 
 def _line(verdict: Verdict) -> str:
-    from reconciler.report import short
+    from reconciler.report.documents import short
 
     answer = {True: "would be merged", False: "would not be merged", None: "cannot be told"}[verdict.fits]
     leads_to = ""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from reconciler.garbage import Dropped
-    from reconciler.model.generation import Change, Generation
+    from reconciler.loop.garbage import Dropped
+    from reconciler.model.state.generation import Change, Generation
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -47,7 +47,7 @@ def _add_gc(verbs: Verbs) -> argparse.ArgumentParser:
 
 
 def _history(options: argparse.Namespace) -> int:
-    from reconciler.host import history, statedir
+    from reconciler.host.records import history, statedir
 
     found = history.read_history(statedir.locate(Paths(options.root)))
     befores = [None, *found.generations]
@@ -66,13 +66,13 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    from reconciler import tables
+    from reconciler.report import tables
 
     print_line(tables.table(rows, terminal=sys.stdout.isatty()))
 
 
 def _row(before: Generation | None, it: Generation) -> tuple[str, ...]:
-    from reconciler.model.generation import changes
+    from reconciler.model.state.generation import changes
 
     told = ", ".join(map(_change_line, changes(before, it)))
     time = it.time.isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -80,7 +80,7 @@ def _row(before: Generation | None, it: Generation) -> tuple[str, ...]:
 
 
 def _change_line(change: Change) -> str:
-    from reconciler.report import short
+    from reconciler.report.documents import short
 
     old, new = change.old, change.new
     if old and new and old.digest == new.digest:
@@ -93,7 +93,7 @@ def _change_line(change: Change) -> str:
 
 
 def _object(before: Generation | None, it: Generation) -> dict[str, Any]:
-    from reconciler.model.generation import changes
+    from reconciler.model.state.generation import changes
 
     return {
         "generation": it.number,
@@ -116,7 +116,7 @@ def _object(before: Generation | None, it: Generation) -> dict[str, Any]:
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    from reconciler import reconcile
+    from reconciler.loop import reconcile
 
     if options.release and options.number is not None:
         raise Invalid("--release goes back to the configuration, not to a generation", "leave one of the two out")
@@ -133,7 +133,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    from reconciler import reconcile
+    from reconciler.loop import reconcile
 
     how = reconcile.Options(options.config, patience=PATIENCE)
     dropped = reconcile.clear_away(Paths(options.root), how, dry_run=options.dry_run)

@@ -14,10 +14,10 @@ from reconciler.verbs.console import ERROR, OK, Verbs, add_verb, print_json, pri
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reconciler.inspection import Request
-    from reconciler.model.extensionfacts import ExtensionFacts
-    from reconciler.model.image import Platform
-    from reconciler.model.lint import Finding, Rule
+    from reconciler.model.content.ociread import Platform
+    from reconciler.model.facts.extensionfacts import ExtensionFacts
+    from reconciler.model.lint.rule import Finding, Rule
+    from reconciler.query.inspection import Request
 
 _SUBJECT = "a source, an image file, a tar archive or a directory"
 
@@ -64,7 +64,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _platform(text: str) -> Platform:
-    from reconciler.model.image import parse_platform
+    from reconciler.model.content.ociread import parse_platform
 
     try:
         return parse_platform(text)
@@ -73,7 +73,8 @@ def _platform(text: str) -> Platform:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from reconciler import extensionreport, inspection, tables
+    from reconciler.query import inspection
+    from reconciler.report import extensionreport, tables
 
     paths = Paths(options.root)
     request = inspection.Request(options.subject, options.name, options.digest, options.platform)
@@ -89,8 +90,8 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    from reconciler.inspection import Request
-    from reconciler.model.lint import fails
+    from reconciler.model.lint.rule import fails
+    from reconciler.query.inspection import Request
 
     rules = _rules(options.ignore)
     found = []
@@ -103,7 +104,7 @@ def _lint(options: argparse.Namespace) -> int:
 
 
 def _rules(ignored: Sequence[str]) -> list[Rule]:
-    from reconciler.model.lintrules import RULES, UNREADABLE
+    from reconciler.model.lint.rules import RULES, UNREADABLE
 
     known = {rule.id for rule in RULES}
     without = {identity.upper() for identity in ignored}
@@ -114,9 +115,9 @@ def _rules(ignored: Sequence[str]) -> list[Rule]:
 
 def _look(request: Request, paths: Paths, rules: Sequence[Rule]) -> tuple[ExtensionFacts | None, list[Finding]]:
     """What cannot be read is a finding, too: the others are looked at all the same."""
-    from reconciler import inspection
-    from reconciler.model.lint import Finding, lint
-    from reconciler.model.lintrules import UNREADABLE
+    from reconciler.model.lint.rule import Finding, lint
+    from reconciler.model.lint.rules import UNREADABLE
+    from reconciler.query import inspection
 
     try:
         facts = inspection.gather(request, paths)
@@ -132,8 +133,8 @@ def _tell(
     options: argparse.Namespace,
 ) -> None:
     import reconciler
-    from reconciler import extensionreport
-    from reconciler.model.sarif import sarif_log
+    from reconciler.model.lint.sarif import sarif_log
+    from reconciler.report import extensionreport
 
     if options.sarif:
         directories = frozenset(subject for subject, _, _ in found if Path(subject).is_dir())
@@ -147,7 +148,7 @@ def _tell(
 
 
 def _lines(found: Sequence[tuple[str, ExtensionFacts | None, list[Finding]]]) -> Iterator[str]:
-    from reconciler import extensionreport
+    from reconciler.report import extensionreport
 
     for subject, _, findings in found:
         yield from extensionreport.finding_lines(subject, findings)

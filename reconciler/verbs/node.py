@@ -28,8 +28,8 @@ from reconciler.verbs.console import (
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.model.action import Problem
-    from reconciler.reconcile import Options, Result
+    from reconciler.loop.reconcile import Options, Result
+    from reconciler.model.plan.action import Problem
 
 _RETRY: Final = "livelayer-retry"
 _RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
@@ -114,16 +114,17 @@ def _add_watch(verbs: Verbs) -> argparse.ArgumentParser:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from reconciler import reconcile, report
+    from reconciler.loop import reconcile
+    from reconciler.report import documents
 
     result = reconcile.look(Paths(options.root), _options(options))
     plan = result.view.plan
     if options.json:
         others = [item for item in result.problems if item not in plan.problems]
-        print_json(report.plan_document(plan, others))
+        print_json(documents.plan_document(plan, others))
     else:
         for action in plan.actions:
-            print_line(report.action_line(action))
+            print_line(documents.action_line(action))
         if result.in_sync:
             print_line("in sync")
     _tell_problems(result, options)
@@ -164,7 +165,7 @@ def _differs_within(seconds: float, options: argparse.Namespace) -> bool:
 
 
 def _converge(options: argparse.Namespace) -> int:
-    from reconciler import reconcile
+    from reconciler.loop import reconcile
 
     if options.dry_run:
         return ERROR if _plan(options) == ERROR else OK
@@ -180,7 +181,7 @@ def _come_back(retry_at: float | None) -> None:
     """Let systemd start the service again when the next attempt is due."""
     if retry_at is None and not _RETRY_TIMER.exists():
         return
-    from reconciler.host import units
+    from reconciler.host.node import units
 
     if not units.booted_with_systemd():
         return
@@ -192,15 +193,16 @@ def _come_back(retry_at: float | None) -> None:
 
 def _is_unchanged(options: argparse.Namespace) -> bool:
     """Whether the last run worked from the configuration as it is now."""
-    from reconciler.host import seen
-    from reconciler.host.configfiles import fingerprint
+    from reconciler.host.config.configfiles import fingerprint
+    from reconciler.host.records import seen
 
     paths = Paths(options.root)
     return seen.is_current(paths, fingerprint(paths, options.config), cloud_configs(options))
 
 
 def _status(options: argparse.Namespace) -> int:
-    from reconciler import reconcile, tables
+    from reconciler.loop import reconcile
+    from reconciler.report import tables
 
     result = reconcile.status(Paths(options.root), _options(options))
     if options.json:
@@ -220,10 +222,11 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from reconciler import explanation, reconcile
-    from reconciler.host import statedir
+    from reconciler.host.records import statedir
+    from reconciler.loop import reconcile
+    from reconciler.loop.preflight import present
     from reconciler.model.kind import Ident
-    from reconciler.preflight import present
+    from reconciler.report import explanation
 
     result = reconcile.status(Paths(options.root), _options(options))
     found = [item for item in result.statuses if item.name == options.name]
@@ -242,7 +245,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from reconciler.watch import Watcher
+    from reconciler.loop.watch import Watcher
 
     gc.enable()
     try:
@@ -253,7 +256,7 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _options(options: argparse.Namespace) -> Options:
-    from reconciler.reconcile import Options
+    from reconciler.loop.reconcile import Options
 
     given = vars(options)
     return Options(
@@ -270,7 +273,7 @@ def _options(options: argparse.Namespace) -> Options:
 
 
 def _tell_problems(result: Result, options: argparse.Namespace) -> None:
-    from reconciler import report
+    from reconciler.report import documents
 
     problems: tuple[Problem, ...] = result.problems
     if options.json:
@@ -278,7 +281,7 @@ def _tell_problems(result: Result, options: argparse.Namespace) -> None:
     for line in (*result.warnings, *(result.notes if options.verbose else ())):
         say(f"livelayer: {line}")
     for item in problems:
-        for line in report.problem_lines(item):
+        for line in documents.problem_lines(item):
             say(line)
 
 

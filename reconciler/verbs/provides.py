@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from reconciler.providers import Provided, Provider
+    from reconciler.query.providers import Provided, Provider
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -25,7 +25,7 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def _provides(options: argparse.Namespace) -> int:
-    from reconciler import providers
+    from reconciler.query import providers
 
     if not options.path.startswith("/"):
         raise Invalid(f"{options.path}: is not an absolute path", "begin it with /")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from reconciler.host.skopeopush import Signing
-    from reconciler.publish import Image, Published, Wish
+    from reconciler.author.publish import Image, Published, Wish
+    from reconciler.host.registry.skopeopush import Signing
 
 T = TypeVar("T")
 
@@ -53,8 +53,8 @@ def _add_push(verbs: Verbs) -> argparse.ArgumentParser:
 
 
 def _push(options: argparse.Namespace) -> int:
-    from reconciler.host.skopeo import Skopeo
-    from reconciler.publish import publish
+    from reconciler.author.publish import publish
+    from reconciler.host.registry.skopeo import Skopeo
 
     wish = _wish(options)
     published = publish(options.inputs, wish, Skopeo(Paths(options.root).auth_file), os.uname().machine)
@@ -66,10 +66,10 @@ def _push(options: argparse.Namespace) -> int:
 
 
 def _wish(options: argparse.Namespace) -> Wish:
-    from reconciler.model.destination import parse_destination
-    from reconciler.model.image import parse_platform
-    from reconciler.model.ociimage import Compression
-    from reconciler.publish import Wish
+    from reconciler.author.publish import Wish
+    from reconciler.model.content.destination import parse_destination
+    from reconciler.model.content.ociread import parse_platform
+    from reconciler.model.content.ociwrite import Compression
 
     return Wish(
         _read(parse_destination, options.destination),
@@ -86,7 +86,7 @@ def _wish(options: argparse.Namespace) -> Wish:
 
 
 def _signing(options: argparse.Namespace) -> Signing | None:
-    from reconciler.host.skopeopush import Signing
+    from reconciler.host.registry.skopeopush import Signing
 
     if options.sign_by or options.sign_by_sigstore_private_key:
         return Signing(options.sign_by, options.sign_by_sigstore_private_key, options.sign_passphrase_file)

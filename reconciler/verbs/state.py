@@ -22,8 +22,8 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def _move_state(options: argparse.Namespace) -> int:
-    from reconciler import config, reconcile
-    from reconciler.host import statedir
+    from reconciler.host.records import statedir
+    from reconciler.loop import config, reconcile
 
     paths, wanted = Paths(options.root), _checked(options.directory)
     configured = config.load(paths, options.config).desired.state_dir
@@ -41,7 +41,7 @@ def _move_state(options: argparse.Namespace) -> int:
 
 
 def _checked(directory: str) -> str:
-    from reconciler.model.statedir import check_state_dir
+    from reconciler.model.config.statedir import check_state_dir
 
     try:
         return check_state_dir(directory.rstrip("/") or "/")

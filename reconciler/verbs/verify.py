@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from reconciler.verification import Verified
+    from reconciler.query.verification import Verified
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -23,7 +23,7 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from reconciler.verification import verify
+    from reconciler.query.verification import verify
 
     found = verify(Paths(options.root), frozenset(options.names))
     if options.json:
@@ -39,8 +39,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _lines(found: Verified, *, verbose: bool) -> Iterator[str]:
-    from reconciler.model.contentmanifest import summary
-    from reconciler.model.limits import size_text
+    from reconciler.model.content.limits import size_text
+    from reconciler.model.state.contentmanifest import summary
 
     if found.error:
         return

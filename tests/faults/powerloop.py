@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     import content
 
-from reconciler import reconcile
+from reconciler.loop import reconcile
 from reconciler.paths import Paths
 
 _SOURCES: Final = Path("/run/sources")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
-from reconciler.host import download, skopeo, web
-from reconciler.host.links import read_links
+from reconciler.host.merge.links import read_links
+from reconciler.host.registry import skopeo
+from reconciler.host.sources import download, web
+from reconciler.loop.reconcile import Options, converge, look
 from reconciler.model.kind import Kind
-from reconciler.reconcile import Options, converge, look
 from tests.rig import faultyregistry as faulty
 from tests.rig.faultyregistry import FaultyRegistry, status
 from tests.rig.images import Member, command, write_image
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from reconciler.loop.reconcile import Result
     from reconciler.paths import Paths
-    from reconciler.reconcile import Result
     from tests.rig.faultyregistry import Fault
     from tests.rig.registry import Registry
     from tests.system.bench import Bench

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from reconciler.host.localfile import Tree as SourceTree
+from reconciler.host.sources.local import Tree as SourceTree
 from tests.faults import content, invariants
 from tests.rig.mounteddisk import MountedDisks
 from tests.rig.newererofs import newer_mkfs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.host.unpacking import Bench
+from tests.host.layers.unpacking import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

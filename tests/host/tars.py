@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import zstandard
 
-from reconciler.model.image import Layer
+from reconciler.model.content.ociread import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

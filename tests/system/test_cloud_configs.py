@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.model.image import digest_of
+from reconciler.model.content.ociread import digest_of
 from tests.rig import diskimages
 from tests.rig.images import Member, command, extension
 from tests.rig.webserver import WebServer, certificate

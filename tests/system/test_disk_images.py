@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Invalid
-from reconciler.host import btrfs, erofs, extfs, squashfs
-from reconciler.host.diskimage import identify, inspect_image
-from reconciler.host.loopdevices import device_mapper_available
-from reconciler.model.contents import Contents
-from reconciler.model.imagepolicy import (
+from reconciler.host.images import btrfs, erofs, extfs, squashfs
+from reconciler.host.images.inspect import identify, inspect_image
+from reconciler.host.node.loopdevices import device_mapper_available
+from reconciler.model.fit.contents import Contents
+from reconciler.model.images.imagepolicy import (
     PARTITIONS,
     default_policy,
     needs_device_mapper,
@@ -22,7 +22,7 @@ from reconciler.model.imagepolicy import (
     refusal,
 )
 from reconciler.model.kind import Kind
-from tests.host.damaged_images import CASES
+from tests.host.images.damaged_images import CASES
 from tests.rig.diskimages import (
     GENERIC,
     MAKERS,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from reconciler.host.machine import looks_at_id_like, systemd_version
-from reconciler.model.assignments import read_assignments
+from reconciler.host.node.machine import looks_at_id_like, systemd_version
+from reconciler.model.fit.assignments import read_assignments
 from reconciler.paths import Paths
-from tests.model.distributions import DISTRIBUTIONS, RELEASES
+from tests.model.fit.distributions import DISTRIBUTIONS, RELEASES
 from tests.rig.foreignroot import ForeignRoot
 from tests.rig.releases import RELEASES as SYSTEMS
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Invalid, Unavailable
-from reconciler.host.skopeo import Skopeo
-from reconciler.model.version import parse_range
+from reconciler.host.registry.skopeo import Skopeo
+from reconciler.model.content.version import parse_range
 from tests.rig.images import command, write_image
 from tests.rig.registry import Registry
 

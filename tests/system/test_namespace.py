@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from reconciler.host.machine import systemd_version
+from reconciler.host.node.machine import systemd_version
 from reconciler.paths import Paths
-from tests.model.release_table import FITS, MISFITS, Row
+from tests.model.fit.release_table import FITS, MISFITS, Row
 from tests.rig.diskimages import extension_tree, squashfs
 from tests.rig.images import Member, command, extension, write_image, write_index
 from tests.rig.registry import Registry

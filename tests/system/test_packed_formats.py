@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed
-from reconciler.model.format import Format
-from tests.host.packing import SQUASHFS, Packing, links_of, tree_of
+from reconciler.model.content.format import Format
+from tests.host.store.packing import SQUASHFS, Packing, links_of, tree_of
 from tests.host.tars import directory, file, hard_link, symlink
 from tests.rig.images import Member, command
 from tests.rig.newererofs import newer_mkfs

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import zstandard
 
-from reconciler.model.limits import Limits
+from reconciler.model.content.limits import Limits
 from tests.host.hostile.cases import Case, Packed, harmless, named, refuse
 from tests.host.tars import END, Entry, directory, extended, file, hard_link, header, padded, symlink, tar
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.limits import Limits
+from reconciler.model.content.limits import Limits
 from tests.host.tars import END, tar
 
 if TYPE_CHECKING:

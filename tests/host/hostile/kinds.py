@@ -6,7 +6,7 @@ import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.limits import Limits
+from reconciler.model.content.limits import Limits
 from tests.host.hostile.cases import Case, harmless, harmless_raw, named, refuse, refuse_raw
 from tests.host.hostile.names import LONG
 from tests.host.tars import Entry, directory, extended, file, hard_link, header, symlink

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.model.image import platform_of
+from reconciler.model.content.ociread import platform_of
 from tests.host.tars import digest
 from tests.rig import images
 

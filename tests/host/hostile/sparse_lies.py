@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from reconciler.model.limits import Limits
+from reconciler.model.content.limits import Limits
 from tests.host.hostile.cases import Case, blobs, harmless_raw, named, refuse_raw
 from tests.host.tars import END, extended, header, padded
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.errors import ReconcilerError
-from reconciler.host.layers import flatten
-from reconciler.model.image import Layer
+from reconciler.host.layers.unpack import flatten
+from reconciler.model.content.ociread import Layer
 from tests.host import tars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from reconciler.model.limits import Limits
+    from reconciler.model.content.limits import Limits
     from tests.host.hostile.cases import Case, Packed
 
 Use: TypeAlias = "Callable[[Sequence[Layer], Callable[[str], Path], Path, Limits], None]"

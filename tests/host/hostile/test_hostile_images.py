@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.loop.reconcile import Options, converge
 from reconciler.model.kind import Kind
-from reconciler.reconcile import Options, converge
 from tests.host.hostile import layouts
 from tests.host.hostile.images_spoilt import IMAGES
 from tests.host.hostile.surroundings import check_words, look_around
-from tests.host.unpacking import needs_root
+from tests.host.layers.unpacking import needs_root
 from tests.seed import configure, fill_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.loop.reconcile import Result
     from reconciler.paths import Paths
-    from reconciler.reconcile import Result
     from tests.host.hostile.layouts import Draft
     from tests.host.hostile.surroundings import Look
 

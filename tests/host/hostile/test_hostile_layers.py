@@ -9,14 +9,14 @@ import pytest
 
 from tests.host.hostile.corpus import LAYERS
 from tests.host.hostile.surroundings import Surroundings, layer_of
+from tests.host.layers.unpacking import needs_root
 from tests.host.tars import directory, file, symlink
-from tests.host.unpacking import needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.host.hostile.cases import Case
-    from tests.host.unpacking import Bench
+    from tests.host.layers.unpacking import Bench
 
 pytestmark = needs_root
 

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from reconciler.host.pack import pack
+from reconciler.host.store.pack import pack
 from tests.host import tars
 from tests.host.hostile.corpus import LAYERS
 from tests.host.hostile.surroundings import Surroundings
-from tests.host.packing import SQUASHFS
-from tests.host.unpacking import needs_root
+from tests.host.layers.unpacking import needs_root
+from tests.host.store.packing import SQUASHFS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from reconciler.model.image import Layer
-    from reconciler.model.limits import Limits
+    from reconciler.model.content.limits import Limits
+    from reconciler.model.content.ociread import Layer
     from tests.host.hostile.cases import Case
 
 # The topmost layer is read first here, so that of two that are wrong another one is told.

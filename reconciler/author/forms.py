@@ -1,0 +1,112 @@
+"""Writes an extension that was put together, in each of the forms in which it can be built."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.host.assembly.assemblywriter import write_archive, write_directory
+from reconciler.model.build.output import Output
+from reconciler.model.build.recipe import platform_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.host.assembly.assemblywriter import Clock
+    from reconciler.host.images.write.repart import KeyPair
+    from reconciler.model.build.assembly import Assembly
+    from reconciler.model.content.ociwrite import Compression
+    from reconciler.model.kind import Ident
+
+_SQUASHFS_LEVEL: Final = 15  # of zstd; an extension is built once, and read often
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What is to be written."""
+
+    ident: Ident
+    content: Assembly
+    clock: Clock
+    architecture: str | None = None  # in systemd's words; None: it runs on all
+    keys: KeyPair | None = None  # what signs a disk image
+    compression: Compression | None = None  # of an image's layer
+
+
+def write(extension: Extension, output: Output, target: Path, scratch: Path) -> str:
+    """Write `target`, which must not exist; return its digest.
+
+    Args:
+        extension: what to write.
+        output: in which form.
+        target: garbage after an error.
+        scratch: a directory on the same file system, for what is kept meanwhile.
+
+    Raises:
+        Failed: a tool is missing or failed.
+        Invalid: something belongs to another user than root, and this process cannot write that.
+        OSError: the disk does not take it.
+    """
+    from reconciler.host.base.digest import file_digest
+    from reconciler.host.sources.local import Tree
+
+    match output:
+        case Output.DIRECTORY:
+            target.mkdir()
+            write_directory(extension.content, extension.clock, target)
+            return Tree(target).digest()
+        case Output.OCI:
+            return _write_image(extension, target)
+        case Output.SQUASHFS | Output.EROFS:
+            _write_packed(extension, output, target, scratch)
+        case Output.EXT4 | Output.DDI:
+            _write_of_tree(extension, output, target, scratch)
+        case never:
+            assert_never(never)
+    return file_digest(target)
+
+
+def _write_packed(extension: Extension, output: Output, target: Path, scratch: Path) -> None:
+    from reconciler.host.images.write.erofs import write_erofs
+    from reconciler.host.images.write.squashfs import write_squashfs
+    from reconciler.host.tar.writer import TarWriter
+
+    def fill(descriptor: int) -> None:
+        writer = TarWriter(descriptor)
+        write_archive(extension.content, extension.clock, writer)
+        writer.finish()
+
+    if output is Output.SQUASHFS:
+        write_squashfs(target, fill, level=_SQUASHFS_LEVEL)
+    else:
+        write_erofs(target, fill, scratch)
+
+
+def _write_of_tree(extension: Extension, output: Output, target: Path, scratch: Path) -> None:
+    from reconciler.host.images.write.ext4 import write_ext4
+    from reconciler.host.images.write.repart import DiskImage, write_ddi
+
+    tree = scratch / "tree"
+    tree.mkdir()
+    write_directory(extension.content, extension.clock, tree)
+    if output is Output.EXT4:
+        write_ext4(target, tree, scratch)
+    else:
+        image = DiskImage(extension.ident.kind, extension.architecture, extension.keys)
+        write_ddi(target, tree, image, scratch)
+
+
+def _write_image(extension: Extension, target: Path) -> str:
+    from reconciler.host.registry.layoutwriter import OciLayout
+    from reconciler.model.content.ociwrite import About, Compression
+
+    platform = platform_for(extension.architecture, os.uname().machine)
+    title = {"org.opencontainers.image.title": extension.ident.name}
+    layout = OciLayout(target)
+    image = layout.add_image(
+        lambda writer: write_archive(extension.content, extension.clock, writer),
+        About(platform, extension.clock.built, annotations=title),
+        extension.compression or Compression.GZIP,
+    )
+    return layout.finish(image).digest

@@ -1,0 +1,213 @@
+"""What an extension is built of: directories, archives, container images, Debian packages, programs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from reconciler.errors import Invalid
+from reconciler.host.assembly import gathering
+from reconciler.host.base.blobs import blob_in
+from reconciler.host.base.digest import file_digest
+from reconciler.host.registry.copiedimage import read_copied
+from reconciler.model.content.format import Payload
+from reconciler.model.content.limits import Limits
+from reconciler.model.content.ociread import Layer
+from reconciler.model.content.source import Source, Transport, parse_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from reconciler.model.build.assembly import Assembly
+    from reconciler.model.content.ociread import Platform
+    from reconciler.paths import Paths
+
+_LOCAL: Final = re.compile(r"(?P<transport>oci|oci-archive|docker-archive|dir):(?P<path>[^/].*)")
+_STATUS: Final = b"var/lib/dpkg/status"
+# What is built here is the builder's own choice: only what must be a bomb is taken for one.
+_LIMITS: Final = Limits(size=1 << 40, members=10_000_000, ratio=1000)
+
+
+class Origin(StrEnum):
+    """By which option an ingredient was given."""
+
+    FROM = "--from"
+    DEBS = "--debs"
+    BINARY = "--binary"
+
+
+class Part(NamedTuple):
+    """One option of a command line, and what stood behind it."""
+
+    origin: Origin
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """Something that is laid over those before it."""
+
+    content: Assembly
+    is_system: bool = False  # an image, which may have a system in it of which files were deleted
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pantry:
+    """Where ingredients come from, and where what has to be kept of them is kept."""
+
+    paths: Paths
+    scratch: Path
+    platform: Platform
+    strict: bool = False
+    depends: bool = True
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def take(self, part: Part, base: Assembly | None) -> Iterator[Ingredient]:
+        """What one option brings.
+
+        Args:
+            part: the option.
+            base: the system that the extension is for, whose packages need not be brought along.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+        match part.origin:
+            case Origin.FROM:
+                yield from map(self.source, part.words)
+            case Origin.DEBS:
+                yield from self._packages(part.words, base)
+            case Origin.BINARY:
+                yield from map(self._program, part.words)
+
+    def source(self, text: str) -> Ingredient:
+        """What a source is, in the words of the configuration or as a path.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+        source = _parse(text)
+        if source.transport.is_skopeos:
+            return Ingredient(self._image(source), is_system=True)
+        if source.is_web:
+            hint = "download the file, compare its digest with its publisher's, and give its path"
+            raise Invalid(f"{source.text}: is not fetched for a build", hint)
+        path = Path(source.reference)
+        if path.is_dir():
+            return Ingredient(gathering.from_directory(path, but=self.scratch))
+        return Ingredient(self._archive(path))
+
+    def _image(self, source: Source) -> Assembly:
+        from reconciler.host.registry.skopeo import Skopeo
+
+        scratch = self._directory()
+        layout, blobs = scratch / "image", scratch / "blobs"
+        blobs.mkdir()
+        Skopeo(self.paths.auth_file).copy(source.argument(), self.platform, layout, blobs)
+        image = read_copied(layout, blobs, self.platform, source.text)
+        if image.is_artifact:
+            hint = "push it as it is; an extension is built of a container image, a directory or packages"
+            raise Invalid(f"{source.text} is an artifact with a file, not a container image", hint)
+        return gathering.from_layers(image.layers, lambda digest: blob_in(blobs, digest), scratch, _LIMITS)
+
+    def _archive(self, path: Path) -> Assembly:
+        from reconciler.host.images.payload import payload_in
+
+        if not path.is_file():
+            raise Invalid(f"{path}: there is no such file or directory", "check --from; see livelayer-sources(7)")
+        if path.suffix == ".deb":
+            raise Invalid(f"{path} is a Debian package", f"give it as: --debs {path}")
+        if payload_in(path) is not Payload.TAR:
+            raise Invalid(f"{path} is no tar archive", "give a directory, a tar archive or a container image")
+        layer = Layer(file_digest(path), path.stat().st_size, "", None)
+        return gathering.from_layers((layer,), lambda _: path, self._directory(), _LIMITS)
+
+    def _packages(self, words: Sequence[str], base: Assembly | None) -> Iterator[Ingredient]:
+        from reconciler.host.sources import debs
+
+        files, names = _sorted_out(words)
+        if names:
+            status = self._status_of(base) if base else None
+            files += debs.download(names, self._directory() / "debs", status, depends=self.depends)
+        for file in files:
+            package, archive = debs.open_package(file, self._directory())
+            notices = [f"package {package.name} {package.version}"]
+            if package.scripts:
+                notices.append(f"{package.name}: not run: {' and '.join(package.scripts)}")
+            yield Ingredient(self._archive(archive), notices=tuple(notices))
+
+    def _status_of(self, base: Assembly) -> Path:
+        """The packages of the base, for apt; a base without dpkg has none."""
+        from reconciler.host.assembly.contents import chunks_of
+
+        status = self._directory() / "status"
+        item = base.get(_STATUS)
+        status.write_bytes(b"".join(chunks_of(item.content)) if item and item.content else b"")
+        return status
+
+    def _program(self, word: str) -> Ingredient:
+        from reconciler.host.assembly.contents import read
+        from reconciler.host.assembly.elffiles import elf_of, missing
+
+        assembly = gathering.from_program(Path(word))
+        ((_, item),) = assembly.files()
+        assert item.content  # noqa: S101 - it is a file
+        elf = elf_of(item.content)
+        if elf is None and read(item.content, 0, 2) != b"#!":
+            raise Invalid(
+                f"{word} is neither an ELF program nor a script", "name a program; data goes in a directory"
+            )
+        if elf is None or not (wanted := missing(elf, set())):
+            return Ingredient(assembly)
+        sentence = f"{word} is linked dynamically: it needs {', '.join(wanted)}"
+        if self.strict:
+            raise Invalid(sentence, "link it statically, or leave out --strict")
+        return Ingredient(assembly, notices=(sentence,))
+
+    def _directory(self) -> Path:
+        directory = self.scratch / f"source-{next(self._numbers)}"
+        directory.mkdir()
+        return directory
+
+
+def _parse(text: str) -> Source:
+    """A path is as good as file://, and may be a relative one."""
+    if match := _LOCAL.fullmatch(text):
+        text = f"{match['transport']}:{Path.cwd()}/{match['path']}"
+    if "://" not in text and (text.startswith(("/", ".")) or Path(text).exists()):
+        path = Path(text).absolute()
+        is_layout = (path / "oci-layout").is_file()
+        return Source(Transport.OCI if is_layout else Transport.FILE, str(path))
+    try:
+        return parse_source(text)
+    except ValueError as error:
+        raise Invalid(
+            f"--from: {error}", "a source is a path or as in the configuration, see livelayer-sources(7)"
+        ) from error
+
+
+def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Files, in the order given and by name in a directory; and names for apt."""
+    from reconciler.host.sources.debs import is_package_name
+
+    files: list[Path] = []
+    names: list[str] = []
+    for word in words:
+        path = Path(word)
+        if path.is_dir():
+            found = sorted(path.glob("*.deb"))
+            if not found:
+                raise Invalid(f"--debs: there is no *.deb in {path}", "name a directory of Debian packages")
+            files += found
+        elif word.endswith(".deb"):
+            files.append(path)
+        elif is_package_name(word):
+            names.append(word)
+        else:
+            raise Invalid(f"--debs: {word!r} is neither a directory, a file nor a package", "see livelayer(8)")
+    return files, names

@@ -1,0 +1,370 @@
+"""From sources to what they lead to now: tags and version ranges to digests, URLs and files to digests."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
+from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.store import entries as store
+from reconciler.model.content.format import Format, Payload
+from reconciler.model.content.ociread import Index, digest_of, parse_manifest, platform_of
+from reconciler.model.content.resolution import (
+    Resolution,
+    combined,
+    resolution_as_json,
+    resolution_from_json,
+)
+from reconciler.model.content.source import Transport, shown_url
+from reconciler.model.plan.target import Target, Targets, target_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.host.registry.skopeo import Skopeo
+    from reconciler.host.sources.catalogs import Catalogs
+    from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.content.ociread import Manifest
+    from reconciler.model.content.source import Source
+    from reconciler.model.fit.release import Host
+    from reconciler.model.kind import Ident, Kind
+    from reconciler.model.state.generation import Placed
+    from reconciler.model.state.retry import Retry
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+_PARALLEL: Final = 4  # look-ups; they wait for the network
+
+
+class Lookups(Enum):
+    """Which sources may be asked what they lead to."""
+
+    ALL = "all"
+    LOCAL = "local"  # an offline run
+    NONE = "none"  # a look at what is known already
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """What sources lead to, for one run on one node."""
+
+    paths: Paths
+    host: Host
+    lookups: Lookups = Lookups.ALL
+    keyring: str | None = None  # for the signatures of SHA256SUMS, before those of the system
+    catalogs: Catalogs | None = None
+    records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
+    sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
+    fixed: Mapping[Ident, Placed] = field(default_factory=dict)  # what some shall be, whatever their sources say
+    deferred: Mapping[str, Retry] = field(default_factory=dict)  # by extension: not to be asked again yet
+    manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
+
+    @property
+    def may_use_network(self) -> bool:
+        """Whether this run may ask more than this node."""
+        return self.lookups is Lookups.ALL
+
+    def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
+        """What each extension shall be; a failure is that extension's own.
+
+        Several registries are asked at once: one that is silent for a minute must not keep the others waiting.
+        """
+        items = tuple(wanted)
+        slow = [item for item in items if self._waits_for_network(item)] if len(items) > 1 else []
+        if len(slow) < 2:  # noqa: PLR2004 - one can only be asked alone
+            return {item.name: self._target_or_error(item) for item in items}
+        from reconciler.host.base.workers import workers
+
+        with workers(min(_PARALLEL, len(slow))) as pool:
+            asked = {item.name: pool.submit(self._target_or_error, item) for item in slow}
+            return {
+                it.name: asked[it.name].result() if it.name in asked else self._target_or_error(it) for it in items
+            }
+
+    def _waits_for_network(self, wanted: Wanted) -> bool:
+        """A catalog is read once for all, so its extensions are not asked for at once."""
+        if not (self.may_use_network and wanted.is_remote) or wanted.source.transport is Transport.CATALOG:
+            return False
+        if wanted.ident in self.fixed or wanted.unresolved or wanted.name in self.deferred:
+            return False
+        return wanted.pull == "always" or self._known(wanted) is None
+
+    def remember(self, wanted: Wanted, resolution: Resolution) -> None:
+        """Note what a source led to, once its content is in the store.
+
+        Raises:
+            Failed: the record cannot be written.
+        """
+        self._record({self._key(wanted): resolution})
+
+    def remember_stored(self, desired: DesiredState, targets: Targets) -> None:
+        """Note also what led to content that was in the store already: without network it would not be found again.
+
+        Raises:
+            Failed: the record cannot be written.
+        """
+        found = ((item, targets[item.name]) for item in desired.extensions if not (item.pin and item.format))
+        news = [(self._key(item), it) for item, it in found if isinstance(it, Target)]
+        stored = {
+            key: it.resolution
+            for key, it in news
+            if self.records.get(key) != it.resolution and store.has(self.paths, it.entry)
+        }
+        if stored:
+            self._record(stored)
+
+    def _record(self, found: Mapping[str, Resolution]) -> None:
+        if self.catalogs:
+            self.catalogs.remember()
+        self.records.update(found)
+        document = {key: resolution_as_json(it) for key, it in self.records.items()}
+        write_json(self.paths.resolutions, document)
+
+    def remember_sightings(self, desired: DesiredState) -> None:
+        """Note when digests were seen first, for `min_age`; of what is not configured any more nothing is kept.
+
+        Raises:
+            Failed: the record cannot be written.
+        """
+        kept = {item.name: self.sightings[item.name] for item in desired.extensions if item.name in self.sightings}
+        if kept != _read_sightings(self.paths):
+            write_json(self.paths.first_seen, kept)
+
+    def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
+        if placed := self.fixed.get(wanted.ident):
+            return self._fixed_target(wanted, placed)
+        if wanted.unresolved:
+            return wanted.unresolved.about(wanted.name)
+        try:
+            return self._target(wanted, self._resolve(wanted))
+        except ReconcilerError as error:
+            return error.about(wanted.name)
+
+    def _fixed_target(self, wanted: Wanted, placed: Placed) -> Target | ReconcilerError:
+        if store.has(self.paths, placed.entry) or self._may_look_up(wanted):
+            return Target(placed.resolution, placed.entry, "as it was")
+        return Offline(f"{wanted.name}: {placed.entry.digest} is not in the store any more")
+
+    def _target(self, wanted: Wanted, resolution: Resolution) -> Target:
+        return target_for(wanted, resolution, None if wanted.format else self._against_images(wanted.kind))
+
+    def _against_images(self, kind: Kind) -> str | None:
+        """Why image files made here cannot be used on this node; asked only where the format is left open."""
+        if not self.paths.is_running_system:
+            return "a system that does not run cannot be asked for its image policy"
+        from reconciler.host.node.imagepolicies import against_images
+
+        return against_images(self.host, kind)
+
+    def _resolve(self, wanted: Wanted) -> Resolution:
+        known = self._known(wanted)
+        if known and (wanted.pull != "always" or not self._may_look_up(wanted)):
+            return known
+        kept = known or self._kept(wanted)
+        if kept and not (wanted.pull != "never" and self._may_look_up(wanted)):
+            return kept
+        if wanted.pull == "never":
+            raise Invalid("is not in the store, and pull: never forbids to fetch it", "set pull: missing")
+        if not self._may_look_up(wanted):
+            raise Offline(f"{wanted.text} is not in the store yet", "it is fetched by: livelayer apply")
+        if known is None and (retry := self.deferred.get(wanted.name)):
+            raise Deferred(retry.message.removeprefix(f"{wanted.name}: "), retry.hint)
+        try:
+            found = self._look_up(wanted)
+        except Unavailable as error:
+            if kept is None:
+                raise
+            log.warning("%s: staying at %s: %s", wanted.name, kept.digest, error.message)
+            return kept
+        return self._mature(wanted, found, known)
+
+    def _may_look_up(self, wanted: Wanted) -> bool:
+        return self.lookups is Lookups.ALL or (self.lookups is Lookups.LOCAL and not wanted.is_remote)
+
+    def _known(self, wanted: Wanted) -> Resolution | None:
+        """What the source led to when its content, still in the store, was fetched."""
+        record = self.records.get(self._key(wanted))
+        candidates = [record] if record else []
+        if wanted.pin and wanted.format:
+            candidates.append(Resolution(wanted.pin, wanted.pin, _assumed_payload(wanted)))
+        for resolution in candidates:
+            if resolution.satisfies(wanted.pin) and store.has(self.paths, self._target(wanted, resolution).entry):
+                return resolution
+        return None
+
+    def _kept(self, wanted: Wanted) -> Resolution | None:
+        """What the source led to when its content was fetched, if the blobs that it was made of are here."""
+        record = self.records.get(self._key(wanted))
+        return record if record and record.satisfies(wanted.pin) and self._has_blobs(wanted, record) else None
+
+    def _has_blobs(self, wanted: Wanted, resolution: Resolution) -> bool:
+        """Whether all that content is made of has been kept."""
+        if wanted.parts:
+            pairs = zip(wanted.parts, resolution.parts, strict=False)
+            return len(wanted.parts) == len(resolution.parts) and all(self._has_blobs(*pair) for pair in pairs)
+        from reconciler.host.base.blobs import blob_in
+        from reconciler.host.registry import keptimages
+
+        match wanted.source.transport:
+            case Transport.FILE:
+                return False  # nothing of it is kept but the source itself, which may be another one by now
+            case Transport.HTTPS | Transport.HTTP:
+                return blob_in(self.paths.blobs, resolution.digest).is_file()
+            case _:
+                return keptimages.find(self.paths, resolution.manifest) is not None
+
+    def _look_up(self, wanted: Wanted) -> Resolution:
+        if wanted.parts:
+            return combined(tuple(self._look_up(part) for part in wanted.parts))
+        match wanted.source.transport:
+            case Transport.FILE:
+                resolution = self._look_up_file(wanted)
+            case Transport.HTTPS | Transport.HTTP:
+                resolution = self._look_up_url(wanted)
+            case Transport.CATALOG:
+                resolution = self._look_up_listed(wanted)
+            case _:
+                resolution = self._look_up_image(wanted)
+        if not resolution.satisfies(wanted.pin):
+            raise Invalid(
+                f"{wanted.text} leads to {resolution.digest}, not to the pinned {wanted.pin}",
+                "correct digest: or source:",
+            )
+        return resolution
+
+    def _look_up_image(self, wanted: Wanted) -> Resolution:
+        source = self._versioned(wanted)
+        content = self._skopeo().raw_manifest(source.argument(wanted.pin))
+        found = parse_manifest(content)
+        digest = manifest_digest = digest_of(content)
+        if isinstance(found, Index):
+            manifest_digest = found.choose(wanted.platform or platform_of(self.host.machine))
+            if source.transport is not Transport.DOCKER:  # nothing but a registry gives a manifest by its digest
+                return Resolution(digest, manifest_digest)
+            found = parse_manifest(self._skopeo().raw_manifest(source.argument(manifest_digest)))
+        if isinstance(found, Index):
+            raise Invalid(f"{wanted.text}: an index inside an index", "push the image again")
+        self.manifests[manifest_digest] = found
+        payload = Payload.IMAGE if found.is_artifact else Payload.LAYERS
+        tag = source.tag if wanted.version else None
+        return Resolution(digest, manifest_digest, payload, found.size, tag)
+
+    def _look_up_listed(self, wanted: Wanted) -> Resolution:
+        from reconciler.model.content.catalog import Wish
+
+        assert self.catalogs  # noqa: S101 - checked with the configuration
+        name, _, version = wanted.source.reference.partition("@")
+        architecture = (wanted.platform or platform_of(self.host.machine)).architecture
+        found = self.catalogs.find(Wish(name, version or None, wanted.version, architecture))
+        image = self._look_up_image(replace(wanted, source=found.source, pin=found.source.digest, version=None))
+        return replace(image, tag=found.tag, origin=found.source)
+
+    def _versioned(self, wanted: Wanted) -> Source:
+        """The source with the tag that its range of versions leads to."""
+        if wanted.version is None:
+            return wanted.source
+        repository = wanted.source.argument()
+        tags = self._skopeo().list_tags(repository)
+        tag = wanted.version.highest(tags)
+        if tag is None:
+            raise wanted.version.miss(repository, tags)
+        return wanted.source.with_tag(tag)
+
+    def _look_up_url(self, wanted: Wanted) -> Resolution:
+        from reconciler.host.sources import sha256sums
+
+        url = wanted.source.reference
+        digest = wanted.pin or sha256sums.resolve(url, self.paths.keyrings(self.keyring))
+        return Resolution(digest, digest, _assumed_payload(wanted) if wanted.format else _peeked_payload(url))
+
+    def _look_up_file(self, wanted: Wanted) -> Resolution:
+        from reconciler.host.sources import local
+
+        path = self.paths.under(wanted.source.reference)
+        digest, payload, size = local.look_at(path)
+        return Resolution(digest, digest, payload, size)
+
+    def _mature(self, wanted: Wanted, found: Resolution, known: Resolution | None) -> Resolution:
+        """Let new content wait until it is as old as `min_age` wants it."""
+        if wanted.min_age is None:
+            return found
+        from reconciler.model.content.maturity import Sightings
+
+        sightings = Sightings(self.sightings.get(wanted.name, {}), time.time())
+        current = known.digest if known else None
+        self.sightings[wanted.name] = sightings.record([found.digest, *([current] if current else [])])
+        choice = sightings.choose([found.digest], wanted.min_age, current=current, pin=wanted.pin)
+        if choice.digest == found.digest:
+            return found
+        sentence = choice.pending.sentence if choice.pending else ""
+        if known is None:
+            raise Pending(f"{wanted.text}: {sentence} (min_age)", "pin it with digest: to use it at once")
+        log.info("%s: staying at %s: %s", wanted.name, known.digest, sentence)
+        return known
+
+    def _key(self, wanted: Wanted) -> str:
+        if wanted.parts:
+            return " + ".join(self._key(part) for part in wanted.parts)
+        platform = wanted.platform or platform_of(self.host.machine)
+        source = wanted.source.argument(wanted.pin) if wanted.source.transport.is_skopeos else wanted.source.text
+        if wanted.source.transport is Transport.CATALOG and self.catalogs:
+            source += f" of {' '.join(map(shown_url, self.catalogs.urls))}"
+        return f"{source} {platform}" + (f" {wanted.version.text}" if wanted.version else "")
+
+    def _skopeo(self) -> Skopeo:
+        from reconciler.host.registry.skopeo import Skopeo
+
+        return Skopeo(self.paths.auth_file)
+
+
+def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:
+    """Access to sources with the records of earlier runs."""
+    document = read_json(paths.resolutions)
+    records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
+    sound = {key: it for key, it in records.items() if it}
+    return Resolver(paths, host, lookups, desired.keyring, _catalogs(paths, desired), sound, _read_sightings(paths))
+
+
+def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
+    if not desired.catalogs:
+        return None
+    from reconciler.host.sources.catalogs import Catalogs
+
+    return Catalogs(paths, desired.catalogs)
+
+
+def _assumed_payload(wanted: Wanted) -> Payload:
+    """What the configured format lets expect; whether it is true shows when the content is there."""
+    if wanted.format is Format.RAW:
+        return Payload.IMAGE
+    return Payload.LAYERS if wanted.source.transport.is_skopeos else Payload.TAR
+
+
+def _peeked_payload(url: str) -> Payload:
+    """What the beginning of a file shows it to be, where the configuration leaves the format open."""
+    from reconciler.host.images.payload import payload_in
+    from reconciler.host.sources import web
+
+    with tempfile.NamedTemporaryFile(prefix="livelayer-") as head:
+        head.write(web.peek(url))
+        head.flush()
+        return payload_in(Path(head.name))
+
+
+def _read_sightings(paths: Paths) -> dict[str, dict[str, float]]:
+    match read_json(paths.first_seen):
+        case dict(document) if all(_is_sighting(it) for it in document.values()):
+            return document
+        case _:
+            return {}
+
+
+def _is_sighting(record: Any) -> bool:  # noqa: ANN401 - JSON
+    return isinstance(record, dict) and all(isinstance(time, int | float) for time in record.values())

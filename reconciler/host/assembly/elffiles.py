@@ -1,0 +1,72 @@
+"""What the programs in an assembly need of the host that they are to run on."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from reconciler.host.assembly.contents import read
+from reconciler.host.tar.decompress import shown
+from reconciler.model.build.assembly import Shape
+from reconciler.model.build.recipe import Needs
+from reconciler.model.facts.elf import MAGIC, Elf, read_elf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.build.assembly import Assembly, Content
+    from reconciler.model.kind import Kind
+
+_LIBRARY: Final = re.compile(rb"\.so(\.|$)")
+_MODULE: Final = re.compile(rb"usr/lib/modules/(?P<kernel>[^/]+)/.*\.ko(\.(gz|xz|zst))?")
+
+
+def needs_of(assembly: Assembly, kind: Kind) -> Needs:
+    """Look into all programs, libraries and kernel modules.
+
+    Raises:
+        Failed: one of them cannot be read.
+    """
+    found = list(_elves(assembly))
+    inside = {name.rpartition(b"/")[2].decode(errors="replace") for name, _ in assembly.files()}
+    foreign = (f"/{shown(name)} needs {it} of the host" for name, elf in found for it in missing(elf, inside))
+    architectures = {elf.architecture for _, elf in found if elf.architecture}
+    reason = _of_modules(assembly) or next(foreign, None)
+    return Needs(tuple(sorted(architectures)), reason, _has_units(assembly, kind))
+
+
+def elf_of(content: Content) -> Elf | None:
+    """What a file is as a program; None: none.
+
+    Raises:
+        Failed: it cannot be read.
+    """
+    return read_elf(partial(read, content)) if read(content, 0, len(MAGIC)) == MAGIC else None
+
+
+def missing(elf: Elf, inside: set[str]) -> list[str]:
+    """The libraries, and failing these the loader, that a program finds only on the host."""
+    wanted = [*elf.needed, *([elf.interpreter.rpartition("/")[2]] if elf.interpreter else [])]
+    return [name for name in wanted if name not in inside]
+
+
+def _elves(assembly: Assembly) -> Iterator[tuple[bytes, Elf]]:
+    for name, item in assembly:
+        if item.shape is not Shape.FILE or not item.content:
+            continue
+        could_be = item.mode & 0o111 or _LIBRARY.search(name) or _MODULE.fullmatch(name)
+        if could_be and (elf := elf_of(item.content)):
+            yield name, elf
+
+
+def _of_modules(assembly: Assembly) -> str | None:
+    for name, _ in assembly.files():
+        if match := _MODULE.fullmatch(name):
+            return f"/{shown(name)} is for the kernel {shown(match['kernel'])}"
+    return None
+
+
+def _has_units(assembly: Assembly, kind: Kind) -> bool:
+    prefix = f"{kind.traits.units}/".encode()
+    return any(name.startswith(prefix) for name, _ in assembly.files())

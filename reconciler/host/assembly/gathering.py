@@ -1,0 +1,200 @@
+"""Brings sources together for a build: directories, the layers of images, tar archives. Nothing is unpacked.
+
+What is in a directory belongs to root, and only its owner may change it, whoever has made the directory and with
+which umask. Its times are not taken: a tree that was copied or checked out anew is the same source. Archives and
+images have owners, modes and times that are part of their digests, so all of that is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid
+from reconciler.host.assembly.contents import Heap
+from reconciler.host.base.walk import listed
+from reconciler.host.layers.flatten import Entangled, merge
+from reconciler.host.tar.attributes import CAPABILITY, OVERLAY
+from reconciler.host.tar.decompress import shown
+from reconciler.host.tar.reader import Kind
+from reconciler.model.build.assembly import Assembly, Content, Item, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from reconciler.host.tar.reader import Member
+    from reconciler.model.content.limits import Limits
+    from reconciler.model.content.ociread import Layer
+
+_SHAPES: Final = {
+    stat.S_IFREG: Shape.FILE,
+    stat.S_IFLNK: Shape.LINK,
+    stat.S_IFDIR: Shape.DIRECTORY,
+    Kind.FILE: Shape.FILE,
+    Kind.SYMLINK: Shape.LINK,
+    Kind.DIRECTORY: Shape.DIRECTORY,
+}
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_SETUID: Final = stat.S_ISUID | stat.S_ISGID
+_KEPT: Final = (b"user.", b"trusted.", CAPABILITY)
+
+
+def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch: Path, limits: Limits) -> Assembly:
+    """What the layers of an image are together, lowest first; a tar archive is one layer.
+
+    Args:
+        layers: what to take, lowest first.
+        blob_of: where a layer's blob is, by its digest.
+        scratch: an empty directory, for as long as the result is used.
+        limits: what the image may take.
+
+    Raises:
+        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
+            that no extension may have.
+        Failed: the disk is full or broken; or the layers must be unpacked, and this process may not write as root.
+    """
+    try:
+        with closing(Heap(scratch / "heap")) as heap:
+            gathered = _Gathered(heap)
+            merge(layers, blob_of, gathered.take, limits)
+            return gathered.assembly
+    except Entangled:
+        from reconciler.host.layers.unpack import flatten
+
+        tree = scratch / "tree"
+        tree.mkdir()
+        flatten(layers, blob_of, tree, limits)
+        return _from_tree(tree, _as_it_is)
+    except OSError as error:
+        raise Failed(f"{scratch}: {error.strerror or error}", "make space there, or set TMPDIR") from error
+
+
+def from_directory(directory: Path, but: Path | None = None) -> Assembly:
+    """What is in a directory, as root's.
+
+    Args:
+        directory: where to look.
+        but: what is not looked at, wherever in it that is: the build's own scratch.
+
+    Raises:
+        Invalid: it has what no extension may have.
+        Failed: it cannot be read.
+    """
+    try:
+        return _from_tree(directory.resolve(), _as_roots, os.fsencode(but.resolve()) if but else None)
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
+        raise Failed(f"{where}: cannot be read: {error.strerror}", "look at its mode") from error
+
+
+def from_program(program: Path) -> Assembly:
+    """One file, in /usr/bin under its own name.
+
+    Raises:
+        Invalid: it is no file.
+    """
+    if not program.is_file():
+        raise Invalid(f"{program} is no file", "name a program")
+    place = program.resolve()
+    item = Item(Shape.FILE, 0o755, content=Content(place, 0, place.stat().st_size))
+    assembly = Assembly()
+    assembly.put(b"usr/bin/" + os.fsencode(program.name), item)
+    return assembly
+
+
+class _Gathered:
+    """The members of a merged image."""
+
+    def __init__(self, heap: Heap) -> None:
+        self.assembly = Assembly()
+        self._heap = heap
+
+    def take(self, member: Member, chunks: Iterable[memoryview]) -> None:
+        """See `tarmerge.Sink`."""
+        name = member.name.removeprefix(b"./")
+        if not name:
+            return
+        if member.kind is Kind.HARD_LINK:
+            origin = self.assembly.get(member.link)
+            assert origin  # noqa: S101 - merge has seen to it
+            self.assembly.put(name, origin)
+            return
+        content = self._heap.keep(chunks, member.size, member.sparse) if member.kind is Kind.FILE else None
+        self.assembly.put(name, _item(member, content))
+
+
+def _item(member: Member, content: Content | None) -> Item:
+    return Item(
+        _SHAPES[member.kind],
+        member.mode,
+        member.uid,
+        member.gid,
+        member.mtime_ns or None,  # 0 is what those have that nobody gave a time
+        member.link if member.kind is Kind.SYMLINK else b"",
+        member.xattrs,
+        content,
+    )
+
+
+def _from_tree(tree: Path, make: Callable[[bytes, os.stat_result], Item], but: bytes | None = None) -> Assembly:
+    root = os.fsencode(tree)
+    assembly = Assembly()
+    known: dict[tuple[int, int], Item] = {}
+    for path in _paths(root, but):
+        status = os.lstat(path)
+        inode = status.st_dev, status.st_ino
+        item = known.get(inode) or make(path, status)
+        if status.st_nlink > 1 and not item.is_directory:
+            known[inode] = item
+        assembly.put(path[len(root) + 1 :], item)
+    return assembly
+
+
+def _paths(root: bytes, but: bytes | None) -> Iterator[bytes]:
+    """All but the root, parents first."""
+    todo = sorted((entry.path for entry in listed(root)), reverse=True)
+    while todo:
+        path = todo.pop()
+        if path == but:
+            continue
+        yield path
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            todo += sorted((entry.path for entry in listed(path)), reverse=True)
+
+
+def _as_it_is(path: bytes, status: os.stat_result) -> Item:
+    owner = status.st_uid, status.st_gid
+    return _found(path, status, stat.S_IMODE(status.st_mode), *owner, mtime_ns=status.st_mtime_ns)
+
+
+def _as_roots(path: bytes, status: os.stat_result) -> Item:
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISREG(status.st_mode) and mode & _SETUID and status.st_uid:
+        raise Invalid(
+            f"{shown(path)} is setuid or setgid, and is user {status.st_uid}'s; in the extension it would be root's",
+            "remove the bit, or let root own the file if that is meant",
+        )
+    return _found(path, status, 0o777 if stat.S_ISLNK(status.st_mode) else mode & ~_OTHERS_WRITE, 0, 0)
+
+
+def _found(  # noqa: PLR0913 - as lstat(2) has them
+    path: bytes, status: os.stat_result, mode: int, uid: int, gid: int, *, mtime_ns: int | None = None
+) -> Item:
+    shape = _SHAPES.get(stat.S_IFMT(status.st_mode), Shape.OTHER)
+    target = os.readlink(path) if shape is Shape.LINK else b""  # noqa: PTH115 - paths are bytes here
+    content = Content(Path(os.fsdecode(path)), 0, status.st_size) if shape is Shape.FILE else None
+    return Item(shape, mode, uid, gid, mtime_ns, target, _xattrs(path), content)
+
+
+def _xattrs(path: bytes) -> dict[bytes, bytes]:
+    """Those that every format keeps. Labels are the host's, access lists name its users."""
+    names = [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False)]
+    for name in names:
+        if name.startswith(OVERLAY):
+            hint = "remove it: it would steer the overlay that the extension becomes a part of"
+            raise Invalid(f"{shown(path)} has the extended attribute {shown(name)}", hint)
+    kept = sorted(name for name in names if name.startswith(_KEPT))
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in kept}

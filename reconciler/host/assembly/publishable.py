@@ -1,0 +1,214 @@
+"""What can be pushed: directories, image files, OCI layouts; what is in them, and whether they stay as they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid
+from reconciler.host.images.inspect import architecture_of, inspect_image
+from reconciler.host.registry.layoutreader import is_layout
+from reconciler.host.tar.reader import Kind as MemberKind
+from reconciler.model.build.publication import Subject
+from reconciler.model.content.limits import DEFAULT
+from reconciler.model.fit.filetree import read_contents
+from reconciler.model.kind import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from typing_extensions import Buffer
+
+    from reconciler.host.registry.layoutreader import Image, LayoutReader
+    from reconciler.host.store.packed import ReleaseKeeper
+    from reconciler.host.tar.reader import Member
+    from reconciler.model.fit.contents import Contents
+
+_SUFFIXES: Final = (".gz", ".xz", ".zst", ".bz2", ".raw", ".sysext", ".confext")  # outermost first
+
+
+class Form(StrEnum):
+    """What something that can be pushed is."""
+
+    TREE = "directory"
+    FILE = "image file"
+    LAYOUT = "OCI layout"
+
+
+def form_of(path: Path) -> Form:
+    """What is at a path.
+
+    Raises:
+        Invalid: nothing that can be pushed.
+        Failed: it cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise Invalid(f"{path}: there is no such file or directory", "name what is to be pushed") from error
+    except OSError as error:
+        raise Failed(f"{path}: cannot be read: {error.strerror}", "look at its mode and its disk") from error
+    if stat.S_ISDIR(mode):
+        return Form.LAYOUT if is_layout(path) else Form.TREE
+    if not stat.S_ISREG(mode):
+        raise Invalid(f"{path} is neither a file nor a directory", "name what is to be pushed")
+    return Form.FILE
+
+
+def look_into_tree(path: Path) -> Subject:
+    """An extension as a directory.
+
+    Raises:
+        Invalid: its release files are none.
+        Failed: it cannot be read.
+    """
+    from reconciler.host.images.directorytree import DirectoryTree
+
+    tree = DirectoryTree(path)
+    return _subject(path, lambda kind: read_contents(tree, kind))
+
+
+def look_into_file(path: Path, scratch: Path, shown: Path | None = None) -> Subject:
+    """An extension as an image file, compressed or not.
+
+    Args:
+        path: the file.
+        scratch: a directory that may be filled; the caller removes it.
+        shown: how it is called in messages, if not by its path.
+
+    Raises:
+        Invalid: it is none, or a damaged one.
+        Failed: no tool here reads it, or the disk is full.
+    """
+    from reconciler.host.images.payload import payload_in
+    from reconciler.host.images.rawfile import decompress_to
+    from reconciler.model.content.format import Payload
+
+    name = shown or path
+    if payload_in(path) is Payload.TAR:
+        raise Invalid(f"{name} is a tar archive", "unpack it into a directory, and push that")
+    workplace = Path(tempfile.mkdtemp(dir=scratch))
+    image = path
+    if _is_compressed(path):
+        image = workplace / "image.raw"
+        decompress_to(path, image, DEFAULT.size)
+    architecture = architecture_of(image)
+    return _subject(name, lambda kind: inspect_image(image, kind, workplace, architecture), architecture)
+
+
+def look_into_image(image: Image, layout: LayoutReader, scratch: Path, shown: Path) -> Subject | None:
+    """An extension as a container image or an artifact; None where it takes more than one pass to see what it holds.
+
+    Raises:
+        Invalid: it is none, or damaged.
+        Failed: it cannot be read.
+    """
+    if image.content.is_artifact:
+        if len(image.content.layers) != 1:
+            raise Invalid(f"{shown}: the artifact has {len(image.content.layers)} files, not one", "push one file")
+        return look_into_file(layout.blob(image.content.layers[0].digest), scratch, shown)
+    return _look_into_layers(image, layout, shown)
+
+
+def _look_into_layers(image: Image, layout: LayoutReader, shown: Path) -> Subject | None:
+    from reconciler.host.layers.flatten import Entangled, merge
+    from reconciler.host.store.packed import PackedTree, ReleaseKeeper
+
+    sysext = ReleaseKeeper(_Nowhere(), Kind.SYSEXT.traits.releases)
+    confext = ReleaseKeeper(_Through(sysext), Kind.CONFEXT.traits.releases)
+    try:
+        names = merge(image.content.layers, layout.blob, confext.take, DEFAULT)
+    except Entangled:
+        return None
+    kept = {**sysext.kept, **confext.kept}
+    if _carries_a_file(names):
+        return None
+    tree = PackedTree(names, kept)
+    return _subject(shown, lambda kind: read_contents(tree, kind))
+
+
+def _carries_a_file(names: Mapping[bytes, MemberKind]) -> bool:
+    """Whether an image has but one file, where no extension has any: what `format: raw` takes."""
+    files = [name for name, kind in names.items() if kind is MemberKind.FILE]
+    tops = {top.encode() for kind in Kind for top in kind.traits.tops}
+    return len(files) == 1 and files[0].partition(b"/")[0] not in tops
+
+
+class _Nowhere:
+    """Takes members, and keeps nothing."""
+
+    @staticmethod
+    def add(_member: Member, chunks: Iterable[Buffer] = ()) -> None:
+        """Read the content, which is checked on the way."""
+        for _ in chunks:
+            pass
+
+
+class _Through:
+    """Passes members on to a keeper of release files."""
+
+    def __init__(self, keeper: ReleaseKeeper) -> None:
+        self._keeper = keeper
+
+    def add(self, member: Member, chunks: Iterable[Buffer] = ()) -> None:
+        """See `ReleaseKeeper.take`."""
+        self._keeper.take(member, map(memoryview, chunks))
+
+
+def _subject(path: Path, look: Callable[[Kind], Contents], architecture: str | None = None) -> Subject:
+    """As the kind that its release file is for; one that has none is taken for a system extension."""
+    contents = look(Kind.SYSEXT)
+    if not contents.releases and (other := look(Kind.CONFEXT)).releases:
+        return Subject(str(path), _stem(path), Kind.CONFEXT, other, architecture)
+    return Subject(str(path), _stem(path), Kind.SYSEXT, contents, architecture)
+
+
+def _stem(path: Path) -> str:
+    """The name without what tells the format."""
+    name = own_name(path)
+    for suffix in _SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def own_name(path: Path) -> str:
+    """The last part of a path as the user wrote it: of a link, its own; of `.` and the like, the directory's."""
+    name = path.name if path.name not in {"", ".."} else path.resolve().name
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _is_compressed(path: Path) -> bool:
+    from reconciler.host.tar.decompress import is_compressed
+
+    with path.open("rb") as file:
+        return is_compressed(file.read(16))
+
+
+def fingerprint(path: Path) -> tuple[int, int]:
+    """What tells whether a file or directory has changed, and the time of its latest content, in seconds.
+
+    Raises:
+        Failed: it cannot be read.
+    """
+    latest, found = 0, 0
+    try:
+        for name in _walk(os.fsencode(path.resolve())):
+            it = os.lstat(name)
+            latest = max(latest, int(it.st_mtime))
+            found = hash((found, name, it.st_ino, it.st_mode, it.st_size, it.st_mtime_ns, it.st_ctime_ns))
+    except OSError as error:
+        raise Failed(f"{path}: cannot be read: {error.strerror}", "look at its mode and its disk") from error
+    return found, latest
+
+
+def _walk(path: bytes) -> Iterator[bytes]:
+    todo = [path]
+    while todo:
+        name = todo.pop()
+        yield name
+        if stat.S_ISDIR(os.lstat(name).st_mode):
+            todo += sorted(entry.path for entry in os.scandir(name))

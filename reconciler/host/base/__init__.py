@@ -1,0 +1,1 @@
+"""Programs, threads, signals, and files that survive a power cut."""

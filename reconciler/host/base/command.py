@@ -1,0 +1,356 @@
+"""The one place where programs are started: through `sh`, without a terminal, with a timeout, nothing cut off."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sh
+
+from reconciler.errors import Failed, ReconcilerError, Unavailable
+from reconciler.host.base import termination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from io import FileIO
+    from typing import IO, TypeAlias
+
+    from typing_extensions import Buffer
+
+    Watch: TypeAlias = Callable[[int, str], bool]
+    """Told a program's process and what it has complained of so far, now and then; whether it is to be killed."""
+
+_MIN_COMPLAINTS: Final = 1 << 16
+_LOOK: Final = 0.25  # seconds between two looks at a program that is watched
+_PIPE: Final = 1 << 20  # bytes; the most that the kernel gives without a privilege
+_running: Final[dict[int, Any]] = {}  # by process; each addition and removal is one atomic operation
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ran to its end, well or not."""
+
+    status: int  # exit status; negative: killed by that signal
+    stdout: bytes
+    stderr: str
+    complete: bool = True  # False: it printed more than was to be kept
+
+    @property
+    def complaint(self) -> str:
+        """The last thing it said on stderr: what a person needs to read first."""
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit status {self.status} without a message"
+
+
+class _Bounded(BytesIO):
+    """Keeps the first bytes written to it, and takes the rest without keeping it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self.complete = True
+
+    def write(self, data: Buffer, /) -> int:
+        room = self._most - self.tell()
+        super().write(memoryview(data)[:room])
+        self.complete = self.complete and len(memoryview(data)) <= room
+        return len(memoryview(data))
+
+
+def available(program: str) -> bool:
+    """Whether a program is on PATH."""
+    return shutil.which(program, path=_environment({})["PATH"]) is not None
+
+
+def run(
+    program: str,
+    *arguments: str,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    most: int = sys.maxsize,
+    watch: Watch | None = None,
+) -> Finished:
+    """Run a program to its end.
+
+    Args:
+        program: a name on PATH.
+        arguments: passed as they are; no shell is involved.
+        timeout: seconds until its process group is killed.
+        env: variables on top of this process's own.
+        most: bytes to keep of what it prints, and of what it complains; the rest is dropped.
+        watch: may kill it earlier, which is no error here; called in a thread of its own.
+
+    Raises:
+        Failed: the program is not there.
+        Unavailable: it did not end in time.
+    """
+    with (
+        Path(os.devnull).open("rb") as nothing,
+        _started(program, arguments, env, nothing, most) as started,
+        started.watched(watch),
+    ):
+        return started.finish(timeout)
+
+
+def feed(
+    program: str,
+    *arguments: str,
+    write: Callable[[int], None],
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a program to its end, and write what it reads from its standard input.
+
+    Args:
+        program: a name on PATH.
+        arguments: passed as they are; no shell is involved.
+        write: given the descriptor to write to, which it must not close. What it raises ends the program; the
+            program's own end, by itself or by a timeout, ends it by a BrokenPipeError that it must let pass.
+        timeout: seconds until its process group is killed, from now on.
+        env: variables on top of this process's own.
+
+    Raises:
+        Failed: the program is not there, or it ended well without reading everything.
+        Unavailable: it did not end in time.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb", buffering=0) as pipe, os.fdopen(reading, "rb", buffering=0) as source:
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+        with _started(program, arguments, env, source, _MIN_COMPLAINTS) as started:
+            source.close()  # from now on, the program alone can read: when it ends, writing fails
+            return started.finish(timeout, lambda: _write_all(pipe, write))
+
+
+def drain(
+    program: str,
+    *arguments: str,
+    read: Callable[[int], None],
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a program to its end, and read what it writes to its standard output.
+
+    Args:
+        program: a name on PATH.
+        arguments: passed as they are; no shell is involved.
+        read: given the descriptor to read from, which it must not close. What it raises ends the program; what it
+            leaves unread is read and dropped.
+        timeout: seconds until its process group is killed, from now on.
+        env: variables on top of this process's own.
+
+    Raises:
+        Failed: the program is not there.
+        Unavailable: it did not end in time.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as pipe, os.fdopen(writing, "wb", buffering=0) as sink:
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            _started(program, arguments, env, nothing, _MIN_COMPLAINTS, sink) as started,
+        ):
+            sink.close()  # from now on, the program alone can write: when it ends, so does what is read
+            return started.finish(timeout, lambda: _read_all(pipe, read))
+
+
+def _read_all(pipe: FileIO, read: Callable[[int], None]) -> bool:
+    """Read to the end, which a program that still writes would wait for."""
+    read(pipe.fileno())
+    while pipe.read(_PIPE):
+        pass
+    return True
+
+
+def _write_all(pipe: FileIO, write: Callable[[int], None]) -> bool:
+    """Whether everything was taken."""
+    try:
+        write(pipe.fileno())
+    except BrokenPipeError:
+        return False
+    finally:
+        pipe.close()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A program that runs."""
+
+    program: str
+    running: Any  # sh has no types
+    stdout: _Bounded
+    stderr: _Bounded
+
+    def finish(self, timeout: float, meanwhile: Callable[[], bool] = lambda: True) -> Finished:
+        """See `run` and `feed`."""
+        with _known(self.running):
+            status, taken = _wait(self.running, self.program, timeout, meanwhile)
+        if not taken and status == 0:
+            raise Failed(f"{self.program} ended before it had read everything")
+        return Finished(status, self.stdout.getvalue(), self.complaints, self.stdout.complete)
+
+    @property
+    def complaints(self) -> str:
+        """What it has said on stderr so far."""
+        return self.stderr.getvalue().decode(errors="replace")
+
+    @contextmanager
+    def watched(self, watch: Watch | None) -> Iterator[None]:
+        """See `run`."""
+        if watch is None:
+            yield
+            return
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(_LOOK):
+                if watch(self.running.pid, self.complaints):
+                    _kill_group(self.running)
+                    return
+
+        thread = threading.Thread(target=look, name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+@contextmanager
+def _started(  # noqa: PLR0913, PLR0917 - a program, and what its three streams are
+    program: str,
+    arguments: tuple[str, ...],
+    env: Mapping[str, str] | None,
+    source: IO[bytes],
+    most: int,
+    sink: IO[bytes] | None = None,
+) -> Iterator[_Started]:
+    """Start a program that reads from `source`; an exception inside kills it."""
+    environment = _environment(env or {})
+    command = _find(program, environment["PATH"])
+    stdout, stderr = _Bounded(most), _Bounded(max(most, _MIN_COMPLAINTS))
+    running: Any = None
+    try:
+        with termination.deferred():
+            running = command(
+                *arguments,
+                _in=source,
+                _out=sink or stdout,
+                _err=stderr,
+                _env=environment,
+                _bg=True,
+                _bg_exc=False,
+                _tty_out=False,
+                _new_group=True,
+                _return_cmd=True,
+            )
+        yield _Started(program, running, stdout, stderr)
+    except BaseException:
+        if running is not None:
+            _kill(running)
+        raise
+
+
+def kill_running() -> None:
+    """Kill every program that some thread waits for; those that are about to be started as soon as they are."""
+    for running in list(_running.values()):
+        _kill_group(running)
+
+
+@contextmanager
+def _known(running: Any) -> Iterator[None]:  # noqa: ANN401 - sh has no types
+    """List a program as running, for `kill_running`."""
+    _running[running.pid] = running
+    try:
+        if termination.is_requested():
+            _kill_group(running)
+        yield
+    finally:
+        _running.pop(running.pid, None)
+
+
+def check(finished: Finished, doing: str) -> Finished:
+    """Insist on exit status 0.
+
+    Raises:
+        Failed: with the program's own words.
+    """
+    if finished.status != 0:
+        raise Failed(f"{doing} failed: {finished.complaint}")
+    return finished
+
+
+def _find(program: str, path: str) -> Any:  # noqa: ANN401 - sh has no types
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise Failed(f"the program {program} is not on this machine", f"install the package that has {program}")
+    return sh.Command(found)
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Ours, with messages in English; a systemd service has no HOME, where skopeo looks for credentials."""
+    inherited = {"PATH": _PATH, "HOME": "/root", **os.environ}
+    return {**inherited, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **extra}
+
+
+def _wait(running: Any, program: str, timeout: float, meanwhile: Callable[[], bool]) -> tuple[int, bool]:  # noqa: ANN401 - sh has no types
+    """Call `meanwhile`, then wait for the exit status; return that and what the call returned.
+
+    sh's own timeout looks only every 100 ms whether the program has ended, and does not kill what it has started.
+    """
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _kill_group(running)
+
+    timer = threading.Timer(timeout, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        result = meanwhile()
+        status = _exit_status(running)
+    finally:
+        timer.cancel()
+    if status != 0 and expired.is_set():
+        raise _timed_out(program, timeout)
+    return status, result
+
+
+def _exit_status(running: Any) -> int:  # noqa: ANN401 - sh has no types
+    try:
+        running.wait()
+    except sh.ErrorReturnCode as error:
+        return int(error.exit_code)
+    return 0
+
+
+def _kill_group(running: Any) -> None:  # noqa: ANN401 - sh has no types
+    try:
+        os.killpg(running.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # all of it is gone, which is what was wanted
+
+
+def _kill(running: Any) -> None:  # noqa: ANN401 - sh has no types
+    """Never leave a program behind: not when this process is told to stop either."""
+    _kill_group(running)
+    try:
+        running.wait()
+    except sh.ErrorReturnCode:
+        return
+
+
+def _timed_out(program: str, timeout: float) -> ReconcilerError:
+    return Unavailable(f"{program} did not finish within {timeout:.0f} s", "look at the network and the load")

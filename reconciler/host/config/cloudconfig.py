@@ -1,0 +1,124 @@
+"""Cloud-configs as files: which are read, who may write them, and what survives Go templates and foreign mistakes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid
+from reconciler.host.config.cloudplaces import cloud_configs
+from reconciler.host.config.yamlfile import parse_parts, refuse_foreign_writers
+from reconciler.model.config.cloudconfig import MENTIONS, PARTS, has_header, without_templates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from reconciler.model.config.merge import Fragment
+    from reconciler.paths import Paths
+
+_SIZE_END: Final = 2 << 20  # bytes; Kairos, too, takes only files below
+
+
+@dataclass(slots=True)
+class CloudConfigs:
+    """What the files say to livelayer, the lowest first, and which were passed over."""
+
+    fragments: list[Fragment] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_places(places: Sequence[Path], paths: Paths) -> CloudConfigs:
+    """Read the cloud-configs of a node; symbolic links below another root lead nowhere else.
+
+    Raises:
+        Invalid: a file that concerns livelayer is broken, or can be written by others than root.
+    """
+    found = CloudConfigs()
+    trusted: set[Path] = set()
+    for place in places:
+        for path in map(paths.followed, cloud_configs([place])):
+            if text := _read(path, found):
+                _refuse_foreign_writers(path, place, trusted)
+                _understand(text, path, found)
+    return found
+
+
+def read_named(files: Sequence[Path], *, root_only: bool) -> CloudConfigs:
+    """Read cloud-configs that the user names; here it is a mistake if one is none.
+
+    Raises:
+        Invalid: see `read_places`; or a file is not there, or no cloud-config.
+    """
+    found = CloudConfigs()
+    for path in files:
+        text = _read(path, found)
+        if text is None or not has_header(text):
+            why = found.warnings[-1] if found.warnings else f"{path}: there is no such file"
+            raise Invalid(why, "name a file with the line #cloud-config among its first ten")
+        if root_only:
+            _refuse_foreign_writers(path, path.parent, set())
+        _understand(text, path, found)
+    return found
+
+
+def _read(path: Path, found: CloudConfigs) -> bytes | None:
+    """The content of a file that is a cloud-config; of any other, nothing but a warning."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size >= _SIZE_END:
+            what = "larger than 2 MiB" if stat.S_ISREG(status.st_mode) else "no regular file"
+            found.warnings.append(f"{path}: passed over, as it is {what}")
+            return None
+        text = path.read_bytes()
+    except FileNotFoundError:
+        found.warnings.append(f"{path}: passed over, as there is no such file")
+        return None
+    except OSError as error:
+        raise Invalid(f"{path}: cannot be read: {error.strerror}", "check the file and its disk") from error
+    if not has_header(text):
+        found.warnings.append(f"{path}: passed over, as it has no line #cloud-config among the first ten")
+        return None
+    return text
+
+
+def _refuse_foreign_writers(path: Path, place: Path, trusted: set[Path]) -> None:
+    """Whoever can write the file or a directory on the way to it decides what root merges.
+
+    Modes say nothing on a file system that nobody can write to, such as the medium that a node was installed from.
+    """
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return
+    above = {path.resolve().parent, *(it for it in path.parents if it == place or it.is_relative_to(place))}
+    for directory in sorted(above - trusted):
+        refuse_foreign_writers(directory)
+    trusted |= above
+    refuse_foreign_writers(path)
+
+
+def _understand(text: bytes, path: Path, found: CloudConfigs) -> None:
+    try:
+        fragment = _parse(text, str(path))
+    except Invalid as error:
+        if any(word in text for word in MENTIONS):
+            raise
+        found.warnings.append(f"{error.message}; passed over, as it says nothing of extensions")
+        return
+    found.fragments.append(fragment)
+
+
+def _parse(text: bytes, name: str) -> Fragment:
+    """As it is; where that is not possible, without the templates in it."""
+    try:
+        return parse_parts(text, name, PARTS)
+    except Invalid:
+        neutral = without_templates(text.decode(errors="replace")).encode()
+        if neutral == text:
+            raise
+        try:
+            return parse_parts(neutral, name, PARTS)
+        except Invalid:
+            pass
+        raise

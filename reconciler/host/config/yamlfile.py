@@ -1,0 +1,226 @@
+"""A YAML file as a fragment of configuration that knows the line and column of every key and item."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from reconciler.errors import Invalid
+from reconciler.model.config.merge import Fragment, KeyPath, Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+# A configuration is a few kilobytes; these bound what a mistaken or hostile file may cost (alias bombs).
+_MAX_BYTES: Final = 1 << 20
+_MAX_NODES: Final = 50_000
+_MAX_DEPTH: Final = 50
+_DEPTH_MAX: Final = 200  # of what is not looked at
+_HARMLESS: Final = 1000  # brackets and characters in a line together: no text nests deeper than that
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_fragment(path: Path, *, root_only: bool = True) -> Fragment:
+    """Read one file; an empty one is an empty fragment.
+
+    Raises:
+        Invalid: unreadable, no YAML, no map, duplicate keys, or (`root_only`) writable by others than root.
+    """
+    try:
+        with path.open("rb") as file:
+            if root_only:
+                _refuse_foreign_writers(os.fstat(file.fileno()), path)
+            text = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise Invalid(f"{path}: cannot be read: {error.strerror}", "check the path and its permissions") from error
+    if len(text) > _MAX_BYTES:
+        raise Invalid(f"{path}: is larger than {_MAX_BYTES >> 20} MiB", "a configuration is a few kilobytes")
+    return parse_fragment(text, str(path))
+
+
+def refuse_foreign_writers(path: Path) -> None:
+    """Refuse a file or directory that others than root can change: they would decide what root merges.
+
+    Raises:
+        Invalid: with the owner or mode that is wrong.
+    """
+    _refuse_foreign_writers(path.stat(), path)
+
+
+def parse_fragment(text: bytes, name: str) -> Fragment:
+    """Read YAML text; `name` stands in the marks and messages.
+
+    Raises:
+        Invalid: see `read_fragment`.
+    """
+    with _loading(text, name) as loader:
+        node = loader.get_single_node()
+        return Fragment({}) if node is None else _Walk(loader, name).fragment(node)
+
+
+@contextmanager
+def _loading(text: bytes, name: str) -> Iterator[Any]:
+    loader = None
+    try:
+        _refuse_depth(text, name)
+        loader = _Loader(text.removeprefix(codecs.BOM_UTF8))
+        yield loader
+    except yaml.YAMLError as error:
+        raise _syntax_error(error, name) from error
+    except RecursionError as error:
+        raise Invalid(f"{name}: is nested too deeply", "a configuration has four levels") from error
+    finally:
+        if loader:
+            loader.dispose()
+
+
+def parse_parts(text: bytes, name: str, wanted: Collection[KeyPath]) -> Fragment:
+    """Of YAML text only what is at these paths; of several documents, the first. Whatever else is there may be odd.
+
+    Raises:
+        Invalid: no YAML, no map, or what is wanted has duplicate keys and the like.
+    """
+    with _loading(text, name) as loader:
+        node = loader.get_node() if loader.check_node() else None
+        return Fragment({}) if node is None else _Walk(loader, name).parts(node, wanted)
+
+
+def _refuse_foreign_writers(found: os.stat_result, path: Path) -> None:
+    if found.st_uid != 0:
+        raise Invalid(f"{path}: belongs to user {found.st_uid}, not to root", f"chown root {path}")
+    if stat.S_IMODE(found.st_mode) & 0o022 and not stat.S_ISCHR(found.st_mode):
+        mode = stat.S_IMODE(found.st_mode)
+        raise Invalid(f"{path}: others than root can write it (mode {mode:04o})", f"chmod go-w {path}")
+
+
+def _refuse_depth(text: bytes, name: str) -> None:
+    """Before nodes are made of it, for which libyaml's binding calls itself until the stack ends."""
+    brackets = text.count(b"[") + text.count(b"{")
+    if brackets + max(map(len, text.split(b"\n"))) < _HARMLESS:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEPTH_MAX:
+            raise Invalid(f"{name}: is nested too deeply", "a configuration has four levels")
+
+
+def _syntax_error(error: yaml.YAMLError, name: str) -> Invalid:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+    what = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return Invalid(f"{place}: no valid YAML: {what}", "check the indentation and quoting around this place")
+
+
+class _Walk:
+    """One pass over a node graph: values out, marks noted, duplicate keys and bombs refused."""
+
+    def __init__(self, loader: Any, name: str) -> None:  # noqa: ANN401 - yaml's loaders share no base class
+        self._loader = loader
+        self._name = name
+        self._marks: dict[KeyPath, Mark] = {}
+        self._nodes = 0
+
+    def fragment(self, node: yaml.Node) -> Fragment:
+        if isinstance(node, yaml.ScalarNode) and self._loader.construct_object(node) is None:
+            return Fragment({})
+        if not isinstance(node, yaml.MappingNode):
+            raise self._invalid(node, "the file must be a map", "it starts with apiVersion: livelayer/v1")
+        return Fragment(self._value(node, ()), self._marks)
+
+    def parts(self, node: yaml.Node, wanted: Collection[KeyPath]) -> Fragment:
+        if isinstance(node, yaml.ScalarNode) and self._loader.construct_object(node) is None:
+            return Fragment({})
+        if not isinstance(node, yaml.MappingNode):
+            raise self._invalid(node, "the file must be a map", "it has keys such as install: and bundles:")
+        return Fragment(self._some(node, (), wanted), self._marks)
+
+    def _some(self, node: yaml.MappingNode, path: KeyPath, wanted: Collection[KeyPath]) -> dict[str, Any]:
+        """What of a map is wanted, or leads to it."""
+        self._flatten(node)
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            child = (*path, key_node.value) if isinstance(key_node, yaml.ScalarNode) else ()
+            if not any(child == it[: len(child)] for it in wanted) or not child:
+                continue
+            if key_node.value in result:
+                raise self._invalid(key_node, f"duplicate key {key_node.value!r}", "keep one")
+            self._marks[child] = self._mark(key_node)
+            leads_on = child not in wanted and isinstance(value_node, yaml.MappingNode)
+            result[key_node.value] = (
+                self._some(value_node, child, wanted) if leads_on else self._value(value_node, child)
+            )
+        return result
+
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - any YAML value
+        self._count(node, path)
+        self._marks.setdefault(path, self._mark(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._map(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._loader.construct_object(node, deep=True)
+
+    def _map(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        self._refuse_duplicates(node)
+        self._flatten(node)
+        result = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node)
+            self._marks[(*path, key)] = self._mark(key_node)
+            result[key] = self._value(value_node, (*path, key))
+        return result
+
+    def _flatten(self, node: yaml.MappingNode) -> None:
+        """Resolve merge keys (`<<`), unless that makes a bomb of them."""
+        if self._size(node, {}) > _MAX_NODES:
+            raise self._invalid(node, "too many or too deeply nested values", "look for merge keys (<<) that repeat")
+        self._loader.flatten_mapping(node)
+
+    def _size(self, node: yaml.MappingNode, known: dict[int, int]) -> int:
+        """How many keys a map has when its merge keys are resolved; one that merges itself never ends."""
+        if id(node) not in known:
+            known[id(node)] = _MAX_NODES + 1
+            merged = [value for key, value in node.value if key.tag == _MERGE]
+            below = [it for value in merged for it in (value.value if isinstance(value.value, list) else ())]
+            maps = [*merged, *below]
+            sizes = [self._size(it, known) for it in maps if isinstance(it, yaml.MappingNode)]
+            known[id(node)] = len(node.value) + sum(sizes)
+        return known[id(node)]
+
+    def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
+        """Before merge keys (`<<`) are resolved: what they bring may be overridden."""
+        seen: dict[str, yaml.Node] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
+            key = self._key(key_node)
+            if key in seen:
+                first = self._mark(seen[key])
+                raise self._invalid(key_node, f"duplicate key {key!r}, first in line {first.line}", "keep one")
+            seen[key] = key_node
+
+    def _key(self, node: yaml.Node) -> str:
+        key = self._loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else None
+        if not isinstance(key, str):
+            shown = node.value if isinstance(node, yaml.ScalarNode) else "a list or map"
+            raise self._invalid(node, f"the key {shown} is not text", f'quote it: "{shown}":')
+        return key
+
+    def _count(self, node: yaml.Node, path: KeyPath) -> None:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES or len(path) > _MAX_DEPTH:
+            raise self._invalid(node, "too many or too deeply nested values", "look for aliases that repeat")
+
+    def _mark(self, node: yaml.Node) -> Mark:
+        return Mark(self._name, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def _invalid(self, node: yaml.Node, what: str, hint: str) -> Invalid:
+        return Invalid(f"{self._mark(node)}: {what}", hint)

@@ -1,0 +1,1 @@
+"""Image files: looked into and listed."""

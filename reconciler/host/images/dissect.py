@@ -1,0 +1,123 @@
+"""Looks into image files by mounting them, where there is no tool that reads them: systemd-dissect and find.
+
+Each look is a process in a mount namespace of its own, so that nothing is left mounted whatever happens, and nobody
+else sees it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid
+from reconciler.host.base.command import Finished, available, run
+from reconciler.model.fit.filetree import ListedTree, Node, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from reconciler.model.kind import Kind
+
+PROGRAM: Final = "systemd-dissect"
+_TIMEOUT: Final = 120.0  # seconds
+_MAX_LISTING: Final = 32 << 20  # bytes, of one directory
+_MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
+_NOTHING: Final = "exit 0"
+_WALK: Final = 'exec find "$1" -xdev -printf ""'
+_LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
+_CAT: Final = 'exec cat "$1/$2"'
+_USES: Final = {"sysext": "useSystemExtension", "confext": "useConfigurationExtension"}  # by kind
+_NODES: Final = {b"f": Node.FILE, b"d": Node.DIRECTORY}
+
+
+def can_mount() -> bool:
+    """Whether the programs are there; loop devices are another matter."""
+    return all(map(available, (PROGRAM, "unshare", "find")))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What systemd makes of an image file, by the code with which it would merge it."""
+
+    complaint: str | None = None  # it cannot be attached or mounted
+    extends: bool | None = None  # it has a release file for its own name; None: not said
+    has_os_release: bool = False  # in /etc or /usr/lib
+
+
+def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
+    """Let systemd look at an image file as it would before a merge. Takes root and loop devices.
+
+    Args:
+        file: its name decides which release file counts.
+        kind: what it is to extend.
+        policy: the image policy; None: systemd's own.
+
+    Raises:
+        Unavailable: it did not end in time.
+    """
+    options = (f"--image-policy={policy}",) if policy else ()
+    done = run(PROGRAM, "--json=short", *options, str(file), timeout=_TIMEOUT, most=_MAX_LISTING)
+    if "unrecognized option" in done.stderr:  # it is of another version than systemd-sysext
+        return Verdict()
+    if done.status != 0:
+        return Verdict(printable(done.complaint.encode())[:200])
+    try:
+        told = json.loads(done.stdout)
+        # What it could not look into, such as an encrypted image, it only complains about.
+        extends = None if done.stderr.strip() else told.get(_USES[kind])
+        return Verdict(None, extends, bool(told.get("osRelease")))
+    except (ValueError, AttributeError):
+        return Verdict()
+
+
+class MountedTree(ListedTree):
+    """An image file of any format that systemd knows."""
+
+    def __init__(self, file: Path, mount_point: Path) -> None:
+        super().__init__()
+        self._file = file
+        self._mount_point = mount_point
+
+    def check(self) -> bool:
+        """Walk through all of its directories and inodes.
+
+        Returns:
+            Whether it could be mounted; where not, this node's kernel may be to blame.
+
+        Raises:
+            Invalid: some are damaged.
+        """
+        if self._start(_NOTHING, "", 0).status != 0:
+            return False
+        self._run(_WALK, "", 0)
+        return True
+
+    def list(self, directory: str) -> Mapping[str, Node]:
+        """See ListedTree."""
+        done = self._run(_LIST, directory, _MAX_LISTING)
+        if not done.complete:
+            raise _unreadable(f"its directory /{directory} has no end")
+        entries = done.stdout.split(b"\0")[:-1]
+        return {printable(entry[1:]): _NODES.get(entry[:1], Node.OTHER) for entry in entries}
+
+    def read(self, path: str, most: int) -> bytes:
+        """See FileTree."""
+        return self._run(_CAT, path, most).stdout
+
+    def _start(self, script: str, path: str, most: int) -> Finished:
+        words = ("--mount", "sh", "-c", _MOUNT + script, str(self._file), str(self._mount_point), path)
+        return run("unshare", *words, timeout=_TIMEOUT, most=most)
+
+    def _run(self, script: str, path: str, most: int) -> Finished:
+        done = self._start(script, path, most)
+        if done.status != 0:
+            raise _unreadable(done.complaint)
+        return done
+
+
+def _unreadable(complaint: str) -> Invalid:
+    words = printable(complaint.encode())[:200]
+    hint = "build or fetch the image again, and compare its digest with its publisher's"
+    return Invalid(f"the image cannot be read by mounting it: {words}", hint)

@@ -1,0 +1,177 @@
+"""What is known of each file of a tree: from a directory, or from the members of tar archives as they stream by."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid
+from reconciler.host.base import termination
+from reconciler.host.base.walk import listed
+from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
+from reconciler.host.tar.reader import Kind, Member
+from reconciler.model.content.limits import DEFAULT, Limits
+from reconciler.model.facts import program
+from reconciler.model.facts.extensionfacts import File, FileKind, with_parents
+from reconciler.model.facts.unitfiles import DBUS_SERVICES
+from reconciler.model.fit.filetree import printable
+from reconciler.model.kind import Kind as ExtensionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+_NS: Final = 10**9
+_TEXT_MAX: Final = (64 << 10) + 1  # bytes of one file; more than a release file may have, so that this is noticed
+_TEXTS_MAX: Final = 32 << 20  # bytes of all
+_TEXTS: Final = (
+    *(f"{place}/".encode() for kind in ExtensionKind for place in (kind.traits.releases, kind.traits.units)),
+    *(f"{top}/sysusers.d/".encode() for top in ("usr/lib", "etc")),
+    f"{DBUS_SERVICES}/".encode(),
+)
+_KINDS: Final = {
+    Kind.FILE: FileKind.FILE,
+    Kind.DIRECTORY: FileKind.DIRECTORY,
+    Kind.SYMLINK: FileKind.SYMLINK,
+}
+_MODES: Final = {
+    stat.S_IFREG: FileKind.FILE,
+    stat.S_IFDIR: FileKind.DIRECTORY,
+    stat.S_IFLNK: FileKind.SYMLINK,
+}
+
+
+class Listing:
+    """The files of one extension, as they come."""
+
+    def __init__(self) -> None:
+        self._files: dict[bytes, File] = {}
+        self._kept = 0
+
+    def take(self, member: Member, chunks: Iterable[memoryview], below: bytes = b"") -> None:
+        """Note a member of a tar archive; see `tarmerge.Sink`.
+
+        Args:
+            member: its header.
+            chunks: its content, of which only the beginning is read.
+            below: the directory that the archive is the content of.
+        """
+        name = _plain(below + b"/" + member.name)
+        if not name:
+            return
+        if member.kind is Kind.HARD_LINK:
+            if origin := self._files.get(_plain(below + b"/" + member.link)):
+                self._files[name] = replace(origin, size=0)
+            return
+        is_readable = member.kind is Kind.FILE and not member.sparse
+        head = _beginning(chunks, _wanted(name)) if is_readable else b""
+        file = File(
+            _KINDS[member.kind],
+            member.mode,
+            member.uid,
+            member.gid,
+            member.size,
+            member.mtime_ns // _NS,
+            printable(member.link),
+        )
+        self._add(name, file, member.xattrs, head)
+
+    def walk(self, directory: Path, limits: Limits = DEFAULT) -> None:
+        """Note everything in a directory, following none of its links.
+
+        Raises:
+            Invalid: there are more files than the limits allow.
+            Failed: something cannot be read.
+        """
+        root = os.fsencode(directory.resolve())
+        inodes: set[tuple[int, int]] = set()
+        try:
+            for path in _paths(root):
+                termination.check()
+                self._look_at(path, path[len(root) + 1 :], inodes)
+                if len(self._files) > limits.members:
+                    raise Invalid(f"{directory} has more than {limits.members} files", "inspect a smaller directory")
+        except OSError as error:
+            name = os.fsdecode(error.filename) if error.filename else str(directory)
+            raise Failed(f"{name}: cannot be read: {error.strerror}", "read it as root") from error
+
+    def drop_below(self, directory: bytes) -> None:
+        """Forget what another file system is mounted over."""
+        self._files = {name: file for name, file in self._files.items() if not name.startswith(directory + b"/")}
+
+    def files(self) -> dict[str, File]:
+        """All that came, by path, with the directories that nobody described."""
+        return with_parents({printable(name): file for name, file in self._files.items()})
+
+    def _look_at(self, path: bytes, name: bytes, inodes: set[tuple[int, int]]) -> None:
+        status = os.lstat(path)
+        kind = _MODES.get(stat.S_IFMT(status.st_mode), FileKind.SPECIAL)
+        is_again = kind is not FileKind.DIRECTORY and (status.st_dev, status.st_ino) in inodes
+        inodes.add((status.st_dev, status.st_ino))
+        file = File(
+            kind,
+            stat.S_IMODE(status.st_mode),
+            status.st_uid,
+            status.st_gid,
+            status.st_size if kind is FileKind.FILE and not is_again else 0,
+            int(status.st_mtime),
+            printable(os.readlink(path)) if kind is FileKind.SYMLINK else "",  # noqa: PTH115 - paths are bytes here
+        )
+        self._add(name, file, _xattrs(path), _head(path, _wanted(name)) if kind is FileKind.FILE else b"")
+
+    def _add(self, name: bytes, file: File, xattrs: Mapping[bytes, bytes], head: bytes) -> None:
+        text = None
+        if name.startswith(_TEXTS) and file.kind is FileKind.FILE and self._kept < _TEXTS_MAX:
+            text = head.decode(errors="replace")
+            self._kept += len(text)
+        label = xattrs.get(LABEL)
+        self._files[name] = replace(
+            file,
+            label=None if label is None else printable(label.rstrip(b"\0")),
+            has_capabilities=CAPABILITY in xattrs,
+            steers_overlay=any(it.startswith(OVERLAY) for it in xattrs),
+            program=program.recognise(head[: program.HEAD]),
+            text=text,
+        )
+
+
+def _plain(name: bytes) -> bytes:
+    """A name without what archives put before and behind it."""
+    return b"/".join(part for part in name.split(b"/") if part not in {b"", b"."})
+
+
+def _wanted(name: bytes) -> int:
+    """How many of a file's first bytes say something."""
+    return _TEXT_MAX if name.startswith(_TEXTS) else program.HEAD
+
+
+def _beginning(chunks: Iterable[memoryview], most: int) -> bytes:
+    head = b""
+    for chunk in chunks:
+        head += chunk[: most - len(head)]
+        if len(head) == most:
+            break
+    return head
+
+
+def _head(path: bytes, most: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(most)
+
+
+def _xattrs(path: bytes) -> dict[bytes, bytes]:
+    names = os.listxattr(path, follow_symlinks=False)
+    return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
+
+
+def _paths(root: bytes) -> Iterator[bytes]:
+    """Everything below a directory, parents first."""
+    todo = sorted((entry.path for entry in listed(root)), reverse=True)
+    while todo:
+        path = todo.pop()
+        yield path
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            todo += sorted((entry.path for entry in listed(path)), reverse=True)

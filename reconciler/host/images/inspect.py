@@ -1,0 +1,201 @@
+"""Image files: what they are, whether they are whole, and what decides whether they may be merged.
+
+Nothing is mounted where a tool on this node reads the file system; where none does, systemd-dissect mounts it, as
+systemd-sysext would.
+
+What is found: a file that is no image or cut off; damaged superblocks, partition tables and metadata. What cannot be
+found is a flipped bit in a file's data that no checksum covers: only the digest of the whole image does.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, assert_never
+
+from reconciler.errors import Failed
+from reconciler.host.base.command import available
+from reconciler.host.images import btrfs, dissect, erofs, extfs, squashfs
+from reconciler.host.images.rawfile import ImageFile, copy_part
+from reconciler.host.node.loopdevices import loop_devices_available
+from reconciler.model.fit.filetree import FileTree, WithUsr, read_contents
+from reconciler.model.fit.release import Host
+from reconciler.model.images import diskimage
+from reconciler.model.images.discoverable import role
+from reconciler.model.images.gpt import read_table
+from reconciler.model.images.imageformat import FileSystem, ImageFormat, Top, Volume
+from reconciler.model.images.superblocks import Damaged
+from reconciler.model.images.veritysignature import parse_signature
+
+if TYPE_CHECKING:
+    from reconciler.model.fit.contents import Contents
+    from reconciler.model.images.veritysignature import VeritySignature
+    from reconciler.model.kind import Kind
+
+_SIGNATURES: Final = frozenset({"root-verity-sig", "usr-verity-sig"})
+_SIGNATURE_MAX: Final = 1 << 20  # bytes of such a partition; systemd-repart makes 16 KiB
+_PACKAGES: Final = {
+    FileSystem.SQUASHFS: squashfs.PACKAGE,
+    FileSystem.EROFS: erofs.PACKAGE,
+    FileSystem.EXT4: extfs.PACKAGE,
+    FileSystem.BTRFS: btrfs.PACKAGE,
+}
+
+
+def identify(path: Path, architecture: str | None = None) -> ImageFormat:
+    """What a file is, by its content alone.
+
+    Args:
+        path: the file.
+        architecture: whose partitions count, as systemd calls it; None: this machine's.
+
+    Raises:
+        Invalid: no image of an extension for this architecture, or a damaged one.
+        Failed: it cannot be read.
+    """
+    with ImageFile(path) as image:
+        return diskimage.identify(image, architecture or _own_architecture())
+
+
+def _own_architecture() -> str:
+    return Host({}, os.uname().machine, 0).architecture
+
+
+def architecture_of(path: Path) -> str | None:
+    """The architecture that a disk image's partitions are for, as systemd calls it; None: it tells none.
+
+    Raises:
+        Invalid: it is no regular file.
+        Failed: it cannot be read.
+    """
+    with ImageFile(path) as image:
+        return diskimage.architecture_of(image)
+
+
+def read_signature(path: Path, architecture: str | None = None) -> VeritySignature | None:
+    """The signature that a disk image carries for its dm-verity data; None: it carries none.
+
+    Args:
+        path: the file.
+        architecture: whose partitions count, as systemd calls it; None: this machine's.
+
+    Raises:
+        Failed: it cannot be read.
+    """
+    wanted = architecture or _own_architecture()
+    with ImageFile(path) as image:
+        try:
+            table = read_table(image)
+        except Damaged:
+            return None
+        for partition in table.partitions if table else ():
+            if role(partition.type, wanted) in _SIGNATURES:
+                return parse_signature(image.read(partition.offset, min(partition.size, _SIGNATURE_MAX)))
+    return None
+
+
+def inspect_image(path: Path, kind: Kind, scratch: Path, architecture: str | None = None) -> Contents:
+    """Look into an image file after making sure that it is whole.
+
+    Args:
+        path: the file.
+        kind: what its content is to extend.
+        scratch: a directory that may be filled; the caller removes it.
+        architecture: whose partitions count, as systemd calls it; None: this machine's.
+
+    Raises:
+        Invalid: no image of an extension for this architecture, or a damaged one.
+        Failed: no tool here reads it, or the disk is full.
+        Unavailable: a tool did not end in time.
+    """
+    image_format = identify(path, architecture)
+    workplace = Path(tempfile.mkdtemp(dir=scratch))
+    # Tools take part of some names for options; this one is harmless.
+    file = workplace / "image"
+    file.symlink_to(path.absolute())
+    return replace(read_contents(_open(file, image_format, workplace), kind), image=image_format)
+
+
+def _open(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree:
+    trees = {volume.top: _open_volume(file, volume, workplace) for volume in image_format.volumes}
+    root = trees.get(Top.ROOT)
+    return WithUsr(root, trees[Top.USR]) if root is None or Top.USR in trees else root
+
+
+def _open_volume(file: Path, volume: Volume, workplace: Path) -> FileTree:
+    """By the best means that this node has."""
+    tree = _by_tools(file, volume, workplace) or _by_mounting(file, volume, workplace)
+    if tree:
+        return tree
+    if volume.file_system is FileSystem.EROFS and erofs.can_extract():
+        return erofs.extract(_bare(file, volume, workplace), workplace / f"{volume.top}.extracted")
+    package = _PACKAGES[volume.file_system]
+    raise Failed(
+        f"no program on this node reads the {volume.file_system} file system of the image", f"install {package}"
+    )
+
+
+def _by_tools(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    match volume.file_system:
+        case FileSystem.SQUASHFS:
+            return _squashfs(file, volume)
+        case FileSystem.EXT4:
+            return _ext4(file, volume)
+        case FileSystem.EROFS:
+            return _erofs(file, volume, workplace)
+        case FileSystem.BTRFS:
+            return _btrfs(file, volume, workplace)
+    assert_never(volume.file_system)
+
+
+def _squashfs(file: Path, volume: Volume) -> FileTree | None:
+    if not available(squashfs.PROGRAM):
+        return None
+    tree = squashfs.SquashfsTree(file, volume.offset)
+    tree.check()
+    return tree
+
+
+def _ext4(file: Path, volume: Volume) -> FileTree | None:
+    if not available(extfs.PROGRAM):
+        return None
+    tree = extfs.ExtTree(file, volume.offset)
+    tree.check()
+    return tree
+
+
+def _erofs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    if not erofs.can_look_inside():
+        return None
+    bare = _bare(file, volume, workplace)
+    return erofs.ErofsTree(bare) if erofs.check(bare) else None
+
+
+def _btrfs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    if not available(btrfs.PROGRAM):
+        return None
+    tree = btrfs.BtrfsTree(_bare(file, volume, workplace), workplace)
+    tree.check()
+    return tree
+
+
+def _by_mounting(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+    """The file system alone, since what protects a partition is not always at hand (device-mapper, a key)."""
+    if not (dissect.can_mount() and loop_devices_available()):
+        return None
+    mount_point = workplace / f"{volume.top}.mounted"
+    mount_point.mkdir()
+    tree = dissect.MountedTree(_bare(file, volume, workplace), mount_point)
+    return tree if tree.check() else None
+
+
+def _bare(file: Path, volume: Volume, workplace: Path) -> Path:
+    """The file system as a file of its own, for tools that cannot look into a part of one."""
+    if not volume.offset:
+        return file
+    bare = workplace / f"{volume.top}.{volume.file_system}"
+    if not bare.exists():
+        copy_part(file, volume.offset, volume.size, bare)
+    return bare

@@ -1,0 +1,189 @@
+"""Every file of an image file: by streaming it as a tar archive, or by unpacking it where nothing better is here.
+
+What has all attributes and takes neither root nor space comes first: sqfs2tar for squashfs. For others it is
+systemd-dissect and tar in a mount namespace of their own, which nothing outlives; then the file systems' own tools,
+which unpack into a scratch directory and lose some attributes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
+
+from reconciler.errors import Failed, Invalid
+from reconciler.host.base import termination
+from reconciler.host.base.command import Finished, available, drain, run
+from reconciler.host.images import btrfs, dissect, extfs
+from reconciler.host.images.rawfile import copy_part
+from reconciler.host.layers.budget import Budget, Exceeded
+from reconciler.host.node.loopdevices import loop_devices_available
+from reconciler.host.tar.decompress import Blob, Content, Refused, shown
+from reconciler.host.tar.reader import members
+from reconciler.model.fit.filetree import unreadable
+from reconciler.model.images.imageformat import FileSystem, Top
+
+if TYPE_CHECKING:
+    from reconciler.host.images.facts import Listing
+    from reconciler.model.content.limits import Limits
+    from reconciler.model.images.imageformat import ImageFormat, Volume
+
+_SQUASHFS: Final = "sqfs2tar"
+_TIMEOUT: Final = 1800.0  # seconds
+_ATTEMPT: Final = 60.0
+_COMPLAINTS: Final = 1 << 16  # bytes
+_SKIPPED: Final = ("Not allowed to skip files", "socket ignored")
+_REBUILD: Final = "build the image without it"
+_MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
+_TAR: Final = (
+    'exec tar --create --file=- --format=posix --xattrs --xattrs-include="*" --numeric-owner --one-file-system'
+    ' --sort=name --directory="$1" .'
+)
+
+
+class Known(NamedTuple):
+    """What the way that was taken tells truly."""
+
+    owners: bool = True
+    attributes: bool = True
+
+
+def list_image(file: Path, image: ImageFormat, listing: Listing, workplace: Path, limits: Limits) -> Known:
+    """Note every file of an image that was found to be whole.
+
+    Args:
+        file: the image.
+        image: what it is.
+        listing: what is told of each file.
+        workplace: a directory that may be filled; the caller removes it.
+        limits: what the image may take.
+
+    Raises:
+        Invalid: it is damaged, takes more than the limits allow, or has what no extension may have.
+        Failed: nothing on this machine reads it, or the disk is full.
+        Unavailable: a program did not end in time.
+    """
+    known = Known()
+    budget = Budget(limits)
+    for volume in image.volumes:
+        if volume.top is Top.USR:
+            listing.drop_below(b"usr")
+        bare = _bare(file, volume, workplace)
+        reader = _Reader(bare, listing, b"usr" if volume.top is Top.USR else b"", budget, workplace, limits)
+        found = reader.read(volume.file_system)
+        known = Known(known.owners and found.owners, known.attributes and found.attributes)
+    return known
+
+
+class _Reader(NamedTuple):
+    """One file system, and where what is in it goes."""
+
+    file: Path  # nothing but the file system
+    listing: Listing
+    below: bytes
+    budget: Budget
+    workplace: Path
+    limits: Limits
+
+    def read(self, file_system: FileSystem) -> Known:
+        """By the best means that this machine has."""
+        if file_system is FileSystem.SQUASHFS and available(_SQUASHFS):
+            self._stream(file_system, _SQUASHFS, "--no-skip", "--root-becomes", ".", str(self.file))
+            return Known()
+        if self._can_mount():
+            self._stream(file_system, *self._mounting(_MOUNT + _TAR))
+            return Known()
+        return self._unpack(file_system)
+
+    def _can_mount(self) -> bool:
+        if not (dissect.can_mount() and available("tar") and loop_devices_available() and os.geteuid() == 0):
+            return False
+        return run(*self._mounting(_MOUNT + "exit 0"), timeout=_ATTEMPT, most=_COMPLAINTS).status == 0
+
+    def _mounting(self, script: str) -> tuple[str, ...]:
+        mount_point = self.workplace / "mounted"
+        mount_point.mkdir(exist_ok=True)
+        return ("unshare", "--mount", "sh", "-c", script, str(self.file), str(mount_point))
+
+    def _stream(self, file_system: FileSystem, program: str, *arguments: str) -> None:
+        def read(descriptor: int) -> None:
+            with Blob(Path(f"/proc/self/fd/{descriptor}")) as blob:
+                self._take(Content(blob))
+
+        try:
+            done = drain(program, *arguments, read=read, timeout=_TIMEOUT)
+        except Refused as error:
+            raise _invalid(error) from error
+        _refuse_sockets(done)
+        _check(done, file_system)
+
+    def _take(self, content: Content) -> None:
+        for member in members(content):
+            termination.check()
+            self.budget.member(member)
+            self.listing.take(member, content.chunks(member.size), self.below)
+
+    def _unpack(self, file_system: FileSystem) -> Known:
+        target = self.workplace / f"unpacked{len(list(self.workplace.iterdir()))}"
+        target.mkdir()
+        _check(self._unpacked(file_system, target), file_system)
+        self.listing.walk(target, self.limits)
+        return Known(owners=os.geteuid() == 0, attributes=False)
+
+    def _unpacked(self, file_system: FileSystem, target: Path) -> Finished:
+        match file_system:
+            case FileSystem.SQUASHFS:
+                return self._run("unsquashfs", "-no-progress", "-force", "-dest", str(target), str(self.file))
+            case FileSystem.EROFS:
+                return self._run(
+                    "fsck.erofs", f"--extract={target}", "--preserve-perms", "--overwrite", str(self.file)
+                )
+            case FileSystem.EXT4:
+                return _of_debugfs(self._run(extfs.PROGRAM, "-R", f'rdump / "{target}"', str(self.file)))
+            case FileSystem.BTRFS:
+                if os.geteuid() != 0:
+                    hint = "run it as root, or make a squashfs or erofs image"
+                    raise Failed("btrfs restore cannot keep the modes of files for users other than root", hint)
+                options = ("--metadata", "--xattr", "--symlink")
+                return self._run(btrfs.PROGRAM, "restore", *options, str(self.file), str(target))
+        assert_never(file_system)
+
+    def _run(self, program: str, *arguments: str) -> Finished:
+        """No file may be larger than all may be together."""
+        limited = ("prlimit", f"--fsize={self.limits.size}", program, *arguments)
+        return run(*limited, timeout=_TIMEOUT, most=_COMPLAINTS)
+
+
+def _bare(file: Path, volume: Volume, workplace: Path) -> Path:
+    """The file system as a file of its own, by a name that no tool takes for an option or a pattern."""
+    bare = workplace / f"volume-{volume.top}"
+    if volume.offset:
+        copy_part(file, volume.offset, volume.size, bare)
+    else:
+        bare.symlink_to(file.absolute())
+    return bare
+
+
+def _of_debugfs(done: Finished) -> Finished:
+    """Its exit status is 0 whatever happens; who is not root cannot give files away, which does no harm here."""
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("debugfs ")]
+    faults = [line for line in lines if "changing ownership" not in line]
+    return replace(done, status=done.status or 1, stderr=faults[-1]) if faults else done
+
+
+def _check(done: Finished, file_system: FileSystem) -> None:
+    if done.status != 0:
+        raise unreadable(str(file_system), done.complaint)
+
+
+def _refuse_sockets(done: Finished) -> None:
+    """They are what no archive can hold; sqfs2tar fails, tar only says so."""
+    if any(words in done.stderr for words in _SKIPPED):
+        raise Invalid("the image has a socket, which no extension may contain", _REBUILD)
+
+
+def _invalid(error: Refused) -> Invalid:
+    hint = error.hint if isinstance(error, Exceeded) else _REBUILD
+    where = f"{shown(error.member)}: " if error.member else ""
+    return Invalid(f"the image: {where}{error}", hint)

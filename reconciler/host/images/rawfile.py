@@ -1,0 +1,162 @@
+"""Image files as bytes: read at any place, copied in part and decompressed, with holes instead of zeros."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final, Self
+
+from reconciler.errors import Failed, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from reconciler.host.tar.decompress import Content
+
+_PIECE: Final = 1 << 18
+_BLOCK: Final = 4096  # the unit of holes
+_SPACE: Final = "look at the disk's space"
+
+
+class ImageFile:
+    """A regular file, open for reading at any place."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            Invalid: it is no regular file.
+            Failed: it cannot be opened.
+        """
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block otherwise
+        except OSError as error:
+            raise self._unreadable(error) from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise Invalid("the image is not a regular file", "name a file that is an image as the source")
+        self.size = status.st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes from `offset`; fewer only at the end.
+
+        Raises:
+            Failed: the disk does not give them.
+        """
+        if offset >= self.size:
+            return b""
+        try:
+            return os.pread(self._fd, length, offset)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def pieces(self, offset: int, length: int) -> Iterator[bytes]:
+        """The bytes of a part, one piece after the other."""
+        for start in range(offset, offset + length, _PIECE):
+            yield self.read(start, min(_PIECE, offset + length - start))
+
+    def _unreadable(self, error: OSError) -> Failed:
+        return Failed(f"{self._path}: cannot be read: {error.strerror}", "look at the file system and its disk")
+
+
+def copy_part(source: Path, offset: int, length: int, target: Path) -> None:
+    """Copy a part of an image, such as a partition, into a file of its own.
+
+    Raises:
+        Failed: the disk could not give or take it.
+    """
+    with ImageFile(source) as image:
+        write_sparse(target, image.pieces(offset, length))
+
+
+def write_sparse(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write a new file, leaving out blocks of zeros; if that fails, there is none.
+
+    Raises:
+        Failed: the disk could not take it.
+    """
+    try:
+        with target.open("xb", buffering=0) as file:
+            _fill(file.fileno(), target, pieces)
+    except OSError as error:
+        raise Failed(f"{target}: cannot be written: {error.strerror}", _SPACE) from error
+
+
+def _fill(fd: int, target: Path, pieces: Iterable[bytes]) -> None:
+    size = 0
+    try:
+        for piece in pieces:
+            _write_piece(fd, piece, size)
+            size += len(piece)
+        os.ftruncate(fd, size)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _write_piece(fd: int, piece: bytes, offset: int) -> None:
+    if any(piece):
+        for start, end in _runs(piece):
+            written = start
+            while written < end:
+                written += os.pwrite(fd, piece[written:end], offset + written)
+
+
+def _runs(piece: bytes) -> Iterator[tuple[int, int]]:
+    """Where the blocks lie that are not all zeros, neighbours together."""
+    zeros = bytes(_BLOCK)
+    start: int | None = None
+    for at in range(0, len(piece), _BLOCK):
+        block = piece[at : at + _BLOCK]
+        empty = block == zeros[: len(block)]
+        if not empty and start is None:
+            start = at
+        elif empty and start is not None:
+            yield start, at
+            start = None
+    if start is not None:
+        yield start, len(piece)
+
+
+def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
+    """Decompress a file as its magic bytes say (gz, xz, zst, bz2, or not at all) into a new file with holes.
+
+    Args:
+        source: what was downloaded.
+        target: the file to make.
+        limit: bytes it may have.
+
+    Returns:
+        The digests of the source and of the result.
+
+    Raises:
+        Invalid: the data is damaged, or more than the limit.
+        Failed: the disk could not give or take it.
+    """
+    from reconciler.host.tar.decompress import Blob, Content, Refused
+
+    try:
+        with Blob(source) as blob:
+            content = Content(blob)
+            write_sparse(target, _limited(content, limit))
+            return blob.digest(), content.digest()
+    except Refused as error:
+        hint = "fetch the image again, and compare its digest with its publisher's"
+        raise Invalid(f"the image cannot be decompressed: {error}", hint) from error
+
+
+def _limited(content: Content, limit: int) -> Iterator[bytes]:
+    while piece := content.read(_PIECE):
+        if content.position > limit:
+            hint = "raise settings.limits.size if the image is to be trusted"
+            raise Invalid(f"the image has more than {limit} bytes when it is decompressed", hint)
+        yield piece

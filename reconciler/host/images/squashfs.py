@@ -1,0 +1,78 @@
+"""Looks into squashfs with unsquashfs (squashfs-tools)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from reconciler.host.base.command import Finished, run
+from reconciler.model.fit.filetree import ListedTree, Node, odd_name, printable, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+PROGRAM: Final = "unsquashfs"
+PACKAGE: Final = "squashfs-tools"
+_TIMEOUT: Final = 120.0  # seconds
+_MAX_LISTING: Final = 32 << 20  # bytes, of one directory and what leads there
+_NODES: Final = {b"-": Node.FILE, b"d": Node.DIRECTORY}
+# Kind and mode, owner, size or device, date, time; the path follows.
+_DETAILS: Final = rb"([-dlbcps])\S{9} \S+ +[0-9]+(?:, *[0-9]+)? \S+ \S+ "
+
+
+class SquashfsTree(ListedTree):
+    """A squashfs at some place in a file.
+
+    unsquashfs prints names as they are, line breaks included, each below the name it is told to give the root. Nobody
+    who makes an image can know that name, so no file's name can pass for a line.
+    """
+
+    def __init__(self, file: Path, offset: int) -> None:
+        super().__init__()
+        self._file = file
+        self._offset = offset
+        self._root = secrets.token_hex(16)
+        self._entry = re.compile(_DETAILS + self._root.encode() + rb"(?:/(.*))?", re.DOTALL)
+
+    def check(self) -> None:
+        """Walk through all of its directories and inodes.
+
+        Raises:
+            Invalid: some are damaged.
+        """
+        self._run(("-lls",), (), most=0)
+
+    def list(self, directory: str) -> Mapping[str, Node]:
+        """See ListedTree."""
+        depth = directory.count("/") + 2 if directory else 1
+        paths = (directory,) if directory else ()
+        done = self._run(("-lls", "-max-depth", str(depth)), paths, most=_MAX_LISTING)
+        if not done.complete:
+            raise unreadable("squashfs", f"its directory /{directory} has no end")
+        return dict(self._entries(done.stdout, f"{directory}/".encode() if directory else b""))
+
+    def read(self, path: str, most: int) -> bytes:
+        """See FileTree."""
+        return self._run(("-cat",), (path,), most=most).stdout
+
+    def _entries(self, listing: bytes, prefix: bytes) -> Iterator[tuple[str, Node]]:
+        for line in listing.removesuffix(b"\n").split(b"\n"):
+            entry = self._entry.fullmatch(line)
+            if entry is None:
+                raise odd_name(line)
+            path = entry[2] or b""
+            if entry[1] == b"l":
+                path = path.partition(b" -> ")[0]
+            name = path.removeprefix(prefix)
+            if name and path.startswith(prefix) and b"/" not in name:
+                yield printable(name), _NODES.get(entry[1], Node.OTHER)
+
+    def _run(self, what: tuple[str, ...], paths: tuple[str, ...], most: int) -> Finished:
+        options = ("-no-progress", "-no-wildcards", "-processors", "1", "-dest", self._root)
+        place = ("-offset", str(self._offset), str(self._file))
+        done = run(PROGRAM, *what, *options, *place, *paths, timeout=_TIMEOUT, most=most)
+        if done.status != 0:
+            raise unreadable("squashfs", done.complaint)
+        return done

@@ -1,0 +1,1 @@
+"""The layers of an image, made one tree."""

@@ -1,0 +1,66 @@
+"""One layer read from its blob: what is checked is what is used, in one pass; whatever is made of its members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid
+from reconciler.host.layers.arrival import Arriving
+from reconciler.host.layers.budget import Exceeded
+from reconciler.host.tar.decompress import Blob, Content, Refused, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.host.layers.arrival import LayerBlob
+    from reconciler.host.layers.budget import Budget
+    from reconciler.model.content.ociread import Layer
+
+_REBUILD: Final = "build the image without it, or report this to whoever built it"
+_REFETCH: Final = "fetch the image again; if this repeats, the registry's copy or this node's disk is damaged"
+_REPUSH: Final = "rebuild or re-push the image"
+
+
+def read_layer(layer: Layer, blob_file: LayerBlob, budget: Budget, use: Callable[[Content], None]) -> None:
+    """Let `use` read one layer, and check it; that the blob is another one is said before anything about its content.
+
+    Raises:
+        Invalid: the layer is damaged, is not what its digests say, or `use` raised `Refused`.
+        Failed: the blob cannot be read.
+    """
+    where = f"layer {layer.digest}"
+    with Blob(blob_file) as blob:
+        if isinstance(blob_file, Path):
+            _check_size(layer, blob_file, where)
+        budget.begin_layer(layer.size)
+        content = Content(blob, budget.unpacked)
+        refused: Refused | None = None
+        try:
+            use(content)
+            diff_id = content.digest()
+        except Refused as error:
+            refused, diff_id = error, ""
+        found = blob.digest()
+    if found != layer.digest:
+        raise Invalid(f"{where}: the blob's content has the digest {found}", _REFETCH)
+    if refused:
+        raise _invalid(where, refused) from refused
+    if layer.diff_id not in {None, diff_id}:
+        raise Invalid(f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}", _REPUSH)
+    if isinstance(blob_file, Arriving):
+        blob_file.unpacked_to(diff_id)
+
+
+def _check_size(layer: Layer, blob_file: Path, where: str) -> None:
+    """Before anything is read, where the blob is complete: the limits count with the size that the manifest gives."""
+    size = blob_file.stat().st_size
+    if size != layer.size:
+        raise Invalid(f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}", _REFETCH)
+
+
+def _invalid(where: str, refused: Refused) -> Invalid:
+    hint = refused.hint if isinstance(refused, Exceeded) else None
+    if refused.member is None:
+        return Invalid(f"{where}: {refused}", hint or _REPUSH)
+    return Invalid(f"{where}: {shown(refused.member)}: {refused}", hint or _REBUILD)

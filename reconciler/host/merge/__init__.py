@@ -1,0 +1,1 @@
+"""The search directories and the merged overlay."""

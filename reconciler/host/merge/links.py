@@ -1,0 +1,281 @@
+"""The search directories: livelayer's links in one of them, and what others put into all of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed
+from reconciler.host.base.durable import make_directory, sync_directory
+from reconciler.model.kind import Ident, Kind
+from reconciler.model.state.entry import Entry, parse_entry
+from reconciler.model.state.observed import Link, Unmanaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from reconciler.paths import Paths
+
+_ON_ITS_WAY: Final = (".#", ".livelayer")  # how the name of a link begins and ends until it is in its place
+_STORE: Final = "/store/sha256/"  # between the path of a state and the name of an entry
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything in the search directories that counts as an extension."""
+
+    links: dict[Ident, Link]
+    unmanaged: tuple[Unmanaged, ...]
+
+
+def read_links(paths: Paths, systemd: int) -> Found:
+    """Tell livelayer's own links from everything else."""
+    links: dict[Ident, Link] = {}
+    unmanaged: list[Unmanaged] = []
+    for kind in Kind:
+        for item, directory in _items(paths, kind, systemd):
+            link = _link_at(directory / item.name, kind, paths) if directory == paths.links(kind) else None
+            if link:
+                links[link.ident] = _newer(link, links.get(link.ident))
+            elif name := _extension_name(item):
+                path, outranks = directory / item.name, _outranks(directory, paths, kind)
+                unmanaged.append(Unmanaged(name, path, outranks, kind, agent=_is_kairos_agents(path, paths)))
+    enabled = {item.name for item in unmanaged if item.agent}
+    return Found(links, (*unmanaged, *(it for it in _kept_by_kairos_agent(paths) if it.name not in enabled)))
+
+
+def read_link(paths: Paths, ident: Ident) -> Link | None:
+    """The link of this extension, if there is one and livelayer placed it."""
+    newest: Link | None = None
+    for path in _forms(paths, ident):
+        if link := _link_at(path, ident.kind, paths):
+            newest = _newer(link, newest)
+    return newest
+
+
+def restore(paths: Paths, link: Link) -> None:
+    """Put a link back as it was, its time too: a merge that was made from it still shows it.
+
+    Raises:
+        Failed: see `place`.
+    """
+    place(paths, link.ident, link.entry)
+    path = paths.links(link.entry.kind) / link.entry.link_name(link.name)
+    os.utime(path, ns=(link.changed, link.changed), follow_symlinks=False)
+
+
+def place(paths: Paths, ident: Ident, entry: Entry) -> None:
+    """Point NAME (or NAME.raw, for an image file) at an entry of the store, in one rename.
+
+    The new link is made in the staging directory: systemd merges hidden names too, so nothing half-made may ever
+    lie in a search directory.
+
+    Raises:
+        Failed: something else is in the way, or the file system refuses.
+    """
+    directory = paths.links(ident.kind)
+    link = directory / entry.link_name(ident.name)
+    for path in _forms(paths, ident):
+        if os.path.lexists(path) and _target(path, paths) is None:
+            raise Failed(f"{path} appeared meanwhile, and livelayer did not place it", f"remove {path}")
+    try:
+        make_directory(directory)
+        _make(paths, link, ident.kind, entry)
+        for path in _forms(paths, ident):
+            if path != link:
+                path.unlink(missing_ok=True)
+        sync_directory(directory)
+    except OSError as error:
+        raise Failed(
+            f"{link}: cannot be placed: {error.strerror}", "look at the file system's space and mode"
+        ) from error
+
+
+def clean(paths: Paths) -> None:
+    """Drop links that were not in their place yet when a run was killed; only the holder of the lock may.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    for kind in Kind:
+        for item in _scan(paths.links(kind)):
+            if _is_on_its_way(item):
+                path = paths.links(kind) / item.name
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    hint = "look at the file system's mode"
+                    raise Failed(f"{path}: cannot be removed: {error.strerror}", hint) from error
+
+
+def repoint(paths: Paths, former: Paths) -> None:
+    """Let all links into a former store lead to the same entries of the present one.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    for kind in Kind:
+        directory = paths.links(kind)
+        for item in _scan(directory):
+            link = directory / item.name
+            entry = _target(link, former)
+            try:
+                if entry:
+                    _make(paths, link, kind, entry)
+            except OSError as error:
+                hint = "look at the file system's space and mode"
+                raise Failed(f"{link}: cannot be replaced: {error.strerror}", hint) from error
+        if directory.is_dir():
+            sync_directory(directory)
+
+
+def find_state(paths: Paths) -> str | None:
+    """The directory of a state whose store links lead to, as the node sees it; None: none tells."""
+    for kind in Kind:
+        directory = paths.links(kind)
+        for item in _scan(directory):
+            target = os.path.normpath(directory / (directory / item.name).readlink()) if item.is_symlink() else ""
+            state, store, file_name = target.rpartition(_STORE)
+            if store and parse_entry(file_name) and os.path.exists(target):  # noqa: PTH110 - no Path
+                return state if paths.is_running_system else f"/{os.path.relpath(state, paths.root)}"
+    return None
+
+
+def remove(paths: Paths, ident: Ident) -> None:
+    """Take livelayer's own link away; anything else of that name stays.
+
+    Raises:
+        Failed: it is not livelayer's, or the file system refuses.
+    """
+    for link in _forms(paths, ident):
+        if os.path.lexists(link):
+            _remove(link, paths)
+
+
+def _remove(link: Path, paths: Paths) -> None:
+    if _target(link, paths) is None:
+        raise Failed(f"{link}: livelayer did not place it, so it stays", "remove it by hand if it shall go")
+    try:
+        link.unlink()
+        sync_directory(link.parent)
+    except OSError as error:
+        raise Failed(f"{link}: cannot be removed: {error.strerror}", "look at the file system's mode") from error
+
+
+def _forms(paths: Paths, ident: Ident) -> tuple[Path, Path]:
+    """The two names under which systemd would find the extension: as a directory, as an image file."""
+    directory = paths.links(ident.kind)
+    return directory / ident.name, directory / f"{ident.name}.raw"
+
+
+def _newer(link: Link, other: Link | None) -> Link:
+    """The later one of two links for one extension: a run that changed its form was killed in between."""
+    if other is None:
+        return link
+    return replace(link if link.changed >= other.changed else other, doubled=True)
+
+
+def _link_at(path: Path, kind: Kind, paths: Paths) -> Link | None:
+    entry = _target(path, paths)
+    name = path.name.removesuffix(".raw")
+    if entry is None or entry.kind is not kind or entry.link_name(name) != path.name:
+        return None
+    # Not the time of the inode's last change: `restore` must be able to give a link its old time back.
+    changed = path.lstat().st_mtime_ns
+    return Link(name, entry, changed, dangling=not (paths.store / entry.file_name).exists())
+
+
+def _items(paths: Paths, kind: Kind, systemd: int) -> Iterator[tuple[os.DirEntry[str], Path]]:
+    for directory in paths.search_dirs(kind, systemd):
+        for item in _scan(directory):
+            if not _is_on_its_way(item):
+                yield item, directory
+
+
+def _is_kairos_agents(path: Path, paths: Paths) -> bool:
+    """Whether it is a link into the store of Kairos's own extensions, as the initrd makes it for a boot state."""
+    try:
+        target = path.readlink()
+    except OSError:
+        return False
+    found = paths.under(str(target)) if target.is_absolute() else paths.followed(path.parent / target)
+    return os.path.normpath(found).startswith(f"{paths.kairos_extensions}/")
+
+
+def _kept_by_kairos_agent(paths: Paths) -> Iterator[Unmanaged]:
+    """What lies in that store, enabled in this boot or not."""
+    for item in _scan(paths.kairos_extensions):
+        if item.name.endswith(".raw") and (name := _extension_name(item)):
+            path = paths.kairos_extensions / item.name
+            yield Unmanaged(name, path, outranks=False, agent=True, searched=False)
+
+
+def _is_on_its_way(item: os.DirEntry[str]) -> bool:
+    beginning, end = _ON_ITS_WAY
+    return item.name.startswith(beginning) and item.name.endswith(end) and item.is_symlink()
+
+
+def _outranks(directory: Path, paths: Paths, kind: Kind) -> bool:
+    directories = paths.search_dirs(kind, 0)
+    return directories.index(directory) <= directories.index(paths.links(kind))
+
+
+def _relative_target(paths: Paths, kind: Kind, entry: Entry) -> str:
+    """Relative, so that the link also holds when the root is mounted elsewhere."""
+    return os.path.relpath(paths.store / entry.file_name, paths.links(kind))
+
+
+def _make(paths: Paths, link: Path, kind: Kind, entry: Entry) -> None:
+    temporary = paths.staging / f"link-{os.getpid()}"
+    paths.staging.mkdir(parents=True, exist_ok=True)
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(_relative_target(paths, kind, entry))
+    _move(temporary, link)
+
+
+def _move(temporary: Path, link: Path) -> None:
+    try:
+        temporary.replace(link)
+    except OSError as error:
+        if error.errno != 18:  # noqa: PLR2004 - EXDEV: search directory and state on two file systems
+            raise
+        # systemd takes no name that begins like this one for an image; the link itself is made complete.
+        beside = link.with_name(f"{_ON_ITS_WAY[0]}{link.name}{_ON_ITS_WAY[1]}")
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(temporary.readlink())
+        beside.replace(link)
+        temporary.unlink()
+
+
+def _scan(directory: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as items:
+            yield from sorted(items, key=lambda item: item.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _target(link: Path, paths: Paths) -> Entry | None:
+    """The entry a symlink of livelayer's points to; None for everything else. Nothing is followed."""
+    try:
+        target = link.readlink()
+    except OSError:
+        return None
+    directory, _, file_name = os.path.normpath(link.parent / target).rpartition("/")
+    return parse_entry(file_name) if directory == os.path.normpath(paths.store) else None
+
+
+def _extension_name(item: os.DirEntry[str]) -> str | None:
+    """The name systemd-sysext would merge this under; None: it would not look at it."""
+    try:
+        mode = item.stat().st_mode
+    except OSError:
+        return None  # a dangling symlink
+    if stat.S_ISDIR(mode):
+        return item.name
+    if stat.S_ISREG(mode) and item.name.endswith(".raw"):
+        return item.name.removesuffix(".raw")
+    return item.name if stat.S_ISBLK(mode) else None

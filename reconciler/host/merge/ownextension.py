@@ -1,0 +1,37 @@
+"""Which extension livelayer itself runs from: to prune it would leave the node without anybody to bring it back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import reconciler
+from reconciler.host.store.pathlists import readable_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.kind import Ident
+    from reconciler.model.state.observed import Link
+    from reconciler.paths import Paths
+
+
+def own_extensions(paths: Paths, links: Sequence[Link], module: Path | None = None) -> frozenset[Ident]:
+    """Those of these links' extensions that have the running program in them.
+
+    Args:
+        paths: the node.
+        links: of the extensions in question.
+        module: a file of the program; None: this one.
+    """
+    program = str(module or Path(reconciler.__file__).resolve()).lstrip("/")
+    images = [link for link in links if link.entry.format.is_file]
+    lists = readable_lists(paths, {link.name: link.entry for link in images}, remember=False)
+    found = [link for link in images if link.name in lists and program in lists[link.name]]
+    found += [
+        link
+        for link in links
+        if not link.entry.format.is_file and os.path.lexists(paths.store / link.entry.file_name / program)
+    ]
+    return frozenset(link.ident for link in found)

@@ -1,0 +1,77 @@
+"""Let systemd merge in a mount namespace of this process's own, to learn what it makes of an extension.
+
+Nothing of it reaches the node: there, what is merged stays merged. The namespace has a search directory with the
+extension in question and one that is known to be good, and whether anything merges tells which is which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import ReconcilerError
+from reconciler.host.base.command import run
+from reconciler.host.merge.overlay import merged_hierarchies, read_hierarchies
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.kind import Kind
+    from reconciler.paths import Paths
+
+_TIMEOUT: Final = 30.0  # seconds
+_GOOD: Final = "livelayer-trial"
+# Merges appear where propagation is shared; inside this namespace only, since it was made private before.
+_ENTER: Final = """
+set -e
+mount --make-rshared /
+kind=$1; shift
+"""
+_ALONE: Final = """
+workplace=$1 releases=$2 good=$3 subject=$4; shift 4
+mount -t tmpfs tmpfs "$workplace"
+search=$workplace/search
+mkdir -p "$workplace/nothing" "$search/$good/$releases"
+echo ID=_any > "$search/$good/$releases/extension-release.$good"
+place=$search/${subject##*/}
+if [ -d "$subject" ]; then mkdir "$place"; else : > "$place"; fi
+mount --rbind "$subject" "$place"
+for directory; do
+    [ -d "$directory" ] || continue
+    mount --rbind "$search" "$directory"
+    search=$workplace/nothing
+done
+"""
+_MERGE: Final = """
+systemd-$kind unmerge > /dev/null || :
+systemd-$kind merge > /dev/null || :
+cat /proc/self/mountinfo
+"""
+
+
+def spoils_others(paths: Paths, kind: Kind, systemd: int, subject: Path) -> bool | None:
+    """Whether an extension keeps a good one beside it from being merged; None: that could not be found out."""
+    workplace = paths.runtime / "trial"
+    try:
+        workplace.mkdir(exist_ok=True)
+    except OSError:
+        return None
+    directories = [str(directory) for directory in paths.search_dirs(kind, systemd)]
+    merges = _merges(_ALONE, kind, str(workplace), kind.traits.releases, _GOOD, str(subject), *directories)
+    return None if merges is None else not merges
+
+
+def all_merge(kind: Kind) -> bool | None:
+    """Whether what the search directories hold now could be merged at all; None: that could not be found out."""
+    return _merges("", kind)
+
+
+def _merges(set_up: str, kind: Kind, *arguments: str) -> bool | None:
+    hierarchies = read_hierarchies(kind)  # those of the node's unit, which the environment here does not tell
+    env = {f"SYSTEMD_{kind.upper()}_HIERARCHIES": ":".join(hierarchies)} if hierarchies else {}
+    script = ("sh", "-c", _ENTER + set_up + _MERGE, "trial", str(kind), *arguments)
+    try:
+        finished = run("unshare", "--mount", "--propagation=private", *script, timeout=_TIMEOUT, env=env)
+    except ReconcilerError:
+        return None
+    shown = merged_hierarchies(finished.stdout.decode(errors="surrogateescape"), kind)
+    return bool(shown) if finished.status == 0 else None

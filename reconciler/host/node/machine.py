@@ -1,0 +1,158 @@
+"""What this node is: its os-release, its machine, its systemd."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import struct
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid
+from reconciler.model.fit.release import LIKE_SINCE, Host, parse_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+_OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
+_KAIROS_RELEASE: Final = "/etc/kairos-release"
+_BOOT_STATES: Final = ("recovery", "autoreset", "live", "passive", "active")
+_LIKE_IN_POINT_RELEASES: Final = range(255, LIKE_SINCE)  # those that were maintained when it came
+_SHARED_LIBRARY: Final = re.compile(r"libsystemd-shared-(\d+)")
+# For a root without systemd: it knows both kinds, and what it accepts all later ones do.
+_ASSUMED_SYSTEMD: Final = 254
+# e_machine of ELF files, by uname(2)'s names.
+_ELF_MACHINES: Final = {
+    3: "i686",
+    21: "ppc64le",
+    22: "s390x",
+    40: "armv7l",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
+
+
+def read_host(paths: Paths) -> Host:
+    """The facts about a node that decide which extensions fit.
+
+    Raises:
+        Failed: there is no os-release, or no systemd on the running system.
+    """
+    systemd = systemd_version(paths)
+    has_id_like = looks_at_id_like(paths, systemd)
+    kernel = os.uname().release if paths.is_running_system else ""
+    return Host(read_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like, kernel=kernel)
+
+
+def is_kairos(paths: Paths) -> bool:
+    """Whether the node runs Kairos: it has a release file of its own; older ones have keys in os-release."""
+    if paths.under(_KAIROS_RELEASE).exists():
+        return True
+    return any(re.search(r"^KAIROS_", text, re.MULTILINE) for text in _os_release_texts(paths))
+
+
+def read_boot_state(paths: Paths) -> str:
+    """What immucore has marked in the initrd; a node without its marks has been booted as usual."""
+    for state in _BOOT_STATES:
+        if paths.under(f"/run/cos/{state}_mode").exists():
+            return state
+    return "active"
+
+
+def systemd_version(paths: Paths) -> int:
+    """The version of the systemd installed below the root.
+
+    Read off the name of its library, which costs no process and also holds for a root that is not running.
+
+    Raises:
+        Failed: there is none on the running system.
+    """
+    versions = [int(match[1]) for path in _libraries(paths) if (match := _SHARED_LIBRARY.match(path.name))]
+    if versions:
+        return max(versions)
+    if paths.is_running_system:
+        return _ask_systemd_sysext()
+    log.warning("%s: no systemd is installed there; the rules of %d are assumed", paths.root, _ASSUMED_SYSTEMD)
+    return _ASSUMED_SYSTEMD
+
+
+def looks_at_id_like(paths: Paths, systemd: int) -> bool:
+    """Whether the systemd below the root matches extensions by the host's ID_LIKE.
+
+    Point releases brought it to older versions, whose number does not show in the name of the library. The program
+    itself does: it has the name of every field that it looks at.
+    """
+    if systemd not in _LIKE_IN_POINT_RELEASES:
+        return systemd >= LIKE_SINCE
+    try:
+        return b"ID_LIKE" in paths.under("/usr/bin/systemd-sysext").read_bytes()
+    except OSError:
+        return False
+
+
+def _libraries(paths: Paths) -> Iterator[Path]:
+    """Fedora and its kin keep the library in /usr/lib/systemd, Debian in the multi-arch directory's."""
+    for library in ("/usr/lib", "/usr/lib64"):
+        directory = paths.under(library)
+        for place in (directory / "systemd", *directory.glob("*-linux-gnu*/systemd")):
+            if place.is_dir():
+                names = os.listdir(place)  # noqa: PTH208 - names are all that is needed, on the no-op path
+                yield from (place / name for name in names if name.startswith("libsystemd-shared-"))
+
+
+def _machine(paths: Paths) -> str:
+    """The machine the root is for: another one's can be filled, too."""
+    if not paths.is_running_system:
+        for library in _libraries(paths):
+            if machine := _elf_machine(library):
+                return machine
+    return os.uname().machine
+
+
+def _elf_machine(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+    except OSError:
+        return None
+    if not head.startswith(b"\x7fELF") or len(head) < 20:  # noqa: PLR2004 - up to e_machine
+        return None
+    order = "<" if head[5] == 1 else ">"
+    return _ELF_MACHINES.get(struct.unpack_from(f"{order}H", head, 18)[0])
+
+
+def _ask_systemd_sysext() -> int:
+    from reconciler.host.base.command import check, run
+
+    words = check(run("systemd-sysext", "--version", timeout=30), "systemd-sysext --version").stdout.split()
+    return int(re.sub(rb"\D.*", b"", words[1]))
+
+
+def read_os_release(paths: Paths) -> dict[str, str]:
+    """Which system a node is.
+
+    Raises:
+        Failed: there is no os-release below the root.
+    """
+    for text in _os_release_texts(paths):
+        return parse_release(text)
+    hint = "extensions are matched against /etc/os-release"
+    raise Failed(
+        f"{paths.root}: there is no os-release file",
+        hint if paths.is_running_system else f"{hint}; check the path given to --root",
+    )
+
+
+def _os_release_texts(paths: Paths) -> Iterator[str]:
+    for name in _OS_RELEASE:
+        try:
+            yield paths.under(name).read_text(errors="replace")
+        except (OSError, Invalid):
+            continue

@@ -1,0 +1,116 @@
+"""Tries the checks of extensions on the running system."""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import ReconcilerError
+from reconciler.host.base.command import run
+from reconciler.host.node import units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from reconciler.model.config.checks import Checks
+
+_POLL: Final = 0.25  # seconds
+_LEAST: Final = 1.0  # seconds that a command or a server has in any case
+_UNANSWERED: Final = 400  # the first status of HTTP that is a failure
+
+
+def failure_of(checks: Checks) -> str | None:
+    """Why the checks fail; None: they pass. Each is tried until it holds or the timeout is over."""
+    deadline = time.monotonic() + checks.timeout.total_seconds()
+    for probe in _probes(checks, deadline):
+        if reason := _awaited(probe, deadline):
+            return reason
+    return _unsettled(checks) if checks.units else None
+
+
+def _unsettled(checks: Checks) -> str | None:
+    """Whether units stay up. One that was started again has shown that it does not, so this is not tried again."""
+    before = _incarnations(checks.units)
+    time.sleep(checks.settle.total_seconds())
+    return _inactive(checks.units) or _restarted(before, checks.units)
+
+
+def _probes(checks: Checks, deadline: float) -> Iterator[Callable[[], str | None]]:
+    """Units first, since the others ask what they bring."""
+    if checks.units:
+        yield lambda: _inactive(checks.units)
+    if checks.file is not None:
+        path = checks.file
+        yield lambda: None if os.path.exists(path) else f"{path} does not exist"  # noqa: PTH110 - any path
+    if checks.command:
+        yield lambda: _command_failure(checks.command, deadline)
+    if checks.http is not None:
+        url = checks.http
+        yield lambda: _http_failure(url, deadline)
+
+
+def _awaited(probe: Callable[[], str | None], deadline: float) -> str | None:
+    """Asked at least once, also where the time is over."""
+    while True:
+        reason = probe()
+        if reason is None or time.monotonic() + _POLL >= deadline:
+            return reason
+        time.sleep(_POLL)
+
+
+def _inactive(names: tuple[str, ...]) -> str | None:
+    if not units.booted_with_systemd():
+        return f"{names[0]} cannot be active, since systemd does not run here"
+    states = {name: units.unit_state(name) for name in names}
+    for name, state in states.items():
+        if not state.is_active:
+            return f"{name} is {state.words}"
+    return None
+
+
+def _incarnations(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: units.invocation(name) for name in names}
+
+
+def _restarted(before: dict[str, str], names: tuple[str, ...]) -> str | None:
+    """A unit that crashes and is started again is active most of the time."""
+    after = _incarnations(names)
+    again = [name for name in names if before[name] != after[name]]
+    return f"{again[0]} did not stay up" if again else None
+
+
+def _command_failure(command: tuple[str, ...], deadline: float) -> str | None:
+    words = " ".join(command)
+    left = max(_LEAST, deadline - time.monotonic())
+    try:
+        finished = run(command[0], *command[1:], timeout=left, most=1 << 16)
+    except ReconcilerError as error:
+        return f"{words}: {error.message}"
+    if finished.status == 0:
+        return None
+    said = f" ({finished.complaint})" if finished.stderr.strip() else ""
+    return f"{words} exits with {finished.status}{said}"
+
+
+def _http_failure(url: str, deadline: float) -> str | None:
+    """Without proxies and redirections, which would lead elsewhere."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    left = max(_LEAST, deadline - time.monotonic())
+    try:
+        with opener.open(url, timeout=left) as answer:
+            return f"{url} answers with {answer.status}" if answer.status >= _UNANSWERED else None
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"{url} answers with {error.code}" if error.code >= _UNANSWERED else None
+    except (OSError, ValueError) as error:
+        return f"{url} does not answer: {getattr(error, 'reason', error)}"
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows nothing: an answer that leads elsewhere is an answer."""
+
+    def redirect_request(self, *_: object) -> None:
+        """No request."""

@@ -1,0 +1,172 @@
+"""systemctl(1): units of the running system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from reconciler.errors import Failed, ReconcilerError
+from reconciler.host.base.command import Finished, check, run
+
+_TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
+_BOOTED: Final = Path("/run/systemd/system")
+_TRANSIENT: Final = Path("/run/systemd/transient")
+_HIDING: Final = (
+    *("PrivateMounts", "PrivateTmp", "PrivateDevices", "ProtectSystem", "ProtectHome", "ProtectKernelModules"),
+    *("ProtectKernelTunables", "ProtectKernelLogs", "ProtectControlGroups", "ReadOnlyPaths", "ReadWritePaths"),
+    *("InaccessiblePaths", "BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem", "RootDirectory", "RootImage"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """What systemd knows about a unit."""
+
+    is_loaded: bool
+    is_active: bool
+    can_reload: bool
+    conditions_held: bool  # when it was last started; False if it never was
+    words: str = ""  # its state, such as "failed"
+    hiding: tuple[str, ...] = ()  # settings that give it a mount namespace of its own, where a merge stays unseen
+
+
+def booted_with_systemd() -> bool:
+    """Whether systemd is the running system's manager (sd_booted(3))."""
+    return _BOOTED.is_dir()
+
+
+def in_managers_mount_namespace() -> bool:
+    """Whether this process sees and changes the mounts that PID 1 does."""
+    return Path("/proc/self/ns/mnt").readlink() == Path("/proc/1/ns/mnt").readlink()
+
+
+def unit_state(unit: str) -> UnitState:
+    """Ask for a unit; one that does not exist or is masked is not loaded."""
+    properties = ("LoadState", "ActiveState", "CanReload", "ConditionResult", *_HIDING)
+    finished = _systemctl("show", f"--property={','.join(properties)}", unit)
+    return parse_unit_state(finished.stdout.decode())
+
+
+def parse_unit_state(text: str) -> UnitState:
+    """Understand what `systemctl show` prints."""
+    properties = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return UnitState(
+        is_loaded=properties.get("LoadState") == "loaded",
+        is_active=properties.get("ActiveState") == "active",
+        can_reload=properties.get("CanReload") == "yes",
+        conditions_held=properties.get("ConditionResult") == "yes",
+        words=properties.get("ActiveState", "") if properties.get("LoadState") == "loaded" else "not found",
+        hiding=tuple(f"{it}={properties[it]}" for it in _HIDING if properties.get(it, "") not in {"", "no"}),
+    )
+
+
+def invocation(unit: str) -> str:
+    """What tells one start of a unit from the next (INVOCATION_ID of systemd.exec(5))."""
+    return _systemctl("show", "--property=InvocationID", "--value", unit).stdout.decode().strip()
+
+
+def command_line(unit: str) -> str:
+    """What a unit starts, with its arguments, as systemd shows it; empty for a unit that is not there."""
+    return _systemctl("show", "--property=ExecStart", "--value", unit).stdout.decode(errors="replace")
+
+
+def restart(unit: str) -> Finished:
+    """Restart a unit. Its start limit is for crash loops, not for us: it is forgotten first."""
+    _systemctl("reset-failed", unit)
+    return _systemctl("restart", unit)
+
+
+def reload(unit: str) -> Finished:
+    """Ask a running unit to reload."""
+    return _systemctl("reload", unit)
+
+
+def start_later(unit: str, seconds: float, timer: str) -> None:
+    """Let systemd start a unit after some time, by a transient timer of this name; one that waits is replaced.
+
+    Raises:
+        Failed: systemd refused.
+    """
+    cancel_start(timer)
+    delay = (f"--on-active={seconds:.0f}", "--timer-property=AccuracySec=1s")
+    names = (f"--unit={timer}", f"--description=Start {unit} again")
+    start = ("systemctl", "--no-block", "start", unit)
+    check(run("systemd-run", *names, "--collect", *delay, *start, timeout=_TIMEOUT), "systemd-run")
+
+
+def cancel_start(timer: str) -> None:
+    """Forget what was to be started later."""
+    if (_TRANSIENT / f"{timer}.timer").exists():
+        _systemctl("stop", f"{timer}.timer")
+
+
+def daemon_reload() -> None:
+    """Let systemd read the units that a merge brought or took away.
+
+    Raises:
+        Failed: systemd refused.
+    """
+    check(_systemctl("daemon-reload"), "systemctl daemon-reload")
+
+
+def restart_all(units: tuple[str, ...]) -> None:
+    """Restart units by name. What an earlier version has used up of their start limits is forgotten first.
+
+    Raises:
+        Failed: at least one did not come up.
+    """
+    _systemctl("reset-failed", *units)
+    finished = _systemctl("restart", *units)
+    if finished.status != 0:
+        raise Failed(
+            f"systemctl restart {' '.join(units)} failed: {finished.complaint}",
+            f"look at: systemctl status {' '.join(units)}",
+        )
+
+
+def stop_all(units: tuple[str, ...]) -> None:
+    """Stop units by name or pattern; what is not running or not loaded is as it should be.
+
+    Raises:
+        Failed: a running one did not stop.
+    """
+    _stop([name for name, _ in _running(units)])
+
+
+def stop_orphans(units: tuple[str, ...]) -> None:
+    """Stop what runs on although its unit file is gone: `Upholds=` may have started it again meanwhile.
+
+    Raises:
+        Failed: one did not stop.
+    """
+    _stop([name for name, load in _running(units) if load == "not-found"])
+
+
+def _running(units: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Names and load states of those that are up, or on their way."""
+    if not units:
+        return []
+    listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating,reloading", *units)
+    rows = [line.split() for line in listed.stdout.decode().splitlines()]
+    return [(row[0], row[1]) for row in rows if len(row) > 1]
+
+
+def _stop(names: list[str]) -> None:
+    if names:
+        check(_systemctl("stop", *names), f"systemctl stop {' '.join(names)}")
+
+
+def journal_since(unit: str, since: float, lines: int = 5) -> str:
+    """The last lines a unit's processes wrote since a time (of the epoch), on one line; empty where is no journal."""
+    arguments = (f"--unit={unit}", f"--since=@{since:.6f}", f"--lines={lines}")
+    try:
+        run("journalctl", "--sync", timeout=_TIMEOUT)  # what a unit said last is on its way yet
+        finished = run("journalctl", *arguments, "--output=cat", "--no-pager", "--quiet", timeout=_TIMEOUT)
+    except ReconcilerError:
+        return ""
+    return "; ".join(finished.stdout.decode(errors="replace").split("\n")).strip("; ")
+
+
+def _systemctl(*arguments: str) -> Finished:
+    return run("systemctl", "--no-ask-password", *arguments, timeout=_TIMEOUT)

@@ -1,0 +1,1 @@
+"""Small files that a run leaves for the next one."""

@@ -1,0 +1,101 @@
+"""The records of generations, a file each: written once, never changed, dropped when they are too many or too old."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.host.base.durable import read_json, sync_directory, write_json
+from reconciler.model.state.generation import FORMAT, Generation, generation_as_json, generation_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from reconciler.paths import Paths
+
+_NAME: Final = re.compile(r"([1-9][0-9]{0,9})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is recorded of the generations of a node."""
+
+    generations: tuple[Generation, ...]  # by number, the newest last
+    damaged: tuple[Path, ...] = ()  # records that say nothing any more
+    newer: tuple[Path, ...] = ()  # records of a newer livelayer, which this one cannot read
+
+
+def read_history(paths: Paths) -> History:
+    """All records."""
+    found: list[Generation] = []
+    damaged: list[Path] = []
+    newer: list[Path] = []
+    for number in sorted(_numbers(paths)):
+        path = _file(paths, number)
+        record = read_json(path)
+        generation = generation_from_json(record)
+        if _is_newer(record):
+            newer.append(path)
+        elif generation and generation.number == number:
+            found.append(generation)
+        else:
+            damaged.append(path)
+    return History(tuple(found), tuple(damaged), tuple(newer))
+
+
+def newest(paths: Paths) -> Generation | None:
+    """The last one that can be read, without reading the others."""
+    for number in sorted(_numbers(paths), reverse=True):
+        record = read_json(_file(paths, number))
+        generation = None if _is_newer(record) else generation_from_json(record)
+        if generation:
+            return generation
+    return None
+
+
+def next_number(paths: Paths) -> int:
+    """A number that none has had, damaged ones included."""
+    return max(_numbers(paths), default=0) + 1
+
+
+def write(paths: Paths, generation: Generation) -> None:
+    """Record a generation.
+
+    Raises:
+        Failed: it cannot be written.
+    """
+    write_json(_file(paths, generation.number), generation_as_json(generation))
+
+
+def drop(paths: Paths, files: Iterable[Path]) -> None:
+    """Remove records.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    for file in files:
+        file.unlink(missing_ok=True)
+    sync_directory(paths.generations)
+
+
+def record_of(paths: Paths, generation: Generation) -> Path:
+    """Where a generation is recorded."""
+    return _file(paths, generation.number)
+
+
+def _numbers(paths: Paths) -> list[int]:
+    try:
+        names = [path.name for path in paths.generations.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [int(match[1]) for match in map(_NAME.fullmatch, names) if match]
+
+
+def _file(paths: Paths, number: int) -> Path:
+    return paths.generations / f"{number}.json"
+
+
+def _is_newer(record: Any) -> bool:  # noqa: ANN401 - JSON
+    return isinstance(record, dict) and isinstance(record.get("format"), int) and record["format"] > FORMAT

@@ -1,0 +1,1 @@
+"""Images by skopeo, and OCI image layouts."""

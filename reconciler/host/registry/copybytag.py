@@ -1,0 +1,66 @@
+"""Copies an image under the name that its signature has to be for.
+
+A signature says: this content is called so. By digest, skopeo accepts every image that was ever signed for the same
+repository, and whoever controls the registry could let a tag lead back to one with known holes. So where signatures
+are asked for, the image is copied by its tag, and must turn out to be what the tag was resolved to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Invalid, Unavailable
+from reconciler.model.content.ociread import Index, parse_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.host.registry.skopeo import Skopeo
+    from reconciler.model.content.ociread import Platform
+    from reconciler.model.content.resolution import Resolution
+    from reconciler.model.content.source import Source
+
+
+def copy_by_name(  # noqa: PLR0913, PLR0917 - as `Skopeo.copy`, and what is expected
+    skopeo: Skopeo, source: Source, resolution: Resolution, platform: Platform, layout: Path, blobs: Path
+) -> None:
+    """Copy one platform's image into a new OCI layout; blobs that are in `blobs` already are not fetched again.
+
+    Args:
+        skopeo: how skopeo is called.
+        source: the image by its tag.
+        resolution: what that led to.
+        platform: which image of an index was chosen.
+        layout: the layout to make; another may be made beside it.
+        blobs: where blobs are shared.
+
+    Raises:
+        Unavailable: the tag leads to something else by now.
+        ReconcilerError: sorted by what may be done about it.
+    """
+    manifest = resolution.manifest
+    if resolution.digest != manifest:
+        platform = _platform_in_index(skopeo, source.argument(resolution.digest), manifest) or platform
+    skopeo.copy(source.argument(), platform, layout, blobs)
+    found = _held(layout)
+    if found == manifest:
+        return
+    # A Docker manifest gets another digest in an OCI layout, and always the same. No blob is fetched again.
+    again = layout.with_name(f"{layout.name}-by-digest")
+    skopeo.copy(source.argument(manifest), platform, again, blobs)
+    if _held(again) != found:
+        raise Unavailable(f"{source.text}: the tag was moved while its image was fetched", "a later run tries again")
+
+
+def _platform_in_index(skopeo: Skopeo, index: str, manifest: str) -> Platform | None:
+    """What makes skopeo choose the entry of an index that was chosen already: that entry's own platform."""
+    found = parse_manifest(skopeo.raw_manifest(index))
+    entries = found.manifests if isinstance(found, Index) else ()
+    return next((entry.platform for entry in entries if entry.digest == manifest), None)
+
+
+def _held(layout: Path) -> str:
+    index = parse_manifest((layout / "index.json").read_bytes())
+    if not isinstance(index, Index) or len(index.manifests) != 1:
+        raise Invalid(f"{layout} does not hold one image", "this is a bug in skopeo or livelayer")
+    return index.manifests[0].digest

@@ -1,0 +1,131 @@
+"""Reads OCI image layouts that others made: what they hold, checked against its digests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid
+from reconciler.model.content.ociread import (
+    Index,
+    Manifest,
+    digest_of,
+    parse_manifest,
+    platform_in,
+    with_diff_ids,
+)
+from reconciler.model.content.ociwrite import REF_NAME, Blob, read_index
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DOCUMENT_MAX: Final = 4 << 20  # bytes; registries take no larger manifests
+_AGAIN: Final = "write the layout again"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of a layout."""
+
+    manifest: Blob  # with its platform, if it is known
+    content: Manifest  # its layers with their diff_ids, unless it is an artifact
+
+
+def is_layout(directory: Path) -> bool:
+    """Whether a directory is a layout, by the file that the specification asks for."""
+    return (directory / "oci-layout").is_file()
+
+
+class LayoutReader:
+    """A layout on this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def held(self, name: str | None) -> tuple[Blob, str | None]:
+        """What the layout's index leads to, and its name there: the only entry, or the one of this name.
+
+        Raises:
+            Invalid: there is none, or no such one among several.
+            Failed: it cannot be read.
+        """
+        entries = self._entries()
+        if len(entries) == 1:
+            return entries[0]
+        for entry, known in entries:
+            if known == name:
+                return entry, known
+        names = ", ".join(sorted(str(known) for _, known in entries if known)) or "none with a name"
+        raise Invalid(
+            f"{self._directory} holds {len(entries)} images ({names}), and none is called {name}",
+            "push to a tag that is the name of one of them",
+        )
+
+    def images(self, held: Blob) -> list[Image]:
+        """The images behind what the layout holds, one for each platform.
+
+        Raises:
+            Invalid: something is missing, or is not what its digest says.
+            Failed: it cannot be read.
+        """
+        content = self._document(held.digest)
+        found = parse_manifest(content)
+        if isinstance(found, Manifest):
+            return [self._image(held, found)]
+        return [self._member(it) for it in read_index(content)]
+
+    def blob(self, digest: str) -> Path:
+        """Where a blob lies."""
+        return self._directory / "blobs/sha256" / digest.removeprefix("sha256:")
+
+    def _member(self, manifest: Blob) -> Image:
+        found = parse_manifest(self._document(manifest.digest))
+        if isinstance(found, Index):
+            raise Invalid(f"{self._directory}: an index inside an index", _AGAIN)
+        return self._image(manifest, found)
+
+    def _image(self, manifest: Blob, found: Manifest) -> Image:
+        for layer in found.layers:
+            self._check_size(layer.digest, layer.size)
+        config = self._document(found.config)
+        platform = manifest.platform
+        if not found.is_artifact:
+            found = with_diff_ids(found, config)
+            platform = platform or platform_in(config)
+        return Image(Blob(manifest.media_type, manifest.digest, manifest.size, platform=platform), found)
+
+    def _entries(self) -> list[tuple[Blob, str | None]]:
+        found = read_index(self._read(self._directory / "index.json"))
+        return [(replace(it, annotations={}), it.annotations.get(REF_NAME)) for it in found]
+
+    def _document(self, digest: str) -> bytes:
+        content = self._read(self.blob(digest))
+        if digest_of(content) != digest:
+            raise Invalid(f"{self.blob(digest)} is not what its name says", _AGAIN)
+        return content
+
+    def _check_size(self, digest: str, size: int) -> None:
+        path = self.blob(digest)
+        try:
+            found = path.stat().st_size
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if found != size:
+            raise Invalid(f"{path} has {found} bytes, and its manifest says {size}", _AGAIN)
+
+    @staticmethod
+    def _read(path: Path) -> bytes:
+        try:
+            with path.open("rb") as file:
+                content = file.read(_DOCUMENT_MAX + 1)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if len(content) > _DOCUMENT_MAX:
+            raise Invalid(f"{path} has more than {_DOCUMENT_MAX >> 20} MiB, and is to be a document", _AGAIN)
+        return content
+
+
+def _unreadable(path: Path, error: OSError) -> Invalid | Failed:
+    if isinstance(error, FileNotFoundError):
+        return Invalid(f"{path} is missing", _AGAIN)
+    return Failed(f"{path}: cannot be read: {error.strerror}", "look at its mode and its disk")

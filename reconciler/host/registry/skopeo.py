@@ -1,0 +1,163 @@
+"""skopeo(1): look at and copy container images, from wherever its users can.
+
+Mirrors (registries.conf), signature policy (policy.json), credentials (auth.json) and proxies are skopeo's own and
+work as its users expect.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid, Unavailable
+from reconciler.host.base.command import Finished, run
+from reconciler.host.registry.stall import Standstill
+from reconciler.model.content.ociread import digest_of
+from reconciler.model.content.skopeofailure import NOT_A_REGISTRY, understand, understand_standstill
+
+if TYPE_CHECKING:
+    from reconciler.model.content.ociread import Platform
+
+_INSPECT_TIMEOUT: Final = 120.0  # seconds
+_COPY_TIMEOUT: Final = 3600.0
+_TAG: Final = "image"
+_REF_NAME: Final = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True, slots=True)
+class Skopeo:
+    """How skopeo is to be called on this node."""
+
+    auth_file: Path | None = None  # livelayer's own credentials; None: where skopeo looks itself
+    stall: float = 60.0  # seconds to wait for a registry's answer, or its next byte
+
+    def raw_manifest(self, argument: str) -> bytes:
+        """The manifest or index a source leads to, byte for byte as its digest covers it.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+        options = ("--raw", *self.credentials("--authfile"), argument)
+        content = self._run(argument, "inspect", *options, timeout=_INSPECT_TIMEOUT).stdout
+        _check_layout(argument, content)
+        _check_answer(argument, content)
+        return content
+
+    def list_tags(self, repository: str) -> tuple[str, ...]:
+        """The tags of a registry's repository, `docker://HOST/NAME`, in no particular order.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it; `Invalid` for a repository that is not there.
+        """
+        if not repository.startswith("docker://"):
+            raise Invalid(f"{repository}: only a registry has a list of tags", "name the version in source:")
+        options = self.credentials("--authfile")
+        return _tags(
+            self._run(repository, "list-tags", *options, repository, timeout=_INSPECT_TIMEOUT).stdout, repository
+        )
+
+    def copy(self, argument: str, platform: Platform, layout: Path, blobs: Path) -> None:
+        """Copy one platform's image into a new OCI layout; blobs that are in `blobs` already are not fetched again.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+        self._run(
+            argument,
+            *_override(platform),
+            "copy",
+            "--quiet",
+            "--retry-times=2",
+            # They are checked against the policy at the source; an OCI layout has no place to keep them.
+            "--remove-signatures",
+            f"--dest-shared-blob-dir={blobs}",
+            *self.credentials("--src-authfile"),
+            argument,
+            f"oci:{layout}:{_TAG}",
+            timeout=_COPY_TIMEOUT,
+            layout=layout,
+        )
+
+    def _run(self, source: str, *arguments: str, timeout: float, layout: Path | None = None) -> Finished:
+        """Run it to a good end. Only when it debugs does it tell for how long a registry wants to be left alone."""
+        watch = Standstill(self.stall, layout) if source.startswith("docker://") else None
+        try:
+            finished = run("skopeo", "--debug", *arguments, timeout=timeout, watch=watch)
+        except Unavailable as error:
+            raise Unavailable(f"{source}: {error.message}", error.hint) from error
+        if finished.status == 0:
+            return finished
+        if watch and watch.is_reached:
+            raise understand_standstill(finished.stderr, source, self.stall)
+        raise understand(finished.stderr, source)
+
+    def credentials(self, option: str) -> tuple[str, ...]:
+        """An administrator's REGISTRY_AUTH_FILE goes before livelayer's file, which others than root cannot read."""
+        if self.auth_file is None or "REGISTRY_AUTH_FILE" in os.environ or not os.access(self.auth_file, os.R_OK):
+            return ()
+        return (f"{option}={self.auth_file}",)
+
+
+def _tags(answer: bytes, repository: str) -> tuple[str, ...]:
+    """A repository of which all images were deleted may have null for its tags."""
+    try:
+        listed = json.loads(answer)
+    except ValueError:
+        listed = None
+    match listed:
+        case {"Tags": None}:
+            return ()
+        case {"Tags": [*tags]} if all(isinstance(tag, str) for tag in tags):
+            return tuple(tags)
+        case _:
+            raise Unavailable(f"{repository}: skopeo lists no tags", f"run it by hand: skopeo list-tags {repository}")
+
+
+def _check_answer(argument: str, content: bytes) -> None:
+    """Take from a registry only a manifest, and by a digest only that: skopeo looks at it when it copies."""
+    if not argument.startswith("docker://"):
+        return
+    _, named, digest = argument.partition("@sha256:")
+    found = digest_of(content)
+    if named and found != f"sha256:{digest}":
+        told = f"{argument}: the registry's answer has another digest, {found}"
+        raise Unavailable(told, "a later run tries again; if this repeats, look for a proxy that changes it")
+    try:
+        json.loads(content)
+    except ValueError as error:
+        told = f"{argument}: what answers there sends no manifest, or half of one"
+        raise Unavailable(told, NOT_A_REGISTRY) from error
+    except RecursionError:
+        return  # it is judged where it is parsed
+
+
+def _check_layout(argument: str, content: bytes) -> None:
+    """Compare a manifest in an OCI layout with the digest in the layout's index, which skopeo does not do."""
+    transport, _, reference = argument.partition(":")
+    if transport != "oci":
+        return
+    directory, _, tag = reference.partition(":")
+    expected = _manifests_in(Path(directory, "index.json"), tag)
+    found = digest_of(content)
+    if expected and found not in expected:
+        raise Invalid(
+            f"{argument}: the manifest's content has the digest {found}, the layout's index says {expected[0]}",
+            "copy the image into the layout again",
+        )
+
+
+def _manifests_in(index: Path, tag: str) -> list[str]:
+    """The digests that a layout's index has under a tag; without a tag, all."""
+    try:
+        entries = json.loads(index.read_bytes())["manifests"]
+        return [it["digest"] for it in entries if not tag or (it.get("annotations") or {}).get(_REF_NAME) == tag]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not as skopeo has just read it
+        return []
+
+
+def _override(platform: Platform) -> tuple[str, ...]:
+    variant = (f"--override-variant={platform.variant}",) if platform.variant else ()
+    return (f"--override-os={platform.os}", f"--override-arch={platform.architecture}", *variant)

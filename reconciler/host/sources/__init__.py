@@ -1,0 +1,1 @@
+"""Content that no registry has: downloads, files of this node, packages."""

@@ -1,0 +1,105 @@
+"""Catalogs of extensions from the web or from this node, each read once in a run; copies for when the web is away."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid, ReconcilerError, Unavailable
+from reconciler.host.base.durable import write_atomically
+from reconciler.model.content.catalog import parse_catalog
+from reconciler.model.content.source import Transport, parse_source, shown_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.content.catalog import Found, Wish
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+_SIZE_MAX: Final = 16 << 20  # bytes; a thousand extensions with a hundred versions each have fewer
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogs:
+    """The catalogs that a configuration names, in the order in which they are asked."""
+
+    paths: Paths
+    urls: tuple[str, ...]
+    _read: dict[str, bytes | ReconcilerError] = field(default_factory=dict)
+
+    def find(self, wish: Wish) -> Found:
+        """The image that the first catalog which has one gives for a wish.
+
+        Raises:
+            Unavailable: no catalog has it, but one of them could not be asked.
+            Invalid: no catalog has it, and why.
+        """
+        reasons: list[str] = []
+        unread: list[Unavailable] = []
+        for url in self.urls:
+            try:
+                return parse_catalog(self._content(url)).find(wish)
+            except ReconcilerError as error:
+                unread += [error] if isinstance(error, Unavailable) else []
+                told = error.message.removeprefix(shown_url(url)).removeprefix(": ")
+                reasons.append(f"{shown_url(url)}: {told}")
+        told, hint = f"{wish.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
+        if unread:
+            raise Unavailable(told, hint, retry_after=max(it.retry_after or 0.0 for it in unread) or None)
+        raise Invalid(told, hint)
+
+    def remember(self) -> None:
+        """Keep what was read from the web.
+
+        Raises:
+            Failed: the disk could not take it.
+        """
+        for url, content in self._read.items():
+            if isinstance(content, bytes) and content != _kept(self._copy(url)):
+                write_atomically(self._copy(url), content)
+
+    def _content(self, url: str) -> bytes:
+        if url not in self._read:
+            try:
+                self._read[url] = self._fetch(url)
+            except ReconcilerError as error:
+                self._read[url] = error
+        found = self._read[url]
+        if isinstance(found, bytes):
+            return found
+        kept = _kept(self._copy(url)) if isinstance(found, Unavailable) else None
+        log.warning("%s; %s", found.message, "passed over" if kept is None else "taking the copy of an earlier run")
+        if kept is None:
+            raise found
+        return kept
+
+    def _fetch(self, url: str) -> bytes:
+        source = parse_source(url)
+        if source.transport is Transport.FILE:
+            return _read_file(self.paths.under(source.reference))
+        from reconciler.host.sources.web import read_small
+
+        return read_small(source.reference, _SIZE_MAX)
+
+    def _copy(self, url: str) -> Path:
+        """Where the copy of a catalog is; its URL may have a password."""
+        return self.paths.catalogs / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_SIZE_MAX)
+    except OSError as error:
+        raise Invalid(f"{path}: cannot be read: {error.strerror}", "check settings.catalogs") from error
+
+
+def _kept(copy: Path) -> bytes | None:
+    try:
+        return copy.read_bytes()
+    except OSError:
+        return None

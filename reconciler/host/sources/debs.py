@@ -1,0 +1,118 @@
+"""Debian packages as sources: downloaded by the machine's own apt, taken apart by dpkg-deb, never installed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid, Unavailable
+from reconciler.host.base.command import available, check, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_TIMEOUT: Final = 1800.0  # seconds
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?([=/][A-Za-z0-9.+~:-]+)?")
+_TO_INSTALL: Final = re.compile(
+    r"^Inst (?P<name>[^\s:]+)\S* (?:\[\S+\] )?\((?P<version>\S+) .*?\[(?P<arch>[a-z0-9-]+)\]\)"
+)
+_UNKNOWN: Final = re.compile(
+    r"Unable to locate package|Version '.*' for '.*' was not found|has no installation candidate"
+)
+_UNMET: Final = re.compile(r"unmet dependencies|held broken packages")
+# Written to a file, since apt and dpkg-deb have no option for it: the first argument is where, the rest the command.
+_INTO_FILE: Final = 'out="$1"; shift; exec "$@" > "$out"'
+_SCRIPTS: Final = ("preinst", "postinst")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package, and what is known of it."""
+
+    file: Path
+    name: str
+    version: str
+    scripts: tuple[str, ...]  # what dpkg would run, and an extension does not
+
+
+def is_package_name(text: str) -> bool:
+    """Whether apt could take this for a package's name, with a version or a suite perhaps."""
+    return _NAME.fullmatch(text) is not None
+
+
+def download(names: Sequence[str], scratch: Path, status: Path | None, *, depends: bool) -> list[Path]:
+    """Download packages, and those that they depend on and that are not there yet.
+
+    Args:
+        names: as apt-get takes them.
+        scratch: an empty directory for the files.
+        status: dpkg's status file of the system that is to have the extension; None: this machine's.
+        depends: whether to take dependencies, too.
+
+    Returns:
+        The files, in the order of their names.
+
+    Raises:
+        Invalid: there is no such package, or its dependencies cannot be had.
+        Failed: there is no apt here.
+        Unavailable: it cannot reach its sources.
+    """
+    if not available("apt-get"):
+        hint = "give the files themselves, --debs FILE.deb..., or build on Debian or Ubuntu"
+        raise Failed("apt-get is not on this machine, which downloads packages by name", hint)
+    wanted = [*names, *(_dependencies(names, status) if depends else ())]
+    scratch.mkdir()
+    _apt("env", f"--chdir={scratch}", "apt-get", "--quiet", "download", *wanted)
+    return sorted(scratch.glob("*.deb"))
+
+
+def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
+    """What a package is, and the tar archive of its files, below `scratch`.
+
+    Raises:
+        Invalid: it is no Debian package.
+        Failed: there is no dpkg-deb here, or the disk is full.
+    """
+    if not available("dpkg-deb"):
+        raise Failed("dpkg-deb is not on this machine, which takes packages apart", "install dpkg")
+    done = run("dpkg-deb", "--show", "--showformat=${Package}\n${Version}\n", str(file), timeout=_TIMEOUT)
+    if done.status != 0:
+        raise Invalid(f"{file}: {done.complaint}", "name a Debian package")
+    name, version = done.stdout.decode().split()
+    archive = scratch / "data.tar"
+    unpacked = run(
+        "sh", "-c", _INTO_FILE, "sh", str(archive), "dpkg-deb", "--fsys-tarfile", str(file), timeout=_TIMEOUT
+    )
+    check(unpacked, f"taking {file} apart")
+    return Package(file, name, version, _scripts(file)), archive
+
+
+def _scripts(file: Path) -> tuple[str, ...]:
+    listed = check(run("dpkg-deb", "--info", str(file), timeout=_TIMEOUT), f"looking at {file}").stdout.decode()
+    return tuple(it for it in _SCRIPTS if re.search(rf"\d+ lines\s+\*?\s*{it}\b", listed))
+
+
+def _dependencies(names: Sequence[str], status: Path | None) -> list[str]:
+    """What apt would install beside the packages themselves."""
+    options = ["--simulate", "--no-install-recommends", "--quiet", "--no-remove"]
+    options += [f"--option=Dir::State::status={status}"] if status else []
+    found = (_TO_INSTALL.match(line) for line in _apt("apt-get", *options, "install", *names).splitlines())
+    own = {re.split("[:=/]", name)[0] for name in names}
+    return [
+        f"{it['name']}:{it['arch']}={it['version']}" for it in found if it and it["name"].split(":")[0] not in own
+    ]
+
+
+def _apt(program: str, *arguments: str) -> str:
+    done = run(program, *arguments, timeout=_TIMEOUT)
+    if done.status == 0:
+        return done.stdout.decode(errors="replace")
+    said = done.stderr + done.stdout.decode(errors="replace")
+    words = done.complaint.removeprefix("E: ")
+    if _UNKNOWN.search(said):
+        raise Invalid(f"apt: {words}", "check the name, or run: apt-get update")
+    if _UNMET.search(said):
+        raise Invalid(f"apt: {words}", "see what is missing with: apt-get --simulate install")
+    raise Unavailable(f"apt: {words}", "check the network, or run: apt-get update")

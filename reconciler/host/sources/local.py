@@ -1,0 +1,183 @@
+"""Files and directories of this node as sources: what they are, their digests, and a copy of a directory.
+
+A directory has no digest of its own, so it is given one: over the names in order, and for each its type, mode, owner,
+extended attributes, and the digest of its content or the target of its link. Times are not part of it: a tree that
+was unpacked anew is the same extension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid
+from reconciler.host.base import termination
+from reconciler.host.base.command import available, check, run
+from reconciler.host.base.digest import file_digest
+from reconciler.host.images.payload import payload_in
+from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
+from reconciler.model.content.format import Payload
+from reconciler.model.content.limits import Limits, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SUBVOLUME: Final = 256  # the inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID)
+_COPY_TIMEOUT: Final = 3600.0  # seconds
+_CHANGED: Final = "do not change a source while it is read; the next run tries again"
+_KINDS: Final = {
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def look_at(path: Path) -> tuple[str, Payload, int]:
+    """The digest of a file or directory, what it is, and its size in bytes.
+
+    Raises:
+        Invalid: it is not there, or is neither a file nor a directory, or holds what no extension may have.
+        Failed: it cannot be read.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            tree = Tree(path)
+            return tree.digest(), Payload.TREE, tree.size
+        if not stat.S_ISREG(status.st_mode):
+            raise Invalid(f"{path} is {_noun(status.st_mode)}", "name a file or a directory")
+        return file_digest(path), payload_in(path), status.st_size
+    except FileNotFoundError as error:
+        raise Invalid(f"{error.filename}: there is no such file or directory", "check the path in source:") from error
+    except OSError as error:
+        raise Failed(f"{error.filename}: cannot be read: {error.strerror}", "look at its mode and disk") from error
+
+
+def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:
+    """Copy a directory with its hard links, holes, owners, times and extended attributes; data is shared if possible.
+
+    Raises:
+        Invalid: it holds what no extension may have, or too much of it.
+        Failed: it changed meanwhile, or the disk could not take it.
+    """
+    source = source.resolve()  # cp would copy a link as a link
+    Tree(source, limits).check()
+    if _snapshot(source, target):
+        if Tree(target).digest() == digest:
+            return
+        shutil.rmtree(target)  # the subvolumes inside are not in it
+    _copy(source, target)
+    if Tree(target).digest() != digest:
+        raise Failed(f"{source} changed while it was copied", _CHANGED)
+
+
+def _copy(source: Path, target: Path) -> None:
+    how = ("--archive", "--reflink=auto", "--sparse=auto", "--")
+    check(run("cp", *how, str(source), str(target), timeout=_COPY_TIMEOUT), f"copying {source}")
+
+
+def _snapshot(source: Path, target: Path) -> bool:
+    """Where the source is a subvolume on the store's btrfs, a snapshot is a copy that costs nothing."""
+    if source.stat().st_ino != _SUBVOLUME or not available("btrfs"):
+        return False
+    finished = run("btrfs", "subvolume", "snapshot", str(source), str(target), timeout=_COPY_TIMEOUT)
+    if finished.status and target.exists():
+        shutil.rmtree(target)
+    return finished.status == 0
+
+
+class Tree:
+    """A directory, read once from the top; no link in it is followed."""
+
+    def __init__(self, root: Path, limits: Limits | None = None) -> None:
+        self._root = os.fsencode(root.resolve())
+        self._limits = limits
+        self.size = 0  # bytes of the files read so far
+        self._members = 0
+
+    def check(self) -> None:
+        """Look at everything without reading content.
+
+        Raises:
+            Invalid: it holds what no extension may have, or too much of it.
+        """
+        for path, status in self._walk():
+            self._describe(path, status)
+
+    def digest(self) -> str:
+        """Read everything.
+
+        Raises:
+            Invalid: it holds what no extension may have.
+        """
+        found = hashlib.sha256()
+        for path, status in self._walk():
+            termination.check()
+            parts = [path[len(self._root) + 1 :], *self._describe(path, status), self._content(path, status.st_mode)]
+            found.update(b"".join(b"%d:%s" % (len(part), part) for part in parts))
+        return f"sha256:{found.hexdigest()}"
+
+    def _walk(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """Everything below the root, in the order of the names in each directory, and the root first."""
+        todo = [self._root]
+        while todo:
+            path = todo.pop()
+            status = os.lstat(path)
+            yield path, status
+            if stat.S_ISDIR(status.st_mode):
+                todo += [path + b"/" + name for name in sorted(os.listdir(path), reverse=True)]  # noqa: PTH208
+
+    def _describe(self, path: bytes, status: os.stat_result) -> list[bytes]:
+        kind = stat.S_IFMT(status.st_mode)
+        if kind in _KINDS:
+            raise Invalid(
+                f"{_shown(path)} is {_KINDS[kind]}, which no extension may contain", "remove it from the source"
+            )
+        xattrs = self._xattrs(path)
+        self._count(path, status, xattrs)
+        return [b"%o %d %d" % (status.st_mode, status.st_uid, status.st_gid), *xattrs]
+
+    def _xattrs(self, path: bytes) -> list[bytes]:
+        names = sorted(map(os.fsencode, os.listxattr(path, follow_symlinks=False)))
+        for name in names:
+            if name.startswith(OVERLAY):
+                hint = "remove it: it would steer the overlay that the extension becomes a part of"
+                raise Invalid(f"{_shown(path)} has the extended attribute {_shown(name)}", hint)
+        kept = [name for name in names if name != LABEL]
+        return [name + b"=" + os.getxattr(path, name, follow_symlinks=False) for name in kept]
+
+    def _count(self, path: bytes, status: os.stat_result, xattrs: list[bytes]) -> None:
+        self._members += 1
+        if stat.S_ISREG(status.st_mode):
+            self.size += min(status.st_size, status.st_blocks * 512)
+        limits = self._limits
+        if limits is None:
+            return
+        if self.size > limits.size:
+            raise Invalid(
+                f"{_shown(self._root)} has more than {size_text(limits.size)}", "raise settings.limits.size"
+            )
+        if self._members > limits.members:
+            hint = "raise settings.limits.members"
+            raise Invalid(f"{_shown(self._root)} has more than {limits.members} files, directories and links", hint)
+        privileged = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID)
+        if not limits.setuid and (privileged or any(it.startswith(CAPABILITY) for it in xattrs)):
+            raise Invalid(f"{_shown(path)} is setuid, setgid or has capabilities", "set settings.limits.setuid: true")
+
+    def _content(self, path: bytes, mode: int) -> bytes:
+        if stat.S_ISLNK(mode):
+            return os.readlink(path)  # noqa: PTH115 - paths are bytes here
+        return file_digest(Path(os.fsdecode(path))).encode() if stat.S_ISREG(mode) else b""
+
+
+def _noun(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "neither a file nor a directory")
+
+
+def _shown(path: bytes) -> str:
+    return path.decode(errors="backslashreplace")

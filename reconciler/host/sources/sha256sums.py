@@ -1,0 +1,114 @@
+"""SHA256SUMS beside a file on the web, and the signature that gives it weight: the convention of sysupdate.d(5)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, Invalid
+from reconciler.host.base.command import Finished, run
+from reconciler.host.sources.web import PATIENCE, Patience, read_small
+from reconciler.model.content.sha256sums import beside, file_name, parse_checksums
+from reconciler.model.content.source import shown_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LIST: Final = "SHA256SUMS"
+_SIGNATURE: Final = "SHA256SUMS.gpg"
+_LIST_MAX: Final = 10 << 20
+_SIGNATURE_MAX: Final = 1 << 20
+_TIMEOUT: Final = 60.0  # seconds
+_ARMOR: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+_STATUS: Final = "[GNUPG:] "
+# gpgv's status lines (doc/DETAILS of GnuPG) about a signature that must not count, and what a person is told.
+_FAULTS: Final = {
+    "BADSIG": "the signature is not of this list",
+    "EXPKEYSIG": "the key that signed it has expired",
+    "REVKEYSIG": "the key that signed it was revoked",
+    "EXPSIG": "the signature has expired",
+    "NO_PUBKEY": "the key that signed it is in none of the keyrings",
+    "NODATA": "the signature file holds no signature",
+    "ERRSIG": "the signature cannot be checked",
+}
+
+
+def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -> str:
+    """The digest that a signed SHA256SUMS in the same directory of the server gives for a file.
+
+    Raises:
+        Invalid: there is no list, no good signature, no key, or no such file in the list.
+        ReconcilerError: it cannot be fetched; see `read_small`.
+    """
+    name = file_name(url)
+    there = [path for path in keyrings if path.is_file()]
+    if not there:
+        looked = ", ".join(str(path) for path in keyrings)
+        raise Invalid(
+            f"{shown_url(url)}: without a digest it needs a signed {_LIST}, and there is no keyring to check it with",
+            f"add digest: sha256:..., or put the publisher's key into one of {looked}",
+        )
+    content = _beside(url, _LIST, _LIST_MAX, patience)
+    signature = _beside(url, _SIGNATURE, _SIGNATURE_MAX, patience)
+    _verify(content, signature, there, shown_url(beside(url, _LIST)))
+    digest = parse_checksums(content.decode(errors="replace")).get(name)
+    if digest is None:
+        raise Invalid(f"{shown_url(beside(url, _LIST))} does not list {name}", "check the name in source:")
+    return digest
+
+
+def _beside(url: str, name: str, limit: int, patience: Patience) -> bytes:
+    try:
+        return read_small(beside(url, name), limit, patience)
+    except Invalid as error:
+        hint = f"add digest: sha256:..., or have the publisher put a signed {_LIST} beside the file"
+        raise Invalid(f"without a digest, {name} beside the file decides: {error.message}", hint) from error
+
+
+def _verify(content: bytes, signature: bytes, keyrings: Sequence[Path], shown: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="livelayer-") as scratch:
+        files = {name: Path(scratch, name) for name in (_LIST, _SIGNATURE)}
+        files[_LIST].write_bytes(content)
+        files[_SIGNATURE].write_bytes(signature)
+        options = [f"--keyring={_binary(path, Path(scratch))}" for path in keyrings]
+        options.append("--weak-digest=SHA1")  # forgeries are affordable
+        finished = run("gpgv", "--status-fd=1", *options, str(files[_SIGNATURE]), str(files[_LIST]), timeout=_TIMEOUT)
+    _judge(finished, shown)
+
+
+def _judge(finished: Finished, shown: str) -> None:
+    lines = finished.stdout.decode(errors="replace").splitlines()
+    words = [line.removeprefix(_STATUS).split() for line in lines if line.startswith(_STATUS)]
+    told = {line[0]: line[1:] for line in words if line}
+    if {"GOODSIG", "VALIDSIG"} <= told.keys() and "BADSIG" not in told:
+        return  # by one key at least; gpgv fails if there is a second signature by a key that nobody has
+    for word, meaning in _FAULTS.items():
+        if word in told:
+            key = f" ({told[word][0]})" if word != "NODATA" and told[word] else ""
+            raise Invalid(f"{shown}: {meaning}{key}", "put the publisher's present key into settings.keyring")
+    raise Invalid(f"{shown}: the signature is not good: {finished.complaint}", "look at it with: gpgv")
+
+
+def _binary(keyring: Path, scratch: Path) -> Path:
+    """A keyring as gpgv takes it: not armored."""
+    content = keyring.read_bytes()
+    if _ARMOR not in content:
+        return keyring.absolute()
+    target = scratch / f"{len(list(scratch.iterdir()))}.gpg"
+    target.write_bytes(b"".join(_dearmored(block, keyring) for block in content.split(_ARMOR)[1:]))
+    return target
+
+
+def _dearmored(block: bytes, keyring: Path) -> bytes:
+    """The data of an armored block (RFC 9580, 6.2): behind the headers' empty line, before the checksum."""
+    lines = [line.strip() for line in block.partition(b"-----END")[0].splitlines()]
+    data = lines[lines.index(b"", 1) if b"" in lines[1:] else 0 :]
+    try:
+        return base64.b64decode(b"".join(line for line in data if not line.startswith(b"=")), validate=True)
+    except binascii.Error as error:
+        raise Failed(
+            f"{keyring}: is no armored keyring: {error}", "write it anew with: gpg --armor --export"
+        ) from error

@@ -1,0 +1,1 @@
+"""The store: entries by digest, and what is known of them."""

@@ -1,0 +1,288 @@
+"""The content-addressed store: entries are complete or absent, whatever happens to the run that makes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.errors import Failed
+from reconciler.host.base.durable import (
+    drop_leftovers,
+    make_directory,
+    read_json,
+    sync_directory,
+    sync_filesystem,
+    write_json,
+)
+from reconciler.model.fit.contents import Contents
+from reconciler.model.fit.release import parse_release
+from reconciler.model.kind import RELEASE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from reconciler.model.images.imageformat import ImageFormat
+    from reconciler.model.kind import Kind
+    from reconciler.model.state.entry import Entry
+    from reconciler.paths import Paths
+
+_OS_RELEASE: Final = "usr/lib/os-release"
+
+
+@contextmanager
+def stage(paths: Paths) -> Iterator[Path]:
+    """A private directory on the store's file system, gone at the end whatever happens.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    try:
+        paths.staging.mkdir(parents=True, exist_ok=True)
+        paths.staging.chmod(0o700)
+        directory = Path(tempfile.mkdtemp(prefix="fetch-", dir=paths.staging))
+    except OSError as error:
+        hint = "look at the file system's space and mode"
+        raise Failed(f"{paths.staging}: cannot be used: {error.strerror}", hint) from error
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def new_tree(tree: Path) -> None:
+    """An empty directory to unpack into, in place of one that was begun; its root is as /usr's parent ought to be."""
+    if tree.exists():
+        shutil.rmtree(tree)
+    tree.mkdir()
+    tree.chmod(0o755)
+
+
+def prepare(paths: Paths) -> None:
+    """Make the state directory, and drop what runs that were killed have left; only the holder of the lock may.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    make_state_directory(paths)
+    try:
+        paths.store.parent.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Failed(
+            f"{paths.store.parent}: cannot be made: {error.strerror}", "look at what is in its place"
+        ) from error
+    _clean_staging(paths)
+    volatile = (paths.public_status.parent, paths.runtime)
+    lasting = (paths.state, paths.store, paths.generations, paths.images, paths.catalogs, *paths.records_of_entries)
+    for directory in (*volatile, *lasting):
+        drop_leftovers(directory)
+
+
+def make_state_directory(paths: Paths) -> None:
+    """For root alone: the store keeps old versions, setuid programs with known holes among them.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    try:
+        make_directory(paths.state.parent)
+        paths.state.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Failed(f"{paths.state}: cannot be made: {error.strerror}", "look at the file system's mode") from error
+
+
+def _clean_staging(paths: Paths) -> None:
+    """As far as it goes: what cannot be removed is in nobody's way."""
+    with suppress(OSError):
+        for leftover in list(paths.staging.iterdir()):
+            _drop(leftover)
+
+
+def _drop(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def commit(
+    paths: Paths, made: Path, entry: Entry, contents: Contents | None = None, *, replace: bool = False
+) -> None:
+    """Make a finished tree or image file an entry of the store.
+
+    One that is there already is as good, unless it cannot be read as what it should be: then this one replaces it.
+
+    With `replace` it does so in any case: a tree goes to `Paths.replaced` in one step, since an overlay may show it.
+
+    Raises:
+        Failed: the disk could not take it.
+    """
+    target = paths.store / entry.file_name
+    try:
+        paths.store.mkdir(parents=True, exist_ok=True)
+        is_there = _contents(target, entry) is not None  # not so an image file without its record
+        if contents:
+            write_json(_record(target), _as_json(contents))
+        sync_filesystem(made)
+        if replace and target.is_dir() and made.is_dir():
+            _exchange(paths, made, target, entry.kind)
+        elif replace or not is_there:
+            _make_way(target, made)
+            made.rename(target)
+        sync_directory(paths.store)
+    except OSError as error:
+        raise Failed(f"{target}: cannot be stored: {error.strerror}", "look at the disk's space") from error
+
+
+def _exchange(paths: Paths, made: Path, target: Path, kind: Kind) -> None:
+    from reconciler.host.base.exchange import exchange
+
+    exchange(made, target)
+    paths.replaced.mkdir(mode=0o700, exist_ok=True)
+    made.rename(paths.replaced / f"{kind}-{time.time_ns()}")
+
+
+def _make_way(target: Path, made: Path) -> None:
+    """Move away what is no entry; it goes with the directory in which this one was made."""
+    if os.path.lexists(target) and not target.is_file():
+        target.rename(made.with_name("replaced"))
+    elif os.path.lexists(target) and made.is_dir():
+        target.unlink()
+
+
+def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:
+    """What the store has of these entries."""
+    found = {entry: _contents(paths.store / entry.file_name, entry) for entry in set(entries)}
+    return {entry: contents for entry, contents in found.items() if contents}
+
+
+def has(paths: Paths, entry: Entry) -> bool:
+    """Whether the store has an entry."""
+    return (paths.store / entry.file_name).exists()
+
+
+def _contents(path: Path, entry: Entry) -> Contents | None:
+    """An image file is looked into once, when it comes; without the record of that it is as good as not there."""
+    if entry.format.is_file:
+        return _from_json(read_json(_record(path))) if path.is_file() else None
+    try:
+        return inspect(path, entry.kind) if path.is_dir() else None
+    except OSError:  # the disk is broken there
+        return None
+
+
+def _record(image: Path) -> Path:
+    return image.with_name(f"{image.name}.json")
+
+
+def _as_json(contents: Contents) -> dict[str, Any]:
+    return asdict(changed(contents, image=None)) | {"image": _image_as_json(contents.image)}
+
+
+def _image_as_json(image: ImageFormat | None) -> dict[str, Any] | None:
+    return asdict(image) | {"partitions": sorted(image.partitions)} if image else None
+
+
+def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
+    """A record that is not as we write it is none."""
+    try:
+        image = record["image"]
+        return Contents(
+            record["releases"],
+            tuple(record["strays"]),
+            bool(record["has_os_release"]),
+            tuple(record["units"]),
+            _image_from_json(image) if image else None,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _image_from_json(record: Any) -> ImageFormat:  # noqa: ANN401 - JSON
+    from reconciler.model.images.imageformat import FileSystem, ImageFormat, Top, Volume
+
+    volumes = tuple(
+        Volume(**{**it, "file_system": FileSystem(it["file_system"]), "top": Top(it["top"])})
+        for it in record["volumes"]
+    )
+    return ImageFormat(volumes, record["sector_size"], frozenset(record["partitions"]))
+
+
+def inspect(tree: Path, kind: Kind) -> Contents:
+    """Look into an unpacked extension, following none of its links."""
+    return Contents(
+        releases=_releases(tree, kind),
+        strays=tuple(sorted(_strays(tree, kind))),
+        has_os_release=os.path.lexists(tree / _OS_RELEASE),
+        units=_units(tree, kind),
+    )
+
+
+def give_release_name(tree: Path, kind: Kind, name: str) -> None:
+    """Give a sole release file of another name also under this one (`rename: true`).
+
+    Raises:
+        Failed: the disk could not take it.
+    """
+    releases = [Path(path) for path in _release_files(tree, kind).values()]
+    wanted = tree / kind.traits.releases / f"{RELEASE_PREFIX}{name}"
+    if len(releases) != 1 or releases[0] == wanted:
+        return
+    try:
+        wanted.hardlink_to(releases[0])
+    except OSError as error:
+        raise Failed(f"{wanted}: cannot be made: {error.strerror}") from error
+
+
+def _strays(tree: Path, kind: Kind) -> Iterator[str]:
+    """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
+    with os.scandir(tree) as items:
+        for item in items:
+            is_directory = item.is_dir(follow_symlinks=False)
+            if not is_directory or (item.name not in kind.traits.tops and any(Path(item.path).iterdir())):
+                yield item.name
+
+
+def _releases(tree: Path, kind: Kind) -> dict[str, dict[str, str]]:
+    files = _release_files(tree, kind)
+    return {name: parse_release(Path(path).read_text(errors="replace")) for name, path in files.items()}
+
+
+def _release_files(tree: Path, kind: Kind) -> dict[str, str]:
+    directory = tree / kind.traits.releases
+    if not _is_real_directory(tree, kind.traits.releases):
+        return {}
+    with os.scandir(directory) as items:
+        return {
+            item.name.removeprefix(RELEASE_PREFIX): item.path
+            for item in sorted(items, key=lambda item: item.name)
+            if item.name.startswith(RELEASE_PREFIX) and item.is_file(follow_symlinks=False)
+        }
+
+
+def _units(tree: Path, kind: Kind) -> tuple[str, ...]:
+    if not _is_real_directory(tree, kind.traits.units):
+        return ()
+    return tuple(sorted(path.name for path in (tree / kind.traits.units).iterdir()))
+
+
+def _is_real_directory(tree: Path, relative: str) -> bool:
+    """Whether no part of a path inside the tree is a symlink, which could lead out of it."""
+    path = tree
+    for part in relative.split("/"):
+        path /= part
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            return False
+        if not stat.S_ISDIR(mode):
+            return False
+    return True

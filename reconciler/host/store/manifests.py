@@ -1,0 +1,200 @@
+"""Manifests of the store's entries: what is in each, with digests, as it was when it was placed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import zlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from reconciler.errors import Failed
+from reconciler.host.base import termination
+from reconciler.host.base.durable import write_atomically
+from reconciler.host.store import seals
+from reconciler.model.state.contentmanifest import UNREADABLE, Difference, Item, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from reconciler.model.state.entry import Entry
+    from reconciler.paths import Paths
+
+_VERSION: Final = 1
+_COMPRESSION: Final = 1  # most of it is digests
+# Attributes that decide what a file may do or how it is seen. Labels are the host's, and some security modules write
+# attributes of their own.
+_XATTRS: Final = ("user.", "trusted.", "system.posix_acl", "security.capability")
+_BATCH: Final = 64  # files for one piece of work
+_THREADS_MAX: Final = 4
+_PIECE: Final = 1 << 20
+
+
+class Found(NamedTuple):
+    """A path as it is now, without the digest of its content."""
+
+    item: Item
+    changed: int  # ctime, nanoseconds since the epoch
+
+
+def make(paths: Paths, entry: Entry) -> None:
+    """Write the manifest of an entry as it is.
+
+    Raises:
+        Failed: the entry cannot be read, or the manifest cannot be written.
+    """
+    when = seals.now()
+    place = paths.store / entry.file_name
+    found = _scan(place)
+    digests = _digests((place, path) for path, it in found.items() if it.item.is_file)
+    for (_, path), digest in digests.items():
+        if digest == UNREADABLE:
+            raise Failed(f"{place}/{path}: cannot be read", "look at the file system and its disk")
+    items = {path: _whole(it.item, digests.get((place, path), "")) for path, it in found.items()}
+    document = json.dumps({"version": _VERSION, "items": items}, separators=(",", ":"))
+    content = zlib.compress(document.encode(), _COMPRESSION)
+    write_atomically(seals.path_of(paths, entry), content, durable=False, mtime_ns=when)
+
+
+def read(paths: Paths, entry: Entry) -> Manifest | None:
+    """The manifest of an entry; None where there is none, or none that is as this version writes it."""
+    try:
+        document = json.loads(zlib.decompress(seals.path_of(paths, entry).read_bytes()))
+        return _from_json(document)
+    except (OSError, ValueError, zlib.error, TypeError, AttributeError):
+        return None
+
+
+def differences(
+    paths: Paths, entries: Mapping[Entry, Manifest], since: Mapping[Entry, int]
+) -> dict[Entry, list[Difference]]:
+    """In what entries are not as their manifests say; what cannot be read is not.
+
+    Args:
+        paths: of the node.
+        entries: with their manifests.
+        since: of which of them only those files are to be read that were touched at that time or later.
+    """
+    found: dict[Entry, dict[str, Found]] = {}
+    told: dict[Entry, list[Difference]] = {}
+    for entry in entries:
+        try:
+            found[entry] = _scan(paths.store / entry.file_name)
+        except Failed as error:
+            told[entry] = [Difference("/", f"cannot be read: {error.message}")]
+    asked = [
+        (paths.store / entry.file_name, path)
+        for entry, it in found.items()
+        for path in _comparable(it, entries[entry], since.get(entry, 0))
+    ]
+    digests = _digests(asked)
+    for entry, it in found.items():
+        place = paths.store / entry.file_name
+        items = {path: _whole(known.item, digests.get((place, path), "")) for path, known in it.items()}
+        told[entry] = entries[entry].differences(items)
+    return told
+
+
+def _scan(place: Path) -> dict[str, Found]:
+    """Everything in a directory, itself included, following none of its links; or an image file.
+
+    Raises:
+        Failed: it cannot be read.
+    """
+    try:
+        return dict(_walk(place))
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}", "look at the file system and its disk") from error
+
+
+def _walk(place: Path) -> Iterator[tuple[str, Found]]:
+    top = os.fspath(place)
+    yield "", _look_at(top, os.lstat(top))
+    todo = [""] if os.path.isdir(top) else []  # noqa: PTH112 - the store's own name, and no link
+    while todo:
+        parent = todo.pop()
+        with os.scandir(f"{top}/{parent}") as items:
+            for item in items:
+                path = f"{parent}{item.name}"
+                found = _look_at(item.path, item.stat(follow_symlinks=False))
+                yield path, found
+                if stat.S_ISDIR(found.item.mode):
+                    todo.append(f"{path}/")
+
+
+def _look_at(path: str, status: os.stat_result) -> Found:
+    mode = status.st_mode
+    item = Item(
+        mode,
+        status.st_uid,
+        status.st_gid,
+        status.st_size if stat.S_ISREG(mode) else 0,
+        os.readlink(path) if stat.S_ISLNK(mode) else "",  # noqa: PTH115 - no object for each path
+        _xattrs(path),
+    )
+    return Found(item, status.st_ctime_ns)
+
+
+def _xattrs(path: str) -> tuple[tuple[str, str], ...]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return ()  # the file system has none
+    kept = sorted(name for name in names if name.startswith(_XATTRS))
+    return tuple((name, os.getxattr(path, name, follow_symlinks=False).hex()) for name in kept)
+
+
+def _comparable(found: Mapping[str, Found], manifest: Manifest, since: int) -> Iterator[str]:
+    """The files whose content is to be read: touched since then, and of the size they had."""
+    for path, it in found.items():
+        was = manifest.items.get(path)
+        if it.changed >= since and it.item.is_file and was and was.is_file and was.size == it.item.size:
+            yield path
+
+
+def _whole(item: Item, digest: str) -> Item:
+    return item._replace(content=digest) if digest else item
+
+
+def _digests(files: Iterable[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
+    """The digests of files, by several threads."""
+    todo = list(files)
+    batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
+    if not batches:
+        return {}
+    if len(batches) == 1:
+        return dict(_hash(batches[0]))
+    from reconciler.host.base.workers import workers
+
+    threads = min(_THREADS_MAX, len(os.sched_getaffinity(0)), len(batches))
+    with workers(threads) as pool:
+        return {file: digest for done in pool.map(_hash, batches) for file, digest in done}
+
+
+def _hash(files: list[tuple[Path, str]]) -> list[tuple[tuple[Path, str], str]]:
+    buffer = bytearray(_PIECE)
+    view = memoryview(buffer)
+    done = []
+    for place, path in files:
+        termination.check()
+        found = hashlib.sha256()
+        try:
+            descriptor = os.open(f"{place}/{path}" if path else place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                while count := os.readv(descriptor, [buffer]):
+                    found.update(view[:count])
+            finally:
+                os.close(descriptor)
+            done.append(((place, path), found.hexdigest()))
+        except OSError:
+            done.append(((place, path), UNREADABLE))
+    return done
+
+
+def _from_json(document: Any) -> Manifest | None:  # noqa: ANN401 - JSON
+    if document.get("version") != _VERSION:
+        return None
+    items = {path: Item._make([*it[:-1], tuple(map(tuple, it[-1]))]) for path, it in document["items"].items()}
+    return Manifest(items) if "" in items else None

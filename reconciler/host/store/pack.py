@@ -1,0 +1,184 @@
+"""One image file from the layers of an image or from a directory: straight from the stream where possible."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed
+from reconciler.host.layers.flatten import Entangled, merge
+from reconciler.host.store import entries as store
+from reconciler.host.store.packed import PackedTree, ReleaseKeeper
+from reconciler.host.tar.writer import TarWriter
+from reconciler.model.content.format import Format
+from reconciler.model.fit.filetree import read_contents
+from reconciler.model.images.imageformat import FileSystem, ImageFormat, Volume
+from reconciler.model.kind import RELEASE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.host.layers.arrival import Blobs
+    from reconciler.host.layers.flatten import Sink
+    from reconciler.host.tar.reader import Kind as MemberKind
+    from reconciler.model.content.limits import Limits
+    from reconciler.model.content.ociread import Layer
+    from reconciler.model.fit.contents import Contents
+    from reconciler.model.kind import Kind
+    from reconciler.model.state.entry import Entry
+
+_SPACE: Final = "look at the space on the store's file system and at its disk"
+_FILE_SYSTEMS: Final = {Format.SQUASHFS: FileSystem.SQUASHFS, Format.EROFS: FileSystem.EROFS}
+
+
+def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
+    layers: Sequence[Layer],
+    blob_of: Blobs,
+    target: Path,
+    entry: Entry,
+    scratch: Path,
+    limits: Limits,
+    tell: Callable[[Mapping[bytes, MemberKind]], None] = lambda _: None,
+) -> Contents:
+    """Make an image file of the tree that layers are, lowest first.
+
+    Mostly nothing is unpacked; where the layers cannot be merged in one pass, they are unpacked in `scratch`.
+
+    Args:
+        layers: what to take, lowest first.
+        blob_of: where a layer's blob is, by its digest.
+        target: the file to make; after an error it does not exist.
+        entry: which file system; what kind of extension, and whether it is renamed.
+        scratch: a directory on the store's file system; the caller removes it.
+        limits: what the image may take.
+        tell: told all names in the image, where nothing was unpacked.
+
+    Returns:
+        What is inside, as `store.inspect` would find it.
+
+    Raises:
+        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
+            that no extension may have.
+        Failed: the disk is full or broken, or the program that makes the file is not here or failed.
+        Unavailable: that program did not end in time.
+    """
+    try:
+        with _making(target):
+            return _pack_stream(lambda sink: merge(layers, blob_of, sink, limits), target, entry, scratch, tell)
+    except Entangled:
+        from reconciler.host.layers.unpack import flatten
+
+        tree = scratch / "tree"
+        store.new_tree(tree)
+        flatten(layers, blob_of, tree, limits)
+        return pack_tree(tree, target, entry, scratch)
+
+
+def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: bool = False) -> Contents:
+    """Make an image file of a directory, which gets its release file's second name if it is renamed.
+
+    Args:
+        tree: the directory; nobody else may change it meanwhile.
+        target: the file to make; after an error it does not exist.
+        entry: which file system; what kind of extension, and whether it is renamed.
+        scratch: a directory on the store's file system; the caller removes it.
+        labels: whether the files' SELinux labels are this node's, and go into the image.
+
+    Returns:
+        What is inside, as `store.inspect` would find it.
+
+    Raises:
+        Invalid: something in it cannot be in an extension.
+        Failed: the disk is full or broken, or the program that makes the file is not here or failed.
+        Unavailable: that program did not end in time.
+    """
+    from reconciler.host.images.directorytree import DirectoryTree
+    from reconciler.host.tar.fromtree import write_tree
+
+    if entry.renamed_to:
+        _rename(tree, entry.kind, entry.renamed_to)
+    contents = read_contents(DirectoryTree(tree), entry.kind)
+    with _making(target):
+        _make(target, entry, scratch, lambda writer: write_tree(tree, writer, labels=labels))
+        return _described(contents, target, entry)
+
+
+def _pack_stream(
+    merge_into: Callable[[Sink], Mapping[bytes, MemberKind]],
+    target: Path,
+    entry: Entry,
+    scratch: Path,
+    tell: Callable[[Mapping[bytes, MemberKind]], None],
+) -> Contents:
+    found: list[Contents] = []
+
+    def fill(writer: TarWriter) -> None:
+        keeper = ReleaseKeeper(writer, entry.kind.traits.releases)
+        names = merge_into(keeper.take)
+        tell(names)
+        found.append(_renamed(read_contents(PackedTree(names, keeper.kept), entry.kind), names, writer, entry))
+
+    _make(target, entry, scratch, fill)
+    return _described(found[0], target, entry)
+
+
+def _renamed(contents: Contents, names: Mapping[bytes, MemberKind], writer: TarWriter, entry: Entry) -> Contents:
+    """As `store.give_release_name` does it in a tree."""
+    wanted = entry.renamed_to
+    if wanted is None or len(contents.releases) != 1 or wanted in contents.releases:
+        return contents
+    ((name, release),) = contents.releases.items()
+    path, origin = (f"{entry.kind.traits.releases}/{RELEASE_PREFIX}{item}".encode() for item in (wanted, name))
+    if path in names:
+        raise Entangled
+    writer.add_link(path, origin)
+    return replace(contents, releases={wanted: release, name: release})
+
+
+def _rename(tree: Path, kind: Kind, name: str) -> None:
+    """Give the release file a second name, but its directory no new time: the same tree is to give the same file."""
+    directory = tree / kind.traits.releases
+    before = directory.lstat() if directory.is_dir() else None
+    store.give_release_name(tree, kind, name)
+    if before:
+        os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns), follow_symlinks=False)
+
+
+def _make(target: Path, entry: Entry, scratch: Path, fill: Callable[[TarWriter], None]) -> None:
+    """Have the program for this format make `target` of what `fill` adds."""
+
+    def write(descriptor: int) -> None:
+        writer = TarWriter(descriptor)
+        fill(writer)
+        writer.finish()
+
+    if entry.format is Format.SQUASHFS:
+        from reconciler.host.images.write.squashfs import write_squashfs
+
+        write_squashfs(target, write)
+    else:
+        from reconciler.host.images.write.erofs import write_erofs
+
+        write_erofs(target, write, scratch)
+
+
+def _described(contents: Contents, target: Path, entry: Entry) -> Contents:
+    volume = Volume(_FILE_SYSTEMS[entry.format], 0, target.stat().st_size)
+    return replace(contents, image=ImageFormat((volume,)))
+
+
+@contextmanager
+def _making(target: Path) -> Iterator[None]:
+    """Leave nothing of a file that could not be made, and begin without one that an earlier try has made."""
+    try:
+        target.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise Failed(f"{target}: cannot be made: {error.strerror or error}", _SPACE) from error
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,80 @@
+"""What goes into an image file while it is made: counted on, looked at, and passed on as a tar archive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.host.layers.flatten import Entangled
+from reconciler.host.tar.reader import Kind, Member
+from reconciler.model.fit.filetree import FileTree, Node, printable
+from reconciler.model.kind import RELEASE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from reconciler.host.tar.writer import Archive
+
+_KEPT_MAX: Final = 1 << 17  # bytes of a release file; longer ones are refused anyway
+_FILES_MAX: Final = 128  # release files; more than a hundred are refused anyway, before any of them is read
+_NODES: Final = {Kind.FILE: Node.FILE, Kind.DIRECTORY: Node.DIRECTORY, Kind.SYMLINK: Node.OTHER}
+
+
+class ReleaseKeeper:
+    """Passes members on, and keeps what is in release files."""
+
+    def __init__(self, writer: Archive, releases: str) -> None:
+        """`releases` is the directory of the release files."""
+        self.kept: Final[dict[bytes, bytes]] = {}
+        self._writer = writer
+        self._prefix = f"{releases}/{RELEASE_PREFIX}".encode()
+
+    def take(self, member: Member, chunks: Iterable[memoryview]) -> None:
+        """See `tarmerge.Sink`."""
+        if member.name.startswith(self._prefix):
+            chunks = self._keep(member, chunks)
+        self._writer.add(member, chunks)
+
+    def _keep(self, member: Member, chunks: Iterable[memoryview]) -> Iterable[memoryview]:
+        if member.kind is Kind.HARD_LINK:
+            if member.link not in self.kept:
+                raise Entangled  # its content has gone by
+            self.kept[member.name] = self.kept[member.link]
+            return chunks
+        if member.sparse:
+            raise Entangled
+        if member.kind is not Kind.FILE or b"/" in member.name[len(self._prefix) :]:
+            return chunks  # none of the release files
+        return self._copied(member.name, chunks, _KEPT_MAX if len(self.kept) < _FILES_MAX else 0)
+
+    def _copied(self, name: bytes, chunks: Iterable[memoryview], most: int) -> Iterator[memoryview]:
+        self.kept[name] = b""
+        for chunk in chunks:
+            self.kept[name] += chunk[: most - len(self.kept[name])]
+            yield chunk
+
+
+class PackedTree(FileTree):
+    """The tree that a merged image is, from the names that were written."""
+
+    def __init__(self, names: Mapping[bytes, Kind], kept: Mapping[bytes, bytes]) -> None:
+        self._names = names
+        self._kept = kept
+
+    def children(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
+        prefix = f"{directory}/".encode() if directory else b""
+        start = len(prefix)
+        return {
+            printable(name[start:]): _NODES[kind]
+            for name, kind in self._names.items()
+            if len(name) > start and name.startswith(prefix) and b"/" not in name[start:]
+        }
+
+    def node(self, path: str) -> Node | None:
+        """See FileTree."""
+        kind = self._names.get(path.encode())
+        return _NODES[kind] if kind else None
+
+    def read(self, path: str, most: int) -> bytes:
+        """See FileTree."""
+        return self._kept[path.encode()][:most]

@@ -1,0 +1,1 @@
+"""Tar archives and compressed blobs, as streams."""

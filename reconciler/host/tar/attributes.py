@@ -1,0 +1,106 @@
+"""Owner, mode, extended attributes and times of what a layer contains.
+
+The order matters: changing the owner clears setuid bits and file capabilities, so it comes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed
+from reconciler.host.tar.decompress import Refused, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.host.tar.reader import Member
+
+# They would steer the overlay that the extension becomes a layer of: hide host files, redirect directories.
+OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+_LINUX: Final = (b"user.", b"trusted.", b"security.", b"system.")
+LABEL: Final = b"security.selinux"  # of the image; the host's policy labels its files
+CAPABILITY: Final = b"security.capability"
+_CONTENT_ERRORS: Final = {errno.EINVAL, errno.ERANGE, errno.E2BIG}
+# ext4 has one block for all attributes of a file, and calls it ENOSPC when they do not fit.
+_UNABLE: Final = {errno.ENOTSUP, errno.ENOSPC}
+
+
+def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
+    """Set owner, then mode."""
+    os.fchown(descriptor, uid, gid)
+    os.fchmod(descriptor, mode)
+
+
+def dress(descriptor: int, member: Member) -> None:
+    """Give a file or directory all that its member says, times excepted."""
+    own(descriptor, member.uid, member.gid, member.mode)
+    if member.xattrs:
+        set_xattrs(descriptor, member.xattrs)
+
+
+def dress_link(path: bytes, member: Member) -> None:
+    """Give a symbolic link, not what it points to, all that its member says."""
+    os.chown(path, member.uid, member.gid, follow_symlinks=False)
+    if member.xattrs:
+        set_xattrs(path, member.xattrs)
+    os.utime(path, ns=(member.mtime_ns, member.mtime_ns), follow_symlinks=False)
+
+
+def set_xattrs(where: int | bytes, xattrs: Mapping[bytes, bytes]) -> None:
+    """Set extended attributes.
+
+    Those of other systems (com.apple.*) mean nothing here and are passed over, and so is the SELinux label: the
+    host's policy labels its files. Everything else is set or is an error: an extension without its file capabilities
+    is broken.
+
+    Raises:
+        Refused: they would change the overlay, or are no attributes at all.
+        Failed: the file system of the store has no such attributes.
+    """
+    for name, value in kept(xattrs).items():
+        _set_xattr(where, name, value)
+
+
+def kept(xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those of a member's extended attributes that its file gets.
+
+    Raises:
+        Refused: one would change the overlay.
+    """
+    for name in xattrs:
+        if name.startswith(OVERLAY):
+            raise Refused(f"has the extended attribute {shown(name)}, which would change the overlay")
+    return {name: value for name, value in xattrs.items() if name.startswith(_LINUX) and name != LABEL}
+
+
+def clear_xattrs(path: bytes) -> None:
+    """Remove extended attributes, except the label that the host has given."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return
+        raise
+    for name in names:
+        if os.fsencode(name) != LABEL:
+            os.removexattr(path, name, follow_symlinks=False)
+
+
+def _set_xattr(where: int | bytes, name: bytes, value: bytes) -> None:
+    if b"\0" in name:
+        raise Refused("has an extended attribute with an unusable name")
+    try:
+        os.setxattr(where, name, value, follow_symlinks=isinstance(where, int))
+    except OSError as error:
+        text = shown(name)
+        on_link = error.errno == errno.EPERM and isinstance(where, bytes)
+        if on_link or error.errno in _CONTENT_ERRORS:
+            raise Refused(f"has the extended attribute {text}, which is unusable ({error.strerror})") from error
+        if error.errno in _UNABLE:
+            raise Failed(
+                f"the store's file system cannot keep the extended attribute {text} of {len(value)} bytes",
+                "put /var/lib/livelayer on a file system with large extended attributes, such as xfs or btrfs",
+            ) from error
+        raise

@@ -1,0 +1,88 @@
+"""Writes a directory as a tar archive, in an order that does not depend on the file system."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid
+from reconciler.host.base.walk import listed
+from reconciler.host.tar.attributes import LABEL
+from reconciler.host.tar.decompress import shown
+from reconciler.host.tar.reader import Kind, Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from reconciler.host.tar.writer import Archive
+
+_PIECE: Final = 1 << 18
+_KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFDIR: Kind.DIRECTORY}
+
+
+def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
+    """Write everything in a directory that nobody else changes, the directory itself as the root.
+
+    SELinux labels are left out, unless they were given for this very archive.
+
+    Raises:
+        Invalid: something in it is neither a file, a link nor a directory.
+        OSError: the disk does not give it, or the archive cannot be written.
+    """
+    root = os.fsencode(tree)
+    known: dict[tuple[int, int], bytes] = {}
+    for path in _paths(root):
+        name = path[len(root) + 1 :] or b"./"
+        status = os.lstat(path)
+        inode = status.st_dev, status.st_ino
+        if inode in known:
+            writer.add(_member(path, name, status, known[inode]))
+            continue
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            known[inode] = name
+        member = _member(path, name, status)
+        if not labels:
+            member.xattrs.pop(LABEL, None)
+        writer.add(member, _content(path, member.size) if member.kind is Kind.FILE else ())
+
+
+def _paths(root: bytes) -> Iterator[bytes]:
+    """Parents first. Not os.walk, which sorts directories and files apart and looks at everything once more."""
+    todo = [root]
+    while todo:
+        path = todo.pop()
+        yield path
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            todo += sorted((entry.path for entry in listed(path)), reverse=True)
+
+
+def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | None = None) -> Member:
+    kind = Kind.HARD_LINK if origin is not None else _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is None:
+        raise Invalid(
+            f"{shown(name)} is neither a file, a link nor a directory",
+            "leave devices, FIFOs and sockets out of the extension",
+        )
+    link = origin or (os.readlink(path) if kind is Kind.SYMLINK else b"")  # noqa: PTH115 - paths are bytes here
+    size = status.st_size if kind is Kind.FILE else 0
+    mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
+    xattrs = {} if kind is Kind.HARD_LINK else _xattrs(path)
+    return Member(name, kind, mode, *owner, status.st_mtime_ns, size, link, xattrs)
+
+
+def _xattrs(path: bytes) -> dict[bytes, bytes]:
+    names = os.listxattr(path, follow_symlinks=False)
+    return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
+
+
+def _content(path: bytes, size: int) -> Iterator[bytes]:
+    """As many bytes as the header says, although nobody changes the file."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - paths are bytes here
+        while size:
+            piece = file.read(min(size, _PIECE))
+            if not piece:
+                raise OSError(f"{shown(path)} has become shorter")
+            size -= len(piece)
+            yield piece

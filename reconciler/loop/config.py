@@ -1,0 +1,160 @@
+"""Find and read the configuration: main file, drop-ins, and the last good state when they are broken."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
+from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.config.cloudplaces import places
+from reconciler.host.config.configfiles import find_files
+from reconciler.host.config.yamlfile import read_fragment, refuse_foreign_writers
+from reconciler.host.records.seen import Clouds, look_at
+from reconciler.host.records.statedir import locate
+from reconciler.model.config.desired import DesiredState, desired_state
+from reconciler.model.config.merge import Fragment, Tree, combine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from reconciler.host.config.cloudconfig import CloudConfigs
+    from reconciler.paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The desired state in force, and what is wrong with the files if it is not theirs."""
+
+    desired: DesiredState
+    tree: Tree | None = None  # the merged configuration as written; None: there is none, or it is broken
+    mistakes: tuple[Invalid, ...] = ()  # not empty: `desired` is the last good state
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what of cloud-configs is for others
+    clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
+    vanished: tuple[str, ...] = ()  # places of cloud-configs that were mounted and are not
+    troubles: tuple[ReconcilerError, ...] = ()  # with carrying out what it says about the whole
+
+
+@dataclass(frozen=True, slots=True)
+class _CloudParts:
+    """What cloud-configs are to the configuration: parts below all others."""
+
+    fragments: tuple[Fragment, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path] | None = None) -> Loaded:
+    """The desired state; a broken configuration keeps the last good one in force, and says what is wrong.
+
+    Args:
+        paths: the node.
+        config: another main file than the node's own (`--config`); drop-ins still apply.
+        cloud_configs: these in place of the node's own (`--cloud-config`).
+    """
+    clouds = Clouds()
+    try:
+        files = find_files(paths, config)
+        own = tuple(_read_safely(files.paths, paths))
+        clouds = look_at(_places(own, paths) if cloud_configs is None else cloud_configs)
+        parts = _read_cloud_configs(clouds.places, None if cloud_configs is not None else paths)
+        warnings = (*files.warnings, *parts.warnings)
+        if not own and not parts.fragments:
+            return Loaded(DesiredState(configured=False), warnings=warnings, clouds=clouds)
+        fragment = combine([*parts.fragments, *own])
+        vanished = _vanished(paths, clouds) if cloud_configs is None else ()
+        return Loaded(desired_state(fragment), fragment.tree, (), warnings, parts.notes, clouds, vanished)
+    except InvalidConfiguration as error:
+        return Loaded(_last_good(paths), mistakes=error.mistakes, clouds=clouds)
+    except Invalid as error:
+        return Loaded(_last_good(paths), mistakes=(error,), clouds=clouds)
+
+
+def check(files: Sequence[Path]) -> DesiredState:
+    """Validate files as one configuration, the first lowest, wherever they are and whoever owns them.
+
+    Raises:
+        Invalid: what is wrong and where.
+    """
+    return compose(files).desired
+
+
+def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded:
+    """The same with cloud-configs below the files; and what they come to.
+
+    Raises:
+        Invalid: what is wrong and where.
+    """
+    cloud = _read_cloud_configs(cloud_configs, None, root_only=False)
+    fragment = combine([*cloud.fragments, *(read_fragment(path, root_only=False) for path in files)])
+    return Loaded(desired_state(fragment), fragment.tree, warnings=cloud.warnings, notes=cloud.notes)
+
+
+def remember(paths: Paths, loaded: Loaded, *, forget_vanished: bool = False) -> None:
+    """Keep a configuration that was read without an error, for a time when it is broken.
+
+    Raises:
+        Failed: it cannot be written.
+    """
+    located = locate(paths)
+    if loaded.tree is not None and loaded.tree != read_json(located.last_good):
+        write_json(located.last_good, loaded.tree)
+    if loaded.tree is not None and loaded.clouds.places:
+        kept = () if forget_vanished else loaded.vanished
+        places = sorted({*(str(it) for it in loaded.clouds.inhabited if os.path.ismount(it)), *kept})
+        if places != (read_json(located.cloud_places) or []):
+            write_json(located.cloud_places, places)
+
+
+def _vanished(paths: Paths, clouds: Clouds) -> tuple[str, ...]:
+    """Places that had cloud-configs and were mount points, and that are not mounted now."""
+    recorded = read_json(locate(paths).cloud_places) if clouds.places else None
+    if not isinstance(recorded, list):
+        return ()
+    return tuple(str(place) for place in clouds.places if str(place) in recorded and not os.path.ismount(place))
+
+
+def _places(own: Sequence[Fragment], paths: Paths) -> tuple[Path, ...]:
+    """Where cloud-configs lie: as the node's own files say, since no cloud-config can say it."""
+    return places(combine(own).tree.get("settings"), paths)
+
+
+def _read_cloud_configs(where: Sequence[Path], paths: Paths | None, *, root_only: bool = True) -> _CloudParts:
+    """The cloud-configs of a node; without `paths`, files that the user names."""
+    if not where:
+        return _CloudParts()
+    from reconciler.host.config.cloudconfig import read_named, read_places
+
+    return _translated(read_places(where, paths) if paths else read_named(where, root_only=root_only))
+
+
+def _translated(found: CloudConfigs) -> _CloudParts:
+    from reconciler.model.config.cloudconfig import translate
+
+    if not found.fragments:
+        return _CloudParts(warnings=tuple(found.warnings))
+    told = translate(found.fragments)
+    return _CloudParts(told.fragments, (*found.warnings, *told.warnings), told.notes)
+
+
+def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:
+    checked: set[Path] = set()
+    for path in files:
+        directory = path.parent
+        if directory not in checked and directory.is_relative_to(paths.root):
+            refuse_foreign_writers(directory)
+            checked.add(directory)
+        yield read_fragment(path)
+
+
+def _last_good(paths: Paths) -> DesiredState:
+    tree = read_json(locate(paths).last_good)
+    if not isinstance(tree, dict):
+        return DesiredState(configured=False)
+    try:
+        return desired_state(Fragment(tree))
+    except Invalid:  # written by a newer livelayer
+        return DesiredState(configured=False)

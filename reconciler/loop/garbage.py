@@ -1,0 +1,215 @@
+"""Drops what nothing can come to need any more: generations, then content, blobs and lists that none refers to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, ReconcilerError
+from reconciler.host.base.blobs import blob_in
+from reconciler.host.base.durable import sync_directory
+from reconciler.host.records import history, prefetched
+from reconciler.host.records.checks import read_health
+from reconciler.host.records.statedir import children
+from reconciler.host.registry import keptimages
+from reconciler.host.store import entries as store
+from reconciler.model.content.ociread import Index, parse_manifest
+from reconciler.model.plan.merged import expected_links, unmerged
+from reconciler.model.plan.target import Target
+from reconciler.model.state.entry import parse_entry
+from reconciler.model.state.generation import expired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from reconciler.host.records.history import History
+    from reconciler.loop.session import Session
+    from reconciler.model.content.resolution import Resolution
+    from reconciler.model.state.entry import Entry
+    from reconciler.model.state.generation import Generation
+    from reconciler.model.state.observed import ObservedState
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+_PART_AGE: Final = 7 * 86400  # seconds after which nobody goes on with a download
+_BLOCK: Final = 512  # bytes, of st_blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something that is not needed any more."""
+
+    path: Path
+    what: str  # generation, content, blob or record
+    size: int  # bytes on disk
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    entries: frozenset[Entry]
+    blobs: frozenset[str]  # hexadecimal digests
+
+    def blob(self, name: str) -> bool:
+        return name.partition(".")[0] in self.blobs
+
+
+def collect(session: Session, observed: ObservedState, *, dry_run: bool = False) -> list[Dropped]:
+    """Drop what is not needed; only the holder of the lock may.
+
+    Args:
+        session: of a run that is about to end.
+        observed: the node as the run leaves it.
+        dry_run: only tell what would go.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    paths = session.paths
+    recorded = history.read_history(paths)
+    old = _expired(recorded, session)
+    kept = [it for it in recorded.generations if it not in old]
+    drops = [_dropped(history.record_of(paths, it), "generation") for it in old]
+    drops += [_dropped(path, "generation") for path in recorded.damaged if kept and _number(path) < kept[0].number]
+    if reason := _why_not_now(recorded, observed):
+        log.info("content is not cleared away: %s", reason)
+    else:
+        drops += _unneeded(paths, _needed(session, observed, kept))
+    if not dry_run:
+        _drop(paths, drops)
+    return drops
+
+
+def _expired(recorded: History, session: Session) -> list[Generation]:
+    """Never the one that is held."""
+    old = expired(recorded.generations, session.desired.retention, datetime.now(UTC))
+    held = session.held.number if session.held else None
+    return [it for it in old if it.number != held]
+
+
+def _why_not_now(recorded: History, observed: ObservedState) -> str | None:
+    """Content that an overlay still shows must stay, and what a newer livelayer recorded is not for us to judge."""
+    if recorded.newer:
+        return f"{recorded.newer[0]} was written by a newer livelayer"
+    placed = {ident.name for ident in observed.links} | {item.name for item in observed.unmanaged}
+    for kind, overlay in (observed.merged or {}).items():
+        is_stale = any(unmerged(link, observed) for link in expected_links(observed, kind))
+        if overlay.since is not None and (is_stale or observed.refresh_owed or overlay.names - placed):
+            return f"the {kind} overlay is yet to be merged anew"
+    return None
+
+
+def _needed(session: Session, observed: ObservedState, kept: Iterable[Generation]) -> _Needed:
+    placed = [it for generation in kept for it in generation.extensions.values()]
+    resolutions = {it.entry: it.resolution for it in placed}
+    targets = [it for it in session.configured_targets().values() if isinstance(it, Target)]
+    resolutions |= {it.entry: it.resolution for it in targets}
+    linked = {link.entry for link in observed.links.values()}
+    prefetches = prefetched.read_prefetched(session.paths)
+    entries = frozenset({*resolutions, *linked, *read_health(session.paths).entries, *prefetches})
+    digests = {entry.digest for entry in entries}
+    digests |= {digest for it in resolutions.values() for digest in _digests(it)}
+    return _Needed(entries, frozenset(blob for digest in digests for blob in _blobs(session.paths, digest)))
+
+
+def _digests(resolution: Resolution) -> Iterator[str]:
+    yield resolution.manifest
+    for part in resolution.parts:
+        yield from _digests(part)
+
+
+def _blobs(paths: Paths, digest: str) -> Iterator[str]:
+    """A manifest's own blob, and those that it names."""
+    kept = keptimages.kept(paths, digest)
+    yield from (digest.removeprefix("sha256:"), kept.removeprefix("sha256:"))
+    try:
+        manifest = parse_manifest(blob_in(paths.blobs, kept).read_bytes())
+    except (OSError, ReconcilerError, ValueError):
+        return  # a file, or not here
+    if not isinstance(manifest, Index):
+        yield from (it.removeprefix("sha256:") for it in (manifest.config, *(la.digest for la in manifest.layers)))
+
+
+def _unneeded(paths: Paths, needed: _Needed) -> Iterator[Dropped]:
+    names = {entry.file_name for entry in needed.entries}
+    for path in children(paths.store):
+        if path.name.removesuffix(".json") not in names:
+            yield _dropped(path, "content")
+    for directory in paths.records_of_entries:
+        for path in children(directory):
+            if _entry_name(path.name) not in names:
+                yield _dropped(path, "record")
+    for path in children(paths.images):
+        if path.name not in needed.blobs:
+            yield _dropped(path, "record")
+    for path in children(paths.blobs / "sha256"):
+        if not needed.blob(path.name) and not _is_fresh_part(path):
+            yield _dropped(path, "blob")
+
+
+def _entry_name(file_name: str) -> str:
+    """Records are called as their entry is, with something behind it."""
+    while file_name and parse_entry(file_name) is None:
+        file_name = file_name.rpartition(".")[0]
+    return file_name
+
+
+def _is_fresh_part(path: Path) -> bool:
+    """Whether a later run may go on with this download."""
+    if ".part" not in path.name:
+        return False
+    try:
+        return time.time() - path.stat().st_mtime < _PART_AGE
+    except OSError:
+        return False
+
+
+def _number(path: Path) -> int:
+    return int(path.stem)
+
+
+def _dropped(path: Path, what: str) -> Dropped:
+    return Dropped(path, what, _size(path))
+
+
+def _size(path: Path) -> int:
+    """Bytes on disk, of a file with several names once."""
+    total, seen, todo = 0, set(), [str(path)]
+    while todo:
+        here = todo.pop()
+        try:
+            found = os.lstat(here)
+            if stat.S_ISDIR(found.st_mode):
+                todo += [item.path for item in os.scandir(here)]
+        except OSError:
+            continue
+        if (found.st_dev, found.st_ino) not in seen:
+            seen.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * _BLOCK
+    return total
+
+
+def _drop(paths: Paths, drops: Iterable[Dropped]) -> None:
+    """Directories leave the store by a rename, so that none is ever half there."""
+    touched: set[Path] = set()
+    try:
+        with store.stage(paths) as stage:
+            for number, it in enumerate(drops):
+                touched.add(it.path.parent)
+                if it.path.is_dir() and not it.path.is_symlink():
+                    away = it.path.rename(stage / str(number))
+                    shutil.rmtree(away, ignore_errors=True)
+                else:
+                    it.path.unlink(missing_ok=True)
+        for directory in touched:
+            sync_directory(directory)
+    except OSError as error:
+        hint = "look at the file system's mode and its disk"
+        raise Failed(f"{error.filename}: cannot be removed: {error.strerror}", hint) from error

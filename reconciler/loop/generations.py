@@ -1,0 +1,167 @@
+"""Generations: recorded after each successful change, and held in place of the configuration for a rollback."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import Invalid
+from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.records import history, statedir
+from reconciler.host.store import entries as store
+from reconciler.model.config.desired import DesiredState, Wanted, desired_state
+from reconciler.model.config.merge import Fragment, Tree
+from reconciler.model.content.ociread import digest_of
+from reconciler.model.content.resolution import Resolution
+from reconciler.model.content.source import Source, Transport, parse_source
+from reconciler.model.plan.action import Refresh
+from reconciler.model.plan.gating import unproven
+from reconciler.model.plan.target import Target
+from reconciler.model.state.generation import Generation, Placed, previous
+
+if TYPE_CHECKING:
+    from reconciler.loop.config import Loaded
+    from reconciler.model.kind import Ident
+    from reconciler.model.plan.status import View
+    from reconciler.model.state.observed import Link
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+def record(paths: Paths, view: View, tree: Tree | None, cause: str) -> int | None:
+    """Record what is placed now, if a change has made it so and has done well.
+
+    Returns:
+        The number of the present generation; None: nothing was ever placed.
+
+    Raises:
+        Failed: it cannot be written.
+    """
+    last = history.newest(paths)
+    entries = {ident: link.entry for ident, link in view.observed.links.items()}
+    if entries == (last.entries if last else {}) or not _has_succeeded(view):
+        return last.number if last else None
+    placed = {ident: _placed(link, view, last) for ident, link in view.observed.links.items()}
+    now = datetime.now(UTC).replace(microsecond=0)
+    generation = Generation(history.next_number(paths), now, cause, tree, placed)
+    history.write(paths, generation)
+    return generation.number
+
+
+def _has_succeeded(view: View) -> bool:
+    """Whether all that is placed is there, merged where it shall be, and past its checks."""
+    observed = view.observed
+    if unproven(observed) or any(link.dangling for link in observed.links.values()):
+        return False
+    return not observed.refresh_owed and not any(isinstance(it, Refresh) for it in view.plan.actions)
+
+
+def _placed(link: Link, view: View, last: Generation | None) -> Placed:
+    target = view.targets.get(link.name)
+    texts = {it.ident: it.text for it in view.desired.extensions}
+    if isinstance(target, Target) and target.entry == link.entry:
+        return Placed(link.entry, target.resolution, texts.get(link.ident))
+    before = last.extensions.get(link.ident) if last else None
+    if before and before.entry == link.entry:
+        return before
+    return Placed(link.entry, Resolution(link.entry.digest, link.entry.digest), texts.get(link.ident))
+
+
+def configuration_digest(paths: Paths, loaded: Loaded) -> str:
+    """What tells one configuration from another; one that is broken is taken for the last good one."""
+    tree = read_json(statedir.locate(paths).last_good) if loaded.mistakes else loaded.tree
+    return digest_of(json.dumps(tree, sort_keys=True).encode())
+
+
+def held(paths: Paths, loaded: Loaded) -> Generation | None:
+    """The generation that is in force in place of the configuration; None: the configuration is."""
+    match read_json(paths.rollback):
+        case {"generation": int(number), "configuration": str(digest)}:
+            pass
+        case _:
+            return None
+    if digest != configuration_digest(paths, loaded):
+        return None
+    generation = previous(history.read_history(paths).generations, number)
+    if generation is None:
+        log.warning("generation %d was to be held, and is not recorded any more", number)
+    return generation
+
+
+def hold(paths: Paths, loaded: Loaded, number: int | None) -> Generation:
+    """Let a generation be in force from the next run on, until the configuration changes.
+
+    Args:
+        paths: the node, with the state where it is.
+        loaded: its configuration.
+        number: of the generation; None: the one before the present one.
+
+    Raises:
+        Invalid: there is none such, or the store does not have all of its content any more.
+        Failed: it cannot be recorded.
+    """
+    recorded = history.read_history(paths).generations
+    generation = previous(recorded, number)
+    if generation is None:
+        known = ", ".join(str(it.number) for it in recorded) or "none"
+        what = "there is no generation to go back to" if number is None else f"there is no generation {number}"
+        raise Invalid(what, f"recorded are: {known}")
+    if gone := [ident.name for ident, entry in generation.entries.items() if not store.has(paths, entry)]:
+        what = f"generation {generation.number}: the store does not have {', '.join(sorted(gone))} any more"
+        raise Invalid(what, "choose another one: livelayer history")
+    record = {"generation": generation.number, "configuration": configuration_digest(paths, loaded)}
+    write_json(paths.rollback, record)
+    return generation
+
+
+def release(paths: Paths) -> bool:
+    """Let the configuration be in force again; returns whether a generation was held."""
+    if not paths.rollback.exists():
+        return False
+    paths.rollback.unlink()
+    return True
+
+
+def desired_of(generation: Generation, configured: DesiredState) -> DesiredState:
+    """What the node shall have: what it had then, with everything else as it is configured now."""
+    then = _extensions_of(generation.tree)
+    wanted = tuple(
+        _wanted(ident, placed, then.get(ident), generation) for ident, placed in sorted(generation.extensions.items())
+    )
+    return replace(
+        configured,
+        extensions=wanted,
+        absent=frozenset(),
+        prune=True,
+        allow_empty=True,
+        configured=True,
+        held=generation.number,
+    )
+
+
+def _extensions_of(tree: Any) -> dict[Ident, Wanted]:  # noqa: ANN401 - a configuration as it was written
+    """Units, checks and the like as they were configured; one that is not understood any more says nothing."""
+    try:
+        return {item.ident: item for item in desired_state(Fragment(tree)).extensions} if tree else {}
+    except Invalid:
+        return {}
+
+
+def _wanted(ident: Ident, placed: Placed, then: Wanted | None, generation: Generation) -> Wanted:
+    text = placed.source or f"generation {generation.number}"
+    plain = Wanted(ident.name, text, _source(placed), kind=ident.kind, format=placed.entry.format)
+    return replace(
+        then or plain, text=text, source=_source(placed), merged=True, format=placed.entry.format, template=None
+    )
+
+
+def _source(placed: Placed) -> Source:
+    """Where it came from. What cannot be told now can only be in the store."""
+    try:
+        return parse_source(placed.source or "")
+    except ValueError:
+        return Source(Transport.DIR, "/nonexistent")

@@ -1,0 +1,54 @@
+"""The status document of the last run: written after each, and asked why something is still to do."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.host.base.durable import link_atomically, read_json, write_json
+from reconciler.model.plan.action import Problem
+from reconciler.model.plan.status import ExtensionStatus, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.paths import Paths
+
+
+def write(paths: Paths, document: dict[str, Any]) -> None:
+    """Leave the document where others look for it, with the present time.
+
+    Raises:
+        Failed: it cannot be written.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(paths.status, {**document, "time": now}, durable=False)
+    target = os.path.relpath(paths.status, paths.public_status.parent)
+    link_atomically(paths.public_status, target)
+
+
+def with_failures(
+    statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], paths: Paths
+) -> tuple[Problem, ...]:
+    """Tell why the last run failed rather than only that something is still to do."""
+    waiting = [item for item in statuses if item.state in {State.DRIFTED, State.PENDING}]
+    try:
+        failures = _failures_in(read_json(paths.status))
+    except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing
+        return tuple(problems)
+    told = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
+    replaced = {item.name for item in told}
+    return (*(item for item in problems if item.name not in replaced), *told)
+
+
+def _failures_in(document: Any) -> dict[tuple[str, str | None], Problem]:  # noqa: ANN401 - JSON
+    """The failures in a status document, by name and source: with another source they say nothing any more."""
+    if document is None:
+        return {}
+    hints = {item["message"]: item["hint"] for item in document["problems"]}
+    return {
+        (item["name"], item["source"]): Problem(item["name"], item["reason"], hints.get(item["reason"]))
+        for item in document["extensions"]
+        if item["state"] == str(State.FAILED)
+    }

@@ -1,0 +1,54 @@
+"""One look at the node: store, search directories, merged overlay. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.host.merge.links import read_links
+from reconciler.host.merge.overlay import read_merged
+from reconciler.host.store.entries import read_contents
+from reconciler.loop import drift
+from reconciler.model.kind import Kind
+from reconciler.model.state.observed import ObservedState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.model.fit.release import Host
+    from reconciler.model.state.entry import Entry
+    from reconciler.model.state.observed import Blocker, Masked, Unmanaged
+    from reconciler.paths import Paths
+
+
+def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState:
+    """Look at the node; of the store, at the linked entries and at `entries`."""
+    found = read_links(paths, host.systemd)
+    unmanaged, blockers, masks = _sorted_out(paths, host, found.unmanaged)
+    linked = [link.entry for link in found.links.values()]
+    changed, intact = drift.look(paths, {link.entry for link in found.links.values() if not link.dangling})
+    return ObservedState(
+        host=host,
+        links=found.links,
+        unmanaged=unmanaged,
+        store=read_contents(paths, [*linked, *entries]),
+        merged=read_merged() if paths.is_running_system else None,
+        refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
+        changed=changed,
+        intact=intact,
+        blockers=blockers,
+        masks=masks,
+    )
+
+
+def _sorted_out(
+    paths: Paths, host: Host, unmanaged: tuple[Unmanaged, ...]
+) -> tuple[tuple[Unmanaged, ...], tuple[Blocker, ...], tuple[Masked, ...]]:
+    """What others placed, what of it would block every merge, and what livelayer made to hide that."""
+    if not (paths.is_running_system and unmanaged):
+        return unmanaged, (), ()
+    from reconciler.host.merge import blockers, quarantine
+
+    masks = quarantine.read_masks(paths)
+    made = {mask.path for mask in masks}
+    others = tuple(item for item in unmanaged if item.path not in made)
+    return others, blockers.find(paths, host, others, masks), masks

@@ -1,0 +1,195 @@
+"""Before an OS update: what the new OS would merge, and its extensions fetched while the old one still runs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Invalid, ReconcilerError
+from reconciler.fetch.resolve import Lookups, open_resolver
+from reconciler.host.base import lock
+from reconciler.host.records.prefetched import write_prefetched
+from reconciler.host.store import entries as store
+from reconciler.host.store.pathlists import readable_lists
+from reconciler.loop.apply import Applier
+from reconciler.loop.observe import observe
+from reconciler.loop.reconcile import configured
+from reconciler.model.config.forhost import for_host
+from reconciler.model.content.format import Format, choose
+from reconciler.model.content.source import Transport
+from reconciler.model.facts.extensionfacts import ListedFiles
+from reconciler.model.fit.filetree import read_contents
+from reconciler.model.fit.release import parse_release
+from reconciler.model.images.imageformat import FileSystem, naked
+from reconciler.model.plan.action import Fetch, Plan
+from reconciler.model.plan.forecast import Forecast, forecast
+from reconciler.model.plan.plan import make_plan
+from reconciler.model.plan.target import Target
+from reconciler.report import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from reconciler.fetch.resolve import Resolver
+    from reconciler.loop.reconcile import Options
+    from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.content.limits import Limits
+    from reconciler.model.content.resolution import Resolution
+    from reconciler.model.facts.extensionfacts import ExtensionFacts
+    from reconciler.model.fit.contents import Contents
+    from reconciler.model.fit.release import Host
+    from reconciler.model.plan.target import Targets
+    from reconciler.model.state.entry import Entry
+    from reconciler.model.state.observed import ObservedState
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewOs:
+    """What is known of the OS that this node is to have."""
+
+    os_release: Path
+    systemd: int | None = None  # None: as it is now
+    kernel: str | None = None  # None: not known
+
+
+def check(paths: Paths, options: Options, new: NewOs) -> Forecast:
+    """Which extensions would merge there; what is not in the store is looked into and dropped.
+
+    Raises:
+        ReconcilerError: nothing can be told at all.
+    """
+    look = _open(paths, options, new)
+    missing = [] if options.offline else look.missing()
+    looked_into = {it.entry: _look_into(wanted, it, look.paths, look.desired.limits) for wanted, it in missing}
+    return forecast(look.desired, look.observed, look.targets, looked_into)
+
+
+def prefetch(paths: Paths, options: Options, new: NewOs) -> Forecast:
+    """Fetch for another OS into the store, and note what the sources lead to; nothing is placed.
+
+    Raises:
+        ReconcilerError: nothing could be done at all.
+    """
+    with lock.hold(paths, "livelayer apply --for-os-release", options.patience, log.info):
+        look = _open(paths, options, new)
+        store.prepare(look.paths)
+        look.resolver.remember_sightings(look.configured)
+        errors = _fetch(look)
+        write_prefetched(look.paths, _entries(look.targets))
+        look.resolver.remember_stored(look.desired, look.targets)
+        observed = observe(look.paths, look.observed.host, _entries(look.targets))
+        return forecast(look.desired, observed, look.targets, errors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The node as if it had the other OS."""
+
+    paths: Paths
+    configured: DesiredState
+    desired: DesiredState  # of what was asked about, as that OS fills the placeholders
+    observed: ObservedState
+    targets: Targets
+    resolver: Resolver
+
+    def missing(self) -> list[tuple[Wanted, Target]]:
+        """What the store does not have."""
+        found = [(item, self.targets[item.name]) for item in self.desired.extensions]
+        return [(item, it) for item, it in found if isinstance(it, Target) and it.entry not in self.observed.store]
+
+
+def _open(paths: Paths, options: Options, new: NewOs) -> _Look:
+    located, desired, own = configured(paths, options)
+    host = _host_with(own, new)
+    wanted = for_host(_named(desired, options.only), host)
+    resolver = open_resolver(located, host, wanted, Lookups.LOCAL if options.offline else Lookups.ALL)
+    targets = resolver.resolve_all(wanted.extensions)
+    return _Look(located, desired, wanted, observe(located, host, _entries(targets)), targets, resolver)
+
+
+def _host_with(own: Host, new: NewOs) -> Host:
+    try:
+        fields = parse_release(new.os_release.read_text(errors="replace"))
+    except OSError as error:
+        hint = "name the os-release file of the new OS"
+        raise Invalid(f"{new.os_release}: cannot be read: {error.strerror}", hint) from error
+    if not fields:
+        raise Invalid(f"{new.os_release} is no os-release file", "name the os-release file of the new OS")
+    return replace(
+        own,
+        os_release=fields,
+        systemd=new.systemd or own.systemd,
+        has_id_like=new.systemd is None and own.has_id_like,
+        kernel=new.kernel or "",
+    )
+
+
+def _named(desired: DesiredState, only: frozenset[str]) -> DesiredState:
+    if unknown := sorted(only - desired.names):
+        known = ", ".join(sorted(desired.names)) or "none"
+        raise Invalid(f"{', '.join(unknown)}: no such extension", f"configured are: {known}")
+    kept = tuple(item for item in desired.extensions if not only or item.name in only)
+    return replace(desired, extensions=kept)
+
+
+def _entries(targets: Targets) -> list[Entry]:
+    return [it.entry for it in targets.values() if isinstance(it, Target)]
+
+
+def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
+    """Bring into the store what it lacks; returns what went wrong."""
+    empty = replace(look.observed, links={}, merged=None)
+    plan = make_plan(look.desired, empty, look.targets)
+    fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
+    for action in fetches:
+        log.info("plan: %s", documents.action_line(action))
+    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits, look.desired.preflight)
+    outcomes = applier.apply(Plan(tuple(fetches)))
+    # The first boot shall not have to look into image files.
+    readable_lists(look.paths, {it.wanted.name: it.entry for it in fetches}, remember=True)
+    return {it.entry: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
+
+
+def _look_into(wanted: Wanted, target: Target, paths: Paths, limits: Limits) -> Contents | ReconcilerError:
+    """What is in content that is not in the store, or why that cannot be said."""
+    parts = zip(wanted.parts or (wanted,), target.resolution.parts or (target.resolution,), strict=True)
+    try:
+        found = [_gather(part, resolution, paths, limits) for part, resolution in parts]
+        return _as_stored(found, target.entry)
+    except ReconcilerError as error:
+        return error
+
+
+def _gather(wanted: Wanted, resolution: Resolution, paths: Paths, limits: Limits) -> ExtensionFacts:
+    from reconciler.query.inspection import Request, gather
+
+    subject = _subject(wanted, resolution, paths)
+    facts = gather(Request(subject, wanted.name, resolution.digest, wanted.platform, limits=limits), paths)
+    choose(wanted.format, facts.origin.payload, resolution.size, None)
+    return facts
+
+
+def _subject(wanted: Wanted, resolution: Resolution, paths: Paths) -> str:
+    """The source for `inspect`, with the tag that its range of versions or its catalog leads to."""
+    source = resolution.origin or wanted.source
+    if resolution.tag and not resolution.origin:
+        source = source.with_tag(resolution.tag)
+    if source.transport is Transport.FILE:
+        return str(paths.under(source.reference))
+    return source.reference if source.is_web else source.argument()
+
+
+def _as_stored(found: Sequence[ExtensionFacts], entry: Entry) -> Contents:
+    """What the store would say of it; of several, each is laid over those before it."""
+    files = {path: file for facts in found for path, file in facts.files.items()}
+    contents = read_contents(ListedFiles(files), entry.kind)
+    releases = contents.releases
+    if entry.renamed_to and len(releases) == 1:
+        releases = {**releases, entry.renamed_to: next(iter(releases.values()))}
+    made_here = naked(FileSystem(entry.format)) if entry.format in {Format.SQUASHFS, Format.EROFS} else None
+    return replace(contents, releases=releases, image=made_here or found[0].origin.image)

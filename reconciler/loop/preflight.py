@@ -1,0 +1,159 @@
+"""What of the extensions that are about to be placed collides with others or with the host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Invalid
+from reconciler.host.base.blobs import blob_in
+from reconciler.host.merge.links import read_links
+from reconciler.host.node.selinux import is_enforcing
+from reconciler.host.store.pathlists import readable_lists
+from reconciler.model.kind import Ident, Kind
+from reconciler.model.plan.action import Place, Remove
+from reconciler.model.plan.collisions import Collision, FileList, collisions, shown
+from reconciler.model.plan.space import in_excess, no_room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from reconciler.errors import ReconcilerError
+    from reconciler.model.config.preflight import Preflight, Reaction
+    from reconciler.model.content.ociread import Manifest
+    from reconciler.model.plan.action import Action, Fetch
+    from reconciler.model.state.entry import Entry
+    from reconciler.model.state.observed import Link
+    from reconciler.paths import Paths
+
+_APART = "give the files other names, or leave one of the extensions out"
+_RELEASES = ("usr/lib/extension-release.d/", "etc/extension-release.d/")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is only to be said, and what must not be placed."""
+
+    warnings: list[str] = field(default_factory=list)
+    refused: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
+
+    def add(self, name: str, sentence: str, hint: str, reaction: Reaction) -> None:
+        """Note what was found of an extension that is to be placed."""
+        if reaction == "refuse":
+            self.refused.setdefault(name, Invalid(f"{name}: {sentence}", hint))
+        else:
+            self.warnings.append(f"{name}: {sentence}")
+
+
+def examine(
+    paths: Paths, systemd: int, actions: Sequence[Action], reactions: Preflight, *, remember: bool = False
+) -> Findings:
+    """Look at what the store has of the extensions that are to be placed.
+
+    Args:
+        paths: of the node.
+        systemd: its version.
+        actions: what is planned.
+        reactions: whether to refuse or to warn.
+        remember: whether to keep the lists of files.
+    """
+    findings = Findings()
+    new = {action.ident: action for action in actions if isinstance(action, Place)}
+    if not new:
+        return findings
+    gone = {action.ident for action in actions if isinstance(action, Remove)}
+    placed = {ident: link.entry for ident, link in read_links(paths, systemd).links.items() if ident not in gone}
+    _examine_labels(paths, new, findings, reactions)
+    for kind in {ident.kind for ident in new}:
+        after = _of_kind(placed | {ident: action.new for ident, action in new.items()}, kind)
+        lists = readable_lists(paths, after, remember=remember)
+        names = {ident.name for ident in new if ident.kind is kind} & lists.keys()
+        for name, collision in _about(collisions(lists), names):
+            findings.add(name, collision.told_of(name), _APART, reactions.collisions)
+        if paths.is_running_system:
+            others = readable_lists(paths, _of_kind(placed, kind), remember=remember)
+            for name in sorted(names):
+                _examine_beside_host(Ident(name, kind), lists[name], others, findings, reactions)
+    return findings
+
+
+def examine_space(
+    paths: Paths, fetches: Sequence[Fetch], manifests: Mapping[str, Manifest], reactions: Preflight
+) -> Findings:
+    """Look whether what is to be fetched fits, all of it together, before any of it is transferred.
+
+    Args:
+        paths: of the node.
+        fetches: what is planned.
+        manifests: of images, by digest, as far as they are known.
+        reactions: whether to refuse or to warn.
+    """
+    findings = Findings()
+    layers = {
+        it.digest for fetch in fetches if (found := manifests.get(fetch.resolution.manifest)) for it in found.layers
+    }
+    here = frozenset(digest for digest in layers if blob_in(paths.blobs, digest).exists())
+    place = next(it for it in (paths.state, *paths.state.parents) if it.is_dir())
+    for excess in in_excess(fetches, manifests, here, shutil.disk_usage(place).free):
+        error = no_room(excess.fetch.wanted.text, excess.needed, paths.state, excess.left)
+        if reactions.space == "refuse":
+            findings.refused[excess.fetch.wanted.name] = error.about(excess.fetch.wanted.name)
+        else:
+            findings.warnings.append(f"{excess.fetch.wanted.name}: {error.message}")
+    return findings
+
+
+def present(paths: Paths, links: Mapping[Ident, Link], ident: Ident) -> list[Collision]:
+    """What a placed extension hides of others that are placed, and they of it."""
+    if ident not in links:
+        return []
+    lists = readable_lists(
+        paths, _of_kind({it: link.entry for it, link in links.items()}, ident.kind), remember=False
+    )
+    return [it for it in collisions(lists) if ident.name in {it.upper, it.lower}]
+
+
+def _of_kind(entries: Mapping[Ident, Entry], kind: Kind) -> dict[str, Entry]:
+    return {ident.name: entry for ident, entry in entries.items() if ident.kind is kind}
+
+
+def _about(found: Sequence[Collision], names: set[str]) -> Iterator[tuple[str, Collision]]:
+    """Each collision told of an extension that is to be placed, of the upper one if both are."""
+    for collision in found:
+        if collision.upper in names:
+            yield collision.upper, collision
+        elif collision.lower in names:
+            yield collision.lower, collision
+
+
+def _examine_labels(paths: Paths, new: Mapping[Ident, Place], findings: Findings, reactions: Preflight) -> None:
+    """Services may not use what has the store's label, or none, where SELinux is enforcing."""
+    if not is_enforcing(paths):
+        return
+    from reconciler.host.store.labels import unlabelled
+
+    for ident, action in sorted(new.items()):
+        if lack := unlabelled(paths, action.new):
+            findings.add(ident.name, f"{lack.sentence}, and SELinux is enforcing", lack.hint, reactions.labels)
+
+
+def _examine_beside_host(
+    ident: Ident, own: FileList, merged: Mapping[str, FileList], findings: Findings, reactions: Preflight
+) -> None:
+    """What the extension would hide of the host; what a merged extension brings is not the host's."""
+    links = sorted(path for path in own.directories if os.path.islink(f"/{path}"))  # noqa: PTH114 - no object for each
+    if links:
+        sentence = f"/{links[0]} is a directory in it and a symbolic link on this host, whose content it would hide"
+        findings.add(ident.name, sentence, "put the files where the link leads", reactions.links)
+    below = tuple(f"{link}/" for link in links)
+    hidden = [
+        path
+        for path in sorted(own.files)
+        if not path.startswith((*_RELEASES, *below))
+        and not any(path in it for it in merged.values())
+        and os.path.lexists(f"/{path}")
+    ]
+    if hidden and ident.kind is Kind.SYSEXT:  # a configuration extension is meant to
+        findings.add(ident.name, f"hides {shown(hidden)} of this host", "leave it out", reactions.host_files)

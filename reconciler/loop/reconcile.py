@@ -1,0 +1,312 @@
+"""The loop: desired state, observed state, plan, apply, look again."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
+from reconciler.fetch.resolve import Lookups, Resolver
+from reconciler.host.base import lock
+from reconciler.host.config.configfiles import fingerprint
+from reconciler.host.merge import links
+from reconciler.host.records import seen, statedir
+from reconciler.host.records.seen import Clouds
+from reconciler.host.store import entries as store
+from reconciler.loop import config, generations, laststatus, recordkeeping, runlog
+from reconciler.loop.apply import Applier, Outcome
+from reconciler.loop.session import Options, Session, host_of, located, open_session
+from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Refresh, action_name, problem
+from reconciler.model.plan.plan import narrow
+from reconciler.model.plan.status import ExtensionStatus, Standing, View, extension_statuses
+from reconciler.report import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.loop.garbage import Dropped
+    from reconciler.model.config.desired import DesiredState
+    from reconciler.model.fit.release import Host
+    from reconciler.paths import Paths
+
+__all__ = [
+    "Options",
+    "Result",
+    "clear_away",
+    "configured",
+    "converge",
+    "follow_configuration",
+    "look",
+    "roll_back",
+    "status",
+]
+log = logging.getLogger(__name__)
+
+# A configuration that changes while a run works starts it anew, so that no trigger can be lost; one that never
+# rests is left to the next trigger.
+_MAX_PASSES: Final = 5
+_CONDEMNED: Final = "a change failed its checks"
+_CHANGED: Final = "the configuration changed meanwhile"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run, or a mere look, found in the end."""
+
+    view: View
+    problems: tuple[Problem, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what of cloud-configs is for others
+    clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
+    standing: Standing = Standing()  # noqa: RUF009 - frozen
+
+    @property
+    def is_condemned(self) -> bool:
+        """Whether a change failed its checks: another pass takes it back."""
+        return any(outcome.is_condemned for outcome in self.outcomes)
+
+    @property
+    def in_sync(self) -> bool:
+        """The node agrees with its configuration."""
+        return not self.view.plan.actions and not self.problems
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return documents.status_document(self.statuses, self.problems, self.standing, in_sync=self.in_sync)
+
+    @property
+    def statuses(self) -> tuple[ExtensionStatus, ...]:
+        """Every extension there is or should be."""
+        failures = {item.name: item for item in self.problems if item.name}
+        return extension_statuses(self.view, failures, self.standing.retries)
+
+
+def converge(paths: Paths, options: Options, doing: str) -> Result:
+    """Make the node agree with its configuration, as far as that is possible, and say what is not.
+
+    Raises:
+        ReconcilerError: nothing could be done at all (another run is at work, no os-release).
+    """
+    with lock.hold(paths, doing, options.patience, log.info):
+        passes = 0
+        while True:
+            passes += 1
+            before = fingerprint(paths, options.config)
+            result = _converge_once(paths, options, doing)
+            laststatus.write(paths, result.document())
+            seen.record(paths, before, result.clouds)
+            is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
+            if (is_unchanged and not result.is_condemned) or passes == _MAX_PASSES:
+                return result
+            log.info("%s; looking again", _CONDEMNED if result.is_condemned else _CHANGED)
+            options = replace(options, retry=None)
+
+
+def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
+    """Go back to a generation, and stay there until the configuration changes.
+
+    Args:
+        paths: the node.
+        options: of the run that does it.
+        number: of the generation; None: the one before the present one.
+
+    Raises:
+        ReconcilerError: there is no such generation, its content is gone, or nothing could be done at all.
+    """
+    loaded = config.load(paths, options.config, options.cloud_configs)
+    held = generations.hold(statedir.locate(paths), loaded, number)
+    return converge(paths, replace(options, offline=True), f"livelayer rollback {held.number}")
+
+
+def follow_configuration(paths: Paths, options: Options) -> Result:
+    """End a rollback.
+
+    Raises:
+        ReconcilerError: nothing could be done at all.
+    """
+    generations.release(statedir.locate(paths))
+    return converge(paths, options, "livelayer rollback --release")
+
+
+def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped]:
+    """Drop what nothing can come to need any more.
+
+    Raises:
+        ReconcilerError: nothing could be done at all.
+    """
+    from reconciler.loop.garbage import collect
+
+    with lock.hold(paths, "livelayer gc", options.patience, log.info):
+        session = _open(paths, options, Lookups.NONE)
+        return collect(session, session.view().observed, dry_run=dry_run)
+
+
+def look(paths: Paths, options: Options) -> Result:
+    """What `converge` would do now; changes nothing."""
+    session = _open(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
+    return _result(_examined(session.view(), session.paths, session.resolver), session, (), options)
+
+
+def _open(paths: Paths, options: Options, lookups: Lookups) -> Session:
+    loaded = config.load(paths, options.config, options.cloud_configs)
+    return open_session(*located(paths, loaded), options, lookups)
+
+
+def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
+    """With what is found of extensions that are to be fetched, or placed and in the store already."""
+    plan = view.plan
+    fetches = [action for action in plan.actions if isinstance(action, Fetch)]
+    if not fetches and not any(isinstance(action, Place) for action in plan.actions):
+        return view
+    from reconciler.loop.preflight import examine, examine_space
+
+    room = examine_space(paths, fetches, resolver.manifests, view.desired.preflight)
+    found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.preflight)
+    problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
+    warnings = (Problem(None, words) for words in (*room.warnings, *found.warnings))
+    told = replace(plan, problems=(*plan.problems, *problems), warnings=(*plan.warnings, *warnings))
+    return replace(view, plan=told)
+
+
+def status(paths: Paths, options: Options) -> Result:
+    """How every extension stands, without asking any source; what the last run failed at is still told."""
+    session = _open(paths, options, Lookups.NONE)
+    result = _result(session.view(), session, (), options)
+    return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, session.paths))
+
+
+def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Host]:
+    """What the configuration says, whatever the host, and what this node is: for questions about another host.
+
+    Returns:
+        Also where the state is.
+
+    Raises:
+        ReconcilerError: the configuration is broken, or there is no os-release.
+    """
+    loaded = config.load(paths, options.config, options.cloud_configs)
+    if loaded.mistakes:
+        raise InvalidConfiguration(loaded.mistakes)
+    return located(paths, loaded)[0], loaded.desired, host_of(paths, loaded.desired)
+
+
+def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
+    session = _begin(paths, options)
+    before = session.view()
+    session.resolver.remember_sightings(session.desired)
+    plan = _scoped(before, options)
+    runlog.tell_plan(plan)
+    outcomes = _applier(session).apply(plan)
+    after = session.view(before.targets) if plan.actions else before
+    troubles = recordkeeping.keep(session, before, after, outcomes, doing)
+
+    result = _result(after, session, outcomes, options, troubles)
+    runlog.tell_outcomes(outcomes)
+    told = [*_mistakes(session.loaded), *plan.problems]
+    told += after.plan.problems if result.is_condemned else ()  # the next pass says what has become of it
+    runlog.tell_problems(it for it in result.problems if it not in told)
+    log.info("in sync" if result.in_sync else "not in sync")
+    return result
+
+
+def _begin(paths: Paths, options: Options) -> Session:
+    """Load the configuration, say what is wrong with it, and put the state where it shall be."""
+    loaded = config.load(paths, options.config, options.cloud_configs)
+    runlog.tell_configuration(loaded, _mistakes(loaded))
+    paths, loaded = _settled(paths, loaded, options)
+    store.prepare(paths)
+    links.clean(paths)
+    if options.config is None and options.cloud_configs is None:
+        loaded = _remembered(paths, loaded, options)
+    if options.retry is not None:
+        recordkeeping.forgive(paths, options.retry)
+    session = open_session(paths, loaded, options, Lookups.LOCAL if options.offline else Lookups.ALL)
+    if session.held:
+        log.info("generation %d is held until the configuration changes", session.held.number)
+    return session
+
+
+def _applier(session: Session) -> Applier:
+    desired = session.desired
+    return Applier(
+        session.paths,
+        session.host,
+        session.resolver,
+        desired.limits,
+        desired.preflight,
+        session.configuration,
+        whole_is_checked=desired.checks is not None,
+    )
+
+
+def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Paths, config.Loaded]:
+    """The state where it shall be; if it cannot come there, the node converges with the state where it is."""
+    try:
+        return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
+    except ReconcilerError as error:
+        runlog.tell_problems([problem(None, error)])
+        return statedir.locate(paths), replace(loaded, troubles=(*loaded.troubles, error))
+
+
+def _remembered(paths: Paths, loaded: config.Loaded, options: Options) -> config.Loaded:
+    """Kept for worse times; that it cannot be kept, on a full disk, stops nothing."""
+    try:
+        config.remember(paths, loaded, forget_vanished=options.confirm_prune)
+    except ReconcilerError as error:
+        runlog.tell_problems([problem(None, error)])
+        return replace(loaded, troubles=(*loaded.troubles, error))
+    return loaded
+
+
+def _scoped(view: View, options: Options) -> Plan:
+    """The plan for the extensions the user named.
+
+    Raises:
+        Invalid: a name that is neither configured nor placed.
+    """
+    if not options.only:
+        return view.plan
+    unknown = options.only - view.desired.names - {ident.name for ident in view.observed.links}
+    if unknown:
+        known = ", ".join(sorted(view.desired.names)) or "none"
+        raise Invalid(f"{', '.join(sorted(unknown))}: no such extension", f"configured are: {known}")
+    return narrow(view.plan, options.only)
+
+
+def _result(
+    view: View,
+    session: Session,
+    outcomes: tuple[Outcome, ...],
+    options: Options,
+    troubles: Sequence[ReconcilerError] = (),
+) -> Result:
+    loaded = session.loaded
+    plan = _scoped(view, options)
+    failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
+    others = [problem(None, error) for error in troubles]
+    problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems, *others]))
+    warnings = (*loaded.warnings, *(item.message for item in plan.warnings))
+    return Result(
+        replace(view, plan=plan),
+        problems,
+        outcomes,
+        warnings,
+        loaded.notes,
+        loaded.clouds,
+        recordkeeping.standing(session),
+    )
+
+
+def _mistakes(loaded: config.Loaded) -> list[Problem]:
+    return [problem(None, mistake) for mistake in (*loaded.mistakes, *loaded.troubles)]
+
+
+def _outcome_problems(outcome: Outcome, error: ReconcilerError) -> list[Problem]:
+    match outcome.action:
+        case Refresh():
+            concerned: list[str | None] = [*sorted(outcome.culprits)]
+            return [problem(name, error) for name in concerned or [None]]
+        case action:
+            return [problem(action_name(action), error)]

@@ -1,0 +1,127 @@
+"""What a run records once its work is done. None of it may spoil the work, so trouble with it is only told."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
+from reconciler.host.records import history, retries, statedir
+from reconciler.host.records.checks import read_health, write_health
+from reconciler.loop import drift, generations
+from reconciler.model.plan.action import Fetch
+from reconciler.model.plan.status import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from reconciler.loop.apply import Outcome
+    from reconciler.loop.session import Session
+    from reconciler.model.plan.status import View
+    from reconciler.model.plan.target import Targets
+    from reconciler.model.state.retry import Retry
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+def keep(
+    session: Session, before: View, after: View, outcomes: tuple[Outcome, ...], doing: str
+) -> list[ReconcilerError]:
+    """Record what a run came to, and clear away what nothing needs any more.
+
+    Returns:
+        What went wrong with that.
+    """
+    has_changed = bool(before.plan.actions)
+    steps: list[Callable[[], object]] = [
+        lambda: _remember_sources(session, before),
+        lambda: _remember_failures(session, before.targets, outcomes),
+        lambda: _release(session),
+        lambda: generations.record(session.paths, after, session.loaded.tree, _cause(session, doing)),
+        lambda: statedir.tidy(session.paths, after.observed.merged),
+        lambda: drift.settle(session.paths, after.observed),
+    ]
+    if has_changed:
+        steps += [lambda: _label(session), lambda: _clear_away(session, after)]
+    return list(filter(None, map(_trouble_with, steps)))
+
+
+def standing(session: Session) -> Standing:
+    """Where the node stands beyond its extensions."""
+    newest = history.newest(session.paths)
+    known = retries.read_retries(session.paths, session.configuration)
+    return Standing(newest.number if newest else None, session.held.number if session.held else None, known)
+
+
+def forgive(paths: Paths, names: frozenset[str]) -> None:
+    """Forget what failed of these extensions, or of all, so that it is tried again.
+
+    Raises:
+        Failed: the records cannot be written.
+    """
+    write_health(paths, read_health(paths).forgiving(names))
+    paths.retries.unlink(missing_ok=True)
+
+
+def _trouble_with(step: Callable[[], object]) -> ReconcilerError | None:
+    try:
+        step()
+    except ReconcilerError as error:
+        return error
+    except OSError as error:
+        return Failed(f"{error.filename or 'the state'}: {error.strerror}", "look at the file system")
+    return None
+
+
+def _cause(session: Session, doing: str) -> str:
+    return f"rollback to {session.held.number}" if session.held else doing.removeprefix("livelayer ")
+
+
+def _remember_sources(session: Session, before: View) -> None:
+    """But a generation that is held says nothing about where sources lead."""
+    if not session.held:
+        session.resolver.remember_stored(session.desired, before.targets)
+
+
+def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Outcome]) -> None:
+    """When what failed for now is tried again; what was left alone this time keeps its time."""
+    if not session.resolver.may_use_network:
+        return
+    known = session.retries
+    left_alone = {name for name, it in targets.items() if isinstance(it, Deferred)}
+    failed = dict(_failures(targets, outcomes))
+    found: dict[str, Retry] = {name: known[name] for name in known if name in left_alone}
+    found |= {name: retries.after_failure(known.get(name), error) for name, error in failed.items()}
+    retries.write_retries(session.paths, session.configuration, found)
+
+
+def _failures(targets: Targets, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, Unavailable]]:
+    errors = [(name, it) for name, it in targets.items() if isinstance(it, ReconcilerError)]
+    errors += [(it.action.wanted.name, it.error) for it in outcomes if isinstance(it.action, Fetch) and it.error]
+    for name, error in errors:
+        if isinstance(error, Unavailable) and not isinstance(error, Pending | Deferred):
+            yield name, error
+
+
+def _release(session: Session) -> None:
+    """A generation that is not held any more, since the configuration has changed."""
+    if not session.held and not session.loaded.mistakes and generations.release(session.paths):
+        log.info("the configuration has changed: no generation is held any more")
+
+
+def _label(session: Session) -> None:
+    if session.paths.is_running_system:
+        return
+    from reconciler.host.node import selinux
+
+    selinux.label_state(session.paths)
+
+
+def _clear_away(session: Session, after: View) -> None:
+    from reconciler.loop.garbage import collect
+
+    dropped = collect(session, after.observed)
+    if dropped:
+        size = sum(it.size for it in dropped)
+        log.info("cleared away %d items that nothing needs any more, %d bytes", len(dropped), size)

@@ -1,0 +1,245 @@
+"""Refresh as the node itself does it, and believe the overlay rather than the exit status."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, ReconcilerError
+from reconciler.host.merge import masks, overlay
+from reconciler.host.merge.links import read_links
+from reconciler.host.merge.quarantine import read_masks
+from reconciler.model.plan.merged import unmerged
+from reconciler.model.plan.mismatch import Expectation, Mismatch, listed
+from reconciler.model.plan.overlaylimit import OPTIONS_MAX, option_length
+from reconciler.model.state.observed import Merged, ObservedState
+
+if TYPE_CHECKING:
+    from reconciler.host.base.command import Finished
+    from reconciler.host.merge.links import Found
+    from reconciler.host.node.units import UnitState
+    from reconciler.model.fit.release import Host
+    from reconciler.model.kind import Kind
+    from reconciler.model.state.observed import Unmanaged
+    from reconciler.paths import Paths
+
+log = logging.getLogger(__name__)
+
+_UNIT_REFRESHES: Final = 254  # since then the unit's ExecStart is `refresh`, before it was `merge`
+_SKIPS_UNCHANGED: Final = 260
+_ATTEMPTS: Final = 2  # a first merge that fails and a second that works were reported on systemd 257
+
+__all__ = ["Expectation", "Mismatch", "read_back", "refresh", "restore", "unit_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How calling systemd went, as far as it tells."""
+
+    words: str = ""  # its own, or why it could not be called
+    well: bool = True
+
+
+def refresh(paths: Paths, host: Host, expected: Expectation) -> Mismatch | None:
+    """Refresh and read the overlay back; tried once more if it does not show what it should.
+
+    There is no refresh that could only do harm; then what is merged stays as it is.
+    """
+    masks.clear(paths)
+    before = overlay.read_merged()[expected.kind]
+    if why := _unseen(expected.kind) or _too_many(paths, host, expected):
+        mismatch = read_back(paths, host, expected, before=before)
+        return mismatch and replace(mismatch, refused=why.message, advice=why.hint or "")
+    mismatch = _refresh(paths, host, expected, before)
+    return mismatch and _with_culprits(mismatch, paths, host)
+
+
+def restore(paths: Paths, host: Host, expected: Expectation, mismatch: Mismatch) -> Mismatch | None:
+    """Merge what was merged before a refresh that went wrong; the links are as they were already.
+
+    Where the refresh has taken the old overlay away, one is made without what was not part of it: extensions of
+    others that came since. They are masked for as long as it takes.
+    """
+    if mismatch.untouched:
+        return read_back(paths, host, expected)
+    again: Mismatch | None = mismatch
+    for concealed in mismatch.concealments:
+        try:
+            with masks.hidden(paths, host.systemd, concealed):
+                again = _refresh(paths, host, replace(expected, others=mismatch.lost), mismatch.now)
+        except OSError as error:
+            where = listed([it.path for it in concealed])
+            log.error("%s: cannot be masked: %s", where, error.strerror)  # noqa: TRY400 - expected
+        if again is None:
+            return None
+    return again
+
+
+def read_back(
+    paths: Paths, host: Host, expected: Expectation, words: str = "", before: Merged | None = None
+) -> Mismatch | None:
+    """Compare the overlay with what it should show; None: it does."""
+    kind, found = expected.kind, read_links(paths, host.systemd)
+    seen = ObservedState(host, links=found.links, merged=overlay.read_merged())
+    links = {ident.name: link for ident, link in seen.links.items() if ident.kind is kind}
+    now = seen.overlay(kind) or Merged()
+    before = now if before is None else before
+    suspects = _suspects(paths, found, kind)
+    missing = frozenset(name for name in expected.merged & links.keys() if unmerged(links[name], seen))
+    missing |= (expected.others & {it.name for it in suspects}) - now.names
+    still = (expected.gone & now.names) - links.keys()
+    if not missing and not still:
+        return None
+    there = links.keys() | {it.name for it in suspects}
+    newcomers = tuple(it for it in suspects if it.name not in before.names)
+    return Mismatch(
+        kind,
+        missing,
+        still,
+        words,
+        before,
+        now,
+        lost=(before.names & there) - now.names,
+        suspects=(*newcomers, *(it for it in suspects if it not in newcomers)),
+        newcomers=newcomers,
+    )
+
+
+def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) -> Mismatch | None:
+    from reconciler.host.node import units
+
+    attempt, mismatch = _Attempt(), None
+    for number in range(_ATTEMPTS):
+        began = time.time()
+        attempt = _refresh_once(paths, host, expected.kind, previous=attempt if number else None)
+        mismatch = read_back(paths, host, expected, attempt.words, before)
+        if mismatch is None:
+            return None
+        if not attempt.words and units.booted_with_systemd():
+            mismatch = replace(mismatch, words=units.journal_since(unit_of(expected.kind), began))
+        if number + 1 < _ATTEMPTS:
+            log.warning("%s; trying once more", mismatch.reason)
+    return mismatch
+
+
+def _unseen(kind: Kind) -> Failed | None:
+    """Where systemd would merge in a mount namespace of its own, tell so, and the node see nothing of it."""
+    from reconciler.host.node import units
+
+    booted = units.booted_with_systemd()
+    unit = unit_of(kind)
+    if booted and (settings := units.unit_state(unit).hiding):
+        reason = f"{unit} has a mount namespace of its own, where a merge would stay unseen ({', '.join(settings)})"
+        return Failed(reason, f"take these settings out of it: systemctl edit {unit}")
+    if mount := overlay.read_private_mount(kind, of_manager=booted):
+        return Failed(f"the mount {mount} is private, so a merge would stay unseen", f"mount --make-shared {mount}")
+    return None
+
+
+def _too_many(paths: Paths, host: Host, expected: Expectation) -> Failed | None:
+    """Where more extensions lie than an overlay takes: its mount would fail, and the old one be gone by then."""
+    others = {it.name: it for it in _suspects(paths, read_links(paths, host.systemd), expected.kind)}
+    names = expected.merged | others.keys()
+    if option_length(names, expected.kind) <= OPTIONS_MAX:
+        return None
+    from reconciler.host.merge.trial import all_merge
+
+    if all_merge(expected.kind) is not False:
+        return None  # some do not fit this host and are no layers
+    strangers = listed([it.path for it in others.values()])
+    reason = f"{len(names)} extensions are more than an overlay takes; livelayer did not place {strangers}"
+    return Failed(reason, "remove some, give them shorter names, or make one image of several")
+
+
+def _suspects(paths: Paths, found: Found, kind: Kind) -> tuple[Unmanaged, ...]:
+    """What others placed and systemd would take, each name once."""
+    seen: dict[str, Unmanaged] = {}
+    masked = {mask.ident for mask in read_masks(paths)}
+    for it in found.unmanaged:
+        if (
+            it.ident not in masked
+            and it.searched
+            and it.kind is kind
+            and (it.outranks or it.ident not in found.links)
+        ):
+            seen.setdefault(it.name, it)
+    return tuple(seen.values())
+
+
+def _with_culprits(mismatch: Mismatch, paths: Paths, host: Host) -> Mismatch:
+    if mismatch.advice or not mismatch.suspects:
+        return mismatch
+    from reconciler.host.merge import culprits
+
+    rest = tuple(it for it in mismatch.suspects if it not in mismatch.newcomers)
+    found = culprits.find(paths, host.systemd, mismatch.newcomers, mismatch.words)
+    return replace(mismatch, culprits=found or culprits.find(paths, host.systemd, rest, mismatch.words))
+
+
+def _refresh_once(paths: Paths, host: Host, kind: Kind, *, previous: _Attempt | None) -> _Attempt:
+    """Refresh; `previous` is the attempt before this one, which did not bring what it should."""
+    # What starts programs costs a no-op run 40 ms; and after a refresh it may be another version that is imported.
+    from reconciler.host.merge import sysext
+    from reconciler.host.node import units
+
+    # Where systemd-sysext finds that nothing has changed, it leaves the overlay as it is (260 on).
+    skipped = previous is not None and previous.well and host.systemd >= _SKIPS_UNCHANGED
+    try:
+        if units.booted_with_systemd():
+            unit = unit_of(kind)
+            state = units.unit_state(unit)
+            if state.is_loaded:
+                reloads = state.is_active and state.can_reload and not skipped
+                finished = units.reload(unit) if reloads else _restart(unit, kind, state, host)
+                if finished.status:
+                    return _Attempt(well=False)  # the unit's own words are in the journal
+                words = "" if reloads else _if_not_started(unit, kind, paths, host)
+                return _Attempt(words, well=not words)
+            if not units.in_managers_mount_namespace():
+                hidden = "this process has a mount namespace of its own, where a merge would stay unseen"
+                return _Attempt(f"not called: {hidden}", well=False)
+        finished = sysext.refresh(kind, always=previous is not None and host.systemd >= _SKIPS_UNCHANGED)
+        return _Attempt(finished.complaint, well=finished.status == 0)
+    except ReconcilerError as error:
+        return _Attempt(error.message, well=False)
+
+
+def unit_of(kind: Kind) -> str:
+    """The node's own unit that merges extensions of a kind."""
+    return f"systemd-{kind}.service"
+
+
+def _restart(unit: str, kind: Kind, state: UnitState, host: Host) -> Finished:
+    """Restart the node's own unit: its environment and conditions are the node's policy."""
+    from reconciler.host.merge import sysext
+    from reconciler.host.node import units
+
+    hierarchies = overlay.read_hierarchies(kind)
+    if hierarchies and not state.is_active and host.systemd < _UNIT_REFRESHES:
+        sysext.unmerge(kind, hierarchies)  # merged by hand: the unit's `merge` would fail, every time
+    return units.restart(unit)
+
+
+def _if_not_started(unit: str, kind: Kind, paths: Paths, host: Host) -> str:
+    """What is to be said, and done, where the unit was content not to start.
+
+    A condition of the unit is that there is something to merge. Without it nobody takes off an overlay that the unit
+    does not know of: one that somebody merged by hand, or that outlived a unit that failed.
+    """
+    from reconciler.host.merge import sysext
+    from reconciler.host.node import units
+
+    if units.unit_state(unit).conditions_held:
+        return ""
+    found = read_links(paths, host.systemd)
+    left = {ident.kind for ident in found.links} | {item.kind for item in found.unmanaged if item.searched}
+    if kind in left:
+        return f"a condition of {unit} does not hold, so it did not start"
+    hierarchies = overlay.read_hierarchies(kind)
+    return _complaint(sysext.unmerge(kind, hierarchies)) if hierarchies else ""
+
+
+def _complaint(finished: Finished) -> str:
+    return finished.complaint if finished.status else ""

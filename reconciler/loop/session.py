@@ -1,0 +1,153 @@
+"""What a run, or a mere look, works from: the configuration in force, this host, and what earlier runs recorded."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.errors import ReconcilerError
+from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
+from reconciler.host.node.machine import read_boot_state, read_host
+from reconciler.host.records import statedir
+from reconciler.host.records.checks import read_health
+from reconciler.host.records.retries import read_retries
+from reconciler.loop import config, generations
+from reconciler.loop.observe import observe
+from reconciler.model.config.forhost import for_host
+from reconciler.model.plan.plan import make_plan
+from reconciler.model.plan.status import View
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from reconciler.model.config.desired import DesiredState
+    from reconciler.model.fit.release import Host
+    from reconciler.model.kind import Ident
+    from reconciler.model.plan.target import Targets
+    from reconciler.model.state.generation import Generation
+    from reconciler.model.state.observed import ObservedState
+    from reconciler.model.state.retry import Retry
+    from reconciler.paths import Paths
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run differs from the usual."""
+
+    config: Path | None = None  # another main file
+    cloud_configs: tuple[Path, ...] | None = None  # in place of the node's own
+    offline: bool = False
+    refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
+    only: frozenset[str] = frozenset()  # names; empty: all
+    patience: float = 0.0  # seconds to wait for another run
+    state_dir: str | None = None  # where the state shall be if the configuration does not say it
+    automatic: bool = False  # nobody waits for it: what failed lately is left alone until it is due
+    retry: frozenset[str] | None = None  # names whose failures are forgotten; empty: all; None: none are
+    confirm_prune: bool = False  # however much it removes
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that was there before the node itself is looked at."""
+
+    paths: Paths  # with the state where it is
+    loaded: config.Loaded
+    host: Host
+    desired: DesiredState  # of the configuration, or of the generation that is held in its place
+    resolver: Resolver
+    configuration: str  # its digest
+    held: Generation | None
+    retries: Mapping[str, Retry]
+
+    def configured_targets(self) -> Targets:
+        """What the configuration leads to as far as it is known already, whether a generation is held or not."""
+        desired = for_host(self.loaded.desired, self.host)
+        resolver = open_resolver(self.paths, self.host, desired, Lookups.NONE)
+        return resolver.resolve_all(desired.extensions)
+
+    def view(self, targets: Targets | None = None) -> View:
+        """A look at the node, and what is to be done.
+
+        Args:
+            targets: those of an earlier look; None: sources are asked.
+        """
+        known = self.resolver.resolve_all(self.desired.extensions) if targets is None else targets
+        observed = self._observe(known)
+        return View(self.desired, observed, known, make_plan(self.desired, observed, known))
+
+    def _observe(self, targets: Targets) -> ObservedState:
+        health = read_health(self.paths).under(self.configuration)
+        entries = [target.entry for target in targets.values() if not isinstance(target, ReconcilerError)]
+        observed = observe(self.paths, self.host, [*entries, *health.entries])
+        own = self._own(observed)
+        return replace(observed, unproven=health.unproven, bad=health.bad, own=own)
+
+    def _own(self, observed: ObservedState) -> frozenset[Ident]:
+        """Which extensions livelayer itself runs from, of those that could be pruned."""
+        unlisted = [link for link in observed.links.values() if link.name not in self.desired.names]
+        if not unlisted or not self.paths.is_running_system:
+            return frozenset()
+        from reconciler.host.merge.ownextension import own_extensions
+
+        return own_extensions(self.paths, unlisted)
+
+
+def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups: Lookups) -> Session:
+    """Put together what the node works from.
+
+    Raises:
+        ReconcilerError: there is no os-release.
+    """
+    held = generations.held(paths, loaded)
+    desired = generations.desired_of(held, loaded.desired) if held else loaded.desired
+    desired = replace(
+        desired,
+        refresh_now=desired.refresh_now and options.refresh,
+        prune_limit=None if options.confirm_prune else desired.prune_limit,
+        vanished=() if options.confirm_prune else loaded.vanished,
+    )
+    host = host_of(paths, desired)
+    desired = for_host(desired, host)
+    configuration = generations.configuration_digest(paths, loaded)
+    retries = read_retries(paths, configuration)
+    resolver = open_resolver(paths, host, desired, lookups)
+    resolver = replace(
+        resolver,
+        fixed=held.extensions if held else {},
+        deferred=_deferred(retries) if options.automatic or lookups is Lookups.NONE else {},
+    )
+    return Session(paths, loaded, host, desired, resolver, configuration, held, retries)
+
+
+def _deferred(retries: Mapping[str, Retry]) -> dict[str, Retry]:
+    now = time.time()
+    return {name: retry for name, retry in retries.items() if not retry.is_due(now)}
+
+
+def located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
+    """The state where it is, for a mere look."""
+    found, wanted = statedir.locate(paths), loaded.desired.state_dir
+    if wanted in {None, found.state_dir}:
+        return found, loaded
+    moves = f"the next run moves the state from {found.state_dir} to {wanted}"
+    return found, replace(loaded, warnings=(*loaded.warnings, moves))
+
+
+def host_of(paths: Paths, desired: DesiredState) -> Host:
+    """What this node is; what it has for image files only where that matters, since systemd has to be asked."""
+    host = read_host(paths)
+    if desired.depends_on_boot_state:
+        host = replace(host, boot_state=read_boot_state(paths))
+    if not (paths.is_running_system and desired.wants_image_files):
+        return host
+    from reconciler.host.node.imagepolicies import read_policies
+    from reconciler.host.node.loopdevices import device_mapper_available, loop_devices_available
+
+    return replace(
+        host,
+        image_policies=read_policies(host.systemd),
+        has_loop_devices=loop_devices_available(),
+        has_device_mapper=device_mapper_available(),
+    )

@@ -1,0 +1,1 @@
+"""What an extension that is built shall be."""

@@ -1,0 +1,298 @@
+"""Kairos's cloud-configs as desired state: what they say about extensions, in the words of livelayer's own document.
+
+Read are `install.bundles`, `bundles`, `install.extensions`, `extensions.catalogs` and `livelayer`, nothing else. What
+Kairos would take and livelayer does not, such as `run://` bundles, is told and left alone; what Kairos would refuse,
+too, is a mistake, so that the last good state stays in force.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.model.config.catalogentry import DEFAULT_CATALOG, Listed, NotTaken, catalog_url, read_entry
+from reconciler.model.config.document import is_name
+from reconciler.model.config.merge import Fragment, KeyPath, Mark, Tree
+from reconciler.model.kind import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PARTS: Final[tuple[KeyPath, ...]] = (
+    ("install", "bundles"),
+    ("install", "extensions"),
+    ("bundles",),
+    ("extensions", "catalogs"),
+    ("livelayer",),
+)
+# A file without any of these words has nothing to say here, whatever else is wrong with it.
+MENTIONS: Final = (b"bundles", b"extensions", b"livelayer")
+_HEADERS: Final = frozenset({b"#cloud-config", b"#kairos-config", b"#node-config"})
+_HEADER_LINES: Final = 10  # of a file, in which the header may stand
+_TEMPLATE: Final = re.compile(r"\{\{.*?\}\}")
+_STAND_IN: Final = "\ue000"  # of Unicode's private use, so that nobody's value has it
+_LONE: Final = re.compile(rf"^[ \t{_STAND_IN}]*{_STAND_IN}[ \t{_STAND_IN}]*$", re.MULTILINE)
+_SLASHES: Final = re.compile("/+")
+_DESTINATION: Final = re.compile(r"/var/lib/(?P<kind>extensions|confexts)/(?P<name>[^/]+)")
+_KINDS: Final = {"extensions": Kind.SYSEXT, "confexts": Kind.CONFEXT}
+_IMAGE_SCHEMES: Final = frozenset({"container", "docker"})
+
+
+def has_header(text: bytes) -> bool:
+    """Whether a file is a cloud-config: one of the headers is a whole line among the first ten."""
+    return any(line.rstrip() in _HEADERS for line in text.split(b"\n", _HEADER_LINES)[:_HEADER_LINES])
+
+
+def without_templates(text: str) -> str:
+    """YAML with Go's templates replaced by what is valid in their place; lines of nothing else become empty.
+
+    Each template is replaced by as many characters, so that lines and columns stay.
+    """
+    replaced = _TEMPLATE.sub(lambda match: _STAND_IN * len(match[0]), text)
+    return _LONE.sub("", replaced)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What cloud-configs say to livelayer."""
+
+    fragments: tuple[Fragment, ...] = ()  # of livelayer's own document, lowest first
+    warnings: tuple[str, ...] = ()  # what is meant for livelayer, but not taken
+    notes: tuple[str, ...] = ()  # what is for others
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An item of a list, and the file it is from."""
+
+    value: Any
+    fragment: Fragment = field(compare=False)
+    path: KeyPath = field(compare=False)
+
+    def mark(self, *below: str | int) -> Mark | None:
+        return self.fragment.place((*self.path, *below))
+
+    def told(self, what: str, *below: str | int) -> str:
+        """A sentence with place and key."""
+        key = ".".join(str(part) for part in (*self.path, *below))
+        return f"{self.mark(*below)}: {key}: {what}"
+
+
+def translate(fragments: Sequence[Fragment]) -> Translation:
+    """What cloud-configs ask for, the first lowest.
+
+    Raises:
+        InvalidConfiguration: with the file, line and column of each mistake.
+    """
+    merged: Any = {}
+    for fragment in fragments:
+        merged = _merge(merged, _marked(fragment), fragment, ())
+    translator = _Translator()
+    translator.take(merged)
+    if translator.mistakes:
+        raise InvalidConfiguration(tuple(translator.mistakes))
+    documents = tuple(_document(it) for it in fragments if it.tree.get("livelayer") is not None)
+    return Translation(
+        (translator.fragment(), *documents), tuple(translator.warnings), tuple(dict.fromkeys(translator.notes))
+    )
+
+
+def _document(fragment: Fragment) -> Fragment:
+    """What stands under `livelayer:`, a document like the main file."""
+    tree, path = fragment.tree["livelayer"], ("livelayer",)
+    if not isinstance(tree, dict):
+        raise Invalid(f"{fragment.place(path)}: livelayer: must be a map", "it has the keys of livelayer.yaml(5)")
+    if isinstance(settings := tree.get("settings"), dict) and "cloud_config" in settings:
+        where = fragment.place(("livelayer", "settings", "cloud_config"))
+        hint = "set it in /etc/livelayer"
+        raise Invalid(f"{where}: livelayer.settings.cloud_config: a cloud-config cannot say where they are", hint)
+    marks = {key[1:]: mark for key, mark in fragment.marks.items() if key[:1] == path}
+    return Fragment(tree, marks)
+
+
+def _marked(fragment: Fragment) -> Tree:
+    """The tree without `livelayer`, with lists whose items know where they are from."""
+
+    def convert(value: Any, path: KeyPath) -> Any:  # noqa: ANN401 - any YAML value
+        match value:
+            case dict():
+                return {key: convert(it, (*path, key)) for key, it in value.items()}
+            case list():
+                return [_Item(it, fragment, (*path, index)) for index, it in enumerate(value)]
+            case _:
+                return value
+
+    return {key: convert(value, (key,)) for key, value in fragment.tree.items() if key != "livelayer"}
+
+
+def _merge(below: Any, above: Any, fragment: Fragment, path: KeyPath) -> Any:  # noqa: ANN401 - any YAML values
+    """Kairos's rule: maps deep, scalars replace, lists of maps are joined, other lists united; null empties."""
+    match below, above:
+        case None, _:
+            return above
+        case ((dict() | list()), None):
+            return type(below)()
+        case dict(), dict():
+            keys = [*below, *(key for key in above if key not in below)]
+            return {
+                key: _merge(below.get(key), above[key], fragment, (*path, key)) if key in above else below[key]
+                for key in keys
+            }
+        case list(), list():
+            joined = bool(below) and isinstance(below[0].value, dict)
+            return [*below, *(item for item in above if joined or item not in below)]
+        case (dict() | list(), _) | (_, dict() | list()):
+            key = ".".join(map(str, path))
+            what = "cannot be merged with what another file has there, which is of another kind"
+            raise Invalid(f"{fragment.place(path)}: {key}: {what}", "let it be the same kind in all cloud-configs")
+        case _:
+            return above
+
+
+class _Translator:
+    """Collects what becomes an extension, what does not, and what is wrong."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[Invalid] = []
+        self.warnings: list[str] = []
+        self.notes: list[str] = []
+        self._trees: dict[str, Tree] = {}
+        self._marks: dict[KeyPath, Mark] = {}
+        self._catalogs: list[str] = []
+
+    def take(self, merged: Tree) -> None:
+        """Understand what all files say together."""
+        install = self._map(merged.get("install"), "install")
+        for item in (*self._list(install, "install", "bundles"), *self._list(merged, "bundles")):
+            self._bundle(item)
+        for item in self._list(install, "install", "extensions"):
+            self._extension(item)
+        if any(str(tree["source"]).startswith("catalog:") for tree in self._trees.values()):
+            below = self._map(merged.get("extensions"), "extensions")
+            self._take_catalogs(self._list(below, "extensions", "catalogs"))
+
+    def fragment(self) -> Fragment:
+        """As a part of livelayer's own document."""
+        tree: Tree = {"extensions": {name: _plain(tree) for name, tree in self._trees.items()}}
+        if self._catalogs:
+            tree["settings"] = {"catalogs": self._catalogs}
+        return Fragment(tree, self._marks)
+
+    def _map(self, value: Any, key: str) -> Tree:  # noqa: ANN401 - any YAML value
+        if value is None or isinstance(value, dict):
+            return value or {}
+        self.mistakes.append(Invalid(f"{key}: must be a map in a cloud-config, not {value!r}", "correct the file"))
+        return {}
+
+    def _list(self, tree: Tree, *path: str) -> list[_Item]:
+        value = tree.get(path[-1])
+        if value is None or isinstance(value, list):
+            return value or []
+        key = ".".join(path)
+        self.mistakes.append(Invalid(f"{key}: must be a list in a cloud-config, not {value!r}", "correct the file"))
+        return []
+
+    def _wrong(self, item: _Item, what: str, hint: str, *below: str | int) -> None:
+        self.mistakes.append(Invalid(item.told(what, *below), hint))
+
+    def _bundle(self, item: _Item) -> None:
+        """One bundle: a list of images to be unpacked to one place."""
+        root = item.value.get("rootfs_path", "/") if isinstance(item.value, dict) else None
+        if not isinstance(root, str):
+            self._wrong(item, "a bundle is a map with targets and rootfs_path", "correct the bundle")
+            return
+        match = _DESTINATION.fullmatch(posixpath.normpath(_SLASHES.sub("/", root)))
+        if match is None:
+            targets = item.value.get("targets")
+            shown = ", ".join(map(str, targets)) if isinstance(targets, list) else "a bundle"
+            self.notes.append(item.told(f"{shown} for {root} is not livelayer's"))
+        elif _has_template(root):
+            self._wrong(item, "has a Go template, which nobody fills in here", "write the path out", "rootfs_path")
+        elif not is_name(match["name"]):
+            self.warnings.append(item.told(f"not taken: {match['name']} is no name for an extension", "rootfs_path"))
+        else:
+            self._targets(item, match["name"], _KINDS[match["kind"]])
+
+    def _targets(self, item: _Item, name: str, kind: Kind) -> None:
+        targets, local = item.value.get("targets") or [], item.value.get("local_file") or False
+        if not isinstance(targets, list) or not all(isinstance(it, str) for it in targets):
+            self._wrong(item, "must be a list of SCHEME://REFERENCE", "correct the bundle", "targets")
+            return
+        if not isinstance(local, bool):
+            self._wrong(item, "must be true or false", "correct the bundle", "local_file")
+            return
+        for index, target in enumerate(targets):
+            if source := self._source(item, target, local=local, index=index):
+                self._add_part(item, name, kind, source)
+
+    def _source(self, item: _Item, target: str, *, local: bool, index: int) -> str | None:
+        """A target as a source; None: it is none."""
+        scheme, *rest = target.split("://")
+        place = ("targets", index)
+        if _has_template(target):
+            self._wrong(item, "has a Go template, which nobody fills in here", "write the target out", *place)
+        elif len(rest) != 1 or not scheme or not rest[0]:
+            hint = "write container://HOST/NAME:TAG"
+            self._wrong(item, f"{target!r} is no target: it takes SCHEME://REFERENCE", hint, *place)
+        elif scheme.lower() not in _IMAGE_SCHEMES:
+            self.notes.append(item.told(f"{target} is not livelayer's, which runs and installs nothing", *place))
+        elif local and not rest[0].startswith("/"):
+            self._wrong(item, f"{target!r} with local_file needs an absolute path", "write container:///PATH", *place)
+        else:
+            return f"docker-archive:{rest[0]}" if local else f"{scheme.lower()}://{rest[0]}"
+        return None
+
+    def _add_part(self, item: _Item, name: str, kind: Kind, source: str) -> None:
+        """Another target for the same place goes over those before it; of the same one again, the last counts."""
+        found = self._trees.setdefault(name, {"source": [], "rename": True, "kind": str(kind)})
+        self._marks.setdefault(("extensions", name), item.mark() or Mark("cloud-config", 1, 1))
+        if found["kind"] != kind:
+            self._wrong(
+                item, f"{name} is both a sysext and a confext", "give one of them another name", "rootfs_path"
+            )
+        found["source"] = [*(it for it in found["source"] if it != source), source]
+
+    def _extension(self, item: _Item) -> None:
+        """One of `install.extensions`."""
+        if _has_template(str(item.value)):
+            self._wrong(item, "has a Go template, which nobody fills in here", "write it out")
+            return
+        match read_entry(item.value):
+            case Listed(name, tree) if self._trees.get(name, tree) == tree:
+                self._trees[name] = tree
+                self._marks.setdefault(("extensions", name), item.mark() or Mark("cloud-config", 1, 1))
+            case Listed(name):
+                first = self._marks["extensions", name]
+                self._wrong(item, f"there is another {name}, which differs: {first}", "keep one of them")
+            case NotTaken(reason):
+                self.warnings.append(item.told(f"not taken: {reason}"))
+            case Invalid() as mistake:
+                self._wrong(item, mistake.message, mistake.hint or "correct the entry")
+
+    def _take_catalogs(self, items: Sequence[_Item]) -> None:
+        for item in items:
+            match catalog_url(item.value):
+                case str(url):
+                    self._catalogs.append(url)
+                case NotTaken(reason):
+                    self.warnings.append(item.told(f"not taken: {reason}"))
+                case Invalid() as mistake:
+                    self._wrong(item, mistake.message, mistake.hint or "correct the entry")
+        self._catalogs = list(dict.fromkeys(self._catalogs)) if items else [DEFAULT_CATALOG]
+
+
+def _has_template(text: str) -> bool:
+    return "{{" in text or _STAND_IN in text
+
+
+def _plain(tree: Tree) -> Tree:
+    """Without what is the default, and a sole source as itself."""
+    source = tree["source"]
+    alone = source[0] if isinstance(source, list) and len(source) == 1 else source
+    return {"source": alone, **{key: it for key, it in tree.items() if key != "source" and (key, it) != _USUAL}}
+
+
+_USUAL: Final = ("kind", str(Kind.SYSEXT))

@@ -1,0 +1,1 @@
+"""Sources, images, versions and formats, as words."""

@@ -1,0 +1,260 @@
+"""Container images as data: references to blobs, manifests, platforms (OCI image specification 1.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from reconciler.errors import Invalid
+from reconciler.model.content.source import DIGEST
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of an image, lowest first in a manifest."""
+
+    digest: str  # of the blob as stored, compressed or not
+    size: int  # bytes of that blob
+    media_type: str
+    diff_id: str | None  # digest of the uncompressed tar, from the image's configuration; None: unknown
+    title: str | None = None  # of an artifact's file, for messages (org.opencontainers.image.title)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """`os/architecture[/variant]` in the words of Go, as image indexes use them."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+_LAYERS_MAX: Final = 1000  # Docker makes 127 at most
+_SIZE_MAX: Final = (1 << 63) - 1
+_SHOWN_MAX: Final = 20  # platforms in a message
+_REPUSH: Final = "rebuild or re-push the image"
+TITLE: Final = "org.opencontainers.image.title"
+IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+EMPTY_CONFIG: Final = "application/vnd.oci.empty.v1+json"  # of an artifact, which has none
+
+# Go's names for what uname(2) says; arm's variant is the version of its instruction set.
+_PLATFORMS: Final = {
+    "x86_64": Platform("linux", "amd64"),
+    "i686": Platform("linux", "386"),
+    "aarch64": Platform("linux", "arm64"),
+    "armv6l": Platform("linux", "arm", "v6"),
+    "armv7l": Platform("linux", "arm", "v7"),
+    "loongarch64": Platform("linux", "loong64"),
+}
+# And for systemd's names, which ARCHITECTURE= in a release file uses; where both agree, none is listed.
+_ARCHITECTURES: Final = {"x86-64": "amd64", "x86": "386", "ppc64-le": "ppc64le", "loongarch64": "loong64"}
+
+
+def platform_of(machine: str) -> Platform:
+    """The platform of a machine as uname(2) names it."""
+    return _PLATFORMS.get(machine, Platform("linux", machine))
+
+
+def platform_for(architecture: str) -> Platform:
+    """The platform of an architecture as systemd names it."""
+    return Platform("linux", _ARCHITECTURES.get(architecture, architecture))
+
+
+def parse_platform(text: str) -> Platform:
+    """Read `linux/arm64` or `linux/arm/v7`.
+
+    Raises:
+        ValueError: with a sentence for the user.
+    """
+    parts = text.split("/")
+    if len(parts) not in {2, 3} or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
+        raise ValueError(f"{text!r} is no platform; it looks like linux/amd64 or linux/arm/v7")
+    return Platform(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """An entry of an image index."""
+
+    digest: str
+    platform: Platform | None
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Several images under one name, one for each platform."""
+
+    manifests: tuple[Descriptor, ...]
+
+    def choose(self, platform: Platform) -> str:
+        """The digest of the platform's manifest; an entry without a variant serves every variant.
+
+        Raises:
+            Invalid: the index has nothing for this platform.
+        """
+        for candidate in (platform, Platform(platform.os, platform.architecture)):
+            for entry in self.manifests:
+                if entry.platform == candidate:
+                    return entry.digest
+        for entry in self.manifests:
+            if entry.platform and _same_but_for_variant(entry.platform, platform) and not platform.variant:
+                return entry.digest
+        raise Invalid(
+            f"the image index has no {platform}; it has {self._platforms()}", "set platform: to one of them"
+        )
+
+    def _platforms(self) -> str:
+        there = [str(entry.platform) for entry in self.manifests if entry.platform]
+        more = f" and {len(there) - _SHOWN_MAX} more" if len(there) > _SHOWN_MAX else ""
+        return (", ".join(there[:_SHOWN_MAX]) or "none") + more
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One image: its layers, lowest first, and where its configuration is."""
+
+    config: str  # digest
+    layers: tuple[Layer, ...]
+    config_type: str = ""  # empty: not said, so an image's
+
+    @property
+    def is_artifact(self) -> bool:
+        """Whether its blobs are files rather than layers (OCI image-spec 1.1, manifest.md).
+
+        Artifacts have a configuration of another type, or of the type for images with blobs that are no archives.
+        """
+        if self.config_type and self.config_type not in _IMAGE_CONFIGS:
+            return True
+        return bool(self.layers) and not any(_is_archive(layer.media_type) for layer in self.layers)
+
+    @property
+    def size(self) -> int:
+        """Bytes to transfer if nothing of it is here yet."""
+        return sum(layer.size for layer in self.layers)
+
+
+_IMAGE_CONFIGS: Final = frozenset({IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"})
+
+
+def _is_archive(media_type: str) -> bool:
+    """Layers are called `...layer.v1.tar+gzip` by OCI and `...rootfs.diff.tar.gzip` by Docker; some write nothing."""
+    return not media_type or "tar" in media_type
+
+
+def _same_but_for_variant(one: Platform, other: Platform) -> bool:
+    return (one.os, one.architecture) == (other.os, other.architecture)
+
+
+def digest_of(content: bytes) -> str:
+    """The digest that names this content."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def parse_manifest(content: bytes) -> Index | Manifest:
+    """Understand a manifest or index, OCI or Docker schema 2.
+
+    Raises:
+        Invalid: it is neither.
+    """
+    try:
+        document = _parsed(content)
+        found = _index(document) if "manifests" in document else _manifest(document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Invalid(
+            "the source's manifest is neither an OCI nor a Docker schema 2 manifest",
+            "livelayer takes container images; look at it with: skopeo inspect --raw SOURCE",
+        ) from error
+    if isinstance(found, Manifest) and len(found.layers) > _LAYERS_MAX:
+        raise Invalid(f"the image has {len(found.layers)} layers, more than {_LAYERS_MAX}", "rebuild it with fewer")
+    return found
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Read a JSON object; ValueError or TypeError where it is none."""
+    try:
+        document = json.loads(content)
+    except RecursionError as error:  # a hostile one is nested deeply
+        raise ValueError("nested too deeply") from error
+    if not isinstance(document, dict):
+        raise TypeError("no JSON object")
+    return document
+
+
+def _index(document: dict[str, Any]) -> Index:
+    if "layers" in document or "config" in document:
+        raise ValueError("both an index and a manifest: which it is would depend on who reads it")
+    return Index(tuple(map(_descriptor, document["manifests"])))
+
+
+def _manifest(document: dict[str, Any]) -> Manifest:
+    config = document["config"]
+    return Manifest(
+        _digest(config["digest"]), tuple(map(_layer, document["layers"])), str(config.get("mediaType", ""))
+    )
+
+
+def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
+    """Tell each layer the digest of its uncompressed content.
+
+    Raises:
+        Invalid: the configuration is unreadable or counts another number of layers.
+    """
+    try:
+        diff_ids = [_digest(item) for item in _parsed(config)["rootfs"]["diff_ids"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Invalid("the image's configuration lists no diff_ids", _REPUSH) from error
+    if len(diff_ids) != len(manifest.layers):
+        raise Invalid(
+            f"the image's configuration counts {len(diff_ids)} layers, its manifest {len(manifest.layers)}",
+            _REPUSH,
+        )
+    pairs = zip(manifest.layers, diff_ids, strict=True)
+    return replace(manifest, layers=tuple(replace(layer, diff_id=diff_id) for layer, diff_id in pairs))
+
+
+def platform_in(config: bytes) -> Platform | None:
+    """The platform an image's configuration declares; None where it declares none.
+
+    Raises:
+        Invalid: the configuration is unreadable.
+    """
+    try:
+        document = _parsed(config)
+        if not document.get("os") or not document.get("architecture"):
+            return None
+        return _platform(document)
+    except (ValueError, TypeError) as error:
+        raise Invalid("the image's configuration is unreadable", _REPUSH) from error
+
+
+def _descriptor(entry: Any) -> Descriptor:  # noqa: ANN401 - JSON
+    platform = entry.get("platform")
+    return Descriptor(_digest(entry["digest"]), _platform(platform) if platform else None)
+
+
+def _platform(document: Any) -> Platform:  # noqa: ANN401 - JSON
+    words = document["os"], document["architecture"], document.get("variant") or ""
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError("a platform of something else than words")
+    return Platform(*words)
+
+
+def _layer(entry: Any) -> Layer:  # noqa: ANN401 - JSON
+    size = entry["size"]
+    if type(size) is not int or not 0 <= size <= _SIZE_MAX:
+        raise ValueError("a size that is no number of bytes")
+    title = (entry.get("annotations") or {}).get(TITLE)
+    return Layer(_digest(entry["digest"]), size, str(entry.get("mediaType", "")), None, title)
+
+
+def _digest(text: Any) -> str:  # noqa: ANN401 - JSON
+    """Check before use: a digest becomes a file name."""
+    if not isinstance(text, str) or not DIGEST.fullmatch(text):
+        raise ValueError(f"{text!r} is no sha256 digest")
+    return text

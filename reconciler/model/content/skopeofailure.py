@@ -1,0 +1,247 @@
+"""What skopeo's failures mean, by its words; those of Debian 12's and Debian 13's are known."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.model.content.retryafter import retry_after
+
+_AGAIN: Final = "a later run tries again"
+_LOGIN: Final = "log in with: skopeo login --authfile /etc/livelayer/auth.json REGISTRY"
+_NO_SUCH_IMAGE: Final = (
+    r"(manifest|name) unknown|manifest invalid|\b404\b|not found|no descriptor found|no image found"
+    r"|could not find|file does not exist|no such file or directory|reference .* does not exist"
+)
+_PREAMBLE: Final = re.compile(r'^(Error parsing image name "[^"]*"|initializing source \S+): ')  # said already
+NOT_A_REGISTRY: Final = "look for a proxy, or a login page of the network, in the registry's place"
+# What skopeo says (in Go's logging or plain words), what that means, and what to do, with REGISTRY for its address.
+# First match wins. A meaning with the word registry is none for images that are files.
+_MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
+    (
+        r"policy\.json: no such file|no policy\.json file found",
+        Invalid,
+        "skopeo has no signature policy",
+        'write /etc/containers/policy.json; {"default": [{"type": "insecureAcceptAnything"}]} takes all images',
+    ),
+    (
+        r"invalid policy in|loading trust policy",
+        Invalid,
+        "the signature policy is not valid",
+        "correct the policy.json that skopeo names, see containers-policy.json(5)",
+    ),
+    (
+        r"sigstore disabled",
+        Failed,
+        "the signature policy asks for sigstore signatures, and this node's skopeo was built without them",
+        "install a newer skopeo, such as Debian 13's, or have images signed by GPG",
+    ),
+    (
+        r"Source image rejected: (open|stat) ",
+        Invalid,
+        "a key that the signature policy names cannot be read",
+        "put the public key where /etc/containers/policy.json says",
+    ),
+    (
+        r"Invalid GPG signature|signature verification failed|invalid signature when validating",
+        Invalid,
+        "it is signed by a key that the signature policy does not trust",
+        "if it is its publisher's new key: add it to /etc/containers/policy.json",
+    ),
+    (
+        r"Signature for identity",
+        Invalid,
+        "its signature is for another name",
+        "somebody has put the image under this tag without signing it for that; ask its publisher",
+    ),
+    (
+        r"Source image rejected|signature .*(required|rejected|not accepted)|invalid signature",
+        Invalid,
+        "refused by the signature policy",
+        "sign the image, or change /etc/containers/policy.json",
+    ),
+    (
+        r"proxy authentication required",
+        Invalid,
+        "the proxy before the registry wants valid credentials",
+        "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY",
+    ),
+    (
+        r"proxyconnect",
+        Unavailable,
+        "the proxy before the registry cannot be used",
+        "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and that the proxy is up",
+    ),
+    (r"toomanyrequests|too many requests|\b429\b", Unavailable, "the registry asks to slow down", _AGAIN),
+    (
+        r"getting username and password",
+        Invalid,
+        "the file with the credentials for the registry cannot be read",
+        f"correct it, or write it anew: remove it, and {_LOGIN}",
+    ),
+    (
+        r"(?<!permission )denied|\b403\b",
+        Invalid,
+        "the registry does not let these credentials read it",
+        f"check the name, ask for access, or {_LOGIN}",
+    ),
+    (
+        r"unauthorized|authentication required|\b401\b|invalid username/password",
+        Invalid,
+        "the registry wants valid credentials",
+        _LOGIN,
+    ),
+    (r"no space left", Failed, "the disk is full", "make space below /var/lib/livelayer"),
+    (
+        r"server gave HTTP response to HTTPS client",
+        Invalid,
+        "the registry speaks plain HTTP",
+        "if that is meant: insecure = true for it in /etc/containers/registries.conf",
+    ),
+    (
+        r"not yet valid: .* is before",
+        Unavailable,
+        "the registry's certificate is not valid yet",
+        "check this node's clock: timedatectl",
+    ),
+    (
+        r"certificate has expired",
+        Unavailable,
+        "the registry's certificate has expired",
+        "have it renewed by who runs the registry, or check this node's clock: timedatectl",
+    ),
+    (
+        r"certificate is (not )?valid for|not valid for any names|doesn't contain any IP SANs|legacy Common Name",
+        Invalid,
+        "the registry's certificate is another host's",
+        "correct the host in source:, or have the certificate name it",
+    ),
+    (
+        r"x509|certificate",
+        Invalid,
+        "the registry's certificate is not trusted",
+        "install its CA certificate in the system or in /etc/containers/certs.d/REGISTRY/",
+    ),
+    (
+        r"writing blob: (rename|open|write|mkdir|creating|chmod)",
+        Failed,
+        "it cannot be stored on this node",
+        "look at /var/lib/livelayer and its file system",
+    ),
+    (
+        r"(reading (config )?blob|image from manifest list).*(no such file|not found|unknown|\b404\b|does not exist)",
+        Invalid,
+        "the image has a part that is missing",
+        "push the image again",
+    ),
+    (
+        r"digest did not match|does not match expected|does not match provided manifest digest",
+        Unavailable,
+        "its content is not what its digest says",
+        "a later run tries again; if this repeats, push the image again",
+    ),
+    (
+        r"no such host|server misbehaving|\blookup \S+( on \S+)?: ",
+        Unavailable,
+        "the registry's name cannot be resolved",
+        "check the name, the network and DNS",
+    ),
+    (_NO_SUCH_IMAGE, Invalid, "there is no such image", "check the name and the tag"),
+    (r"connection refused", Unavailable, "the registry refuses connections", "check that it is up"),
+    (
+        r"network is unreachable|no route to host",
+        Unavailable,
+        "there is no way to the registry",
+        "check the network, its routes and the firewall",
+    ),
+    (
+        r"timeout|timed out|deadline exceeded",
+        Unavailable,
+        "the registry does not answer in time",
+        "a later run tries again; if this repeats, check the network and the firewall",
+    ),
+    (
+        r"\btls: ",
+        Unavailable,
+        "no encrypted connection to the registry comes about",
+        "look at what answers there, and at proxies in between",
+    ),
+    (r"connection reset|broken pipe|EOF", Unavailable, "the connection to the registry broke off", _AGAIN),
+    (
+        r"\b5\d\d\b|internal server error|bad gateway|service unavailable",
+        Unavailable,
+        "the registry has trouble of its own",
+        "a later run tries again; if this repeats, tell who runs it",
+    ),
+    (
+        r"invalid character|unexpected end of JSON",
+        Unavailable,
+        "what answers in the registry's place is none",
+        NOT_A_REGISTRY,
+    ),
+)
+
+
+def understand(stderr: str, argument: str) -> ReconcilerError:
+    """Sort a failure of skopeo by what happens next; its own last words are always part of the message."""
+    words = _PREAMBLE.sub("", last_words(stderr))
+    essence = _essence(words, argument)
+    is_local = not argument.startswith("docker://")
+    for pattern, kind, meaning, hint in _MEANINGS:
+        if re.search(pattern, essence, re.IGNORECASE) and not (is_local and "registry" in meaning):
+            told = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
+            return _error(told, f"{argument}: {meaning} (skopeo: {words})", _about(hint, argument), stderr)
+    if is_local:
+        return Invalid(f"{argument}: the image cannot be read (skopeo: {words})", "copy or push the image again")
+    return Unavailable(f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument)
+
+
+def understand_standstill(stderr: str, argument: str, patience: float) -> Unavailable:
+    """Why a skopeo was ended that got nothing from a registry any more, in `patience` seconds."""
+    asked = asked_to_wait(stderr)
+    if asked is not None or "Too many requests" in stderr:
+        return Unavailable(f"{argument}: the registry asks to slow down", _AGAIN, retry_after=asked)
+    return Unavailable(
+        f"{argument}: the registry does not go on, nothing came for {patience:.0f} s",
+        "a later run tries again; if this repeats, check the network and the registry",
+    )
+
+
+def asked_to_wait(stderr: str) -> float | None:
+    """For how many seconds a registry asked to be left alone (429 with Retry-After), as a debugging skopeo tells."""
+    found = re.findall(r"Detected 'Retry-After' header \\?\"(.*?)\\?\"", stderr)
+    return retry_after(found[-1]) if found else None
+
+
+def last_words(stderr: str) -> str:
+    """The final message without Go's logging decoration: `time=... level=fatal msg="..."`."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and " level=debug " not in line]
+    if not lines:
+        return "no message"
+    match = re.search(r'msg="(?P<text>.*)"$', lines[-1])
+    text = re.sub(r"(\\[nt])+", " ", match["text"]).replace('\\"', '"').strip() if match else lines[-1]
+    return re.sub(r'gpgme\.Signature\{.*?Fingerprint:"(\w+)".*\}', r"by \1", text)
+
+
+# Where any word and any number may stand.
+_NAMES: Final = re.compile(
+    r"[a-z]+://[^\s\"]+|reading manifest \S+ in [^\s:]+(:\d+)?[^\s:]*|\S+->\S+|\(heuristic tuning data: [^)]*\)"
+)
+
+
+def _essence(words: str, argument: str) -> str:
+    """Without names, addresses and figures; of mirrors, the original's failure decides."""
+    reference = argument.removeprefix("docker://")
+    without_mirrors = re.sub(r"\(Mirrors also failed: .*\]\): ", "", words)
+    return _NAMES.sub("", without_mirrors.replace(reference, ""))
+
+
+def _about(hint: str, argument: str) -> str:
+    return hint.replace("REGISTRY", argument.removeprefix("docker://").partition("/")[0])
+
+
+def _error(kind: type[ReconcilerError], message: str, hint: str, stderr: str) -> ReconcilerError:
+    if issubclass(kind, Unavailable):
+        return kind(message, hint, retry_after=asked_to_wait(stderr))
+    return kind(message, hint)

@@ -1,0 +1,248 @@
+"""Ranges of versions: `>=1.29,<1.30`, and which tag of a repository is the highest that fits.
+
+packaging compares the versions. Its specifiers are not used: they have neither `^1.2` nor `~1.2` nor a bare `1.29`,
+let one pre-release open the door for all, and take a tag's suffix for something else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final, assert_never
+
+from packaging.version import Version
+
+from reconciler.errors import Invalid
+from reconciler.model.content.tag import Tag, read_tag, read_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_ITEM: Final = re.compile(r"(?P<operator>[<>=!~^]*)\s*(?P<version>.*)")
+_WILDCARD: Final = re.compile(r"(?:(?P<numbers>.*)\.)?[*xX]")
+_SUFFIX: Final = re.compile(r"[A-Za-z0-9._*?-]+")
+_KNOWN: Final = ">= > <= < == != ~= ~ ^"
+_SUFFIXED: Final = "{text!r} has the suffix -{suffix}, which is a part of its own: {version},-{suffix}"
+
+
+class _Obstacle(Enum):
+    """Why a tag is not taken although its version is in the range."""
+
+    SUFFIX = auto()
+    PRERELEASE = auto()
+    WHOLE_NUMBER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    """Versions from `low` to `high`, or all others."""
+
+    low: Version | None = None
+    high: Version | None = None
+    with_low: bool = True
+    with_high: bool = False
+    negated: bool = False
+
+    def __contains__(self, version: Version) -> bool:
+        above = self.low is None or version > self.low or (self.with_low and version == self.low)
+        below = self.high is None or version < self.high or (self.with_high and version == self.high)
+        return (above and below) != self.negated
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """One part of a range."""
+
+    interval: _Interval
+    written: Version | None  # None: it was *
+    wants: bool  # whether the version it names is one to have, not one to stay away from
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The versions that all comparisons allow, with one suffix or none."""
+
+    text: str
+    comparisons: tuple[_Comparison, ...]
+    suffix: str | None = None  # a pattern; None: only tags without a suffix
+    prereleases: bool = False  # True: all pre-releases; False: of those releases the range names a pre-release of
+
+    def highest(self, tags: Iterable[str]) -> str | None:
+        """The highest tag that fits, in whatever order they come; None: none fits."""
+        fitting = [tag for tag in read_tags(tags) if tag.version in self and not self._obstacle(tag)]
+        best = max(fitting, key=lambda tag: tag.order, default=None)
+        return best.text if best else None
+
+    def miss(self, name: str, tags: Iterable[str]) -> Invalid:
+        """Why no tag of this repository fits, and what to do."""
+        versions = self._worth_naming(read_tags(tags))
+        if not versions:
+            return Invalid(f"no tag of {name} is a version", "name a tag in source:, instead of version:")
+        near = [(tag, why) for tag in versions if tag.version in self and (why := self._obstacle(tag))]
+        if near:
+            tag, obstacle = max(near, key=lambda item: item[0].order)
+            reason, hint = self._explain(tag, obstacle)
+            return Invalid(f"no tag of {name} fits {self.text}; {tag.text} would, but {reason}", hint)
+        best = max([tag for tag in versions if not self._obstacle(tag)] or versions, key=lambda tag: tag.order)
+        return Invalid(f"no tag of {name} fits {self.text}; the highest is {best.text}", "change version:")
+
+    def __contains__(self, version: Version) -> bool:
+        return all(version in comparison.interval for comparison in self.comparisons)
+
+    def _obstacle(self, tag: Tag) -> _Obstacle | None:
+        if not self._takes_suffix(tag.suffix):
+            return _Obstacle.SUFFIX
+        if tag.version.is_prerelease and not self._takes_prerelease(tag.version):
+            return _Obstacle.PRERELEASE
+        if len(tag.version.release) == 1 and not self._takes_whole_numbers():
+            return _Obstacle.WHOLE_NUMBER
+        return None
+
+    def _takes_suffix(self, suffix: str) -> bool:
+        return not suffix if self.suffix is None else bool(suffix) and fnmatchcase(suffix, self.suffix)
+
+    def _takes_prerelease(self, version: Version) -> bool:
+        """Whether pre-releases of this release are asked for."""
+        named = (item.written for item in self.comparisons if item.wants and item.written)
+        return self.prereleases or any(it.is_prerelease and _release(it) == _release(version) for it in named)
+
+    def _takes_whole_numbers(self) -> bool:
+        """A tag of one number is a date, a build, or a commit without letters, unless the range has such a number."""
+        return any(item.written and len(item.written.release) == 1 for item in self.comparisons)
+
+    def _worth_naming(self, versions: list[Tag]) -> list[Tag]:
+        """Without whole numbers, unless they count or nothing else is there."""
+        if self._takes_whole_numbers():
+            return versions
+        return [tag for tag in versions if len(tag.version.release) > 1] or versions
+
+    def _explain(self, tag: Tag, obstacle: _Obstacle) -> tuple[str, str]:
+        match obstacle:
+            case _Obstacle.SUFFIX if self.suffix is not None:
+                return f"does not end in -{self.suffix}", "change the suffix in version:"
+            case _Obstacle.SUFFIX:
+                return f"has the suffix -{tag.suffix}", f"to have it: {self.text},-{tag.suffix}"
+            case _Obstacle.PRERELEASE:
+                return "is a pre-release", "to have it, name a pre-release of the same release, such as >=1.30.0-rc1"
+            case _Obstacle.WHOLE_NUMBER:
+                return "is one number without a dot", "to have it, compare with such a number, such as >=20240101"
+            case never:
+                assert_never(never)
+
+
+def parse_range(text: str, *, prereleases: bool = False) -> Range:
+    """Read a range as the configuration spells it.
+
+    Args:
+        text: comparisons, and at most one `-SUFFIX`, with commas between them.
+        prereleases: whether all pre-releases count.
+
+    Raises:
+        ValueError: with a sentence for the user.
+    """
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise ValueError("a version range has comparisons with commas between them, such as >=1.29,<1.30")
+    suffixes = [item for item in items if item.startswith("-")]
+    if len(suffixes) > 1:
+        raise ValueError(f"{', '.join(suffixes)}: a version range has one suffix at most")
+    comparisons = tuple(_comparison(item) for item in items if item not in suffixes)
+    return Range(",".join(items), comparisons, _suffix(suffixes[0]) if suffixes else None, prereleases)
+
+
+def _suffix(item: str) -> str:
+    if not _SUFFIX.fullmatch(item[1:]):
+        raise ValueError(f"{item!r} is no suffix; it looks like -k3s1, or -k3s* for any that begins so")
+    return item[1:]
+
+
+def _comparison(item: str) -> _Comparison:
+    match = _ITEM.fullmatch(item)
+    operator, version = (match["operator"], match["version"]) if match else ("", item)
+    if any(character.isspace() for character in version):
+        raise ValueError(f"{item!r}: comparisons in a version range have commas between them")
+    if wildcard := _WILDCARD.fullmatch(version):
+        return _prefix(operator, wildcard["numbers"], item)
+    written = _version(version)
+    return _Comparison(_interval(operator, written, item), written, operator not in {"<", "!="})
+
+
+def _prefix(operator: str, numbers: str | None, item: str) -> _Comparison:
+    """`1.29.*`, `!=1.29.*` or `*`."""
+    if operator not in {"", "=", "==", "!="} or (operator == "!=" and numbers is None):
+        raise ValueError(f"{item!r}: a * does not go with {operator}")
+    if numbers is None:
+        return _Comparison(_Interval(), None, wants=True)
+    written = _version(numbers)
+    if written.is_prerelease:
+        raise ValueError(f"{item!r}: a * stands for numbers, not behind a pre-release")
+    return _Comparison(_beginning(written.release, negated=operator == "!="), written, wants=True)
+
+
+def _version(text: str) -> Version:
+    tag = read_tag(text.replace("+", "-"))
+    if tag is None:
+        raise ValueError(f"{text!r} is no version; it looks like 1.29, v1.29.3 or 1.30.0-rc1")
+    if tag.suffix:
+        raise ValueError(_SUFFIXED.format(text=text, suffix=tag.suffix, version=tag.version))
+    return tag.version
+
+
+def _interval(operator: str, version: Version, item: str) -> _Interval:
+    match operator:
+        case "":
+            return _exactly(version) if version.is_prerelease else _beginning(version.release)
+        case "=" | "==" | "!=":
+            return _exactly(version, negated=operator == "!=")
+        case ">=" | ">":
+            return _Interval(low=version, with_low=operator == ">=")
+        case "<=" | "<":
+            return _Interval(high=version, with_high=True) if operator == "<=" else _Interval(high=_first_of(version))
+        case _:
+            return _Interval(version, _after(_held(operator, version.release, item)))
+
+
+def _held(operator: str, release: tuple[int, ...], item: str) -> tuple[int, ...]:
+    """The first numbers of a release, that these operators do not let go."""
+    match operator:
+        case "~=" if len(release) > 1:
+            return release[:-1]
+        case "~=":
+            raise ValueError(f"{item!r}: ~= needs two numbers or more, such as ~=1.29")
+        case "~":
+            return release[:2]
+        case "^":
+            zeros = next((place for place, number in enumerate(release) if number), len(release) - 1)
+            return release[: zeros + 1]
+        case _:
+            raise ValueError(f"{item!r}: {operator} is no comparison; known are {_KNOWN}")
+
+
+def _exactly(version: Version, *, negated: bool = False) -> _Interval:
+    return _Interval(version, version, with_high=True, negated=negated)
+
+
+def _beginning(release: Sequence[int], *, negated: bool = False) -> _Interval:
+    """Whatever has these numbers first."""
+    low = Version(".".join(map(str, release)) + ".dev0")
+    return _Interval(low, _after(release), negated=negated)
+
+
+def _after(release: Sequence[int]) -> Version:
+    """The lowest version above all that begin like this."""
+    return Version(".".join(map(str, [*release[:-1], release[-1] + 1])) + ".dev0")
+
+
+def _first_of(version: Version) -> Version:
+    """The lowest pre-release of a release: what is below 1.30 is below 1.30.0-alpha, too."""
+    return version if version.is_prerelease else Version(f"{version.public}.dev0")
+
+
+def _release(version: Version) -> tuple[int, ...]:
+    """The numbers without zeros at the end: 1.30 and 1.30.0 are one release."""
+    numbers = version.release
+    while len(numbers) > 1 and not numbers[-1]:
+        numbers = numbers[:-1]
+    return numbers

@@ -1,0 +1,251 @@
+"""All that is known of an extension without merging it: what `inspect` shows and `lint` judges."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from reconciler.model.fit.filetree import FileTree, Node, read_contents
+from reconciler.model.kind import RELEASE_PREFIX, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from reconciler.model.content.format import Payload
+    from reconciler.model.facts.program import Program
+    from reconciler.model.fit.contents import Contents
+    from reconciler.model.images.imageformat import ImageFormat
+    from reconciler.model.images.veritysignature import VeritySignature
+
+_FOLLOWED_MAX: Final = 40  # links, as the kernel has it
+SETUID: Final = 0o4000
+SETGID: Final = 0o2000
+STICKY: Final = 0o1000
+
+
+class FileKind(StrEnum):
+    """What a name in the tree stands for."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    SPECIAL = "special"  # a device, a FIFO, a socket
+
+
+_NODES: Final = {FileKind.FILE: Node.FILE, FileKind.DIRECTORY: Node.DIRECTORY}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One name in the tree."""
+
+    kind: FileKind
+    mode: int = 0o644  # permissions with setuid, setgid and sticky bit
+    uid: int = 0
+    gid: int = 0
+    size: int = 0  # bytes; of a further hard link 0
+    mtime: int = 0  # seconds since the epoch
+    target: str = ""  # of a symbolic link
+    label: str | None = None  # the SELinux context
+    has_capabilities: bool = False
+    steers_overlay: bool = False  # has an extended attribute of overlayfs
+    program: Program | None = None
+    text: str | None = None  # the content, where it decides something
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an extension came from, and as what."""
+
+    subject: str  # as the user named it, without a password
+    payload: Payload
+    stem: str | None = None  # the name that systemd would give it by its file's; None: it has no file's
+    digest: str | None = None
+    manifest: str | None = None  # of this platform's image, where the digest is an index's
+    packed: int | None = None  # bytes as it is transferred
+    image: ImageFormat | None = None  # what the image file is
+    signature: VeritySignature | None = None  # of a disk image
+    knows_owners: bool = True  # False: it was unpacked by somebody who cannot give files away
+    knows_attributes: bool = True  # False: by a program that drops extended attributes
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What was asked of the file system of this host; what is not in `has` was not there."""
+
+    has: frozenset[str] = frozenset()  # absolute paths
+    hidden: tuple[str, ...] = ()  # files of the host that the extension would hide, absolute
+    links: tuple[str, ...] = ()  # directories of the extension where the host has a symbolic link, absolute
+    is_known: bool = False  # False: there is none, or it has merged extensions and what lies below cannot be seen
+
+
+@dataclass(frozen=True)
+class ExtensionFacts:
+    """An extension as it would be merged."""
+
+    origin: Origin
+    kind: Kind
+    files: Mapping[str, File]  # by path, without a leading slash
+    host: HostFacts = field(default_factory=HostFacts)
+    asked_name: str | None = None  # what the user wants it to be called
+    now: int = 0  # seconds since the epoch
+    wants_signature: bool = False
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What decides whether it may be merged."""
+        from dataclasses import replace
+
+        return replace(read_contents(ListedFiles(self.files), self.kind), image=self.origin.image)
+
+    @property
+    def name(self) -> str | None:
+        """What the extension is called: as asked, or as its only release file says, or as its file."""
+        releases = self.contents.releases
+        if self.asked_name or len(releases) != 1:
+            return self.asked_name or self.origin.stem
+        return next(iter(releases))
+
+    @property
+    def release(self) -> Mapping[str, str]:
+        """The fields of its release file; none where there is none for its name."""
+        return self.contents.releases.get(self.name or "", {})
+
+    @property
+    def release_path(self) -> str:
+        """Where its release file is, or ought to be."""
+        return f"{self.kind.traits.releases}/{RELEASE_PREFIX}{self.name or 'NAME'}"
+
+    @cached_property
+    def unpacked(self) -> int:
+        """Bytes of its files."""
+        return sum(file.size for file in self.files.values())
+
+    def of_kind(self, kind: FileKind) -> Iterator[tuple[str, File]]:
+        """The files of a kind."""
+        return ((path, file) for path, file in self.files.items() if file.kind is kind)
+
+    def below(self, directory: str) -> Iterator[tuple[str, File]]:
+        """What is in a directory at any depth."""
+        return ((path, file) for path, file in self.files.items() if path.startswith(f"{directory}/"))
+
+    def covers(self, path: str) -> bool:
+        """Whether an absolute path lies in a hierarchy that extensions of this kind are merged into."""
+        return path.lstrip("/").partition("/")[0] in self.kind.traits.tops
+
+    def has(self, path: str) -> bool:
+        """Whether an absolute path leads to something, in the extension or on this host; /bin is /usr/bin."""
+        place = resolve(self.files, path)
+        if place is None:
+            return False
+        return (
+            place in self.files or f"usr/{place}" in self.files or not {path, f"/{place}"}.isdisjoint(self.host.has)
+        )
+
+
+class ListedFiles(FileTree):
+    """The files as a tree to look into."""
+
+    def __init__(self, files: Mapping[str, File]) -> None:
+        self._files = files
+
+    def children(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
+        prefix = f"{directory}/" if directory else ""
+        start = len(prefix)
+        return {
+            path[start:]: _NODES.get(file.kind, Node.OTHER)
+            for path, file in self._files.items()
+            if path.startswith(prefix) and "/" not in path[start:]
+        }
+
+    def node(self, path: str) -> Node | None:
+        """See FileTree."""
+        file = self._files.get(path)
+        return _NODES.get(file.kind, Node.OTHER) if file else None
+
+    def read(self, path: str, most: int) -> bytes:
+        """See FileTree."""
+        return (self._files[path].text or "").encode()[:most]
+
+
+def with_parents(files: Mapping[str, File]) -> dict[str, File]:
+    """The files, and the directories that lead to them and that nobody described, in the order of their names."""
+    found = dict(files)
+    for path in files:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found[parent] = File(FileKind.DIRECTORY, 0o755)
+            parent = parent.rpartition("/")[0]
+    return dict(sorted(found.items()))
+
+
+def kind_of(paths: Iterable[str]) -> Kind:
+    """What a tree extends, by its release files, else by what it has at the top."""
+    known = list(paths)
+    for kind in Kind:
+        prefix = f"{kind.traits.releases}/{RELEASE_PREFIX}"
+        if any(path.startswith(prefix) for path in known):
+            return kind
+    tops = {path.partition("/")[0] for path in known}
+    return Kind.CONFEXT if "etc" in tops and not tops & Kind.SYSEXT.traits.tops else Kind.SYSEXT
+
+
+def resolve(files: Mapping[str, File], path: str) -> str | None:
+    """Where a path leads when the links in the tree are followed, from the root that it will be merged into.
+
+    Returns:
+        A path without a leading slash, of a file that need not be there; None: links lead in a circle.
+    """
+    todo = path.split("/")[::-1]
+    place: list[str] = []
+    followed = 0
+    while todo:
+        part = todo.pop()
+        if part in {"", "."}:
+            continue
+        if part == "..":
+            del place[-1:]
+            continue
+        here = files.get("/".join([*place, part]))
+        if here is None or here.kind is not FileKind.SYMLINK:
+            place.append(part)
+            continue
+        followed += 1
+        if followed > _FOLLOWED_MAX:
+            return None
+        if here.target.startswith("/"):
+            place = []
+        todo += here.target.split("/")[::-1]
+    return "/".join(place)
+
+
+def link_target(path: str, target: str) -> str:
+    """The absolute path that a link's target means, as it is written."""
+    return posixpath.normpath(posixpath.join("/", posixpath.dirname(path), target))
+
+
+def climbs_out(path: str, target: str) -> bool:
+    """Whether a relative target has more `..` than there are directories above it."""
+    depth = 0 if target.startswith("/") else path.count("/")
+    for part in target.split("/"):
+        depth += -1 if part == ".." else part not in {"", "."}
+        if depth < 0:
+            return True
+    return False
+
+
+def host_paths(facts: ExtensionFacts) -> set[str]:
+    """The absolute paths outside the extension that its links and programs need: what to ask of a host."""
+    wanted = {
+        f"/{place}"
+        for path, file in facts.of_kind(FileKind.SYMLINK)
+        if (place := resolve(facts.files, f"/{path}")) is not None
+    }
+    programs = (file.program for file in facts.files.values() if file.program)
+    for interpreter in {program.interpreter for program in programs if program.interpreter}:
+        wanted |= {interpreter, f"/{resolve(facts.files, interpreter) or ''}"}
+    return {path for path in wanted if path.startswith("/") and path.isprintable()}

@@ -1,0 +1,121 @@
+"""The units an extension brings, and what in it would start them once it is merged (systemd.unit(5)).
+
+When extensions are merged at boot, the service manager has already decided what the boot starts; it then only reads
+its units anew. `Upholds=` is looked at all the time and so takes effect; `.wants/` links of a target that is active
+already do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.model.facts.extensionfacts import ExtensionFacts
+
+_STARTABLE: Final = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
+_TRIGGERS: Final = {".timer": "Unit", ".path": "Unit", ".socket": "Service"}
+_PULLS: Final = ("Wants", "Requires", "BindsTo")
+_LINKS: Final = {".wants": "Wants", ".requires": "Requires", ".upholds": "Upholds"}
+_UPHOLDS: Final = "Upholds"
+DBUS_SERVICES: Final = "usr/share/dbus-1/system-services"
+
+Settings = dict[str, list[str]]  # of all sections, by key; what a key says repeatedly is joined
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit file that could be started."""
+
+    name: str
+    path: str
+    starts: tuple[str, ...] = ()  # what starts it, in words
+    pulls: tuple[str, ...] = ()  # what starts it only together with a target that may be active already
+    has_install: bool = False
+    user: str | None = None  # whom it runs as, where that is neither root nor made for it
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    unit: str  # what is started
+    by: str  # what starts it
+    words: str
+    upholds: bool
+
+
+def parse_unit(text: str) -> Settings:
+    """The settings of a unit file or drop-in; an empty value drops what was said before."""
+    found: Settings = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        key, separator, value = line.partition("=")
+        if not separator or line.lstrip().startswith(("#", ";")):
+            continue
+        words = value.split()
+        found[key.strip()] = [*found.get(key.strip(), []), *words] if words else []
+    return found
+
+
+def units(facts: ExtensionFacts) -> list[Unit]:
+    """Every unit file in the directory of units that can be started, in the order of their names."""
+    directory = facts.kind.traits.units
+    files = {path: file.text for path, file in facts.below(directory) if file.text is not None}
+    causes = [*_causes(directory, files), *_linked(facts, directory), *_called(facts)]
+    named = {path.rpartition("/")[2]: path for path in files if path.count("/") == directory.count("/") + 1}
+    own = {name for name in named if name.endswith(_STARTABLE)}
+    return [_unit(name, named[name], parse_unit(files[named[name]] or ""), causes, own) for name in sorted(own)]
+
+
+def _unit(name: str, path: str, settings: Settings, causes: list[_Cause], own: set[str]) -> Unit:
+    mine = [cause for cause in causes if _means(cause.unit, name)]
+    sure = [cause.words for cause in mine if cause.upholds or any(_means(cause.by, unit) for unit in own)]
+    user = settings.get("User", [])[-1:]
+    return Unit(
+        name,
+        path,
+        tuple(sure),
+        tuple(cause.words for cause in mine if cause.words not in sure),
+        bool({"WantedBy", "RequiredBy", "UpheldBy", "Also", "Alias"} & settings.keys()),
+        None if not user or user[0] in {"root", "0"} or _is_true(settings.get("DynamicUser", [])) else user[0],
+    )
+
+
+def _is_true(words: list[str]) -> bool:
+    return words[-1:] != [] and words[-1].lower() in {"1", "yes", "y", "true", "t", "on"}
+
+
+def _means(wanted: str, name: str) -> bool:
+    """Whether a name, which may be that of an instance, is that of a unit file, which may be a template."""
+    if wanted == name:
+        return True
+    stem, at, rest = wanted.partition("@")
+    return bool(at) and f"{stem}@.{rest.rpartition('.')[2]}" == name
+
+
+def _causes(directory: str, files: Mapping[str, str | None]) -> Iterator[_Cause]:
+    for path, text in files.items():
+        place = path.removeprefix(f"{directory}/")
+        by = place.partition("/")[0].removesuffix(".d")
+        settings = parse_unit(text or "")
+        for key in (_UPHOLDS, *_PULLS):
+            for unit in settings.get(key, []):
+                yield _Cause(unit, by, f"{key}= in {place}", key == _UPHOLDS)
+        stem, dot, suffix = by.rpartition(".")
+        if trigger := _TRIGGERS.get(f"{dot}{suffix}"):
+            for unit in settings.get(trigger) or [f"{stem}.service"]:
+                yield _Cause(unit, by, f"triggered by {by}", upholds=True)
+
+
+def _linked(facts: ExtensionFacts, directory: str) -> Iterator[_Cause]:
+    for path, _ in facts.below(directory):
+        place, _, name = path.removeprefix(f"{directory}/").rpartition("/")
+        for suffix, key in _LINKS.items():
+            if place.endswith(suffix) and "/" not in place:
+                yield _Cause(name, place.removesuffix(suffix), f"a link in {place}", key == _UPHOLDS)
+
+
+def _called(facts: ExtensionFacts) -> Iterator[_Cause]:
+    for path, file in facts.below(DBUS_SERVICES):
+        for unit in parse_unit(file.text or "").get("SystemdService", []):
+            yield _Cause(unit, "", f"called over D-Bus by {path.rpartition('/')[2]}", upholds=True)

@@ -1,0 +1,1 @@
+"""Which extension fits which host."""

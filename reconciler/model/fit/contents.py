@@ -1,0 +1,95 @@
+"""What decides whether an extension may be merged on a host, read from its content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import ReconcilerError
+from reconciler.model.fit.release import Host, misfit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.images.imageformat import ImageFormat
+    from reconciler.model.images.imagepolicy import ImagePolicy
+    from reconciler.model.kind import Ident
+
+
+_REBUILD: Final = "build the image FROM scratch with the extension's own files only"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is inside an extension, as far as it decides whether it may be merged."""
+
+    releases: Mapping[str, Mapping[str, str]]  # the extension-release files, by the name they are for
+    strays: tuple[str, ...] = ()  # what its kind may not carry at the top, empty directories aside
+    has_os_release: bool = False  # usr/lib/os-release, with which systemd refuses every extension
+    units: tuple[str, ...] = ()  # names in its kind's directory of units: unit files and directories of drop-ins
+    image: ImageFormat | None = None  # what the image file is; None: a directory
+
+    def misfit(self, ident: Ident, host: Host) -> ReconcilerError | None:
+        """Why this content must not be placed as `ident` on this host; None: it may."""
+        of_image = image_error(ident, self.image, host) if self.image else None
+        return of_image or self.shape_error(ident) or self._release_error(ident, host)
+
+    def shape_error(self, ident: Ident) -> ReconcilerError | None:
+        """What it has that makes it no extension of its kind on any host; None: nothing."""
+        if self.has_os_release:
+            reason = "usr/lib/os-release, which would make systemd refuse every extension"
+            return ReconcilerError(f"{ident}: the content holds {reason}", _REBUILD)
+        if self.strays:
+            listed = ", ".join(f"/{stray}" for stray in self.strays[:3])
+            return ReconcilerError(f"{ident}: the content holds {listed}; {ident.kind.carries}", _REBUILD)
+        return None
+
+    def _release_error(self, ident: Ident, host: Host) -> ReconcilerError | None:
+        name, kind = ident
+        if name not in self.releases:
+            return self._release_name_error(ident)
+        if reason := misfit(self.releases[name], host, kind):
+            return ReconcilerError(
+                f"{name}: does not fit this host: {reason}",
+                "use an image built for this OS version, or ID=_any for content that needs nothing of the host",
+            )
+        return None
+
+    def _release_name_error(self, ident: Ident) -> ReconcilerError:
+        name, kind = ident
+        others = sorted(self.releases)
+        if len(others) == 1:
+            return ReconcilerError(
+                f"{name}: the content's release file is extension-release.{others[0]}, not extension-release.{name}",
+                f"call the extension {others[0]}, or set rename: true",
+            )
+        found = f"several release files ({', '.join(others)})" if others else "no release file"
+        return ReconcilerError(
+            f"{name}: the content has {found}, none for this name",
+            f"add {kind.traits.releases}/extension-release.{name} to the image (at least ID=_any)",
+        )
+
+
+def image_error(ident: Ident, image: ImageFormat, host: Host) -> ReconcilerError | None:
+    """Why systemd would not attach an image file on this host; it would fail the refresh of all extensions."""
+    if host.systemd < image.least_systemd:
+        reason = f"the image takes systemd {image.least_systemd}, and this host has {host.systemd}"
+        return ReconcilerError(f"{ident}: {reason}", "use an image with sectors of 512 bytes")
+    policy = host.image_policies.get(ident.kind)
+    if policy and (error := _policy_error(ident, image, policy, host)):
+        return error
+    if not host.has_loop_devices:
+        reason = "this node has no loop devices, by which systemd attaches image files"
+        return ReconcilerError(f"{ident}: {reason}", "load the module loop, or set format: directory")
+    return None
+
+
+def _policy_error(ident: Ident, image: ImageFormat, policy: ImagePolicy, host: Host) -> ReconcilerError | None:
+    from reconciler.model.images.imagepolicy import needs_device_mapper, refusal
+
+    if reason := refusal(policy, image):
+        return ReconcilerError(f"{ident}: {reason}", "use another format:, or change the policy")
+    if not host.has_device_mapper and needs_device_mapper(policy, image):
+        reason = "the image policy lets systemd use the image's dm-verity data, and this kernel has no device-mapper"
+        return ReconcilerError(f"{ident}: {reason}", "load the modules dm-mod and dm-verity, or use another format:")
+    return None

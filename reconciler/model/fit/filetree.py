@@ -1,0 +1,220 @@
+"""What decides whether an extension may be merged, read from any tree of files without following its links."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid
+from reconciler.model.fit.contents import Contents
+from reconciler.model.fit.release import parse_release
+from reconciler.model.kind import RELEASE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.model.kind import Kind
+
+_LOST_AND_FOUND: Final = "lost+found"  # every ext4 has it
+_MAX_RELEASE: Final = 64 << 10  # bytes; real ones have a few hundred
+_MAX_RELEASES: Final = 100
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Names of which no tool makes anything else; nobody needs to look behind others.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
+_EMPTY_HINT: Final = "build the image from the extension's own files only"
+
+
+class Node(StrEnum):
+    """What a directory's entry is."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    OTHER = "other"  # a link, a device, ...
+
+
+class FileTree(ABC):
+    """A tree of files that some tool can look into. Paths are relative to its root, which is the empty path."""
+
+    @abstractmethod
+    def children(self, directory: str) -> Mapping[str, Node]:
+        """The entries of a directory that is there, by name, without `.` and `..`.
+
+        Raises:
+            Invalid: it cannot be read.
+        """
+
+    @abstractmethod
+    def read(self, path: str, most: int) -> bytes:
+        """The content of a file that is there, up to `most` bytes.
+
+        Raises:
+            Invalid: it cannot be read.
+        """
+
+    @abstractmethod
+    def node(self, path: str) -> Node | None:
+        """What is at a path whose parent is a directory; None: nothing is."""
+
+
+class ListedTree(FileTree):
+    """One whose tool can only list directories; it does so once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Mapping[str, Node]] = {}
+
+    def children(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
+        if directory not in self._known:
+            self._known[directory] = self.list(directory)
+        return self._known[directory]
+
+    def node(self, path: str) -> Node | None:
+        """See FileTree."""
+        parent, _, name = path.rpartition("/")
+        return self.children(parent).get(name)
+
+    @abstractmethod
+    def list(self, directory: str) -> Mapping[str, Node]:
+        """As `children`, by the tool."""
+
+
+class _Nothing(ListedTree):
+    """The root of a disk image that has none."""
+
+    def list(self, directory: str) -> Mapping[str, Node]:  # noqa: ARG002 - there is none
+        """See ListedTree."""
+        return {}
+
+    def read(self, path: str, most: int) -> bytes:  # noqa: ARG002 - there is none
+        """See FileTree."""
+        return b""
+
+
+class WithUsr(FileTree):
+    """A root with another tree at /usr, as a disk image with a usr partition has it; the root may be missing."""
+
+    def __init__(self, root: FileTree | None, usr: FileTree) -> None:
+        self._root = root or _Nothing()
+        self._usr = usr
+        place = root.node("usr") if root else Node.DIRECTORY
+        if place is not Node.DIRECTORY:
+            raise Invalid("the image's root partition has no directory usr for its usr partition", _EMPTY_HINT)
+
+    def children(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
+        if not directory:
+            return {**self._root.children(""), "usr": Node.DIRECTORY}
+        tree, inside = self._at(directory)
+        return tree.children(inside)
+
+    def node(self, path: str) -> Node | None:
+        """See FileTree."""
+        if path == "usr":
+            return Node.DIRECTORY
+        tree, inside = self._at(path)
+        return tree.node(inside)
+
+    def read(self, path: str, most: int) -> bytes:
+        """See FileTree."""
+        tree, inside = self._at(path)
+        return tree.read(inside, most)
+
+    def _at(self, path: str) -> tuple[FileTree, str]:
+        top, _, rest = path.partition("/")
+        if top == "usr":
+            return self._usr, rest
+        return self._root, path
+
+
+def printable(name: bytes) -> str:
+    """A file's name for people: no control characters, whatever bytes it has."""
+    text = name.decode(errors="backslashreplace")
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def odd_name(beside: bytes) -> Invalid:
+    """A tool's listing has a line that is none: some name has a line break.
+
+    Args:
+        beside: that line.
+    """
+    words = printable(beside[:80])
+    return Invalid(f"the image has a file name with a line break, before '{words}'", _EMPTY_HINT)
+
+
+def unreadable(what: str, complaint: str) -> Invalid:
+    """A tool could not read an image whose headers are well.
+
+    Args:
+        what: the file system.
+        complaint: the tool's own words.
+    """
+    words = printable(complaint.encode())[:200]
+    hint = "build or fetch the image again, and compare its digest with its publisher's"
+    return Invalid(f"the image's {what} file system is damaged: {words}", hint)
+
+
+def read_contents(tree: FileTree, kind: Kind) -> Contents:
+    """What a tree holds, as far as it decides whether it may be merged.
+
+    Raises:
+        Invalid: the tree cannot be read, or its release files are none.
+    """
+    traits = kind.traits
+    return Contents(
+        releases=_releases(tree, traits.releases),
+        strays=tuple(sorted(_strays(tree, traits.tops))),
+        has_os_release=traits.forbidden is not None and _reach(tree, traits.forbidden) is not None,
+        units=tuple(sorted(_listed(tree, kind.traits.units))),
+    )
+
+
+def _reach(tree: FileTree, path: str) -> Node | None:
+    """What is at a path, if only real directories lead there."""
+    parts = path.split("/")
+    for depth in range(1, len(parts)):
+        node = tree.node("/".join(parts[:depth]))
+        if node is not Node.DIRECTORY:
+            return None
+    return tree.node(path)
+
+
+def _listed(tree: FileTree, directory: str) -> Mapping[str, Node]:
+    node = _reach(tree, directory)
+    return tree.children(directory) if node is Node.DIRECTORY else {}
+
+
+def _strays(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
+    """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
+    for name, node in tree.children("").items():
+        is_directory = node is Node.DIRECTORY
+        if is_directory and (name in tops or name == _LOST_AND_FOUND):
+            continue
+        if not is_directory or not _PLAIN.fullmatch(name) or tree.children(name):
+            yield name
+
+
+def _releases(tree: FileTree, directory: str) -> dict[str, dict[str, str]]:
+    listed = sorted(_listed(tree, directory).items())
+    found = [
+        name.removeprefix(RELEASE_PREFIX)
+        for name, node in listed
+        if name.startswith(RELEASE_PREFIX) and node is Node.FILE
+    ]
+    if len(found) > _MAX_RELEASES:
+        hint = "an extension has one release file, of its own name"
+        raise Invalid(f"the image has {len(found)} release files", hint)
+    return {name: _release(tree, f"{directory}/{RELEASE_PREFIX}{name}") for name in found}
+
+
+def _release(tree: FileTree, path: str) -> dict[str, str]:
+    """Empty for a name that no extension can have."""
+    if not _PLAIN.fullmatch(path.rpartition("/")[2]):
+        return {}
+    content = tree.read(path, _MAX_RELEASE + 1)
+    if len(content) > _MAX_RELEASE:
+        hint = "a release file has a few lines, see os-release(5)"
+        raise Invalid(f"the image's release file {path} has more than {_MAX_RELEASE >> 10} KiB", hint)
+    return parse_release(content.decode(errors="replace"))

@@ -1,0 +1,124 @@
+"""Which extension fits which host, as the installed systemd-sysext judges it.
+
+Source of the rules: `extension_release_validate()` of systemd 248 to 262; the differences between versions are
+told apart here and nowhere else. A test merges each row of its table with the real systemd-sysext.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from reconciler.model.fit.assignments import read_assignments
+from reconciler.model.kind import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.images.imagepolicy import ImagePolicy
+
+LIKE_SINCE: Final = 258  # the systemd that matches a host's ID_LIKE, too
+# systemd's names for what uname(2) says (src/basic/architecture.c).
+ARCHITECTURES: Final = {
+    "x86_64": "x86-64",
+    "i386": "x86",
+    "i486": "x86",
+    "i586": "x86",
+    "i686": "x86",
+    "aarch64": "arm64",
+    "aarch64_be": "arm64-be",
+    "armv6l": "arm",
+    "armv7l": "arm",
+    "armv8l": "arm",
+    "ppc64le": "ppc64-le",
+    "ppc64": "ppc64",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+    "loongarch64": "loongarch64",
+    "mips64": "mips64-le",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a node is, as far as extensions care."""
+
+    os_release: Mapping[str, str]
+    machine: str  # uname -m
+    systemd: int  # the version's first number
+    image_policies: Mapping[Kind, ImagePolicy] = field(default_factory=dict)  # by kind; where none is known, none is
+    has_loop_devices: bool = True  # without them systemd cannot attach image files
+    boot_state: str = "active"  # Kairos's; other nodes have this one only
+    has_device_mapper: bool = True  # without it systemd cannot verify what the policy lets it verify
+    has_id_like: bool = (
+        False  # a systemd before 258 that looks at ID_LIKE nevertheless: 257 got it in a point release
+    )
+    kernel: str = ""  # the release of the running kernel (uname -r); empty: there is none, or it is not known
+
+    @property
+    def architecture(self) -> str:
+        """The machine in systemd's words."""
+        return ARCHITECTURES.get(self.machine, self.machine)
+
+
+def parse_release(text: str) -> dict[str, str]:
+    """Read an os-release(5) or extension-release file, as decoded with `errors="replace"`.
+
+    Returns:
+        Nothing for a file that systemd could not read either.
+    """
+    return read_assignments(text)
+
+
+def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> str | None:
+    """Why systemd would ignore an extension with this release file on this host; None: it fits."""
+    return (
+        _scope_misfit(release, host, kind.traits.scope)
+        or _architecture_misfit(release, host)
+        or _os_misfit(release, host, kind.traits.level)
+    )
+
+
+def _scope_misfit(release: Mapping[str, str], host: Host, field: str) -> str | None:
+    scope = release.get(field)
+    if host.systemd < 250 or scope is None or "system" in scope.split():
+        return None
+    return f"{field}={scope} does not contain system"
+
+
+def _architecture_misfit(release: Mapping[str, str], host: Host) -> str | None:
+    wanted = release.get("ARCHITECTURE", "")
+    if host.systemd < 252 or wanted in {"", "_any", host.architecture}:
+        return None
+    return f"ARCHITECTURE={wanted}, this machine is {host.architecture}"
+
+
+def _os_misfit(release: Mapping[str, str], host: Host, level: str) -> str | None:
+    wanted = release.get("ID", "")
+    if not wanted:
+        return "the release file has no ID"
+    if wanted == "_any" and host.systemd >= 252:
+        return None
+    if wanted not in _host_ids(host):
+        return f"ID={wanted}, this host has ID={host.os_release.get('ID', '')}"
+    return _version_misfit(release, host.os_release, level)
+
+
+def _host_ids(host: Host) -> tuple[str, ...]:
+    """The IDs a host answers to; os-release(5) gives a host without ID the name linux."""
+    own = host.os_release.get("ID", "linux")
+    if host.systemd < LIKE_SINCE and not host.has_id_like:
+        return (own,)
+    return (own, *host.os_release.get("ID_LIKE", "").split())
+
+
+def _version_misfit(release: Mapping[str, str], host: Mapping[str, str], level: str) -> str | None:
+    levels = release.get(level, ""), host.get(level, "")
+    if all(levels):
+        return None if levels[0] == levels[1] else f"{level}={levels[0]}, this host has {levels[1]}"
+    version = host.get("VERSION_ID", "")
+    if not version or release.get("VERSION_ID") == version:
+        return None
+    if not release.get("VERSION_ID"):
+        return f"the release file has no VERSION_ID, this host has {version}"
+    return f"VERSION_ID={release['VERSION_ID']}, this host has {version}"

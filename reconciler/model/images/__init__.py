@@ -1,0 +1,1 @@
+"""What an image file is, by its bytes."""

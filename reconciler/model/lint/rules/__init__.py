@@ -1,0 +1,25 @@
+"""The rules of `livelayer lint`, a module for each subject."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from reconciler.model.lint.rule import Rule, Severity
+from reconciler.model.lint.rules import files, hierarchy, images, links, programs, releases, units
+
+UNREADABLE: Final = Rule(
+    "LL000",
+    Severity.ERROR,
+    "The extension cannot be read",
+    "see what livelayer inspect says of it",
+    lambda _: (),
+)
+RULES: Final[tuple[Rule, ...]] = (
+    *releases.RULES,
+    *hierarchy.RULES,
+    *files.RULES,
+    *units.RULES,
+    *programs.RULES,
+    *links.RULES,
+    *images.RULES,
+)

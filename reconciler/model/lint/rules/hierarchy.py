@@ -1,0 +1,98 @@
+"""Rules about where files are: LL1xx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.model.facts.extensionfacts import FileKind
+from reconciler.model.kind import Kind
+from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.facts.extensionfacts import ExtensionFacts
+
+_MERGED_TOPS: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})  # links into /usr on every host
+# Directories that are links on some hosts: usr/sbin on Fedora 42 on and Arch, usr/lib64 on Arch.
+_SOMETIMES_LINKS: Final = ("usr/sbin", "usr/lib64")
+_LOCAL: Final = "usr/local"
+
+
+@rule(
+    "LL101",
+    Severity.ERROR,
+    "keep to the hierarchies of its kind: /usr and /opt, or /etc for a configuration extension",
+)
+def strays(facts: ExtensionFacts) -> Iterator[Hit]:
+    """Something lies outside of the hierarchies that are merged."""
+    for stray in facts.contents.strays:
+        if stray not in _MERGED_TOPS:
+            yield Hit(f"/{stray} would not be merged; {facts.kind.carries}", stray)
+
+
+@rule("LL102", Severity.ERROR, "move it below usr/: hosts have these as links to it")
+def unmerged_usr(facts: ExtensionFacts) -> Iterator[Hit]:
+    """Something lies in /bin, /sbin or /lib in place of /usr/bin, /usr/sbin or /usr/lib."""
+    for stray in facts.contents.strays:
+        if stray in _MERGED_TOPS:
+            yield Hit(f"/{stray} would not be merged, /usr/{stray} would", stray)
+
+
+@rule("LL103", Severity.ERROR, "put the files where the link leads")
+def over_link(facts: ExtensionFacts) -> Iterator[Hit]:
+    """A directory stands where this host has a symbolic link, and would hide all that the host has there."""
+    for path in facts.host.links:
+        yield Hit(f"{path} is a link on this host, and the directory would take its place", path.lstrip("/"))
+
+
+@rule("LL104", Severity.NOTE, "put programs into usr/bin and libraries into usr/lib")
+def sometimes_link(facts: ExtensionFacts) -> Iterator[Hit]:
+    """A directory stands where some hosts have a symbolic link."""
+    for path in _SOMETIMES_LINKS:
+        file = facts.files.get(path)
+        if file and file.kind is FileKind.DIRECTORY and f"/{path}" not in facts.host.links:
+            yield Hit(f"some hosts have /{path} as a link, and the directory would take its place", path)
+
+
+@rule("LL105", Severity.WARNING, "use usr/bin, usr/lib and so on, or opt/NAME")
+def local(facts: ExtensionFacts) -> Iterator[Hit]:
+    """Something lies in /usr/local, which belongs to the administrator and is a mount of its own on some hosts."""
+    for path, file in facts.below(_LOCAL):
+        if file.kind is not FileKind.DIRECTORY:
+            yield Hit("files in /usr/local may be hidden, or hide what the administrator has there", path)
+
+
+@rule("LL106", Severity.WARNING, "leave it out, or give it a name of its own")
+def hides_host(facts: ExtensionFacts) -> Iterator[Hit]:
+    """A file would hide one of this host's."""
+    for path in facts.host.hidden if facts.kind is Kind.SYSEXT else ():
+        yield Hit(f"it would hide {path} of this host", path.lstrip("/"))
+
+
+@rule("LL107", Severity.WARNING, "add what it is for")
+def empty(facts: ExtensionFacts) -> Iterator[Hit]:
+    """Nothing but the release file is inside."""
+    releases = f"{facts.kind.traits.releases}/"
+    if all(file.kind is FileKind.DIRECTORY or path.startswith(releases) for path, file in facts.files.items()):
+        yield Hit("the extension brings nothing")
+
+
+@rule("LL108", Severity.WARNING, "build one of each kind, from the two trees")
+def both_kinds(facts: ExtensionFacts) -> Iterator[Hit]:
+    """Release files of both kinds are inside."""
+    for kind in Kind:
+        if kind is not facts.kind and any(True for _ in facts.below(kind.traits.releases)):
+            yield Hit(f"this is a {facts.kind} with the release file of a {kind}", kind.traits.releases)
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    strays,
+    unmerged_usr,
+    over_link,
+    sometimes_link,
+    local,
+    hides_host,
+    empty,
+    both_kinds,
+)

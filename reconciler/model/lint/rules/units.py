@@ -1,0 +1,60 @@
+"""Rules about units: LL3xx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.model.facts.unitfiles import units
+from reconciler.model.kind import Kind
+from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rules.files import sysusers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.facts.extensionfacts import ExtensionFacts
+
+_UPHOLD: Final = (
+    "add usr/lib/systemd/system/multi-user.target.d/10-NAME.conf with [Unit] and Upholds=UNIT, "
+    "or list the unit in units.restart where the extension is configured"
+)
+
+
+@rule("LL301", Severity.NOTE, _UPHOLD)
+def not_started(facts: ExtensionFacts) -> Iterator[Hit]:
+    """Nothing in the extension starts a unit, and it has no [Install] section either."""
+    for unit in units(facts):
+        if not (unit.starts or unit.pulls or unit.has_install or "@." in unit.name):
+            yield Hit("nothing in the extension starts it", unit.path)
+
+
+@rule("LL302", Severity.WARNING, _UPHOLD)
+def only_install(facts: ExtensionFacts) -> Iterator[Hit]:
+    """A unit has an [Install] section, which takes effect only where somebody enables it."""
+    for unit in units(facts):
+        if unit.has_install and not (unit.starts or unit.pulls or "@." in unit.name):
+            yield Hit(
+                "its [Install] section does nothing by itself, and nothing in the extension starts it", unit.path
+            )
+
+
+@rule("LL303", Severity.WARNING, _UPHOLD)
+def only_wanted(facts: ExtensionFacts) -> Iterator[Hit]:
+    """A unit is only wanted by a target, which is decided upon before extensions are merged at boot."""
+    for unit in units(facts) if facts.kind is Kind.SYSEXT else ():
+        if unit.pulls and not unit.starts:
+            yield Hit(
+                f"{unit.pulls[0]} has no effect on a target that is active when the extension is merged", unit.path
+            )
+
+
+@rule("LL304", Severity.WARNING, "bring a file in usr/lib/sysusers.d that makes the user, or set DynamicUser=yes")
+def missing_user(facts: ExtensionFacts) -> Iterator[Hit]:
+    """A unit runs as a user that the extension does not make."""
+    made = {words[1] for words in sysusers(facts)}
+    for unit in units(facts):
+        if unit.user and unit.user not in made and not unit.user.isdigit() and "%" not in unit.user:
+            yield Hit(f"it runs as {unit.user}, and hosts may not have that user", unit.path)
+
+
+RULES: Final[tuple[Rule, ...]] = (not_started, only_install, only_wanted, missing_user)

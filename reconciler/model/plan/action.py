@@ -1,0 +1,154 @@
+"""What a plan consists of: actions, in the order in which they are carried out, and problems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from reconciler.errors import Pending, ReconcilerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.config.checks import Checks
+    from reconciler.model.config.desired import Wanted
+    from reconciler.model.content.resolution import Resolution
+    from reconciler.model.kind import Ident, Kind
+    from reconciler.model.state.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Bring content into the store."""
+
+    wanted: Wanted
+    resolution: Resolution
+    entry: Entry
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Point the extension's link at an entry of the store."""
+
+    ident: Ident
+    old: Entry | None
+    new: Entry
+    reason: str
+    probation: bool = False  # it stays only if checks pass
+    is_return: bool = False  # to what was there before a change that failed
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take the extension's link away."""
+
+    ident: Ident
+    old: Entry
+    reason: str
+    probation: bool = False  # it stays away only if checks pass
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop the units an extension carries before they vanish; systemd itself leaves them running (before 262)."""
+
+    ident: Ident
+    units: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Let systemd merge what is placed, once for each kind; after all links have changed."""
+
+    kind: Kind
+    reason: str
+    only_after_changes: bool  # pointless if no link could be changed
+    unchanged: frozenset[str] = frozenset()  # what this plan leaves alone and what must be merged afterwards
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Restart units of an extension that was merged anew."""
+
+    ident: Ident
+    units: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Hide an unmanaged extension that would make systemd merge nothing, by an empty directory of its name."""
+
+    ident: Ident
+    path: Path  # of the directory
+    file: Path  # the bad one
+    flaw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmask:
+    """Take such a directory away again."""
+
+    ident: Ident
+    path: Path
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """See whether a change has done well."""
+
+    ident: Ident | None  # None: the node as a whole
+    checks: Checks
+    reason: str
+
+
+Action: TypeAlias = Fetch | Stop | Mask | Unmask | Place | Remove | Refresh | Restart | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps an extension (or, without a name, the whole) from its desired state."""
+
+    name: str | None
+    message: str
+    hint: str | None = None
+    pending: bool = False  # not wrong, only not possible at the moment
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, in order, and what cannot be done."""
+
+    actions: tuple[Action, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()  # what is only to be said
+
+    @property
+    def in_sync(self) -> bool:
+        """Nothing to do and nothing in the way."""
+        return not self.actions and not self.problems
+
+
+def problem(name: str | None, error: ReconcilerError) -> Problem:
+    """An error as part of a plan or outcome."""
+    return Problem(name, error.message, error.hint, pending=isinstance(error, Pending))
+
+
+def action_name(action: Action) -> str | None:
+    """The extension an action is about; None: the whole."""
+    match action:
+        case Fetch():
+            return action.wanted.name
+        case Refresh():
+            return None
+        case Check():
+            return action.ident.name if action.ident else None
+        case Stop() | Place() | Remove() | Restart() | Mask() | Unmask():
+            return action.ident.name
+        case never:
+            assert_never(never)

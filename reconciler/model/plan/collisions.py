@@ -1,0 +1,63 @@
+"""Files that several extensions have, and which of them is seen: what is known from lists of their files alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan.layerorder import bottom_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RECORDS = ("usr/lib/extension-release.d/", "etc/extension-release.d/")
+
+
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """What an extension has, by paths without a leading slash."""
+
+    files: frozenset[str]  # everything but directories
+    directories: frozenset[str]
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.files or path in self.directories
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """What one extension hides of another."""
+
+    upper: str
+    lower: str
+    paths: tuple[str, ...]  # sorted, at least one
+
+    def told_of(self, name: str) -> str:
+        """For people, behind the name of one of the two."""
+        if name == self.upper:
+            return f"hides {shown(self.paths)} of {self.lower}"
+        return f"{self.upper} hides {shown(self.paths)} of it"
+
+
+def collisions(lists: Mapping[str, FileList]) -> list[Collision]:
+    """What extensions of one kind hide of each other, by their names."""
+    order = bottom_up(lists)
+    pairs = ((upper, lower) for height, upper in enumerate(order) for lower in order[:height])
+    found = ((upper, lower, sorted(_hidden(lists[upper], lists[lower]))) for upper, lower in pairs)
+    return [Collision(upper, lower, tuple(paths)) for upper, lower, paths in found if paths]
+
+
+def _hidden(upper: FileList, lower: FileList) -> set[str]:
+    """A file hides what has its path; a directory hides a file, but merges with a directory."""
+    both = (upper.files & lower.files) | (upper.files & lower.directories) | (upper.directories & lower.files)
+    return {path for path in both if not path.startswith(_RECORDS)}
+
+
+def shown(paths: Sequence[str]) -> str:
+    """The first of some paths, and how many more there are."""
+    return f"/{paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+
+def providers(path: str, lists: Mapping[str, FileList]) -> list[str]:
+    """Who has a path, the one that is seen first."""
+    return [name for name in reversed(bottom_up(lists)) if path in lists[name]]

@@ -1,0 +1,110 @@
+"""Which of the desired extensions another OS would merge: what an OS update would leave of a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Failed, ReconcilerError, Unavailable
+from reconciler.model.facts.hostfit import told_of_another
+from reconciler.model.plan.plan import make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.fit.contents import Contents
+    from reconciler.model.fit.release import Host
+    from reconciler.model.plan.action import Problem
+    from reconciler.model.plan.target import Target, Targets
+    from reconciler.model.state.entry import Entry
+    from reconciler.model.state.observed import ObservedState
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one extension would be merged there."""
+
+    wanted: Wanted
+    fits: bool | None  # None: it cannot be told
+    target: Target | None = None  # what its source leads to for that OS
+    stored: bool = False  # so that the first boot of that OS needs no network
+    reason: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What an OS would make of the configuration."""
+
+    host: Host
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether every extension would be merged; None: it cannot be told of some, and of none that it would not."""
+        answers = {verdict.fits for verdict in self.verdicts}
+        return False if False in answers else None if None in answers else True
+
+
+def forecast(
+    desired: DesiredState,
+    observed: ObservedState,
+    targets: Targets,
+    looked_into: Mapping[Entry, Contents | ReconcilerError],
+) -> Forecast:
+    """Judge each extension by the plan that an empty node with that OS would make.
+
+    Args:
+        desired: with the placeholders as that OS fills them.
+        observed: that OS, with this node's store.
+        targets: what the sources lead to for it.
+        looked_into: content that is not in the store, or why it could not be looked into.
+    """
+    contents = {entry: it for entry, it in looked_into.items() if not isinstance(it, ReconcilerError)}
+    empty = replace(observed, links={}, merged=None, store={**contents, **observed.store})
+    problems = {item.name: item for item in make_plan(desired, empty, targets).problems}
+    verdicts = (
+        _verdict(item, targets[item.name], problems.get(item.name), empty, looked_into) for item in desired.extensions
+    )
+    return Forecast(
+        observed.host,
+        tuple(replace(it, stored=it.target is not None and it.target.entry in observed.store) for it in verdicts),
+    )
+
+
+def _verdict(
+    wanted: Wanted,
+    target: Target | ReconcilerError,
+    trouble: Problem | None,
+    observed: ObservedState,
+    looked_into: Mapping[Entry, Contents | ReconcilerError],
+) -> Verdict:
+    if isinstance(target, ReconcilerError):
+        return _refusal(wanted, None, target)
+    if trouble:
+        return Verdict(wanted, fits=False, target=target, reason=_told(wanted, trouble.message), hint=trouble.hint)
+    if target.entry in observed.store:
+        return Verdict(wanted, fits=True, target=target, reason=_not_judged(wanted, observed))
+    error = looked_into.get(target.entry)
+    if isinstance(error, ReconcilerError):
+        return _refusal(wanted, target, error)
+    hint = "without --offline it is fetched, or looked into"
+    return Verdict(wanted, fits=None, target=target, reason="it is not in the store", hint=hint)
+
+
+def _refusal(wanted: Wanted, target: Target | None, error: ReconcilerError) -> Verdict:
+    """What this node or the network failed at says nothing about the other OS."""
+    unknown = isinstance(error, Unavailable | Failed)
+    fits = None if unknown else False
+    return Verdict(wanted, fits, target, reason=_told(wanted, error.message), hint=error.hint)
+
+
+def _not_judged(wanted: Wanted, observed: ObservedState) -> str | None:
+    if wanted.kernel is None or observed.host.kernel:
+        return None
+    return f"kernel: {wanted.kernel.text} is not judged without --kernel"
+
+
+def _told(wanted: Wanted, message: str) -> str:
+    return told_of_another(message.removeprefix(f"{wanted.name}: "))

@@ -1,0 +1,48 @@
+"""What goes because no configuration file lists it any more, and what guards against a mass removal by mistake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan.action import Action, Problem, Remove
+from reconciler.model.plan.gating import stays
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.config.desired import DesiredState
+    from reconciler.model.kind import Ident
+    from reconciler.model.state.observed import ObservedState
+
+_REASON = "no configuration file lists it any more"
+_CONFIRM = "if they shall go: livelayer apply --confirm-prune"
+
+
+def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | Problem]:
+    """Remove what is not listed; all of it, or nothing where that is more than the limit."""
+    if not (desired.configured and desired.prune):
+        return
+    unlisted = [ident for ident in sorted(observed.links) if _may_go(ident, desired, observed)]
+    if unlisted and desired.vanished:
+        names, places = ", ".join(ident.name for ident in unlisted), ", ".join(desired.vanished)
+        what = f"{places}: is not mounted, and had cloud-configs when it was; nothing is pruned ({names})"
+        yield Problem(None, what, f"mount it, or {_CONFIRM}")
+        return
+    limit = desired.prune_limit
+    if limit and not limit.allows(len(unlisted), len(observed.links)):
+        names = ", ".join(ident.name for ident in unlisted)
+        many = f"{len(unlisted)} of {len(observed.links)} extensions are not listed any more ({names})"
+        yield Problem(None, f"{many}; settings.prune_limit: {limit} keeps them all", _CONFIRM)
+        return
+    reason = _REASON if desired.held is None else f"it is not in generation {desired.held}"
+    for ident in unlisted:
+        yield Remove(ident, observed.links[ident].entry, reason, probation=desired.checks is not None)
+
+
+def kept_for_itself(ident: Ident, desired: DesiredState, observed: ObservedState) -> bool:
+    """Whether an extension stays although nothing lists it, since livelayer itself is in it."""
+    return ident in observed.own and ident.name not in desired.names
+
+
+def _may_go(ident: Ident, desired: DesiredState, observed: ObservedState) -> bool:
+    return ident.name not in desired.names and ident not in observed.own and not stays(ident, observed)

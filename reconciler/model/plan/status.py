@@ -1,0 +1,204 @@
+"""What to tell about each extension: derived from desired and observed state, never stored as truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from reconciler.errors import ReconcilerError
+from reconciler.model.kind import Kind
+from reconciler.model.plan.action import (
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+)
+from reconciler.model.plan.merged import unmerged
+from reconciler.model.plan.pruning import kept_for_itself
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.kind import Ident
+    from reconciler.model.plan.action import Action, Problem
+    from reconciler.model.plan.target import Targets
+    from reconciler.model.state.observed import Link, ObservedState, Unmanaged
+    from reconciler.model.state.retry import Retry
+
+
+class State(StrEnum):
+    """How an extension stands to its desired state."""
+
+    IN_SYNC = "in-sync"
+    DRIFTED = "drifted"  # the next run will change something
+    PENDING = "pending"  # waits for the network or for the next boot
+    FAILED = "failed"
+    HELD = "held"  # kept although nothing asks for it
+    UNMANAGED = "unmanaged"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionStatus:
+    """One line of `livelayer status`."""
+
+    name: str
+    state: State
+    source: str | None = None
+    desired: str | None = None  # digest
+    placed: str | None = None  # digest
+    merged: bool = False
+    reason: str | None = None
+    kind: Kind = Kind.SYSEXT
+    retry_at: float | None = None  # seconds since the epoch; None: it waits for no time
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a node stands beyond its extensions."""
+
+    generation: int | None = None  # the present one
+    held: int | None = None  # the generation that is in force in place of the configuration
+    retries: Mapping[str, Retry] = field(default_factory=dict)
+
+    @property
+    def retry_at(self) -> float | None:
+        """When the next attempt is due."""
+        return min((it.at for it in self.retries.values()), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A look at the node from which everything else follows."""
+
+    desired: DesiredState
+    observed: ObservedState
+    targets: Targets
+    plan: Plan
+
+
+def extension_statuses(
+    view: View, failures: Mapping[str, Problem], retries: Mapping[str, Retry]
+) -> tuple[ExtensionStatus, ...]:
+    """Every extension there is or should be, by name.
+
+    Args:
+        view: a look at the node.
+        failures: how a run just ended, by extension.
+        retries: when what failed is tried again.
+    """
+    problems = {item.name: item for item in view.plan.problems if item.name} | dict(failures)
+    listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
+    unlisted = [link for link in view.observed.links.values() if link.ident not in view.desired.idents]
+    listed += [_unlisted_status(link, view, problems.get(link.name)) for link in unlisted]
+    listed += [_unmanaged_status(item, view.observed) for item in view.observed.unmanaged]
+    timed = [_timed(item, retries) for item in listed]
+    return tuple(sorted(timed, key=lambda item: (item.name, item.state is State.UNMANAGED)))
+
+
+def _timed(item: ExtensionStatus, retries: Mapping[str, Retry]) -> ExtensionStatus:
+    retry = retries.get(item.name)
+    return replace(item, retry_at=retry.at) if retry and item.state is State.FAILED else item
+
+
+def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> ExtensionStatus:
+    link = view.observed.links.get(wanted.ident)
+    state, reason = _judge(wanted, link, view, trouble)
+    target = view.targets.get(wanted.name)
+    return ExtensionStatus(
+        name=wanted.name,
+        state=state,
+        source=wanted.text,
+        desired=None if target is None or isinstance(target, ReconcilerError) else target.entry.digest,
+        placed=link.entry.digest if link else None,
+        merged=_shows(link, view.observed),
+        reason=reason,
+        kind=wanted.kind,
+    )
+
+
+def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:
+    if trouble:
+        return (State.PENDING if trouble.pending else State.FAILED), trouble.message
+    if reason := _planned(wanted.ident, view.plan):
+        return State.DRIFTED, reason
+    if wanted.merged and link and (reason := _not_shown(link, view)):
+        return (State.DRIFTED if view.desired.refresh_now else State.PENDING), reason
+    if wanted.boot_states:
+        return State.IN_SYNC, wanted.withheld(view.observed.host.boot_state)
+    return State.IN_SYNC, None
+
+
+def _not_shown(link: Link, view: View) -> str | None:
+    reason = unmerged(link, view.observed) if view.observed.merged else None
+    if reason and not view.desired.refresh_now:
+        return "will be merged at the next boot"
+    return reason
+
+
+def _planned(ident: Ident, plan: Plan) -> str | None:
+    """Why the plan touches this extension; None: it does not."""
+    for action in plan.actions:
+        if _touches(action, ident):
+            return action.reason
+    return None
+
+
+def _touches(action: Action, ident: Ident) -> bool:
+    match action:
+        case Fetch():
+            return action.wanted.ident == ident
+        case Place() | Remove():
+            return action.ident == ident
+        case Refresh() | Restart() | Stop() | Check() | Mask() | Unmask():
+            return False
+
+
+def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> ExtensionStatus:
+    planned = _planned(link.ident, view.plan)
+    state, reason = State.HELD, "no configuration lists it, and nothing may be removed"
+    if kept_for_itself(link.ident, view.desired, view.observed):
+        reason = "no configuration lists it, but livelayer itself runs from it"
+    if trouble:
+        state, reason = State.FAILED, trouble.message
+    elif planned:
+        state, reason = State.DRIFTED, planned
+    merged = _shows(link, view.observed)
+    digest, kind = link.entry.digest, link.entry.kind
+    return ExtensionStatus(link.name, state, placed=digest, merged=merged, reason=reason, kind=kind)
+
+
+def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStatus:
+    managed = item.ident in observed.links and not item.outranks
+    overlay = observed.overlay(item.kind)
+    merged = bool(overlay and item.name in overlay.names) and item.searched and not managed
+    reason = f"placed by {'kairos-agent' if item.agent else 'others'}: {item.path}"
+    if not item.searched:
+        reason = f"kept by kairos-agent, not enabled in this boot: {item.path}"
+    if flaw := _flaw(item, observed):
+        reason = flaw
+    return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)
+
+
+def _flaw(item: Unmanaged, observed: ObservedState) -> str | None:
+    """Why systemd would merge nothing on its account, and whether it is kept from that."""
+    for blocker in observed.blockers:
+        if blocker.item == item:
+            is_masked = any(mask.path == blocker.mask for mask in observed.masks)
+            fate = "quarantined" if is_masked else f"makes systemd merge no {item.kind}"
+            return f"{fate}: {blocker.reason}: {item.path}"
+    return None
+
+
+def _shows(link: Link | None, observed: ObservedState) -> bool:
+    """Whether the overlay shows what the link points to now."""
+    if link is None or observed.merged is None or observed.obstacle(link.ident):
+        return False
+    return unmerged(link, observed) is None

@@ -1,0 +1,39 @@
+"""What an extension shall be, once it is known what its source leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from reconciler.errors import ReconcilerError
+from reconciler.model.content.format import choose
+from reconciler.model.state.entry import Entry
+
+if TYPE_CHECKING:
+    from reconciler.model.config.desired import Wanted
+    from reconciler.model.content.resolution import Resolution
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an extension shall be: an entry of the store, and what its source led to."""
+
+    resolution: Resolution
+    entry: Entry
+    why: str = "as configured"  # how its format was chosen
+
+
+Targets: TypeAlias = Mapping[str, Target | ReconcilerError]
+"""What each wanted extension shall be, or why that is unknown."""
+
+
+def target_for(wanted: Wanted, resolution: Resolution, against_images: str | None = None) -> Target:
+    """Which entry of the store holds what is wanted.
+
+    Raises:
+        Invalid: the source cannot be had in the format the configuration asks for.
+    """
+    choice = choose(wanted.format, resolution.payload, resolution.size, against_images)
+    renamed_to = wanted.name if wanted.rename else None
+    return Target(resolution, Entry(resolution.manifest, renamed_to, choice.format, wanted.kind), choice.reason)

@@ -1,0 +1,123 @@
+"""Generations: which extensions a node had after each successful change, with their digests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from reconciler.model.content.resolution import Resolution, resolution_as_json, resolution_from_json
+from reconciler.model.kind import Ident, Kind
+from reconciler.model.state.entry import Entry, parse_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from reconciler.model.config.merge import Tree
+    from reconciler.model.config.retention import Retention
+
+FORMAT: Final = 1  # of the record; a higher one was written by a newer livelayer
+_ALWAYS_KEPT: Final = 2  # the present one, and the one to roll back to
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An extension as a generation has it."""
+
+    entry: Entry
+    resolution: Resolution  # what its source led to
+    source: str | None = None  # as the user wrote it; None: no file listed it any more
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was placed on the node after a successful change."""
+
+    number: int
+    time: datetime
+    cause: str  # what made the change, for people
+    tree: Tree | None  # the configuration in force, as written; None: there was none
+    extensions: Mapping[Ident, Placed]
+
+    @property
+    def entries(self) -> dict[Ident, Entry]:
+        """Where each link led."""
+        return {ident: placed.entry for ident, placed in self.extensions.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one generation has changed of an extension."""
+
+    ident: Ident
+    old: Entry | None
+    new: Entry | None
+
+
+def changes(before: Generation | None, after: Generation) -> list[Change]:
+    """What a generation has changed of the one before it."""
+    old, new = before.entries if before else {}, after.entries
+    idents = sorted(ident for ident in old.keys() | new.keys() if old.get(ident) != new.get(ident))
+    return [Change(ident, old.get(ident), new.get(ident)) for ident in idents]
+
+
+def expired(generations: Sequence[Generation], retention: Retention, now: datetime) -> list[Generation]:
+    """Which generations are not to be kept any longer; `generations` in the order of their numbers."""
+    most = max(retention.generations, _ALWAYS_KEPT)
+    old = generations[:-most]
+    if retention.age is not None:
+        oldest = now - retention.age
+        old = [it for it in generations[:-_ALWAYS_KEPT] if it in old or it.time < oldest]
+    return list(old)
+
+
+def previous(generations: Iterable[Generation], number: int | None) -> Generation | None:
+    """The generation to roll back to: the one with this number, or else the last but one."""
+    ordered = sorted(generations, key=lambda it: it.number)
+    if number is None:
+        return ordered[-2] if len(ordered) > 1 else None
+    return next((it for it in ordered if it.number == number), None)
+
+
+def generation_as_json(it: Generation) -> dict[str, Any]:
+    """A record of it."""
+    return {
+        "format": FORMAT,
+        "number": it.number,
+        "time": it.time.isoformat(timespec="seconds"),
+        "cause": it.cause,
+        "configuration": it.tree,
+        "extensions": [_placed_as_json(ident, placed) for ident, placed in sorted(it.extensions.items())],
+    }
+
+
+def _placed_as_json(ident: Ident, placed: Placed) -> dict[str, Any]:
+    return {
+        "name": ident.name,
+        "kind": str(ident.kind),
+        "entry": placed.entry.file_name,
+        "source": placed.source,
+        "resolution": resolution_as_json(placed.resolution),
+    }
+
+
+def generation_from_json(record: Any) -> Generation | None:  # noqa: ANN401 - JSON
+    """None for what we did not write."""
+    try:
+        return Generation(
+            int(record["number"]),
+            datetime.fromisoformat(record["time"]).astimezone(UTC),
+            str(record["cause"]),
+            record["configuration"],
+            dict(_placed_from_json(it) for it in record["extensions"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _placed_from_json(record: Any) -> tuple[Ident, Placed]:  # noqa: ANN401 - JSON
+    entry = parse_entry(record["entry"])
+    if entry is None:
+        raise ValueError(record["entry"])
+    resolution = resolution_from_json(record["resolution"]) or Resolution(entry.digest, entry.digest)
+    return Ident(str(record["name"]), Kind(record["kind"])), Placed(entry, resolution, record["source"])

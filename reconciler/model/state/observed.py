@@ -1,0 +1,107 @@
+"""The observed state: what the store, the search directories and the merged overlay hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.model.kind import Ident, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from reconciler.model.fit.contents import Contents
+    from reconciler.model.fit.release import Host
+    from reconciler.model.state.checks import Bad, Unproven
+    from reconciler.model.state.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symlink in the search directory that points into the store: placed by livelayer."""
+
+    name: str
+    entry: Entry
+    changed: int  # when the link itself was made, nanoseconds since the epoch
+    dangling: bool = False  # the store has no such entry
+    doubled: bool = False  # a link for the other form (NAME, NAME.raw) is there too
+
+    @property
+    def ident(self) -> Ident:
+        """The extension it is for."""
+        return Ident(self.name, self.entry.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmanaged:
+    """An extension somebody else put into a search directory."""
+
+    name: str
+    path: Path
+    outranks: bool = True  # systemd would take it rather than a link of the same name
+    kind: Kind = Kind.SYSEXT
+    agent: bool = False  # kairos-agent's
+    searched: bool = True  # False: systemd does not look where it lies
+
+    @property
+    def ident(self) -> Ident:
+        """The extension that systemd takes it for."""
+        return Ident(self.name, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """Something unmanaged that systemd would take, and on whose account it would merge nothing at all."""
+
+    item: Unmanaged
+    reason: str
+    mask: Path | None = None  # where an empty directory hides it from systemd, or would; None: nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """An empty directory that livelayer made in a search directory, so that systemd does not see a bad extension."""
+
+    ident: Ident
+    path: Path
+    file: Path  # the bad one
+    reason: str  # why it is bad
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The overlay as the kernel and systemd-sysext's own records show it."""
+
+    names: frozenset[str] = frozenset()
+    since: int | None = None  # when it was merged, nanoseconds since the epoch; None: nothing is
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedState:
+    """One look at the node."""
+
+    host: Host
+    links: Mapping[Ident, Link] = field(default_factory=dict)
+    unmanaged: tuple[Unmanaged, ...] = ()  # in systemd's order of search directories
+    store: Mapping[Entry, Contents] = field(default_factory=dict)
+    merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
+    unproven: Mapping[Ident, Unproven] = field(default_factory=dict)  # changes whose checks are yet to pass
+    bad: Mapping[Ident, Bad] = field(default_factory=dict)  # changes that failed, under the present configuration
+    own: frozenset[Ident] = frozenset()  # the extensions that livelayer itself runs from
+    refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
+    changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how
+    intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
+    blockers: tuple[Blocker, ...] = ()  # those that are masked already, too
+    masks: tuple[Masked, ...] = ()
+
+    def obstacle(self, ident: Ident) -> Unmanaged | None:
+        """What stands where a link would go, or hides it from a directory of higher precedence."""
+        for item in self.unmanaged:
+            if item.ident == ident and item.outranks:
+                return item
+        return None
+
+    def overlay(self, kind: Kind) -> Merged | None:
+        """The overlay of a kind; one that was never merged is empty."""
+        return None if self.merged is None else self.merged.get(kind, Merged())

@@ -1,0 +1,95 @@
+"""Which extensions have a path, whose is seen, and whether the host has its own: for `livelayer provides`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from reconciler.host.merge.hostfiles import host_has
+from reconciler.host.merge.links import read_links
+from reconciler.host.merge.overlay import read_merged
+from reconciler.host.node.machine import systemd_version
+from reconciler.host.records import statedir
+from reconciler.host.store.pathlists import readable_lists
+from reconciler.model.kind import Kind
+from reconciler.model.plan.collisions import FileList, providers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.model.state.observed import Unmanaged
+    from reconciler.paths import Paths
+
+_INTO_USR: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})  # links on every host
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An extension that has the path."""
+
+    name: str
+    kind: Kind
+    is_seen: bool  # it is merged, and no other one lies above it
+    is_merged: bool
+    is_managed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """Who has a path."""
+
+    path: str  # absolute, below /usr where hosts have a link into it
+    extensions: tuple[Provider, ...]  # the top layer first
+    on_host: bool | None  # whether the host has its own; None: it cannot be told
+    unknown: tuple[str, ...] = ()  # extensions of others that are not looked into
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether anything has it."""
+        return bool(self.extensions or self.on_host)
+
+
+def find(paths: Paths, path: str) -> Provided:
+    """Who has an absolute path.
+
+    Raises:
+        ReconcilerError: the node cannot be looked at.
+    """
+    relative = _normal(path)
+    top = relative.partition("/")[0]
+    kind = next((kind for kind in Kind if top in kind.traits.tops), None)
+    if kind is None:
+        return Provided(f"/{relative}", (), _own(paths, relative, None))
+    located = statedir.locate(paths)
+    found = read_links(located, systemd_version(located))
+    entries = {ident.name: link.entry for ident, link in found.links.items() if ident.kind is kind}
+    others = {item.name: item for item in found.unmanaged if item.kind is kind and item.outranks}
+    managed = {name: entry for name, entry in entries.items() if name not in others}
+    lists = readable_lists(located, managed, remember=False) | _of_others(others.values(), relative)
+    merged = read_merged()[kind].names if located.is_running_system else frozenset[str]()
+    having = providers(relative, lists)
+    seen = next((name for name in having if name in merged), None)
+    extensions = tuple(Provider(name, kind, name == seen, name in merged, name in managed) for name in having)
+    unknown = tuple(sorted((others.keys() | managed.keys()) - lists.keys()))
+    return Provided(f"/{relative}", extensions, _own(paths, relative, kind), unknown)
+
+
+def _normal(path: str) -> str:
+    relative = os.path.normpath(f"/{path}").lstrip("/")
+    return f"usr/{relative}" if relative.partition("/")[0] in _INTO_USR else relative
+
+
+def _own(paths: Paths, relative: str, kind: Kind | None) -> bool | None:
+    if kind is None or not paths.is_running_system:
+        return os.path.lexists(paths.under(f"/{relative}"))
+    return host_has(f"/{relative}", kind)
+
+
+def _of_others(others: Iterable[Unmanaged], relative: str) -> dict[str, FileList]:
+    """Of directories only, and no more than whether they have the path."""
+    directories = [item for item in others if item.path.is_dir()]
+    return {
+        item.name: FileList(frozenset({relative} if os.path.lexists(item.path / relative) else ()), frozenset())
+        for item in directories
+    }

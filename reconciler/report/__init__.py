@@ -1,0 +1,1 @@
+"""Every line, table and JSON document that a person or a script reads."""

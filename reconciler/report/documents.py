@@ -1,0 +1,146 @@
+"""Plans, outcomes and status as text and as the JSON documents of the contract."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, assert_never
+
+from reconciler.model.plan.action import (
+    Action,
+    Check,
+    Fetch,
+    Mask,
+    Place,
+    Plan,
+    Problem,
+    Refresh,
+    Remove,
+    Restart,
+    Stop,
+    Unmask,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.kind import Ident
+    from reconciler.model.plan.status import ExtensionStatus, Standing
+    from reconciler.model.state.entry import Entry
+
+_SHORT = len("sha256:") + 12
+
+
+def action_line(action: Action) -> str:
+    """An action and its reason, as one line."""
+    return f"{_deed(action)} ({action.reason})"
+
+
+def _deed(action: Action) -> str:
+    match action:
+        case Fetch():
+            deed = f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
+        case Place():
+            change = f"{short(action.old.digest)} -> " if action.old else ""
+            deed = f"place {action.ident} {change}{short(action.new.digest)}"
+        case Remove():
+            deed = f"remove {action.ident} {short(action.old.digest)}"
+        case Refresh():
+            deed = f"refresh the {action.kind} overlay"
+        case Restart():
+            deed = f"restart {' '.join(action.units)} for {action.ident}"
+        case Stop():
+            deed = f"stop {' '.join(action.units)} of {action.ident}"
+        case Check():
+            deed = f"check {action.ident or 'the node'}: {action.checks.words}"
+        case Mask():
+            deed = f"mask {action.file} by {action.path}"
+        case Unmask():
+            deed = f"unmask {action.file}, which {action.path} hides"
+        case _:
+            assert_never(action)
+    return deed
+
+
+def problem_lines(item: Problem) -> list[str]:
+    """What is wrong, and below it what to do."""
+    return [item.message] + ([f"  {item.hint}"] if item.hint else [])
+
+
+def short(digest: str | None) -> str:
+    """A digest for people: enough to tell two apart."""
+    return digest[:_SHORT] if digest else "-"
+
+
+def plan_document(plan: Plan, mistakes: Sequence[Problem]) -> dict[str, Any]:
+    """The JSON document of `plan`."""
+    return {
+        "in_sync": plan.in_sync and not mistakes,
+        "actions": [_action_object(action) for action in plan.actions],
+        "problems": [problem_object(item) for item in (*mistakes, *plan.problems)],
+    }
+
+
+def status_document(
+    statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], standing: Standing, *, in_sync: bool
+) -> dict[str, Any]:
+    """The JSON document of `status`."""
+    return {
+        "in_sync": in_sync,
+        "generation": standing.generation,
+        "held_generation": standing.held,
+        "retry_at": rfc3339(standing.retry_at),
+        "extensions": [_status_object(item) for item in statuses],
+        "problems": [problem_object(item) for item in problems],
+    }
+
+
+def rfc3339(time: float | None) -> str | None:
+    """A time as documents have it, in UTC."""
+    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
+
+
+def problem_object(item: Problem) -> dict[str, Any]:
+    """A problem as JSON."""
+    return {"extension": item.name, "message": item.message, "hint": item.hint}
+
+
+def _action_object(action: Action) -> dict[str, Any]:
+    ident, old, new = _subject(action)
+    return {
+        "action": type(action).__name__.lower(),
+        "extension": ident.name if ident else None,
+        "kind": action.kind if isinstance(action, Refresh) else ident.kind if ident else None,
+        "from": old.digest if old else None,
+        "to": new.digest if new else None,
+        "reason": action.reason,
+    }
+
+
+def _subject(action: Action) -> tuple[Ident | None, Entry | None, Entry | None]:
+    match action:
+        case Fetch():
+            return action.wanted.ident, None, action.entry
+        case Place():
+            return action.ident, action.old, action.new
+        case Remove():
+            return action.ident, action.old, None
+        case Restart() | Stop() | Check() | Mask() | Unmask():
+            return action.ident, None, None
+        case Refresh():
+            return None, None, None
+        case _:
+            assert_never(action)
+
+
+def _status_object(item: ExtensionStatus) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "kind": str(item.kind),
+        "state": str(item.state),
+        "source": item.source,
+        "desired": item.desired,
+        "placed": item.placed,
+        "merged": item.merged,
+        "reason": item.reason,
+        "retry_at": rfc3339(item.retry_at),
+    }

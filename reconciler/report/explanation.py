@@ -1,0 +1,98 @@
+"""Why an extension is as it is, for `livelayer explain`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import ReconcilerError
+from reconciler.model.plan.action import Refresh, action_name
+from reconciler.report.documents import action_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.plan.action import Problem
+    from reconciler.model.plan.collisions import Collision
+    from reconciler.model.plan.status import ExtensionStatus, View
+    from reconciler.model.plan.target import Target
+
+
+def explain(
+    status: ExtensionStatus, view: View, problems: Sequence[Problem], collisions: Sequence[Collision] = ()
+) -> dict[str, Any]:
+    """Everything that is known of one extension, as JSON."""
+    target = view.targets.get(status.name)
+    link = next((link for ident, link in view.observed.links.items() if ident.name == status.name), None)
+    actions = (it for it in view.plan.actions if not isinstance(it, Refresh) and action_name(it) == status.name)
+    return {
+        "name": status.name,
+        "kind": str(status.kind),
+        "state": str(status.state),
+        "reason": status.reason,
+        "source": status.source,
+        "target": None if target is None or isinstance(target, ReconcilerError) else _target(target, view),
+        "placed": {"digest": link.entry.digest, "format": str(link.entry.format)} if link else None,
+        "merged": status.merged,
+        "hides": [_hidden(it, it.lower) for it in collisions if it.upper == status.name],
+        "hidden_by": [_hidden(it, it.upper) for it in collisions if it.lower == status.name],
+        "actions": [action_line(action) for action in actions],
+        "problems": [{"message": it.message, "hint": it.hint} for it in problems if it.name == status.name],
+    }
+
+
+def _hidden(collision: Collision, other: str) -> dict[str, Any]:
+    return {"extension": other, "paths": [f"/{path}" for path in collision.paths]}
+
+
+def _target(target: Target, view: View) -> dict[str, Any]:
+    contents = view.observed.store.get(target.entry)
+    return {
+        "digest": target.resolution.digest,
+        "manifest": target.resolution.manifest,
+        "tag": target.resolution.tag,
+        "origin": target.resolution.origin.argument() if target.resolution.origin else None,
+        "payload": target.resolution.payload.noun,
+        "size": target.resolution.size,
+        "format": str(target.entry.format),
+        "format_reason": target.why,
+        "stored": contents is not None,
+        "units": list(contents.units) if contents else [],
+    }
+
+
+def lines(explained: dict[str, Any]) -> list[str]:
+    """The same for people: what matters first, nothing that is not known."""
+    rows = [("source", explained["source"]), *_target_rows(explained["target"]), *_placed_rows(explained)]
+    rows += [("hides", f"{' '.join(it['paths'])} of {it['extension']}") for it in explained["hides"]]
+    rows += [("hidden by", f"{it['extension']}: {' '.join(it['paths'])}") for it in explained["hidden_by"]]
+    rows += [("to do", line) for line in explained["actions"]]
+    head = f"{explained['name']} ({explained['kind']}): {explained['state']}"
+    told = [f"  {label:<9} {text}" for label, text in rows if text]
+    return [head + (f": {explained['reason']}" if explained["reason"] else ""), *told, *_problem_lines(explained)]
+
+
+def _target_rows(target: dict[str, Any] | None) -> list[tuple[str, str | None]]:
+    if target is None:
+        return []
+    size = f", {target['size']} bytes to transfer" if target["size"] is not None else ""
+    return [
+        ("leads to", f"{target['digest']}, {target['payload']}{size}"),
+        ("manifest", target["manifest"] if target["manifest"] != target["digest"] else None),
+        ("version", target["tag"]),
+        ("image", target["origin"]),
+        ("format", f"{target['format']} ({target['format_reason']})"),
+        ("stored", "yes" if target["stored"] else "no"),
+        ("units", " ".join(target["units"])),
+    ]
+
+
+def _placed_rows(explained: dict[str, Any]) -> list[tuple[str, str | None]]:
+    placed = explained["placed"]
+    where = f"{placed['digest']}, {placed['format']}" if placed else "no"
+    return [("placed", where), ("merged", "yes" if explained["merged"] else "no")]
+
+
+def _problem_lines(explained: dict[str, Any]) -> list[str]:
+    found = [it for it in explained["problems"] if it["message"] != explained["reason"]]
+    hints = [it["hint"] for it in explained["problems"] if it["hint"]]
+    return [f"  problem   {it['message']}" for it in found] + [f"  hint      {hint}" for hint in hints]

@@ -1,0 +1,95 @@
+"""Tables for people: rich on a terminal, aligned plain columns elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.model.kind import Kind
+from reconciler.model.plan.status import ExtensionStatus, State
+from reconciler.report.documents import rfc3339, short
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+_COLUMNS: Final = ("NAME", "STATE", "MERGED", "PLACED", "DESIRED", "REASON")
+_COLOURS: Final = {
+    State.IN_SYNC: "green",
+    State.DRIFTED: "yellow",
+    State.PENDING: "yellow",
+    State.FAILED: "red",
+    State.HELD: "cyan",
+    State.UNMANAGED: "dim",
+}
+
+
+def status_table(statuses: Sequence[ExtensionStatus], *, terminal: bool) -> str:
+    """A line for each extension."""
+    if not statuses:
+        return "no extensions"
+    if terminal:
+        return _rich_table(statuses)
+    return _plain_table([_COLUMNS, *(_row(item) for item in statuses)])
+
+
+def _row(item: ExtensionStatus) -> tuple[str, ...]:
+    merged = "yes" if item.merged else "no"
+    name = item.name if item.kind is Kind.SYSEXT else f"{item.name} ({item.kind})"
+    again = f"; tried again at {rfc3339(item.retry_at)}" if item.retry_at else ""
+    return name, str(item.state), merged, short(item.placed), short(item.desired), (item.reason or "") + again
+
+
+def table(rows: Sequence[tuple[str, ...]], *, terminal: bool) -> str:
+    """Rows below a first one with the names of the columns."""
+    if not terminal:
+        return _plain_table(rows)
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
+    for row in rows[1:]:
+        drawn.add_row(*map(Text, row))
+    return _printed(drawn)
+
+
+def sheet(rows: Sequence[tuple[str, str]], *, terminal: bool) -> str:
+    """What is known of one thing: a label, empty where the one above still holds, and a value."""
+    if not terminal:
+        return _plain_table(rows)
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return _printed(table)
+
+
+def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _rich_table(statuses: Sequence[ExtensionStatus]) -> str:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
+    for item in statuses:
+        name, state, *rest = (Text(cell) for cell in _row(item))
+        state.stylize(_COLOURS[item.state])
+        table.add_row(name, state, *rest)
+    return _printed(table)
+
+
+def _printed(table: Table) -> str:
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip("\n")

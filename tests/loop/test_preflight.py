@@ -1,0 +1,188 @@
+"""What keeps extensions from being placed, on miniature nodes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import namedtuple
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.host.merge import links
+from reconciler.host.store import pathlists
+from reconciler.loop import preflight
+from reconciler.loop.reconcile import Options, converge, look
+from reconciler.model.kind import Ident, Kind
+from reconciler.query import providers
+from tests.rig.diskimages import extension_tree, squashfs
+from tests.rig.images import Member, command, write_image
+from tests.rig.selinux import give_policy
+from tests.seed import configure, entry, fill_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.paths import Paths
+
+Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil has it
+ONE = "docker://registry/one:v1"
+
+
+def _crowd(paths: Paths) -> None:
+    """As many extensions of others as an overlay takes."""
+    for number in range(94):
+        (paths.links(Kind.SYSEXT) / f"ext{number:04}").mkdir()
+
+
+@pytest.mark.parametrize("reaction", ["refuse", "warn"])
+def test_one_extension_too_many_is_kept_out_or_told(paths: Paths, reaction: str) -> None:
+    _crowd(paths)
+    fill_store(paths, ONE, "one", "a")
+    configure(paths, f"settings: {{preflight: {{layers: {reaction}}}}}\nextensions: {{one: {{source: '{ONE}'}}}}")
+    seen = look(paths, Options())
+    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    assert [words for words in told if words.startswith("one: with it, 95 extensions would be merged")] == told != []
+    assert converge(paths, Options(), "test").in_sync == (reaction == "warn")
+    assert bool(links.read_links(paths, 252).links) == (reaction == "warn")
+
+
+def _file(paths: Paths, letter: str, name: str) -> None:
+    path = paths.store / entry(letter).file_name / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+@pytest.mark.parametrize("reaction", ["refuse", "warn"])
+def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCaptureFixture, reaction: str) -> None:
+    for name, letter in (("one", "a"), ("two", "b")):
+        fill_store(paths, f"docker://registry/{name}:v1", name, letter)
+        _file(paths, letter, "usr/bin/tool")
+    settings = f"settings: {{preflight: {{collisions: {reaction}}}}}\n"
+    sources = "one: {source: 'docker://registry/one:v1'}"
+    configure(paths, f"{settings}extensions: {{{sources}}}")
+    assert converge(paths, Options(), "test").in_sync
+    configure(paths, f"{settings}extensions: {{{sources}, two: {{source: 'docker://registry/two:v1'}}}}")
+    sentence = "two: hides /usr/bin/tool of one"
+    seen = look(paths, Options())
+    assert (sentence in seen.warnings) == (reaction == "warn")
+    result = converge(paths, Options(), "test")
+    assert result.in_sync == (reaction == "warn")
+    warned = [it.message for it in caplog.records if it.levelname == "WARNING"]
+    assert (sentence in warned) == (reaction == "warn")
+    placed = {ident.name for ident in links.read_links(paths, 252).links}
+    assert placed == ({"one", "two"} if reaction == "warn" else {"one"})
+    if reaction == "warn":
+        explained = [
+            preflight.present(paths, links.read_links(paths, 252).links, Ident(name)) for name in ("one", "two")
+        ]
+        assert [[(it.upper, it.lower) for it in found] for found in explained] == [[("two", "one")]] * 2
+    if reaction == "refuse":
+        assert [item.message for item in result.problems] == [sentence]
+        assert result.statuses[1].reason == sentence
+
+
+def test_lists_are_remembered_and_a_damaged_one_is_made_again(paths: Paths) -> None:
+    fill_store(paths, ONE, "one", "a")
+    record = paths.file_lists / f"{entry('a').file_name}.json"
+    first = pathlists.file_list(paths, entry("a"), remember=False)
+    assert first
+    assert "usr/lib/extension-release.d/extension-release.one" in first.files
+    assert "usr/lib" in first.directories
+    assert not record.exists()
+    assert pathlists.file_list(paths, entry("a"), remember=True) == first
+    record.write_text('[["usr/x"], []]')
+    remembered = pathlists.file_list(paths, entry("a"), remember=True)
+    assert remembered
+    assert remembered.files == {"usr/x"}
+    record.write_text("[[1], []]")
+    assert pathlists.file_list(paths, entry("a"), remember=True) == first
+    assert pathlists.file_list(paths, entry("b"), remember=True) is None
+
+
+def test_who_has_a_path_below_another_root(paths: Paths) -> None:
+    fill_store(paths, ONE, "one", "a")
+    _file(paths, "a", "usr/bin/tool")
+    byhand = paths.links(Kind.SYSEXT) / "byhand/usr/bin"
+    byhand.mkdir(parents=True)
+    (byhand / "tool").touch()
+    (paths.links(Kind.SYSEXT) / "image.raw").touch()
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    converge(paths, Options(), "test")
+    found = providers.find(paths, "/usr/bin/../bin/tool")
+    assert [(it.name, it.is_managed, it.is_seen) for it in found.extensions] == [
+        ("one", True, False),
+        ("byhand", False, False),
+    ]
+    assert (found.on_host, found.unknown) == (False, ("image",))
+    assert providers.find(paths, "/etc/os-release").on_host
+    assert not providers.find(paths, "/srv/none").is_provided
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("reaction", ["refuse", "warn"])
+def test_more_than_the_disk_has_room_for_is_refused_or_told(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reaction: str
+) -> None:
+    """All of it together, in the plan already."""
+    for name in ("one", "two"):
+        content = hashlib.shake_256(name.encode()).digest(100_000)
+        write_image(tmp_path / "layout", name, (*command(name, name), Member("usr/share/data", content)))
+    listed = "".join(f"  {name}: {{source: 'oci:{tmp_path}/layout:{name}'}}\n" for name in ("one", "two"))
+    configure(paths, f"settings: {{preflight: {{space: {reaction}}}}}\nextensions:\n{listed}")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(300_000, 150_000, 150_000))
+    seen = look(paths, Options())
+    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    assert [words.split(" needs more")[0] for words in told] == [f"two: oci:{tmp_path}/layout:two:"]
+    result = converge(paths, Options(), "test")
+    assert result.in_sync == (reaction == "warn")
+    placed = {ident.name for ident in links.read_links(paths, 252).links}
+    assert placed == ({"one", "two"} if reaction == "warn" else {"one"})
+    assert [item.name for item in result.problems] == ([] if reaction == "warn" else ["two"])
+
+
+def _labelled(tree: Path) -> None:
+    for path in (tree, *tree.rglob("*")):
+        os.setxattr(path, "security.selinux", b"system_u:object_r:usr_t:s0\0", follow_symlinks=False)
+
+
+@pytest.mark.parametrize("reaction", ["refuse", "warn"])
+def test_files_without_labels_where_selinux_is_enforcing(paths: Paths, reaction: str) -> None:
+    """Fetched before SELinux was turned on, or relabelled with the rest of /var. No kernel enforces anything here."""
+    for name, letter in (("bare", "a"), ("good", "b"), ("spread", "c")):
+        fill_store(paths, f"docker://registry/{name}:v1", name, letter)
+    os.setxattr(paths.store, "security.selinux", b"system_u:object_r:var_lib_t:s0\0")
+    _labelled(paths.store / entry("b").file_name)
+    for path in (paths.store / entry("c").file_name).rglob("*"):
+        os.setxattr(path, "security.selinux", b"system_u:object_r:var_lib_t:s0\0")
+    listed = "".join(f"  {name}: {{source: 'docker://registry/{name}:v1'}}\n" for name in ("bare", "good", "spread"))
+    configure(paths, f"settings: {{preflight: {{labels: {reaction}}}}}\nextensions:\n{listed}")
+    assert look(paths, Options()).warnings == ()
+    assert not look(paths, Options()).problems
+    give_policy(paths.root, "enforcing")
+    words = [f"{name}: /usr has no SELinux label of its own, and SELinux is enforcing" for name in ("bare", "spread")]
+    seen = look(paths, Options())
+    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    assert told == words
+    (paths.root / "etc/selinux/config").write_text("SELINUX=permissive\n")
+    assert look(paths, Options()).warnings == ()
+    assert converge(paths, Options(), "test").in_sync
+
+
+@pytest.mark.commands
+def test_an_image_without_labels_where_selinux_is_enforcing(paths: Paths, tmp_path: Path) -> None:
+    """One image file of each sort, made by others."""
+    for name in ("bare", "good"):
+        tree = extension_tree(tmp_path / name, name)
+        if name == "good":
+            _labelled(tree)
+        squashfs(tree, paths.root / f"{name}.raw")
+    listed = "".join(f"  {name}: {{source: 'file:///{name}.raw', format: raw}}\n" for name in ("bare", "good"))
+    give_policy(paths.root, "enforcing")
+    configure(paths, f"settings: {{preflight: {{labels: refuse}}}}\nextensions:\n{listed}")
+    result = converge(paths, Options(), "test")
+    assert [item.message for item in result.problems] == [
+        "bare: no file in the image has an SELinux label, and SELinux is enforcing"
+    ]
+    assert {ident.name for ident in links.read_links(paths, 252).links} == {"good"}

@@ -1,0 +1,292 @@
+"""The whole loop on miniature nodes: real files, real links, no overlay (another root) and no programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.errors import Invalid
+from reconciler.host.merge import links
+from reconciler.loop.apply import Applier, Outcome
+from reconciler.loop.reconcile import Options, converge, look, status
+from reconciler.model.kind import Ident, Kind
+from reconciler.model.plan.status import State
+from tests.seed import configure, entry, fill_store
+
+if TYPE_CHECKING:
+    from reconciler.loop.reconcile import Result
+    from reconciler.model.plan.action import Plan
+    from reconciler.paths import Paths
+
+ONE = "docker://registry/one:v1"
+TWO = "docker://registry/two:v1"
+BOTH = f"extensions: {{one: {{source: '{ONE}'}}, two: {{source: '{TWO}'}}}}"
+
+
+def _converge(paths: Paths, **options: object) -> Result:
+    return converge(paths, Options(**options), "test")  # type: ignore[arg-type]
+
+
+def _placed(paths: Paths) -> dict[str, str]:
+    return {ident.name: link.entry.digest[7] for ident, link in links.read_links(paths, 252).links.items()}
+
+
+def _states(result: Result) -> dict[str, State]:
+    return {item.name: item.state for item in result.statuses}
+
+
+def test_the_node_agrees_with_its_configuration_after_one_run(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+
+    assert [type(action).__name__ for action in look(paths, Options()).view.plan.actions] == ["Place", "Place"]
+    assert _placed(paths) == {}
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"one": "a", "two": "b"}
+    assert look(paths, Options()).in_sync
+
+
+def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    (paths.links(Kind.SYSEXT) / "byhand").mkdir()
+    _converge(paths)
+    document = json.loads(paths.status.read_text())
+    assert document["in_sync"] is True
+    assert document["time"].endswith("+00:00")
+    assert document["extensions"] == [
+        {
+            "name": "byhand",
+            "kind": "sysext",
+            "state": "unmanaged",
+            "source": None,
+            "desired": None,
+            "placed": None,
+            "merged": False,
+            "reason": f"placed by others: {paths.links(Kind.SYSEXT)}/byhand",
+            "retry_at": None,
+        },
+        {
+            "name": "one",
+            "kind": "sysext",
+            "state": "in-sync",
+            "source": ONE,
+            "desired": entry("a").digest,
+            "placed": entry("a").digest,
+            "merged": False,
+            "reason": None,
+            "retry_at": None,
+        },
+    ]
+
+
+def test_a_misfit_is_told_and_the_others_converge(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a", "ID=fedora\n")
+    fill_store(paths, TWO, "two", "b")
+    result = _converge(paths)
+    assert not result.in_sync
+    assert _placed(paths) == {"two": "b"}
+    assert _states(result) == {"one": State.FAILED, "two": State.IN_SYNC}
+    assert "ID=fedora, this host has ID=debian" in result.problems[0].message
+
+
+def test_an_offline_run_places_what_the_store_has_and_waits_for_the_rest(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, TWO, "two", "b")
+    result = _converge(paths, offline=True)
+    assert _placed(paths) == {"two": "b"}
+    assert _states(result) == {"one": State.PENDING, "two": State.IN_SYNC}
+
+
+def test_pruning_removes_only_what_livelayer_placed(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+    _converge(paths)
+    (paths.links(Kind.SYSEXT) / "byhand").mkdir()
+    (paths.links(Kind.SYSEXT) / "one-more").symlink_to("/usr/share")
+    configure(paths, f"extensions: {{two: {{source: '{TWO}'}}}}")
+    assert _converge(paths).in_sync
+    assert sorted(os.listdir(paths.links(Kind.SYSEXT))) == ["byhand", "one-more", "two"]
+
+
+def test_names_match_exactly(paths: Paths) -> None:
+    """Removing tailscale must not remove tailscale-agent."""
+    source = "docker://registry/tailscale:v1"
+    configure(paths, f"extensions: {{tailscale: {{source: '{source}'}}, tailscale-agent: {{source: '{ONE}'}}}}")
+    fill_store(paths, source, "tailscale", "a")
+    fill_store(paths, ONE, "tailscale-agent", "b")
+    _converge(paths)
+    configure(paths, f"extensions: {{tailscale-agent: {{source: '{ONE}'}}}}")
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"tailscale-agent": "b"}
+
+
+def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    _converge(paths)
+    links.remove(paths, Ident("one"))
+    configure(paths, "extensions: {one: {sorce: x}}")
+    result = _converge(paths)
+    assert _placed(paths) == {"one": "a"}
+    assert not result.in_sync
+    assert "unknown key" in result.problems[0].message
+    assert json.loads(paths.status.read_text())["problems"][0]["message"] == result.problems[0].message
+
+
+def test_a_missing_configuration_removes_nothing(paths: Paths) -> None:
+    main = configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    _converge(paths)
+    main.unlink()
+    result = _converge(paths)
+    assert result.in_sync
+    assert _placed(paths) == {"one": "a"}
+    assert _states(result) == {"one": State.HELD}
+
+
+def test_a_boot_state_decides_what_is_placed(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}', boot_states: [active, passive]}}}}")
+    fill_store(paths, ONE, "one", "a")
+    assert _converge(paths).in_sync
+    (paths.root / "run/cos").mkdir()
+    (paths.root / "run/cos/recovery_mode").touch()
+    result = _converge(paths)
+    assert result.in_sync
+    assert (_placed(paths), paths.store.joinpath(entry("a").file_name).is_dir()) == ({}, True)
+    assert result.statuses[0].reason == "it is merged in boot state active or passive, and this is recovery"
+    (paths.root / "run/cos/recovery_mode").unlink()
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"one": "a"}
+
+
+def test_a_name_that_is_kairos_agents_is_told_and_left_to_it(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    for directory in ("var/lib/kairos/extensions", "run/extensions"):
+        (paths.root / directory).mkdir(parents=True)
+    (paths.root / "var/lib/kairos/extensions/one.raw").touch()
+    (paths.root / "var/lib/kairos/extensions/idle.raw").touch()
+    (paths.root / "run/extensions/one.raw").symlink_to("../../var/lib/kairos/extensions/one.raw")
+    result = _converge(paths)
+    assert (
+        result.problems[0].message
+        == f"one: {paths.root}/run/extensions/one.raw is in the way, and it is kairos-agent's"
+    )
+    assert _placed(paths) == {}
+    reasons = {item.name: item.reason for item in result.statuses if item.state is State.UNMANAGED}
+    assert reasons == {
+        "one": f"placed by kairos-agent: {paths.root}/run/extensions/one.raw",
+        "idle": f"kept by kairos-agent, not enabled in this boot: {paths.root}/var/lib/kairos/extensions/idle.raw",
+    }
+
+
+def test_only_the_named_extensions_are_touched(paths: Paths) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+    assert _converge(paths, only=frozenset({"two"})).in_sync
+    assert _placed(paths) == {"two": "b"}
+    with pytest.raises(Invalid, match="three: no such extension"):
+        _converge(paths, only=frozenset({"three"}))
+
+
+def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is_to_do(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    failed = {"name": "one", "source": ONE, "state": "failed", "reason": "one: connection refused"}
+    problems = [{"extension": "one", "message": "one: connection refused", "hint": "wait"}]
+    document = {"extensions": [failed], "problems": problems}
+    assert _states(status(paths, Options())) == {"one": State.PENDING}
+    paths.runtime.mkdir(parents=True)
+    paths.status.write_text(json.dumps(document))
+    (told,) = status(paths, Options()).statuses
+    assert (told.state, told.reason) == (State.FAILED, "one: connection refused")
+    assert status(paths, Options()).problems[0].hint == "wait"
+    configure(paths, f"extensions: {{one: {{source: '{TWO}'}}}}")
+    assert _states(status(paths, Options())) == {"one": State.PENDING}
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", '{"a": 1}', '{"extensions": 1, "problems": [1]}'])
+def test_records_that_are_damaged_or_strange_are_made_anew(paths: Paths, text: str) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    paths.runtime.mkdir(parents=True)
+    for path in (paths.last_good, paths.status, paths.seen):
+        path.write_text(text)
+    assert _converge(paths).in_sync
+    paths.status.write_text(text)
+    assert status(paths, Options()).in_sync
+    paths.resolutions.write_text(text.replace('"a": 1', f'"{ONE} linux/amd64": ["sha256:x", 1]'))
+    assert _states(status(paths, Options())) == {"one": State.PENDING}
+
+
+def test_a_configuration_that_changes_during_a_run_is_looked_at_again(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+    real = Applier.apply
+
+    def edit_meanwhile(self: Applier, plan: Plan) -> tuple[Outcome, ...]:
+        configure(paths, BOTH)
+        return real(self, plan)
+
+    monkeypatch.setattr(Applier, "apply", edit_meanwhile)
+    assert _converge(paths).in_sync
+    assert _placed(paths) == {"one": "a", "two": "b"}
+
+
+NAMES = ("one", "two", "three")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    wanted=st.dictionaries(st.sampled_from(NAMES), st.sampled_from("abc")),
+    before=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["a", "b", "c", "dangling", "directory", "link"])),
+)
+def test_any_node_converges_in_one_run_and_keeps_what_is_unmanaged(
+    paths: Paths, wanted: dict[str, str], before: dict[str, str]
+) -> None:
+    _reset(paths)
+    for name in NAMES:
+        for letter in "abc":
+            fill_store(paths, f"docker://registry/{name}:{letter}", name, letter)
+    for name, what in before.items():
+        _put(paths, name, what)
+    listed = "".join(f"  {name}: {{source: 'docker://registry/{name}:{it}'}}\n" for name, it in wanted.items())
+    configure(paths, f"settings: {{allow_empty: true}}\nextensions:\n{listed}")
+
+    _converge(paths)
+
+    after = look(paths, Options())
+    assert after.view.plan.actions == ()
+    foreign = {name for name, what in before.items() if what in {"directory", "link"}}
+    assert _placed(paths) == {name: letter for name, letter in wanted.items() if name not in foreign}
+    assert foreign <= set(os.listdir(paths.links(Kind.SYSEXT)))
+    assert {item.name for item in after.problems} == foreign & wanted.keys()
+
+
+def _reset(paths: Paths) -> None:
+    for path in paths.links(Kind.SYSEXT).iterdir():
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _put(paths: Paths, name: str, what: str) -> None:
+    match what:
+        case "directory":
+            (paths.links(Kind.SYSEXT) / name).mkdir()
+        case "link":
+            (paths.links(Kind.SYSEXT) / name).symlink_to("/usr/share")
+        case "dangling":
+            links.place(paths, Ident(name), entry("d"))
+        case letter:
+            links.place(paths, Ident(name), entry(letter))

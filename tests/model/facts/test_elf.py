@@ -1,0 +1,101 @@
+"""Programs by their headers: made here word by word, and hostile ones."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.facts.elf import Elf, read_elf
+
+
+def program(  # noqa: PLR0913 - as many things decide
+    *,
+    machine: int = 62,
+    wide: bool = True,
+    little: bool = True,
+    needed: tuple[str, ...] = (),
+    interpreter: str | None = None,
+    kind: int = 3,
+) -> bytes:
+    """An ELF file of headers alone, loaded at 0x10000."""
+    order, word = "<" if little else ">", "Q" if wide else "I"
+    strings = b"\0" + b"".join(name.encode() + b"\0" for name in needed)
+    start, step = (64, 56) if wide else (52, 32)
+    text = (interpreter or "").encode() + b"\0"
+    text_at = start + 3 * step
+    strings_at = text_at + len(text)
+    dynamic_at = strings_at + len(strings)
+    entries = [(5, 0x10000 + strings_at), (10, len(strings))]
+    entries += [(1, strings.index(name.encode() + b"\0")) for name in needed]
+    dynamic = b"".join(struct.pack(order + word * 2, *entry) for entry in [*entries, (0, 0), (1, 1)])
+    size = dynamic_at + len(dynamic)
+    segments = [(1, 0, 0x10000, size)]
+    segments += [(2, dynamic_at, 0x10000 + dynamic_at, len(dynamic))] if needed else []
+    segments += [(3, text_at, 0x10000 + text_at, len(text))] if interpreter else []
+    table = b"".join(
+        struct.pack(order + "IIQQQQQQ", kind, 0, at, place, place, length, length, 1)
+        if wide
+        else struct.pack(order + "IIIIIIII", kind, at, place, place, length, length, 0, 1)
+        for kind, at, place, length in segments
+    )
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if little else 2, 1]) + bytes(9)
+    head = ident + struct.pack(
+        order + "HHI" + word * 3 + "IHHHHHH", kind, machine, 1, 0, start, 0, 0, start, step, len(segments), 0, 0, 0
+    )
+    return (head + table).ljust(text_at, b"\0") + text + strings + dynamic
+
+
+def _read(content: bytes) -> Elf | None:
+    return read_elf(lambda offset, size: content[offset : offset + size])
+
+
+@pytest.mark.parametrize(
+    ("machine", "wide", "little", "expected"),
+    [
+        (62, True, True, "x86-64"),
+        (3, False, True, "x86"),
+        (183, True, True, "arm64"),
+        (40, False, True, "arm"),
+        (21, True, False, "ppc64"),
+        (22, True, False, "s390x"),
+        (9999, True, True, None),
+        (62, False, True, None),
+    ],
+)
+def test_machines(machine: int, expected: str | None, *, wide: bool, little: bool) -> None:
+    found = _read(program(machine=machine, wide=wide, little=little, needed=("libc.so.6", "libm.so.6")))
+    assert found == Elf(expected, ("libc.so.6", "libm.so.6"))
+
+
+def test_a_program_has_a_loader() -> None:
+    found = _read(program(interpreter="/lib64/ld-linux-x86-64.so.2", needed=("libc.so.6",)))
+    assert found == Elf("x86-64", ("libc.so.6",), "/lib64/ld-linux-x86-64.so.2")
+
+
+def test_a_static_program_needs_nothing() -> None:
+    assert _read(program(kind=2)) == Elf("x86-64")
+
+
+def test_a_module_is_relocatable() -> None:
+    assert _read(program(kind=1)) == Elf("x86-64", is_relocatable=True)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF" + bytes(10), b"\x7fELF\2\1" + b"\xff" * 90]
+)
+def test_others_are_none(content: bytes) -> None:
+    assert _read(content) is None or _read(content) == Elf(None)
+
+
+@given(st.data())
+def test_damaged_ones_do_no_harm(data: st.DataObject) -> None:
+    content = bytearray(program(interpreter="/lib/ld.so", needed=("libc.so.6", "libz.so.1")))
+    for at, value in data.draw(
+        st.lists(st.tuples(st.integers(4, len(content) - 1), st.integers(0, 255)), max_size=20)
+    ):
+        content[at] = value
+    found = _read(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    assert found is None or len(found.needed) <= len(content)

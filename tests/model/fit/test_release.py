@@ -1,0 +1,42 @@
+"""Release matching as a table; tests/system merges the same rows with the real systemd-sysext."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.model.fit.release import Host, misfit, parse_release
+from tests.model.fit.release_table import DEBIAN, FITS, MISFITS, Row
+
+
+@pytest.mark.parametrize("row", FITS, ids=lambda row: row.title)
+def test_fits(row: Row) -> None:
+    assert misfit(row.release, row.host) is None
+
+
+@pytest.mark.parametrize("row", MISFITS, ids=lambda row: row.title)
+def test_does_not_fit_and_says_why(row: Row) -> None:
+    reason = misfit(row.release, row.host)
+    assert reason is not None
+    assert row.because in reason
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ID=debian\n", {"ID": "debian"}),
+        ("ID=\"debian\"\nVERSION_ID='12'", {"ID": "debian", "VERSION_ID": "12"}),
+        ("# ID=no\n\n ID=_any ", {"ID": "_any"}),
+        ("garbage\n=x\nID=", {"ID": ""}),
+        ("ID=_any\nNAME=caf\ufffd", {}),
+        ('SYSEXT_SCOPE="initrd system"', {"SYSEXT_SCOPE": "initrd system"}),
+    ],
+)
+def test_parse_release(text: str, expected: dict[str, str]) -> None:
+    assert parse_release(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("machine", "architecture"), [("x86_64", "x86-64"), ("aarch64", "arm64"), ("riscv64", "riscv64"), ("vax", "vax")]
+)
+def test_architectures_are_called_as_systemd_calls_them(machine: str, architecture: str) -> None:
+    assert Host(DEBIAN, machine, 252).architecture == architecture
