@@ -16,7 +16,7 @@ from reconciler.host.base import termination
 from reconciler.verbs import (
     building,
     configuration,
-    gate,
+    forecast,
     generations,
     inspection,
     node,
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     for subject in (
         node,
         generations,
-        gate,
+        forecast,
         provides,
         verify,
         configuration,

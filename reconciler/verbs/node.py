@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Terminated
 from reconciler.paths import Paths
-from reconciler.verbs import gate
+from reconciler.verbs import forecast
 from reconciler.verbs.console import (
     ERROR,
     NOT_IN_SYNC,
@@ -82,7 +82,7 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to wait for another run (%(default)s)",
     )
-    gate.add_prefetch(parser)
+    forecast.add_prefetch(parser)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these extensions")
     return parser
 
@@ -135,7 +135,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _apply(options: argparse.Namespace) -> int:
     if options.for_os_release:
-        return gate.prefetch(options, _options(options))
+        return forecast.prefetch(options, _options(options))
     if options.systemd or options.kernel:
         raise Invalid("--systemd and --kernel are of another OS", "name its os-release: --for-os-release FILE")
     if options.if_changed:
