@@ -173,7 +173,7 @@ def test_every_room_says_what_it_is_for() -> None:
     package = PROJECT / "reconciler"
     rooms = (PROJECT / "docs/architecture.md").read_text().partition("## Rooms")[2].partition("\n## ")[0]
     described = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", rooms, re.MULTILINE))
-    sentences = {}
+    sentences: dict[str, set[str | None]] = {}
     for init in package.rglob("*/__init__.py"):
         room = str(init.parent.relative_to(package)).removeprefix("host/").removeprefix("model/")
         sentences.setdefault(room, set()).add(ast.get_docstring(ast.parse(init.read_text())))
