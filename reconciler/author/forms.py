@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.host.images.write.repart import KeyPair
     from reconciler.model.build.assembly import Assembly
     from reconciler.model.content.ociwrite import Compression
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
 
 _SQUASHFS_LEVEL: Final = 15  # of zstd; an extension is built once, and read often
 
@@ -26,7 +26,7 @@ _SQUASHFS_LEVEL: Final = 15  # of zstd; an extension is built once, and read oft
 class Extension:
     """What is to be written."""
 
-    ident: Ident
+    ident: ExtensionId
     content: Assembly
     clock: Clock
     architecture: str | None = None  # in systemd's words; None: it runs on all

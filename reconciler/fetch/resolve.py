@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.model.content.ociread import Manifest
     from reconciler.model.content.source import Source
     from reconciler.model.fit.release import Host
-    from reconciler.model.kind import Ident, Kind
+    from reconciler.model.kind import ExtensionId, Kind
     from reconciler.model.state.generation import Placed
     from reconciler.model.state.retry import Retry
     from reconciler.paths import Paths
@@ -62,7 +62,9 @@ class Resolver:
     catalogs: Catalogs | None = None
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
     sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
-    fixed: Mapping[Ident, Placed] = field(default_factory=dict)  # what some shall be, whatever their sources say
+    fixed: Mapping[ExtensionId, Placed] = field(
+        default_factory=dict
+    )  # what some shall be, whatever their sources say
     deferred: Mapping[str, Retry] = field(default_factory=dict)  # by extension: not to be asked again yet
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
 

@@ -15,7 +15,7 @@ from reconciler.host.merge import links
 from reconciler.host.store import entries as store
 from reconciler.model.config.preflight import Preflight
 from reconciler.model.content.limits import DEFAULT, Limits
-from reconciler.model.kind import Ident
+from reconciler.model.kind import ExtensionId
 from reconciler.model.plan.action import (
     Action,
     Check,
@@ -69,7 +69,7 @@ class Outcome:
 class _Progress:
     """What this run has changed so far, so that it can be taken back."""
 
-    previous: dict[Ident, Link | None] = field(default_factory=dict)  # each changed link as it was
+    previous: dict[ExtensionId, Link | None] = field(default_factory=dict)  # each changed link as it was
     failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
     stopped: list[str] = field(default_factory=list)  # units of extensions that go
     unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
@@ -249,7 +249,7 @@ class Applier:
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
         placed = links.read_links(self.paths, self.host.systemd).links
         changed = progress.changed(action.kind)
-        removed = frozenset(name for name in changed if Ident(name, action.kind) not in placed)
+        removed = frozenset(name for name in changed if ExtensionId(name, action.kind) not in placed)
         from reconciler.loop import refresh as overlay
 
         expected = overlay.Expectation(action.kind, action.unchanged | (changed - removed), removed)
@@ -273,8 +273,8 @@ class Applier:
         progress.culprits = changed if innocent_suffer else mismatch.unmerged
         for name in sorted(progress.culprits):
             progress.failed[name] = Failed(mismatch.reason, mismatch.hint)
-            self._restore_link(Ident(name, action.kind), progress.previous[Ident(name, action.kind)])
-        kept = {name for name in changed if progress.previous[Ident(name, action.kind)]}
+            self._restore_link(ExtensionId(name, action.kind), progress.previous[ExtensionId(name, action.kind)])
+        kept = {name for name in changed if progress.previous[ExtensionId(name, action.kind)]}
         from reconciler.loop import refresh as overlay
 
         expected = overlay.Expectation(action.kind, action.unchanged | kept)
@@ -283,7 +283,7 @@ class Applier:
             log.error("the overlay is not as it was before: %s", again.reason)
         return again is None
 
-    def _restore_link(self, ident: Ident, previous: Link | None) -> None:
+    def _restore_link(self, ident: ExtensionId, previous: Link | None) -> None:
         try:
             if previous is None:
                 links.remove(self.paths, ident)

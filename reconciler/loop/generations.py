@@ -24,7 +24,7 @@ from reconciler.model.state.generation import Generation, Placed, previous
 
 if TYPE_CHECKING:
     from reconciler.loop.config import Loaded
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.status import View
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
@@ -143,7 +143,7 @@ def desired_of(generation: Generation, configured: DesiredState) -> DesiredState
     )
 
 
-def _extensions_of(tree: Any) -> dict[Ident, Wanted]:  # noqa: ANN401 - a configuration as it was written
+def _extensions_of(tree: Any) -> dict[ExtensionId, Wanted]:  # noqa: ANN401 - a configuration as it was written
     """Units, checks and the like as they were configured; one that is not understood any more says nothing."""
     try:
         return {item.ident: item for item in desired_state(Fragment(tree)).extensions} if tree else {}
@@ -151,7 +151,7 @@ def _extensions_of(tree: Any) -> dict[Ident, Wanted]:  # noqa: ANN401 - a config
         return {}
 
 
-def _wanted(ident: Ident, placed: Placed, then: Wanted | None, generation: Generation) -> Wanted:
+def _wanted(ident: ExtensionId, placed: Placed, then: Wanted | None, generation: Generation) -> Wanted:
     text = placed.source or f"generation {generation.number}"
     plain = Wanted(ident.name, text, _source(placed), kind=ident.kind, format=placed.entry.format)
     return replace(

@@ -12,7 +12,7 @@ from reconciler.host.base.blobs import blob_in
 from reconciler.host.merge.links import read_links
 from reconciler.host.node.selinux import is_enforcing
 from reconciler.host.store.pathlists import readable_lists
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Place, Remove
 from reconciler.model.plan.collisions import Collision, FileList, collisions, shown
 from reconciler.model.plan.space import in_excess, no_room
@@ -75,7 +75,7 @@ def examine(
         if paths.is_running_system:
             others = readable_lists(paths, _of_kind(placed, kind), remember=remember)
             for name in sorted(names):
-                _examine_beside_host(Ident(name, kind), lists[name], others, findings, reactions)
+                _examine_beside_host(ExtensionId(name, kind), lists[name], others, findings, reactions)
     return findings
 
 
@@ -105,7 +105,7 @@ def examine_space(
     return findings
 
 
-def present(paths: Paths, links: Mapping[Ident, Link], ident: Ident) -> list[Collision]:
+def present(paths: Paths, links: Mapping[ExtensionId, Link], ident: ExtensionId) -> list[Collision]:
     """What a placed extension hides of others that are placed, and they of it."""
     if ident not in links:
         return []
@@ -115,7 +115,7 @@ def present(paths: Paths, links: Mapping[Ident, Link], ident: Ident) -> list[Col
     return [it for it in collisions(lists) if ident.name in {it.upper, it.lower}]
 
 
-def _of_kind(entries: Mapping[Ident, Entry], kind: Kind) -> dict[str, Entry]:
+def _of_kind(entries: Mapping[ExtensionId, Entry], kind: Kind) -> dict[str, Entry]:
     return {ident.name: entry for ident, entry in entries.items() if ident.kind is kind}
 
 
@@ -128,7 +128,7 @@ def _about(found: Sequence[Collision], names: set[str]) -> Iterator[tuple[str, C
             yield collision.lower, collision
 
 
-def _examine_labels(paths: Paths, new: Mapping[Ident, Place], findings: Findings, reactions: Preflight) -> None:
+def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Place], findings: Findings, reactions: Preflight) -> None:
     """Services may not use what has the store's label, or none, where SELinux is enforcing."""
     if not is_enforcing(paths):
         return
@@ -140,7 +140,7 @@ def _examine_labels(paths: Paths, new: Mapping[Ident, Place], findings: Findings
 
 
 def _examine_beside_host(
-    ident: Ident, own: FileList, merged: Mapping[str, FileList], findings: Findings, reactions: Preflight
+    ident: ExtensionId, own: FileList, merged: Mapping[str, FileList], findings: Findings, reactions: Preflight
 ) -> None:
     """What the extension would hide of the host; what a merged extension brings is not the host's."""
     links = sorted(path for path in own.directories if os.path.islink(f"/{path}"))  # noqa: PTH114 - no object for each

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.generation import Generation
     from reconciler.model.state.observed import ObservedState
@@ -84,7 +84,7 @@ class Session:
         own = self._own(observed)
         return replace(observed, unproven=health.unproven, bad=health.bad, own=own)
 
-    def _own(self, observed: ObservedState) -> frozenset[Ident]:
+    def _own(self, observed: ObservedState) -> frozenset[ExtensionId]:
         """Which extensions livelayer itself runs from, of those that could be pruned."""
         unlisted = [link for link in observed.links.values() if link.name not in self.desired.names]
         if not unlisted or not self.paths.is_running_system:

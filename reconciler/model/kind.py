@@ -27,7 +27,7 @@ class Kind(StrEnum):
         return f"a {noun} carries {' and '.join(f'/{top}' for top in sorted(self.traits.tops, reverse=True))} only"
 
 
-class Ident(NamedTuple):
+class ExtensionId(NamedTuple):
     """What an extension is called: systemd keeps the names of the two kinds apart."""
 
     name: str

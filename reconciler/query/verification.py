@@ -15,7 +15,7 @@ from reconciler.model.state.contentmanifest import Difference
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.state.contentmanifest import Manifest
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Verified:
     """How a placed extension compares with its manifest."""
 
-    ident: Ident
+    ident: ExtensionId
     entry: Entry
     files: int
     bytes: int

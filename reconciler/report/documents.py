@@ -23,7 +23,7 @@ from reconciler.model.plan.action import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.status import ExtensionStatus, Standing
     from reconciler.model.state.entry import Entry
 
@@ -116,7 +116,7 @@ def _action_object(action: Action) -> dict[str, Any]:
     }
 
 
-def _subject(action: Action) -> tuple[Ident | None, Entry | None, Entry | None]:
+def _subject(action: Action) -> tuple[ExtensionId | None, Entry | None, Entry | None]:
     match action:
         case Fetch():
             return action.wanted.ident, None, action.entry

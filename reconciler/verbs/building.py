@@ -127,10 +127,10 @@ def _request(options: argparse.Namespace) -> Request:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     from reconciler.model.build.recipe import Recipe, parse_architecture
-    from reconciler.model.kind import Ident, Kind
+    from reconciler.model.kind import ExtensionId, Kind
 
     return Recipe(
-        Ident(options.name, Kind(options.kind)),
+        ExtensionId(options.name, Kind(options.kind)),
         options.id,
         options.version_id,
         options.sysext_level,

@@ -225,7 +225,7 @@ def _explain(options: argparse.Namespace) -> int:
     from reconciler.host.records import statedir
     from reconciler.loop import reconcile
     from reconciler.loop.preflight import present
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.report import explanation
 
     result = reconcile.status(Paths(options.root), _options(options))
@@ -234,7 +234,9 @@ def _explain(options: argparse.Namespace) -> int:
         known = ", ".join(sorted({item.name for item in result.statuses})) or "none"
         raise Invalid(f"{options.name}: no such extension", f"there are: {known}")
     located = statedir.locate(Paths(options.root))
-    collisions = {it.kind: present(located, result.view.observed.links, Ident(it.name, it.kind)) for it in found}
+    collisions = {
+        it.kind: present(located, result.view.observed.links, ExtensionId(it.name, it.kind)) for it in found
+    }
     explained = [explanation.explain(it, result.view, result.problems, collisions[it.kind]) for it in found]
     if options.json:
         print_json({"extensions": explained})

@@ -23,7 +23,7 @@ from reconciler.host.base.digest import file_digest
 from reconciler.host.sources.local import look_at
 from reconciler.model.build.output import Built, Output
 from reconciler.model.build.recipe import Recipe
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.paths import Paths
 from tests.host.layers.unpacking import needs_root
 from tests.rig.debs import write_deb
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.commands
 
-X = Recipe(Ident("x"))
+X = Recipe(ExtensionId("x"))
 PROJECT = Path(__file__).parents[2]
 DROPIN = "usr/lib/systemd/system/multi-user.target.d/10-x-x.service.conf"
 BASE = (
@@ -87,7 +87,7 @@ def _dropped(built: Built) -> set[str]:
 
 
 def test_a_directory(make: Callable[..., Built], tree: Path, tmp_path: Path) -> None:
-    built = make(str(tree), recipe=Recipe(Ident("x"), enable=("x.service",)))
+    built = make(str(tree), recipe=Recipe(ExtensionId("x"), enable=("x.service",)))
     out = tmp_path / "out"
     release = "usr/lib/extension-release.d/extension-release.x"
     names = {"usr/bin/x", "usr/bin/y", "usr/bin/z", "usr/share/x/zeros", "usr/lib/systemd/system/x.service"}
@@ -207,7 +207,7 @@ def test_strict_refuses_what_would_be_left_out(make: Callable[..., Built], tree:
 
 
 def test_a_configuration_extension(make: Callable[..., Built], tree: Path, tmp_path: Path) -> None:
-    built = make(str(tree), recipe=Recipe(Ident("x", Kind.CONFEXT)))
+    built = make(str(tree), recipe=Recipe(ExtensionId("x", Kind.CONFEXT)))
     assert _files(tmp_path / "out") == {"etc/x", "etc/extension-release.d/extension-release.x"}
     assert "/usr/bin/x" in _dropped(built)
 
@@ -459,7 +459,7 @@ def test_nobody_needs_to_be_root(output: Output, tree: Path, paths: Paths, monke
         for path in (Path(scratch), *Path(scratch, "tree").rglob("*")):
             os.chown(path, 65534, 65534, follow_symlinks=False)
         request = Request(
-            Recipe(Ident("x")), (Part(Origin.FROM, (f"{scratch}/tree",)),), output, Path(scratch, "root")
+            Recipe(ExtensionId("x")), (Part(Origin.FROM, (f"{scratch}/tree",)),), output, Path(scratch, "root")
         )
         ours = build(request, paths)
         with _nobody():
@@ -481,7 +481,9 @@ def test_files_of_other_users_take_root(make: Callable[..., Built], tmp_path: Pa
         make(str(archive))
         assert (tmp_path / "out/usr/x").stat().st_uid == 5
         os.chown(scratch, 65534, 65534)
-        request = Request(Recipe(Ident("x")), (Part(Origin.FROM, (str(archive),)),), Output.EXT4, Path(scratch, "x"))
+        request = Request(
+            Recipe(ExtensionId("x")), (Part(Origin.FROM, (str(archive),)),), Output.EXT4, Path(scratch, "x")
+        )
         with (
             _nobody(),
             pytest.raises(Invalid, match="/usr/x belongs to user 5 and group 0, which only root can write"),

@@ -18,7 +18,7 @@ from reconciler.host.store import manifests, seals
 from reconciler.loop import drift
 from reconciler.loop.reconcile import Options, Result, converge, look, status
 from reconciler.model.fit.release import Host
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place
 from reconciler.model.plan.status import State
 from reconciler.model.state.observed import Merged, ObservedState
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
 
-NAME = Ident("x")
+NAME = ExtensionId("x")
 
 
 def _converge(paths: Paths, **options: object) -> Result:

@@ -14,7 +14,7 @@ from reconciler.host.merge import links
 from reconciler.host.store import pathlists
 from reconciler.loop import preflight
 from reconciler.loop.reconcile import Options, converge, look
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.query import providers
 from tests.rig.diskimages import extension_tree, squashfs
 from tests.rig.images import Member, command, write_image
@@ -75,7 +75,7 @@ def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCapture
     assert placed == ({"one", "two"} if reaction == "warn" else {"one"})
     if reaction == "warn":
         explained = [
-            preflight.present(paths, links.read_links(paths, 252).links, Ident(name)) for name in ("one", "two")
+            preflight.present(paths, links.read_links(paths, 252).links, ExtensionId(name)) for name in ("one", "two")
         ]
         assert [[(it.upper, it.lower) for it in found] for found in explained] == [[("two", "one")]] * 2
     if reaction == "refuse":

@@ -14,7 +14,7 @@ from reconciler.errors import Invalid
 from reconciler.host.merge import links
 from reconciler.loop.apply import Applier, Outcome
 from reconciler.loop.reconcile import Options, converge, look, status
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.status import State
 from tests.seed import configure, entry, fill_store
 
@@ -133,7 +133,7 @@ def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     fill_store(paths, ONE, "one", "a")
     _converge(paths)
-    links.remove(paths, Ident("one"))
+    links.remove(paths, ExtensionId("one"))
     configure(paths, "extensions: {one: {sorce: x}}")
     result = _converge(paths)
     assert _placed(paths) == {"one": "a"}
@@ -287,6 +287,6 @@ def _put(paths: Paths, name: str, what: str) -> None:
         case "link":
             (paths.links(Kind.SYSEXT) / name).symlink_to("/usr/share")
         case "dangling":
-            links.place(paths, Ident(name), entry("d"))
+            links.place(paths, ExtensionId(name), entry("d"))
         case letter:
-            links.place(paths, Ident(name), entry(letter))
+            links.place(paths, ExtensionId(name), entry(letter))

@@ -143,10 +143,10 @@ def test_a_container_image_that_carries_an_image_file(tmp_path: Path, paths: Pat
     facts = _gather(f"oci:{tmp_path}/layout:v1", paths)
     assert (facts.name, facts.origin.stem, facts.origin.payload) == ("x", "x", Payload.IMAGE)
     assert facts.contents.units == ("x.service",)
-    assert _gather(f"oci:{tmp_path}/layout:v2", paths).contents.strays == ("README", "images")
+    assert _gather(f"oci:{tmp_path}/layout:v2", paths).contents.misplaced == ("README", "images")
     with pytest.raises(Invalid, match="no file system or partition table"):
         _gather(f"oci:{tmp_path}/layout:v3", paths)
-    assert _gather(f"oci:{tmp_path}/layout:v4", paths).contents.strays == ("x.raw",)  # takes more than one pass
+    assert _gather(f"oci:{tmp_path}/layout:v4", paths).contents.misplaced == ("x.raw",)  # takes more than one pass
 
 
 def test_the_web(tmp_path: Path, paths: Paths) -> None:

@@ -78,7 +78,7 @@ def test_what_is_accepted_merges(name: str, good: dict[str, bytes], namespace: N
     image.write_bytes(good[name])
     contents = inspect_image(image, Kind.SYSEXT, tmp_path)
     assert contents.releases == {"x": {"ID": "_any"}}
-    assert contents.strays == ()
+    assert contents.misplaced == ()
     namespace.run("systemd-sysext", "refresh")
     assert namespace.run("/usr/bin/x").stdout == "x\n"
 

@@ -88,7 +88,7 @@ def test_a_hand_placed_extension_is_shown_and_untouched(bench: Bench) -> None:
 BROKEN = {
     "no release file": (Member("usr/bin/bad", b"x"),),
     "os-release": (*command("bad", "bad"), Member("usr/lib/os-release", b"ID=evil\n")),
-    "strays": (*command("bad", "bad"), Member("etc/passwd", b"root::0:0::/:/bin/sh\n")),
+    "misplaced": (*command("bad", "bad"), Member("etc/passwd", b"root::0:0::/:/bin/sh\n")),
     "other OS": command("bad", "bad", "ID=fedora\nVERSION_ID=40\n"),
     "traversal": (*command("bad", "bad"), Member("usr/../../../escaped", b"x")),
     "device": (*command("bad", "bad"), Member("usr/bin/null", kind=b"3")),

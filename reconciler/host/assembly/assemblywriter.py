@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import chunks_of
-from reconciler.host.tar.attributes import dress, dress_link
+from reconciler.host.tar.attributes import set_attributes, set_link_attributes
 from reconciler.host.tar.decompress import shown
 from reconciler.host.tar.reader import Kind, Member
 from reconciler.model.build.assembly import Shape
@@ -107,7 +107,7 @@ def _owned(member: Member) -> Member:
 def _write(path: bytes, root: bytes, member: Member, item: Item) -> None:
     if member.kind is Kind.SYMLINK:
         os.symlink(member.link, path)  # noqa: PTH211 - paths are bytes here
-        dress_link(path, member)
+        set_link_attributes(path, member)
     elif member.kind is Kind.HARD_LINK:
         os.link(root + b"/" + member.link, path, follow_symlinks=False)
     else:
@@ -119,7 +119,7 @@ def _write(path: bytes, root: bytes, member: Member, item: Item) -> None:
 def _dressed(descriptor: int, member: Member) -> None:
     """Give what is open all that its member says, and close it."""
     try:
-        dress(descriptor, member)
+        set_attributes(descriptor, member)
         os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))
     except PermissionError as error:
         hint = "run livelayer as root, or build squashfs, erofs or oci"

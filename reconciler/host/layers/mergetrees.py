@@ -48,7 +48,7 @@ def _merge(upper: bytes, lower: bytes) -> None:
     if (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns) == _UNDESCRIBED:
         os.utime(lower, ns=(below.st_atime_ns, below.st_mtime_ns))
     else:
-        _dress(lower, upper, status)
+        _copy_attributes(lower, upper, status)
 
 
 def _is_directory(path: bytes) -> bool:
@@ -65,7 +65,7 @@ def _remove(path: bytes) -> None:
         os.unlink(path)  # noqa: PTH108 - paths are bytes here
 
 
-def _dress(lower: bytes, upper: bytes, status: os.stat_result) -> None:
+def _copy_attributes(lower: bytes, upper: bytes, status: os.stat_result) -> None:
     """A directory of both is as the upper one has it."""
     os.chown(lower, status.st_uid, status.st_gid)
     os.chmod(lower, stat.S_IMODE(status.st_mode))  # noqa: PTH101 - paths are bytes here

@@ -32,7 +32,7 @@ from reconciler.host.layers import whiteouts
 from reconciler.host.layers.budget import Budget
 from reconciler.host.layers.readlayer import read_layer
 from reconciler.host.layers.staging import Staging, mode_of
-from reconciler.host.tar.attributes import dress, dress_link
+from reconciler.host.tar.attributes import set_attributes, set_link_attributes
 from reconciler.host.tar.decompress import Refused, shown
 from reconciler.host.tar.reader import Kind, Member, members
 from reconciler.model.content.limits import Limits
@@ -138,7 +138,7 @@ def _root(member: Member, tree: Staging) -> None:
 def _directory(path: bytes, member: Member, tree: Staging) -> None:
     descriptor = tree.make_directory(path)
     try:
-        dress(descriptor, member)
+        set_attributes(descriptor, member)
     finally:
         os.close(descriptor)
     if member.mode & stat.S_ISGID or member.xattrs:
@@ -153,7 +153,7 @@ def _file(path: bytes, member: Member, tree: Staging, content: Content) -> None:
     try:
         _fill(descriptor, member, content)
         if member.xattrs or not given:
-            dress(descriptor, member)
+            set_attributes(descriptor, member)
         os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))
     finally:
         os.close(descriptor)
@@ -181,7 +181,7 @@ def _symlink(path: bytes, member: Member, tree: Staging) -> None:
     if not member.link or b"\0" in member.link:
         raise Refused("is a symbolic link with an unusable target")
     tree.create(path, lambda new: os.symlink(member.link, new))  # noqa: PTH211 - paths are bytes here
-    dress_link(path, member)
+    set_link_attributes(path, member)
 
 
 def _hard_link(path: bytes, member: Member, tree: Staging) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from reconciler.host.merge.judgeimage import Finding
     from reconciler.model.fit.release import Host
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.state.observed import Masked, Unmanaged
 
 _OS_RELEASE: Final = "/usr/lib/os-release"
@@ -52,7 +52,7 @@ def find(
 
 def _taken(unmanaged: Iterable[Unmanaged]) -> Iterator[Unmanaged]:
     """Those that systemd takes of each name: of the first directory, and there of the first that it comes upon."""
-    groups: dict[Ident, list[Unmanaged]] = {}
+    groups: dict[ExtensionId, list[Unmanaged]] = {}
     for item in unmanaged:
         if item.searched:
             groups.setdefault(item.ident, []).append(item)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host.base.durable import make_directory, sync_directory
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry, parse_entry
 from reconciler.model.state.observed import Link, Unmanaged
 
@@ -27,13 +27,13 @@ _STORE: Final = "/store/sha256/"  # between the path of a state and the name of 
 class Found:
     """Everything in the search directories that counts as an extension."""
 
-    links: dict[Ident, Link]
+    links: dict[ExtensionId, Link]
     unmanaged: tuple[Unmanaged, ...]
 
 
 def read_links(paths: Paths, systemd: int) -> Found:
     """Tell livelayer's own links from everything else."""
-    links: dict[Ident, Link] = {}
+    links: dict[ExtensionId, Link] = {}
     unmanaged: list[Unmanaged] = []
     for kind in Kind:
         for item, directory in _items(paths, kind, systemd):
@@ -47,7 +47,7 @@ def read_links(paths: Paths, systemd: int) -> Found:
     return Found(links, (*unmanaged, *(it for it in _kept_by_kairos_agent(paths) if it.name not in enabled)))
 
 
-def read_link(paths: Paths, ident: Ident) -> Link | None:
+def read_link(paths: Paths, ident: ExtensionId) -> Link | None:
     """The link of this extension, if there is one and livelayer placed it."""
     newest: Link | None = None
     for path in _forms(paths, ident):
@@ -67,7 +67,7 @@ def restore(paths: Paths, link: Link) -> None:
     os.utime(path, ns=(link.changed, link.changed), follow_symlinks=False)
 
 
-def place(paths: Paths, ident: Ident, entry: Entry) -> None:
+def place(paths: Paths, ident: ExtensionId, entry: Entry) -> None:
     """Point NAME (or NAME.raw, for an image file) at an entry of the store, in one rename.
 
     The new link is made in the staging directory: systemd merges hidden names too, so nothing half-made may ever
@@ -144,7 +144,7 @@ def find_state(paths: Paths) -> str | None:
     return None
 
 
-def remove(paths: Paths, ident: Ident) -> None:
+def remove(paths: Paths, ident: ExtensionId) -> None:
     """Take livelayer's own link away; anything else of that name stays.
 
     Raises:
@@ -165,7 +165,7 @@ def _remove(link: Path, paths: Paths) -> None:
         raise Failed(f"{link}: cannot be removed: {error.strerror}", "look at the file system's mode") from error
 
 
-def _forms(paths: Paths, ident: Ident) -> tuple[Path, Path]:
+def _forms(paths: Paths, ident: ExtensionId) -> tuple[Path, Path]:
     """The two names under which systemd would find the extension: as a directory, as an image file."""
     directory = paths.links(ident.kind)
     return directory / ident.name, directory / f"{ident.name}.raw"

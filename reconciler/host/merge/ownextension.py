@@ -12,12 +12,12 @@ from reconciler.host.store.pathlists import readable_lists
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
 
 
-def own_extensions(paths: Paths, links: Sequence[Link], module: Path | None = None) -> frozenset[Ident]:
+def own_extensions(paths: Paths, links: Sequence[Link], module: Path | None = None) -> frozenset[ExtensionId]:
     """Those of these links' extensions that have the running program in them.
 
     Args:

@@ -197,7 +197,7 @@ def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
         image = record["image"]
         return Contents(
             record["releases"],
-            tuple(record["strays"]),
+            tuple(record["misplaced"] if "misplaced" in record else record["strays"]),  # its former name
             bool(record["has_os_release"]),
             tuple(record["units"]),
             _image_from_json(image) if image else None,
@@ -220,7 +220,7 @@ def inspect(tree: Path, kind: Kind) -> Contents:
     """Look into an unpacked extension, following none of its links."""
     return Contents(
         releases=_releases(tree, kind),
-        strays=tuple(sorted(_strays(tree, kind))),
+        misplaced=tuple(sorted(_misplaced(tree, kind))),
         has_os_release=os.path.lexists(tree / _OS_RELEASE),
         units=_units(tree, kind),
     )
@@ -242,7 +242,7 @@ def give_release_name(tree: Path, kind: Kind, name: str) -> None:
         raise Failed(f"{wanted}: cannot be made: {error.strerror}") from error
 
 
-def _strays(tree: Path, kind: Kind) -> Iterator[str]:
+def _misplaced(tree: Path, kind: Kind) -> Iterator[str]:
     """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
     with os.scandir(tree) as items:
         for item in items:

@@ -33,14 +33,14 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
     os.fchmod(descriptor, mode)
 
 
-def dress(descriptor: int, member: Member) -> None:
+def set_attributes(descriptor: int, member: Member) -> None:
     """Give a file or directory all that its member says, times excepted."""
     own(descriptor, member.uid, member.gid, member.mode)
     if member.xattrs:
         set_xattrs(descriptor, member.xattrs)
 
 
-def dress_link(path: bytes, member: Member) -> None:
+def set_link_attributes(path: bytes, member: Member) -> None:
     """Give a symbolic link, not what it points to, all that its member says."""
     os.chown(path, member.uid, member.gid, follow_symlinks=False)
     if member.xattrs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
 
 
 class Output(StrEnum):
@@ -46,7 +46,7 @@ class LeftOut:
 class Built:
     """An extension that was written."""
 
-    ident: Ident
+    ident: ExtensionId
     output: Output
     path: str
     digest: str  # of the file; of a directory as for `file://`; of the image's manifest

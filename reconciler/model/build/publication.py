@@ -9,7 +9,7 @@ from reconciler.errors import Invalid
 from reconciler.model.content.ociread import TITLE, Platform, platform_for
 from reconciler.model.content.tag import read_tag
 from reconciler.model.fit.release import ARCHITECTURES
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ class Subject:
 def objection(subject: Subject) -> Invalid | None:
     """Why no host would merge it; None: some could."""
     contents, kind = subject.contents, subject.kind
-    if error := contents.shape_error(Ident(subject.shown, kind)):
+    if error := contents.shape_error(ExtensionId(subject.shown, kind)):
         return Invalid(error.message, error.hint)
     if not contents.releases:
         return Invalid(

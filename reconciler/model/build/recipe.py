@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import Platform, platform_of
 from reconciler.model.fit.release import ARCHITECTURES
-from reconciler.model.kind import RELEASE_PREFIX, Ident, Kind
+from reconciler.model.kind import RELEASE_PREFIX, ExtensionId, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +37,7 @@ _FIRST: Final = ("ID", "VERSION_ID")  # then what depends on the kind, then the 
 class Recipe:
     """What was asked for, beside the content. None and empty: the content decides."""
 
-    ident: Ident
+    ident: ExtensionId
     id: str | None = None
     version_id: str | None = None
     level: str | None = None

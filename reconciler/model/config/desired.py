@@ -30,7 +30,7 @@ from reconciler.model.content.format import Format
 from reconciler.model.content.limits import DEFAULT, Limits, parse_count, parse_size
 from reconciler.model.content.ociread import Platform, parse_platform
 from reconciler.model.content.source import Source, Transport, parse_source, shown_url
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +73,9 @@ class Wanted:
         return self.source.is_remote or any(part.is_remote for part in self.parts)
 
     @property
-    def ident(self) -> Ident:
+    def ident(self) -> ExtensionId:
         """What systemd will know it as."""
-        return Ident(self.name, self.kind)
+        return ExtensionId(self.name, self.kind)
 
     def withheld(self, boot_state: str) -> str | None:
         """Why it is to be in the store only; None: it is to be merged."""
@@ -124,7 +124,7 @@ class DesiredState:
         return any(item.boot_states for item in self.extensions)
 
     @property
-    def idents(self) -> frozenset[Ident]:
+    def idents(self) -> frozenset[ExtensionId]:
         """The extensions the node shall have, each as the kind it shall be."""
         return frozenset(item.ident for item in self.extensions)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.kind import Ident
+from reconciler.model.kind import ExtensionId
 
 if TYPE_CHECKING:
     from reconciler.model.facts.extensionfacts import ExtensionFacts
@@ -45,7 +45,7 @@ def told_of_another(reason: str) -> str:
 
 
 def _misfit(facts: ExtensionFacts, host: Host) -> str | None:
-    ident = Ident(facts.name or "NAME", facts.kind)
+    ident = ExtensionId(facts.name or "NAME", facts.kind)
     if host.systemd < facts.kind.traits.since:
         return f"a {facts.kind} takes systemd {facts.kind.traits.since}, and this host has {host.systemd}"
     error = facts.contents.misfit(ident, host)

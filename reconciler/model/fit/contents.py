@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.images.imagepolicy import ImagePolicy
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
 
 
 _REBUILD: Final = "build the image FROM scratch with the extension's own files only"
@@ -24,27 +24,27 @@ class Contents:
     """What is inside an extension, as far as it decides whether it may be merged."""
 
     releases: Mapping[str, Mapping[str, str]]  # the extension-release files, by the name they are for
-    strays: tuple[str, ...] = ()  # what its kind may not carry at the top, empty directories aside
+    misplaced: tuple[str, ...] = ()  # what its kind may not carry at the top, empty directories aside
     has_os_release: bool = False  # usr/lib/os-release, with which systemd refuses every extension
     units: tuple[str, ...] = ()  # names in its kind's directory of units: unit files and directories of drop-ins
     image: ImageFormat | None = None  # what the image file is; None: a directory
 
-    def misfit(self, ident: Ident, host: Host) -> ReconcilerError | None:
+    def misfit(self, ident: ExtensionId, host: Host) -> ReconcilerError | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""
         of_image = image_error(ident, self.image, host) if self.image else None
         return of_image or self.shape_error(ident) or self._release_error(ident, host)
 
-    def shape_error(self, ident: Ident) -> ReconcilerError | None:
+    def shape_error(self, ident: ExtensionId) -> ReconcilerError | None:
         """What it has that makes it no extension of its kind on any host; None: nothing."""
         if self.has_os_release:
             reason = "usr/lib/os-release, which would make systemd refuse every extension"
             return ReconcilerError(f"{ident}: the content holds {reason}", _REBUILD)
-        if self.strays:
-            listed = ", ".join(f"/{stray}" for stray in self.strays[:3])
+        if self.misplaced:
+            listed = ", ".join(f"/{name}" for name in self.misplaced[:3])
             return ReconcilerError(f"{ident}: the content holds {listed}; {ident.kind.carries}", _REBUILD)
         return None
 
-    def _release_error(self, ident: Ident, host: Host) -> ReconcilerError | None:
+    def _release_error(self, ident: ExtensionId, host: Host) -> ReconcilerError | None:
         name, kind = ident
         if name not in self.releases:
             return self._release_name_error(ident)
@@ -55,7 +55,7 @@ class Contents:
             )
         return None
 
-    def _release_name_error(self, ident: Ident) -> ReconcilerError:
+    def _release_name_error(self, ident: ExtensionId) -> ReconcilerError:
         name, kind = ident
         others = sorted(self.releases)
         if len(others) == 1:
@@ -70,7 +70,7 @@ class Contents:
         )
 
 
-def image_error(ident: Ident, image: ImageFormat, host: Host) -> ReconcilerError | None:
+def image_error(ident: ExtensionId, image: ImageFormat, host: Host) -> ReconcilerError | None:
     """Why systemd would not attach an image file on this host; it would fail the refresh of all extensions."""
     if host.systemd < image.least_systemd:
         reason = f"the image takes systemd {image.least_systemd}, and this host has {host.systemd}"
@@ -84,7 +84,7 @@ def image_error(ident: Ident, image: ImageFormat, host: Host) -> ReconcilerError
     return None
 
 
-def _policy_error(ident: Ident, image: ImageFormat, policy: ImagePolicy, host: Host) -> ReconcilerError | None:
+def _policy_error(ident: ExtensionId, image: ImageFormat, policy: ImagePolicy, host: Host) -> ReconcilerError | None:
     from reconciler.model.images.imagepolicy import needs_device_mapper, refusal
 
     if reason := refusal(policy, image):

@@ -165,7 +165,7 @@ def read_contents(tree: FileTree, kind: Kind) -> Contents:
     traits = kind.traits
     return Contents(
         releases=_releases(tree, traits.releases),
-        strays=tuple(sorted(_strays(tree, traits.tops))),
+        misplaced=tuple(sorted(_misplaced(tree, traits.tops))),
         has_os_release=traits.forbidden is not None and _reach(tree, traits.forbidden) is not None,
         units=tuple(sorted(_listed(tree, kind.traits.units))),
     )
@@ -186,7 +186,7 @@ def _listed(tree: FileTree, directory: str) -> Mapping[str, Node]:
     return tree.children(directory) if node is Node.DIRECTORY else {}
 
 
-def _strays(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
+def _misplaced(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
     """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
     for name, node in tree.children("").items():
         is_directory = node is Node.DIRECTORY

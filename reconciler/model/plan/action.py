@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reconciler.model.config.checks import Checks
     from reconciler.model.config.desired import Wanted
     from reconciler.model.content.resolution import Resolution
-    from reconciler.model.kind import Ident, Kind
+    from reconciler.model.kind import ExtensionId, Kind
     from reconciler.model.state.entry import Entry
 
 
@@ -31,7 +31,7 @@ class Fetch:
 class Place:
     """Point the extension's link at an entry of the store."""
 
-    ident: Ident
+    ident: ExtensionId
     old: Entry | None
     new: Entry
     reason: str
@@ -43,7 +43,7 @@ class Place:
 class Remove:
     """Take the extension's link away."""
 
-    ident: Ident
+    ident: ExtensionId
     old: Entry
     reason: str
     probation: bool = False  # it stays away only if checks pass
@@ -53,7 +53,7 @@ class Remove:
 class Stop:
     """Stop the units an extension carries before they vanish; systemd itself leaves them running (before 262)."""
 
-    ident: Ident
+    ident: ExtensionId
     units: tuple[str, ...]
     reason: str
 
@@ -72,7 +72,7 @@ class Refresh:
 class Restart:
     """Restart units of an extension that was merged anew."""
 
-    ident: Ident
+    ident: ExtensionId
     units: tuple[str, ...]
     reason: str
 
@@ -81,7 +81,7 @@ class Restart:
 class Mask:
     """Hide an unmanaged extension that would make systemd merge nothing, by an empty directory of its name."""
 
-    ident: Ident
+    ident: ExtensionId
     path: Path  # of the directory
     file: Path  # the bad one
     flaw: str
@@ -92,7 +92,7 @@ class Mask:
 class Unmask:
     """Take such a directory away again."""
 
-    ident: Ident
+    ident: ExtensionId
     path: Path
     file: Path
     reason: str
@@ -102,7 +102,7 @@ class Unmask:
 class Check:
     """See whether a change has done well."""
 
-    ident: Ident | None  # None: the node as a whole
+    ident: ExtensionId | None  # None: the node as a whole
     checks: Checks
     reason: str
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from reconciler.model.config.desired import DesiredState
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.target import Target
     from reconciler.model.state.checks import Bad
     from reconciler.model.state.observed import ObservedState
@@ -42,7 +42,7 @@ def _why(changes: bool) -> str:  # noqa: FBT001 - the one thing it is about
     return "a change stays only if it does well" if changes else "an earlier run has not checked its change"
 
 
-def unproven(observed: ObservedState) -> list[Ident]:
+def unproven(observed: ObservedState) -> list[ExtensionId]:
     """Changes that are in force and have not passed their checks yet."""
     links = observed.links
     return [
@@ -57,7 +57,7 @@ def failed(bad: Bad, target: Target | ReconcilerError) -> bool:
     return bad.entry is not None and (isinstance(target, ReconcilerError) or target.entry == bad.entry)
 
 
-def step_back(ident: Ident, bad: Bad, observed: ObservedState) -> Iterator[Action | Problem]:
+def step_back(ident: ExtensionId, bad: Bad, observed: ObservedState) -> Iterator[Action | Problem]:
     """Content that failed gives way to what was there before, if that is still to be had, else to nothing."""
     link = observed.links.get(ident)
     if link is None or link.entry != bad.entry:
@@ -78,13 +78,13 @@ def reinstated(desired: DesiredState, observed: ObservedState) -> Iterator[Actio
             yield Place(ident, None, bad.previous, f"back again: {bad.reason}", is_return=True)
 
 
-def stays(ident: Ident, observed: ObservedState) -> bool:
+def stays(ident: ExtensionId, observed: ObservedState) -> bool:
     """Whether the removal of an extension has failed."""
     bad = observed.bad.get(ident)
     return bad is not None and bad.entry is None
 
 
-def told_of(ident: Ident, bad: Bad, observed: ObservedState) -> Problem:
+def told_of(ident: ExtensionId, bad: Bad, observed: ObservedState) -> Problem:
     """What to say of content that failed, under the configuration that still asks for it."""
     digest = bad.entry.digest[:_SHORT] if bad.entry else "-"
     back = bad.previous is not None and _is_usable(ident, bad, observed)
@@ -92,10 +92,10 @@ def told_of(ident: Ident, bad: Bad, observed: ObservedState) -> Problem:
     return Problem(ident.name, f"{ident}: {digest} failed its checks: {bad.reason}; {instead}", _hint(ident))
 
 
-def _hint(ident: Ident) -> str:
+def _hint(ident: ExtensionId) -> str:
     return f"change the configuration, or try it again: livelayer apply --retry {ident}"
 
 
-def _is_usable(ident: Ident, bad: Bad, observed: ObservedState) -> bool:
+def _is_usable(ident: ExtensionId, bad: Bad, observed: ObservedState) -> bool:
     contents = observed.store.get(bad.previous) if bad.previous else None
     return contents is not None and contents.misfit(ident, observed.host) is None

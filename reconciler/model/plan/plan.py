@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.model.content.format import Format
 from reconciler.model.fit.contents import image_error
 from reconciler.model.images.imageformat import FileSystem, naked
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Action,
     Check,
@@ -166,14 +166,16 @@ def _unusable(wanted: Wanted, target: Target, observed: ObservedState) -> Proble
     return problem(wanted.name, error) if error else None
 
 
-def _foreseeable_error(ident: Ident, entry: Entry, host: Host) -> ReconcilerError | None:
+def _foreseeable_error(ident: ExtensionId, entry: Entry, host: Host) -> ReconcilerError | None:
     """What an image file that is yet to be made would be refused for: nothing is fetched in vain."""
     if entry.format not in {Format.SQUASHFS, Format.EROFS}:
         return None
     return image_error(ident, naked(FileSystem(entry.format)), host)
 
 
-def _place(ident: Ident, link: Link | None, entry: Entry, observed: ObservedState) -> Iterator[Action | Problem]:
+def _place(
+    ident: ExtensionId, link: Link | None, entry: Entry, observed: ObservedState
+) -> Iterator[Action | Problem]:
     obstacle = observed.obstacle(ident)
     if obstacle:
         who = "it is kairos-agent's" if obstacle.agent else "livelayer did not place it"

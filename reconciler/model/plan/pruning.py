@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.model.config.desired import DesiredState
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.state.observed import ObservedState
 
 _REASON = "no configuration file lists it any more"
@@ -39,10 +39,10 @@ def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | P
         yield Remove(ident, observed.links[ident].entry, reason, probation=desired.checks is not None)
 
 
-def kept_for_itself(ident: Ident, desired: DesiredState, observed: ObservedState) -> bool:
+def kept_for_itself(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> bool:
     """Whether an extension stays although nothing lists it, since livelayer itself is in it."""
     return ident in observed.own and ident.name not in desired.names
 
 
-def _may_go(ident: Ident, desired: DesiredState, observed: ObservedState) -> bool:
+def _may_go(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> bool:
     return ident.name not in desired.names and ident not in observed.own and not stays(ident, observed)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.model.config.desired import DesiredState, Wanted
-    from reconciler.model.kind import Ident
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.action import Action, Problem
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
@@ -143,7 +143,7 @@ def _not_shown(link: Link, view: View) -> str | None:
     return reason
 
 
-def _planned(ident: Ident, plan: Plan) -> str | None:
+def _planned(ident: ExtensionId, plan: Plan) -> str | None:
     """Why the plan touches this extension; None: it does not."""
     for action in plan.actions:
         if _touches(action, ident):
@@ -151,7 +151,7 @@ def _planned(ident: Ident, plan: Plan) -> str | None:
     return None
 
 
-def _touches(action: Action, ident: Ident) -> bool:
+def _touches(action: Action, ident: ExtensionId) -> bool:
     match action:
         case Fetch():
             return action.wanted.ident == ident

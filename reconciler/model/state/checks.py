@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry, parse_entry
 
 if TYPE_CHECKING:
@@ -34,26 +34,26 @@ class Bad:
 class Health:
     """All of a node's."""
 
-    unproven: Mapping[Ident, Unproven] = field(default_factory=dict)
-    bad: Mapping[Ident, Bad] = field(default_factory=dict)
+    unproven: Mapping[ExtensionId, Unproven] = field(default_factory=dict)
+    bad: Mapping[ExtensionId, Bad] = field(default_factory=dict)
 
     def under(self, configuration: str) -> Health:
         """What counts under a configuration: another one gives what failed a new chance."""
         return replace(self, bad={ident: it for ident, it in self.bad.items() if it.configuration == configuration})
 
-    def expecting(self, ident: Ident, entry: Entry | None, previous: Entry | None) -> Health:
+    def expecting(self, ident: ExtensionId, entry: Entry | None, previous: Entry | None) -> Health:
         """After a change. What is yet unproven itself is nothing to go back to."""
         before = self.unproven.get(ident)
         if before and before.entry == previous:
             previous = before.previous
         return replace(self, unproven={**self.unproven, ident: Unproven(entry, previous)})
 
-    def proven(self, idents: Iterable[Ident]) -> Health:
+    def proven(self, idents: Iterable[ExtensionId]) -> Health:
         """After checks have passed, or what was changed is not there any more."""
         left = {ident: it for ident, it in self.unproven.items() if ident not in set(idents)}
         return replace(self, unproven=left)
 
-    def condemning(self, idents: Iterable[Ident], reason: str, configuration: str) -> Health:
+    def condemning(self, idents: Iterable[ExtensionId], reason: str, configuration: str) -> Health:
         """After checks have failed."""
         found = {ident: self.unproven[ident] for ident in idents if ident in self.unproven}
         bad = {ident: Bad(it.entry, it.previous, reason, configuration) for ident, it in found.items()}
@@ -105,12 +105,12 @@ def health_from_json(record: Any) -> Health:  # noqa: ANN401 - JSON
     return Health(unproven, bad)
 
 
-def _subject(ident: Ident) -> dict[str, str]:
+def _subject(ident: ExtensionId) -> dict[str, str]:
     return {"name": ident.name, "kind": str(ident.kind)}
 
 
-def _ident(record: Any) -> Ident:  # noqa: ANN401 - JSON
-    return Ident(str(record["name"]), Kind(record["kind"]))
+def _ident(record: Any) -> ExtensionId:  # noqa: ANN401 - JSON
+    return ExtensionId(str(record["name"]), Kind(record["kind"]))
 
 
 def _name(entry: Entry | None) -> str | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.model.content.resolution import Resolution, resolution_as_json, resolution_from_json
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry, parse_entry
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class Generation:
     time: datetime
     cause: str  # what made the change, for people
     tree: Tree | None  # the configuration in force, as written; None: there was none
-    extensions: Mapping[Ident, Placed]
+    extensions: Mapping[ExtensionId, Placed]
 
     @property
-    def entries(self) -> dict[Ident, Entry]:
+    def entries(self) -> dict[ExtensionId, Entry]:
         """Where each link led."""
         return {ident: placed.entry for ident, placed in self.extensions.items()}
 
@@ -49,7 +49,7 @@ class Generation:
 class Change:
     """What one generation has changed of an extension."""
 
-    ident: Ident
+    ident: ExtensionId
     old: Entry | None
     new: Entry | None
 
@@ -91,7 +91,7 @@ def generation_as_json(it: Generation) -> dict[str, Any]:
     }
 
 
-def _placed_as_json(ident: Ident, placed: Placed) -> dict[str, Any]:
+def _placed_as_json(ident: ExtensionId, placed: Placed) -> dict[str, Any]:
     return {
         "name": ident.name,
         "kind": str(ident.kind),
@@ -115,9 +115,9 @@ def generation_from_json(record: Any) -> Generation | None:  # noqa: ANN401 - JS
         return None
 
 
-def _placed_from_json(record: Any) -> tuple[Ident, Placed]:  # noqa: ANN401 - JSON
+def _placed_from_json(record: Any) -> tuple[ExtensionId, Placed]:  # noqa: ANN401 - JSON
     entry = parse_entry(record["entry"])
     if entry is None:
         raise ValueError(record["entry"])
     resolution = resolution_from_json(record["resolution"]) or Resolution(entry.digest, entry.digest)
-    return Ident(str(record["name"]), Kind(record["kind"])), Placed(entry, resolution, record["source"])
+    return ExtensionId(str(record["name"]), Kind(record["kind"])), Placed(entry, resolution, record["source"])

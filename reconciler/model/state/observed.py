@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +28,9 @@ class Link:
     doubled: bool = False  # a link for the other form (NAME, NAME.raw) is there too
 
     @property
-    def ident(self) -> Ident:
+    def ident(self) -> ExtensionId:
         """The extension it is for."""
-        return Ident(self.name, self.entry.kind)
+        return ExtensionId(self.name, self.entry.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Unmanaged:
     searched: bool = True  # False: systemd does not look where it lies
 
     @property
-    def ident(self) -> Ident:
+    def ident(self) -> ExtensionId:
         """The extension that systemd takes it for."""
-        return Ident(self.name, self.kind)
+        return ExtensionId(self.name, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Blocker:
 class Masked:
     """An empty directory that livelayer made in a search directory, so that systemd does not see a bad extension."""
 
-    ident: Ident
+    ident: ExtensionId
     path: Path
     file: Path  # the bad one
     reason: str  # why it is bad
@@ -82,20 +82,22 @@ class ObservedState:
     """One look at the node."""
 
     host: Host
-    links: Mapping[Ident, Link] = field(default_factory=dict)
+    links: Mapping[ExtensionId, Link] = field(default_factory=dict)
     unmanaged: tuple[Unmanaged, ...] = ()  # in systemd's order of search directories
     store: Mapping[Entry, Contents] = field(default_factory=dict)
     merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
-    unproven: Mapping[Ident, Unproven] = field(default_factory=dict)  # changes whose checks are yet to pass
-    bad: Mapping[Ident, Bad] = field(default_factory=dict)  # changes that failed, under the present configuration
-    own: frozenset[Ident] = frozenset()  # the extensions that livelayer itself runs from
+    unproven: Mapping[ExtensionId, Unproven] = field(default_factory=dict)  # changes whose checks are yet to pass
+    bad: Mapping[ExtensionId, Bad] = field(
+        default_factory=dict
+    )  # changes that failed, under the present configuration
+    own: frozenset[ExtensionId] = frozenset()  # the extensions that livelayer itself runs from
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
     changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how
     intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
     blockers: tuple[Blocker, ...] = ()  # those that are masked already, too
     masks: tuple[Masked, ...] = ()
 
-    def obstacle(self, ident: Ident) -> Unmanaged | None:
+    def obstacle(self, ident: ExtensionId) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""
         for item in self.unmanaged:
             if item.ident == ident and item.outranks:

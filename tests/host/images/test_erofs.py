@@ -48,7 +48,7 @@ def _answer(monkeypatch: pytest.MonkeyPatch, tree: dict[str, str], release: Fini
 def test_what_decides_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = read_contents(_answer(monkeypatch, TREE, Finished(0, b"ID=_any\n", "")), Kind.SYSEXT)
     assert contents.releases == {"x": {"ID": "_any"}}
-    assert contents.strays == ("lib",)
+    assert contents.misplaced == ("lib",)
     assert contents.has_os_release
 
 

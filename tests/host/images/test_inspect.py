@@ -104,14 +104,14 @@ def test_no_link_is_followed(name: str, link: str, tmp_path: Path) -> None:
     image = MAKERS[name](make_tree(tmp_path / "tree", files), tmp_path / "image")
     contents = _look(image, tmp_path)
     assert contents.releases == {}
-    assert contents.strays == (("usr",) if link == "usr" else ())
+    assert contents.misplaced == (("usr",) if link == "usr" else ())
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_configuration_extensions(name: str, tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", {"etc/extension-release.d/extension-release.x": "ID=_any", "usr/x": ""})
     contents = _look(MAKERS[name](tree, tmp_path / "image"), tmp_path, Kind.CONFEXT)
-    assert contents == Contents({"x": {"ID": "_any"}}, strays=("usr",))
+    assert contents == Contents({"x": {"ID": "_any"}}, misplaced=("usr",))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -119,7 +119,7 @@ def test_names_that_cannot_be_an_extensions(name: str, tmp_path: Path) -> None:
     """Such a release file is listed, but not read; such a directory at the top is a stray, empty or not."""
     contents = _look(_made(name, tmp_path, {f'{RELEASES}/extension-release.a"b': "ID=x", "-a b": None}), tmp_path)
     assert contents.releases == {"x": {"ID": "_any"}, 'a"b': {}}
-    assert contents.strays == ("-a b",)
+    assert contents.misplaced == ("-a b",)
 
 
 @pytest.mark.parametrize("name", FORMATS)

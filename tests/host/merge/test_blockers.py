@@ -14,7 +14,7 @@ from reconciler.host.merge import blockers, judgeimage, links
 from reconciler.host.merge.judgeimage import Finding, judge
 from reconciler.model.fit.release import Host
 from reconciler.model.images.imagepolicy import parse_image_policy
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.observed import Masked
 from tests.rig.diskimages import MAKERS, RELEASES, extension_tree, make_tree, squashfs
 
@@ -148,5 +148,5 @@ def test_who_may_not_look_repeats_what_was_found(paths: Paths, monkeypatch: pyte
     bad = paths.links(Kind.SYSEXT) / "bad.raw"
     bad.touch()
     assert _find(paths) == []
-    mask = Masked(Ident("bad"), paths.under("/run/extensions/bad"), bad, "empty")
+    mask = Masked(ExtensionId("bad"), paths.under("/run/extensions/bad"), bad, "empty")
     assert _find(paths, mask) == [("var/lib/extensions/bad.raw", "empty")]

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host.merge import links
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.paths import Paths
 
-IPFS = Ident("ipfs")
+IPFS = ExtensionId("ipfs")
 A, B = Entry("sha256:" + "a" * 64), Entry("sha256:" + "b" * 64, "ipfs")
 
 
@@ -54,7 +54,7 @@ def test_a_restored_link_is_as_old_as_it_was(paths: Paths) -> None:
     links.place(paths, IPFS, B)
     links.restore(paths, before)
     assert links.read_link(paths, IPFS) == before
-    assert links.read_link(paths, Ident("other")) is None
+    assert links.read_link(paths, ExtensionId("other")) is None
 
 
 def test_placing_across_file_systems_leaves_nothing_behind(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

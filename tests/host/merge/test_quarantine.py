@@ -9,14 +9,14 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host.merge import quarantine
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Mask, Unmask
 from reconciler.model.state.observed import Unmanaged
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
 
-IDENT = Ident("byhand")
+IDENT = ExtensionId("byhand")
 
 
 def _mask(path: Path) -> Mask:

@@ -91,8 +91,19 @@ def test_what_a_killed_run_left_is_cleaned(paths: Paths, tmp_path: Path) -> None
     assert (tmp_path / "precious").is_dir()
 
 
+def test_a_record_of_an_image_with_the_former_name_of_a_field_is_read(paths: Paths) -> None:
+    image = Entry(A.digest, format=Format.SQUASHFS)
+    contents = Contents({"ipfs": {"ID": "_any"}}, misplaced=("etc",))
+    with store.stage(paths) as stage:
+        (stage / "packed").write_text("whole")
+        store.commit(paths, stage / "packed", image, contents)
+    record = paths.store / f"{image.file_name}.json"
+    record.write_text(record.read_text().replace("misplaced", "strays"))
+    assert store.read_contents(paths, [image]) == {image: contents}
+
+
 @pytest.mark.parametrize(
-    ("files", "strays"),
+    ("files", "misplaced"),
     [
         ({"etc/x": ""}, ("etc",)),
         ({"file": ""}, ("file",)),
@@ -100,16 +111,18 @@ def test_what_a_killed_run_left_is_cleaned(paths: Paths, tmp_path: Path) -> None
         ({"opt/x": ""}, ()),
     ],
 )
-def test_strays_are_what_lies_outside_usr_and_opt(tmp_path: Path, files: dict[str, str], strays: tuple[str]) -> None:
-    assert store.inspect(_tree(tmp_path, **files), Kind.SYSEXT).strays == strays
+def test_misplaced_is_what_lies_outside_usr_and_opt(
+    tmp_path: Path, files: dict[str, str], misplaced: tuple[str]
+) -> None:
+    assert store.inspect(_tree(tmp_path, **files), Kind.SYSEXT).misplaced == misplaced
 
 
-def test_empty_top_directories_are_no_strays_but_links_are(tmp_path: Path) -> None:
+def test_empty_top_directories_are_in_place_but_links_are_not(tmp_path: Path) -> None:
     _tree(tmp_path)
     (tmp_path / "proc").mkdir()
-    assert store.inspect(tmp_path, Kind.SYSEXT).strays == ()
+    assert store.inspect(tmp_path, Kind.SYSEXT).misplaced == ()
     (tmp_path / "opt").symlink_to("/opt")
-    assert store.inspect(tmp_path, Kind.SYSEXT).strays == ("opt",)
+    assert store.inspect(tmp_path, Kind.SYSEXT).misplaced == ("opt",)
 
 
 def test_a_forbidden_os_release_is_seen_even_as_a_dangling_link(tmp_path: Path) -> None:

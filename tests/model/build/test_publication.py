@@ -42,7 +42,7 @@ def test_what_some_host_merges() -> None:
         (Contents({"tool": {"ID": "debian", "ARCHITECTURE": "amd64"}}), "ARCHITECTURE=amd64, which no host has"),
         (Contents({"tool": {"ID": "debian", "ARCHITECTURE": "aarch64"}}), "ARCHITECTURE=aarch64"),
         (Contents({"tool": {"ID": "_any"}}, has_os_release=True), "usr/lib/os-release"),
-        (Contents({"tool": {"ID": "_any"}}, strays=("etc",)), "holds /etc"),
+        (Contents({"tool": {"ID": "_any"}}, misplaced=("etc",)), "holds /etc"),
     ],
 )
 def test_what_no_host_merges(contents: Contents, words: str) -> None:

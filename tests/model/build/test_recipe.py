@@ -18,12 +18,12 @@ from reconciler.model.build.recipe import (
 )
 from reconciler.model.content.ociread import Platform
 from reconciler.model.fit.release import parse_release
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-X = Recipe(Ident("x"))
+X = Recipe(ExtensionId("x"))
 DEBIAN = {"ID": "debian", "VERSION_ID": "12", "NAME": "Debian"}
 STATIC = Needs(("x86-64",))
 DYNAMIC = Needs(("x86-64",), "/usr/bin/x needs libc.so.6 of the host")
@@ -67,7 +67,7 @@ def test_fields(recipe: Recipe, needs: Needs, basis: dict[str, str], expected: d
 
 
 def test_a_configuration_extension_has_words_of_its_own() -> None:
-    recipe = Recipe(Ident("x", Kind.CONFEXT), level="2", scope=("portable",))
+    recipe = Recipe(ExtensionId("x", Kind.CONFEXT), level="2", scope=("portable",))
     fields = release_of(recipe, Needs(), {}, lambda: DEBIAN).fields
     assert fields == {"ID": "debian", "CONFEXT_LEVEL": "2", "CONFEXT_SCOPE": "portable"}
     assert recipe.release_path == "etc/extension-release.d/extension-release.x"
@@ -102,7 +102,7 @@ def test_the_text_is_read_as_it_was_meant() -> None:
 @pytest.mark.parametrize("name", ["", "-x", "a b", "x.raw", "x.v", "../x", "a" * 65, "x\n"])
 def test_names_that_none_can_have(name: str) -> None:
     with pytest.raises(Invalid, match="no name of an extension"):
-        Recipe(Ident(name)).check()
+        Recipe(ExtensionId(name)).check()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_units_that_start_with_the_system() -> None:
         f"{directory}/10-x-a.service.conf": "[Unit]\nUpholds=a.service\n",
         f"{directory}/10-x-b@1.service.conf": "[Unit]\nUpholds=b@1.service\n",
     }
-    assert set(upholds(replace(recipe, ident=Ident("x", Kind.CONFEXT)), ["a.service", "b@.service"])) == {
+    assert set(upholds(replace(recipe, ident=ExtensionId("x", Kind.CONFEXT)), ["a.service", "b@.service"])) == {
         "etc/systemd/system/multi-user.target.d/10-x-a.service.conf",
         "etc/systemd/system/multi-user.target.d/10-x-b@1.service.conf",
     }

@@ -18,7 +18,7 @@ from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.release import Host
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.images.imagepolicy import parse_image_policy
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Action,
     Check,
@@ -69,7 +69,7 @@ def test_a_plan_narrowed_to_names_keeps_the_refresh_only_for_their_changes() -> 
 
 def test_a_placed_image_that_the_policy_refuses_by_now_does_not_block_the_others() -> None:
     """Placed at installation, or under an older policy: systemd would merge nothing at all."""
-    ident, entry = Ident("a"), Entry(_digest("a"), None, Format.SQUASHFS)
+    ident, entry = ExtensionId("a"), Entry(_digest("a"), None, Format.SQUASHFS)
     contents = Contents({"a": {"ID": "_any"}}, image=naked(FileSystem.SQUASHFS))
     policies = {Kind.SYSEXT: parse_image_policy("root=verity+absent:usr=verity+absent")}
     observed = ObservedState(
@@ -144,9 +144,11 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         store=store,
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
-        unproven={Ident(name): Unproven(*map(_entry_or_none, it)) for name, it in given.get("unproven", {}).items()},
-        bad={Ident(name): _bad(*it) for name, it in given.get("bad", {}).items()},
-        own=frozenset(map(Ident, given.get("own", ()))),
+        unproven={
+            ExtensionId(name): Unproven(*map(_entry_or_none, it)) for name, it in given.get("unproven", {}).items()
+        },
+        bad={ExtensionId(name): _bad(*it) for name, it in given.get("bad", {}).items()},
+        own=frozenset(map(ExtensionId, given.get("own", ()))),
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
         blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
         masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
@@ -169,7 +171,7 @@ def _blocker(path: str, mask: str | None) -> Blocker:
 
 
 def _masked(path: str, file: str) -> Masked:
-    return Masked(Ident(Path(path).name, _kind_at(path)), Path(path), Path(file), "empty")
+    return Masked(ExtensionId(Path(path).name, _kind_at(path)), Path(path), Path(file), "empty")
 
 
 def _kind_at(path: str) -> Kind:
@@ -191,7 +193,7 @@ def _entry(text: str) -> Entry:
 def _contents(given: dict[str, Any]) -> Contents:
     return Contents(
         releases={given["release"]: given.get("fields", {"ID": "_any"})},
-        strays=tuple(given.get("strays", ())),
+        misplaced=tuple(given.get("misplaced", ())),
         has_os_release=given.get("os_release", False),
         units=tuple(given.get("units", ())),
     )

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.checks import Bad, Health, Unproven, health_as_json, health_from_json
 from reconciler.model.state.entry import Entry
 
-X = Ident("x")
+X = ExtensionId("x")
 A, B, C = (Entry(f"sha256:{letter * 64}") for letter in "abc")
 
 
@@ -22,14 +22,14 @@ def test_what_is_unproven_itself_is_nothing_to_go_back_to() -> None:
 
 
 def test_what_failed_counts_under_its_configuration_only() -> None:
-    health = Health().expecting(X, B, A).condemning([X, Ident("y")], "it broke", "one")
+    health = Health().expecting(X, B, A).condemning([X, ExtensionId("y")], "it broke", "one")
     assert health == Health(bad={X: Bad(B, A, "it broke", "one")})
     assert health.under("one") == health
     assert health.under("two") == Health()
 
 
 def test_failures_are_forgiven_by_name_or_all() -> None:
-    y = Ident("y", Kind.CONFEXT)
+    y = ExtensionId("y", Kind.CONFEXT)
     health = Health().expecting(X, B, A).expecting(y, None, C).condemning([X, y], "it broke", "one")
     assert set(health.forgiving(frozenset({"x"})).bad) == {y}
     assert health.forgiving(frozenset()).bad == {}
@@ -37,7 +37,7 @@ def test_failures_are_forgiven_by_name_or_all() -> None:
 
 
 def test_a_record_gives_back_what_was_recorded() -> None:
-    y = Ident("y", Kind.CONFEXT)
+    y = ExtensionId("y", Kind.CONFEXT)
     health = Health().expecting(X, None, A).expecting(y, B, None).condemning([X], "it broke", "one")
     assert health_from_json(json.loads(json.dumps(health_as_json(health)))) == health
 

@@ -10,7 +10,7 @@ import pytest
 from reconciler.model.config.retention import Retention
 from reconciler.model.content.format import Format
 from reconciler.model.content.resolution import Resolution
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry
 from reconciler.model.state.generation import (
     Change,
@@ -31,7 +31,7 @@ def _entry(letter: str, kind: Kind = Kind.SYSEXT, form: Format = Format.DIRECTOR
 
 
 def _generation(number: int, *, days: int = 0, **entries: str) -> Generation:
-    placed = {Ident(name): _placed(letter) for name, letter in entries.items()}
+    placed = {ExtensionId(name): _placed(letter) for name, letter in entries.items()}
     return Generation(number, NOW - timedelta(days=days), "apply", {"extensions": {}}, placed)
 
 
@@ -43,11 +43,11 @@ def _placed(letter: str) -> Placed:
 def test_changes() -> None:
     before, after = _generation(1, a="a", b="b", c="c"), _generation(2, b="d", c="c", e="e")
     assert changes(before, after) == [
-        Change(Ident("a"), _entry("a"), None),
-        Change(Ident("b"), _entry("b"), _entry("d")),
-        Change(Ident("e"), None, _entry("e")),
+        Change(ExtensionId("a"), _entry("a"), None),
+        Change(ExtensionId("b"), _entry("b"), _entry("d")),
+        Change(ExtensionId("e"), None, _entry("e")),
     ]
-    assert changes(None, before)[0] == Change(Ident("a"), None, _entry("a"))
+    assert changes(None, before)[0] == Change(ExtensionId("a"), None, _entry("a"))
     assert changes(before, before) == []
 
 
@@ -81,7 +81,11 @@ def test_a_record_gives_back_what_was_recorded() -> None:
     image = _entry("c", Kind.CONFEXT, Format.SQUASHFS)
     combined = Resolution(image.digest, image.digest, parts=(part, part))
     generation = Generation(
-        4, NOW, "rollback to 2", None, {Ident("a", Kind.CONFEXT): Placed(image, combined), Ident("b"): _placed("b")}
+        4,
+        NOW,
+        "rollback to 2",
+        None,
+        {ExtensionId("a", Kind.CONFEXT): Placed(image, combined), ExtensionId("b"): _placed("b")},
     )
     assert generation_from_json(json.loads(json.dumps(generation_as_json(generation)))) == generation
 

@@ -24,19 +24,19 @@ _LOCAL: Final = "usr/local"
     Severity.ERROR,
     "keep to the hierarchies of its kind: /usr and /opt, or /etc for a configuration extension",
 )
-def strays(facts: ExtensionFacts) -> Iterator[Hit]:
+def misplaced(facts: ExtensionFacts) -> Iterator[Hit]:
     """Something lies outside of the hierarchies that are merged."""
-    for stray in facts.contents.strays:
-        if stray not in _MERGED_TOPS:
-            yield Hit(f"/{stray} would not be merged; {facts.kind.carries}", stray)
+    for name in facts.contents.misplaced:
+        if name not in _MERGED_TOPS:
+            yield Hit(f"/{name} would not be merged; {facts.kind.carries}", name)
 
 
 @rule("LL102", Severity.ERROR, "move it below usr/: hosts have these as links to it")
 def unmerged_usr(facts: ExtensionFacts) -> Iterator[Hit]:
     """Something lies in /bin, /sbin or /lib in place of /usr/bin, /usr/sbin or /usr/lib."""
-    for stray in facts.contents.strays:
-        if stray in _MERGED_TOPS:
-            yield Hit(f"/{stray} would not be merged, /usr/{stray} would", stray)
+    for name in facts.contents.misplaced:
+        if name in _MERGED_TOPS:
+            yield Hit(f"/{name} would not be merged, /usr/{name} would", name)
 
 
 @rule("LL103", Severity.ERROR, "put the files where the link leads")
@@ -87,7 +87,7 @@ def both_kinds(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    strays,
+    misplaced,
     unmerged_usr,
     over_link,
     sometimes_link,
