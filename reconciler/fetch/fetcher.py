@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reconciler.host.registry.transfer import Meter
     from reconciler.host.tar.reader import Kind as MemberKind
     from reconciler.model.config.desired import Wanted
+    from reconciler.model.config.part import Part
     from reconciler.model.content.ociread import Manifest, Platform
     from reconciler.model.content.resolution import Resolution
     from reconciler.model.content.source import Source
@@ -47,6 +48,7 @@ class Job:
     """One extension's content on its way into the store."""
 
     wanted: Wanted
+    part: Part  # of several, one at a time
     resolution: Resolution
     entry: Entry
     meter: Meter
@@ -55,7 +57,7 @@ class Job:
     @property
     def source(self) -> Source:
         """Where an image is: the extension's own source may name a catalog that says so."""
-        return self.resolution.origin or self.wanted.source
+        return self.resolution.origin or self.part.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,10 @@ class Fetcher:
         seals.forget(self.paths, entry)
 
     def _make(self, job: Job, stage: Path) -> Made:
-        if job.wanted.parts:
+        if job.resolution.parts:
             return self._from_parts(job, stage)
         match job.resolution.payload:
-            case Payload.LAYERS | Payload.IMAGE if job.wanted.source.transport.is_skopeos:
+            case Payload.LAYERS | Payload.IMAGE if job.part.source.transport.is_skopeos:
                 return self._from_image(job, stage)
             case Payload.TREE:
                 return self._from_tree(job, stage)
@@ -144,14 +146,14 @@ class Fetcher:
             except Invalid:
                 if not self._drop_damaged_blobs(image):
                     raise
-        if job.wanted.source.is_remote:
+        if job.part.source.is_remote:
             self._require_network(job)
         return None
 
     def _require_network(self, job: Job) -> None:
         if self.offline:
             missing = "what it was made of is not on this node any more, and this run uses no network"
-            raise Unavailable(f"{job.wanted.text}: {missing}", "livelayer apply fetches it")
+            raise Unavailable(f"{job.part.text}: {missing}", "livelayer apply fetches it")
 
     def _copy_and_build(self, job: Job, stage: Path) -> tuple[Manifest, Made | None]:
         """Copy an image, and unpack or pack it meanwhile where its manifest is known already.
@@ -184,7 +186,7 @@ class Fetcher:
             return self._build(image.layers, self._blob, job, stage)
         if len(image.layers) != 1:
             raise Invalid(
-                f"{job.wanted.text}: the artifact has {len(image.layers)} files, not one",
+                f"{job.part.text}: the artifact has {len(image.layers)} files, not one",
                 "push each image file as an artifact of its own",
             )
         digest = image.layers[0].digest
@@ -199,7 +201,7 @@ class Fetcher:
 
     def _file(self, job: Job) -> Path:
         """The file a source names."""
-        source, digest = job.wanted.source, job.resolution.digest
+        source, digest = job.part.source, job.resolution.digest
         if source.transport is Transport.FILE:
             self._require_same(job)
             return self.paths.under(source.reference)  # its digest is checked while it is read
@@ -221,7 +223,7 @@ class Fetcher:
             return
         from reconciler.host.sources import local
 
-        source = self.paths.under(job.wanted.source.reference)
+        source = self.paths.under(job.part.source.reference)
         if local.look_at(source)[0] != job.resolution.digest:
             hint = "put the former content there, or place the present one by pull: always"
             raise Failed(f"{source} is not what was placed any more, so that cannot be made anew", hint)
@@ -231,7 +233,7 @@ class Fetcher:
 
         self._require_same(job)
         tree = stage / "tree"
-        source = self.paths.under(job.wanted.source.reference)
+        source = self.paths.under(job.part.source.reference)
         local.copy_tree(source, tree, job.resolution.digest, self.limits)
         return self._finish_tree(tree, job, stage)
 
@@ -243,10 +245,10 @@ class Fetcher:
         tree = stage / "tree"
         store.new_tree(tree)
         entry = replace(job.entry, format=Format.DIRECTORY, renamed_to=None)
-        for number, (wanted, resolution) in enumerate(zip(job.wanted.parts, job.resolution.parts, strict=True)):
+        for number, (part, resolution) in enumerate(zip(job.wanted.parts, job.resolution.parts, strict=True)):
             scratch = stage / f"part{number}"
             scratch.mkdir()
-            lay_over(self._make(replace(job, wanted=wanted, resolution=resolution, entry=entry), scratch).path, tree)
+            lay_over(self._make(replace(job, part=part, resolution=resolution, entry=entry), scratch).path, tree)
             Tree(tree, self.limits).check()
         return self._finish_tree(tree, job, stage)
 
@@ -289,7 +291,7 @@ class Fetcher:
 
         if job.entry.renamed_to:
             hint = f"give the extension the name that its release file has, in place of {job.wanted.name}"
-            raise Invalid(f"{job.wanted.text}: rename: true cannot change an image file", hint)
+            raise Invalid(f"{job.part.text}: rename: true cannot change an image file", hint)
         image = stage / "image.raw"
         image.unlink(missing_ok=True)  # of a first attempt with a damaged blob
         found, _ = decompress_to(file, image, self.limits.size)
@@ -301,11 +303,11 @@ class Fetcher:
 
     def _copy(self, job: Job, layout: Path) -> Manifest:
         self.paths.blobs.mkdir(parents=True, exist_ok=True)
-        platform = job.wanted.platform or platform_of(self.machine)
+        platform = job.part.platform or platform_of(self.machine)
         with transfer.watch(layout, self.paths.blobs, job.resolution.size, job.meter):
             self._transfer(job, platform, layout)
         keptimages.note(self.paths, job.resolution.manifest, copied_digest(layout))
-        return read_copied(layout, self.paths.blobs, platform, job.wanted.text)
+        return read_copied(layout, self.paths.blobs, platform, job.part.text)
 
     def _transfer(self, job: Job, platform: Platform, layout: Path) -> None:
         """Copy by digest where the source is a registry, since its tag may move at any time.
@@ -358,7 +360,7 @@ def _sole_file(tree: Path, job: Job) -> Path:
     files = [path for path in found if path.is_file() and not path.is_symlink()]
     if len(found) != 1 or len(files) != 1:
         raise Invalid(
-            f"{job.wanted.text}: the image has {len(found)} files; format: raw takes an image whose only file is an "
+            f"{job.part.text}: the image has {len(found)} files; format: raw takes an image whose only file is an "
             "image file",
             "set format: directory or squashfs, or build the image FROM scratch with the one file",
         )
@@ -375,7 +377,7 @@ def _require_space(directory: Path, job: Job) -> None:
 def _by_tag(job: Job) -> Source | None:
     """The source with the tag that was resolved; None where it was named by a digest, or is no registry."""
     source, tag = job.source, job.resolution.tag
-    if source.transport is not Transport.DOCKER or job.wanted.pin:
+    if source.transport is not Transport.DOCKER or job.part.pin:
         return None
     return source.with_tag(tag) if tag else source
 

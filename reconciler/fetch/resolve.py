@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.host.registry.skopeo import Skopeo
     from reconciler.host.sources.catalogs import Catalogs
     from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.config.part import Part
     from reconciler.model.content.ociread import Manifest
     from reconciler.model.content.source import Source
     from reconciler.model.fit.release import Host
@@ -92,7 +93,7 @@ class Resolver:
 
     def _waits_for_network(self, wanted: Wanted) -> bool:
         """A catalog is read once for all, so its extensions are not asked for at once."""
-        if not (self.may_use_network and wanted.is_remote) or wanted.source.transport is Transport.CATALOG:
+        if not (self.may_use_network and wanted.is_remote) or wanted.parts[0].source.transport is Transport.CATALOG:
             return False
         if wanted.ident in self.fixed or wanted.unresolved or wanted.name in self.deferred:
             return False
@@ -195,7 +196,7 @@ class Resolver:
         record = self.records.get(self._key(wanted))
         candidates = [record] if record else []
         if wanted.pin and wanted.format:
-            candidates.append(Resolution(wanted.pin, wanted.pin, _assumed_payload(wanted)))
+            candidates.append(Resolution(wanted.pin, wanted.pin, _assumed_payload(wanted.parts[0], wanted.format)))
         for resolution in candidates:
             if resolution.satisfies(wanted.pin) and store.has(self.paths, self._target(wanted, resolution).entry):
                 return resolution
@@ -208,13 +209,15 @@ class Resolver:
 
     def _has_blobs(self, wanted: Wanted, resolution: Resolution) -> bool:
         """Whether all that content is made of has been kept."""
-        if wanted.parts:
-            pairs = zip(wanted.parts, resolution.parts, strict=False)
-            return len(wanted.parts) == len(resolution.parts) and all(self._has_blobs(*pair) for pair in pairs)
+        found = resolution.of_parts
+        pairs = zip(wanted.parts, found, strict=False)
+        return len(wanted.parts) == len(found) and all(self._has_blob(*pair) for pair in pairs)
+
+    def _has_blob(self, part: Part, resolution: Resolution) -> bool:
         from reconciler.host.base.blobs import blob_in
         from reconciler.host.registry import keptimages
 
-        match wanted.source.transport:
+        match part.source.transport:
             case Transport.FILE:
                 return False  # nothing of it is kept but the source itself, which may be another one by now
             case Transport.HTTPS | Transport.HTTP:
@@ -223,73 +226,75 @@ class Resolver:
                 return keptimages.find(self.paths, resolution.manifest) is not None
 
     def _look_up(self, wanted: Wanted) -> Resolution:
-        if wanted.parts:
-            return combined(tuple(self._look_up(part) for part in wanted.parts))
-        match wanted.source.transport:
+        found = tuple(self._look_up_part(part, wanted.format) for part in wanted.parts)
+        return combined(found) if len(found) > 1 else found[0]
+
+    def _look_up_part(self, part: Part, wanted: Format | None) -> Resolution:
+        match part.source.transport:
             case Transport.FILE:
-                resolution = self._look_up_file(wanted)
+                resolution = self._look_up_file(part)
             case Transport.HTTPS | Transport.HTTP:
-                resolution = self._look_up_url(wanted)
+                resolution = self._look_up_url(part, wanted)
             case Transport.CATALOG:
-                resolution = self._look_up_listed(wanted)
+                resolution = self._look_up_listed(part)
             case _:
-                resolution = self._look_up_image(wanted)
-        if not resolution.satisfies(wanted.pin):
+                resolution = self._look_up_image(part)
+        if not resolution.satisfies(part.pin):
             raise Invalid(
-                f"{wanted.text} leads to {resolution.digest}, not to the pinned {wanted.pin}",
+                f"{part.text} leads to {resolution.digest}, not to the pinned {part.pin}",
                 "correct digest: or source:",
             )
         return resolution
 
-    def _look_up_image(self, wanted: Wanted) -> Resolution:
-        source = self._versioned(wanted)
-        content = self._skopeo().raw_manifest(source.argument(wanted.pin))
+    def _look_up_image(self, part: Part) -> Resolution:
+        source = self._versioned(part)
+        content = self._skopeo().raw_manifest(source.argument(part.pin))
         found = parse_manifest(content)
         digest = manifest_digest = digest_of(content)
         if isinstance(found, Index):
-            manifest_digest = found.choose(wanted.platform or platform_of(self.host.machine))
+            manifest_digest = found.choose(part.platform or platform_of(self.host.machine))
             if source.transport is not Transport.DOCKER:  # nothing but a registry gives a manifest by its digest
                 return Resolution(digest, manifest_digest)
             found = parse_manifest(self._skopeo().raw_manifest(source.argument(manifest_digest)))
         if isinstance(found, Index):
-            raise Invalid(f"{wanted.text}: an index inside an index", "push the image again")
+            raise Invalid(f"{part.text}: an index inside an index", "push the image again")
         self.manifests[manifest_digest] = found
         payload = Payload.IMAGE if found.is_artifact else Payload.LAYERS
-        tag = source.tag if wanted.version else None
+        tag = source.tag if part.version else None
         return Resolution(digest, manifest_digest, payload, found.size, tag)
 
-    def _look_up_listed(self, wanted: Wanted) -> Resolution:
+    def _look_up_listed(self, part: Part) -> Resolution:
         from reconciler.model.content.catalog import Wish
 
         assert self.catalogs  # noqa: S101 - checked with the configuration
-        name, _, version = wanted.source.reference.partition("@")
-        architecture = (wanted.platform or platform_of(self.host.machine)).architecture
-        found = self.catalogs.find(Wish(name, version or None, wanted.version, architecture))
-        image = self._look_up_image(replace(wanted, source=found.source, pin=found.source.digest, version=None))
+        name, _, version = part.source.reference.partition("@")
+        architecture = (part.platform or platform_of(self.host.machine)).architecture
+        found = self.catalogs.find(Wish(name, version or None, part.version, architecture))
+        image = self._look_up_image(replace(part, source=found.source, pin=found.source.digest, version=None))
         return replace(image, tag=found.tag, origin=found.source)
 
-    def _versioned(self, wanted: Wanted) -> Source:
+    def _versioned(self, part: Part) -> Source:
         """The source with the tag that its range of versions leads to."""
-        if wanted.version is None:
-            return wanted.source
-        repository = wanted.source.argument()
+        if part.version is None:
+            return part.source
+        repository = part.source.argument()
         tags = self._skopeo().list_tags(repository)
-        tag = wanted.version.highest(tags)
+        tag = part.version.highest(tags)
         if tag is None:
-            raise wanted.version.miss(repository, tags)
-        return wanted.source.with_tag(tag)
+            raise part.version.miss(repository, tags)
+        return part.source.with_tag(tag)
 
-    def _look_up_url(self, wanted: Wanted) -> Resolution:
+    def _look_up_url(self, part: Part, wanted: Format | None) -> Resolution:
         from reconciler.host.sources import sha256sums
 
-        url = wanted.source.reference
-        digest = wanted.pin or sha256sums.resolve(url, self.paths.keyrings(self.keyring))
-        return Resolution(digest, digest, _assumed_payload(wanted) if wanted.format else _peeked_payload(url))
+        url = part.source.reference
+        digest = part.pin or sha256sums.resolve(url, self.paths.keyrings(self.keyring))
+        return Resolution(digest, digest, _assumed_payload(part, wanted) if wanted else _peeked_payload(url))
 
-    def _look_up_file(self, wanted: Wanted) -> Resolution:
+    def _look_up_file(self, part: Part) -> Resolution:
         from reconciler.host.sources import local
 
-        path = self.paths.under(wanted.source.reference)
+        path = self.paths.under(part.source.reference)
         digest, payload, size = local.look_at(path)
         return Resolution(digest, digest, payload, size)
 
@@ -312,13 +317,14 @@ class Resolver:
         return known
 
     def _key(self, wanted: Wanted) -> str:
-        if wanted.parts:
-            return " + ".join(self._key(part) for part in wanted.parts)
-        platform = wanted.platform or platform_of(self.host.machine)
-        source = wanted.source.argument(wanted.pin) if wanted.source.transport.is_skopeos else wanted.source.text
-        if wanted.source.transport is Transport.CATALOG and self.catalogs:
+        return " + ".join(map(self._key_of, wanted.parts))
+
+    def _key_of(self, part: Part) -> str:
+        platform = part.platform or platform_of(self.host.machine)
+        source = part.source.argument(part.pin) if part.source.transport.is_skopeos else part.source.text
+        if part.source.transport is Transport.CATALOG and self.catalogs:
             source += f" of {' '.join(map(shown_url, self.catalogs.urls))}"
-        return f"{source} {platform}" + (f" {wanted.version.text}" if wanted.version else "")
+        return f"{source} {platform}" + (f" {part.version.text}" if part.version else "")
 
     def _skopeo(self) -> Skopeo:
         from reconciler.host.registry.skopeo import Skopeo
@@ -342,11 +348,11 @@ def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
     return Catalogs(paths, desired.catalogs)
 
 
-def _assumed_payload(wanted: Wanted) -> Payload:
+def _assumed_payload(part: Part, wanted: Format | None) -> Payload:
     """What the configured format lets expect; whether it is true shows when the content is there."""
-    if wanted.format is Format.RAW:
+    if wanted is Format.RAW:
         return Payload.IMAGE
-    return Payload.LAYERS if wanted.source.transport.is_skopeos else Payload.TAR
+    return Payload.LAYERS if part.source.transport.is_skopeos else Payload.TAR
 
 
 def _peeked_payload(url: str) -> Payload:

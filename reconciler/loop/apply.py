@@ -159,7 +159,7 @@ class Applier:
     def _fetch(self, fetcher: Fetcher, action: Fetch, shown: Display) -> None:
         log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
         with shown.meter(action.wanted.name) as meter:
-            fetcher.fetch(Job(action.wanted, action.resolution, action.entry, meter))
+            fetcher.fetch(Job(action.wanted, action.wanted.parts[0], action.resolution, action.entry, meter))
 
     def _fetched(self, action: Fetch, work: Future[None]) -> Outcome:
         """Judge what came before anything is placed: a bad image can block every other one."""

@@ -14,6 +14,7 @@ from reconciler.host.records import history, statedir
 from reconciler.host.store import entries as store
 from reconciler.model.config.desired import DesiredState, Wanted, desired_state
 from reconciler.model.config.merge import Fragment, Tree
+from reconciler.model.config.part import Part
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Source, Transport, parse_source
@@ -153,10 +154,12 @@ def _extensions_of(tree: Any) -> dict[ExtensionId, Wanted]:  # noqa: ANN401 - a 
 
 def _wanted(ident: ExtensionId, placed: Placed, then: Wanted | None, generation: Generation) -> Wanted:
     text = placed.source or f"generation {generation.number}"
-    plain = Wanted(ident.name, text, _source(placed), kind=ident.kind, format=placed.entry.format)
-    return replace(
-        then or plain, text=text, source=_source(placed), merged=True, format=placed.entry.format, template=None
-    )
+    recorded = Part(text, _source(placed))
+    if then is None:
+        return Wanted(ident.name, (recorded,), kind=ident.kind, format=placed.entry.format)
+    (first, *others) = then.parts
+    sole = replace(first, text=recorded.text, source=recorded.source, template=None)
+    return replace(then, parts=then.parts if others else (sole,), merged=True, format=placed.entry.format)
 
 
 def _source(placed: Placed) -> Source:

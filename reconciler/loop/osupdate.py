@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.fetch.resolve import Resolver
     from reconciler.loop.reconcile import Options
     from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.config.part import Part
     from reconciler.model.content.limits import Limits
     from reconciler.model.content.resolution import Resolution
     from reconciler.model.facts.extensionfacts import ExtensionFacts
@@ -157,26 +158,26 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
 
 def _look_into(wanted: Wanted, target: Target, paths: Paths, limits: Limits) -> Contents | ReconcilerError:
     """What is in content that is not in the store, or why that cannot be said."""
-    parts = zip(wanted.parts or (wanted,), target.resolution.parts or (target.resolution,), strict=True)
+    parts = zip(wanted.parts, target.resolution.of_parts, strict=True)
     try:
-        found = [_gather(part, resolution, paths, limits) for part, resolution in parts]
+        found = [_gather(wanted, part, resolution, paths, limits) for part, resolution in parts]
         return _as_stored(found, target.entry)
     except ReconcilerError as error:
         return error
 
 
-def _gather(wanted: Wanted, resolution: Resolution, paths: Paths, limits: Limits) -> ExtensionFacts:
+def _gather(wanted: Wanted, part: Part, resolution: Resolution, paths: Paths, limits: Limits) -> ExtensionFacts:
     from reconciler.query.inspection import Request, gather
 
-    subject = _subject(wanted, resolution, paths)
-    facts = gather(Request(subject, wanted.name, resolution.digest, wanted.platform, limits=limits), paths)
+    subject = _subject(part, resolution, paths)
+    facts = gather(Request(subject, wanted.name, resolution.digest, part.platform, limits=limits), paths)
     choose(wanted.format, facts.origin.payload, resolution.size, None)
     return facts
 
 
-def _subject(wanted: Wanted, resolution: Resolution, paths: Paths) -> str:
+def _subject(part: Part, resolution: Resolution, paths: Paths) -> str:
     """The source for `inspect`, with the tag that its range of versions or its catalog leads to."""
-    source = resolution.origin or wanted.source
+    source = resolution.origin or part.source
     if resolution.tag and not resolution.origin:
         source = source.with_tag(resolution.tag)
     if source.transport is Transport.FILE:

@@ -115,7 +115,7 @@ def _verdict_object(verdict: Verdict) -> dict[str, Any]:
         "kind": str(verdict.wanted.kind),
         "fits": verdict.fits,
         "source": verdict.wanted.text,
-        "tag": resolution.tag or verdict.wanted.source.tag if resolution else None,
+        "tag": resolution.tag or verdict.wanted.parts[0].source.tag if resolution else None,
         "digest": resolution.digest if resolution else None,
         "stored": verdict.stored,
         "reason": verdict.reason,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ from reconciler.model.config.document import (
 )
 from reconciler.model.config.duration import parse_duration
 from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
+from reconciler.model.config.part import Part
 from reconciler.model.config.placeholders import Template, has_placeholders, stand_in
 from reconciler.model.config.preflight import Preflight
 from reconciler.model.config.prunelimit import PruneLimit, parse_prune_limit
@@ -48,29 +49,37 @@ class Wanted:
     """An extension the node shall have, merged or at least fetched."""
 
     name: str
-    text: str  # the source as the user wrote it
-    source: Source
-    pin: str | None = None
+    parts: tuple[Part, ...]  # one at least; of several, each is laid over those before it
     merged: bool = True
     pull: Literal["missing", "always", "never"] = "missing"
-    platform: Platform | None = None
     rename: bool = False
     restart: tuple[str, ...] = ()
     kind: Kind = Kind.SYSEXT
     format: Format | None = Format.DIRECTORY  # None: whatever suits content and node
-    version: Range | None = None  # of the tags to choose from
     min_age: timedelta | None = None
     boot_states: tuple[str, ...] = ()  # none: in all
-    parts: tuple[Wanted, ...] = ()  # of several sources, lowest first; `source` is the first of them then
     kernel: Range | None = None  # under which it may be merged
     checks: Checks | None = None  # what must hold after it was merged anew
-    template: Template | None = None  # what in source and version a host must fill in
-    unresolved: ReconcilerError | None = None  # why it could not
+
+    @property
+    def text(self) -> str:
+        """Its sources as the user wrote them."""
+        return ", ".join(part.text for part in self.parts)
+
+    @property
+    def pin(self) -> str | None:
+        """The digest that it must lead to; several sources are pinned each for itself."""
+        return self.parts[0].pin if len(self.parts) == 1 else None
+
+    @property
+    def unresolved(self) -> ReconcilerError | None:
+        """Why this host cannot fill in what a source has left open."""
+        return next((part.unresolved for part in self.parts if part.unresolved), None)
 
     @property
     def is_remote(self) -> bool:
         """Whether it takes the network to look up a source."""
-        return self.source.is_remote or any(part.is_remote for part in self.parts)
+        return any(part.source.is_remote for part in self.parts)
 
     @property
     def ident(self) -> ExtensionId:
@@ -194,36 +203,32 @@ def _checks(given: CheckSettings | None) -> Checks | None:
 
 
 def _wanted(name: str, item: Extension, fragment: Fragment) -> Wanted:
-    sources = [parse_source(stand_in(text)) for text in item.source or ()]
-    parts = [_part(name, text, source) for text, source in zip(item.source or (), sources, strict=True)]
+    texts = item.source or ()
+    sources = [parse_source(stand_in(text)) for text in texts]
     if misuse := _misuse(item, sources):
         key, what, hint = misuse
         raise InvalidConfiguration((_mistake(fragment, ("extensions", name, key), what, hint),))
-    return replace(
-        parts[0],
-        text=", ".join(part.text for part in parts),
-        pin=None if len(parts) > 1 else item.digest or sources[0].digest,
+    version = _range(name, item, sources[0], fragment) if item.version else None
+    return Wanted(
+        name,
+        tuple(_part(item, text, source, version) for text, source in zip(texts, sources, strict=True)),
         merged=item.state == "merged",
         pull=item.pull,
         rename=item.rename,
         restart=item.units.restart,
         kind=Kind(item.kind),
         format=None if item.format == "auto" else Format(item.format),
-        platform=_platform(item),
-        version=_range(name, item, sources[0], fragment) if item.version else None,
         min_age=parse_duration(item.min_age) if item.min_age else None,
-        parts=tuple(replace(part, platform=_platform(item)) for part in parts) if len(parts) > 1 else (),
         boot_states=item.boot_states or (),
         kernel=_kernel(item.kernel) if item.kernel else None,
         checks=_checks(item.checks),
-        template=_template(item),
     )
 
 
-def _part(name: str, text: str, source: Source) -> Wanted:
-    template = Template(text) if has_placeholders(text) else None
-    shown = _shown(text, source)
-    return Wanted(name, shown, source, source.digest, format=Format.DIRECTORY, template=template)
+def _part(item: Extension, text: str, source: Source, version: Range | None) -> Part:
+    is_open = has_placeholders(text) or has_placeholders(item.version)
+    template = Template(text, item.version, item.prereleases) if is_open else None
+    return Part(_shown(text, source), source, item.digest or source.digest, _platform(item), version, template)
 
 
 def _shown(text: str, source: Source) -> str:
@@ -237,13 +242,6 @@ def _kernel(text: str) -> Range:
     from reconciler.model.fit.kernel import parse_constraint
 
     return parse_constraint(text)
-
-
-def _template(item: Extension) -> Template | None:
-    texts = item.source or ()
-    if not (has_placeholders(item.version) or any(map(has_placeholders, texts))):
-        return None
-    return Template(texts[0], item.version, item.prereleases)
 
 
 def _platform(item: Extension) -> Platform | None:

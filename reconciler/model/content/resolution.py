@@ -28,6 +28,11 @@ class Resolution:
     parts: tuple[Resolution, ...] = ()  # of several sources, lowest first
     origin: Source | None = None  # where the content is, if the source itself does not say so: it names a catalog
 
+    @property
+    def of_parts(self) -> tuple[Resolution, ...]:
+        """One for each source, lowest first."""
+        return self.parts or (self,)
+
     def satisfies(self, pin: str | None) -> bool:
         """Whether a pin names this content, by its index or by its manifest."""
         return pin in {None, self.digest, self.manifest}

@@ -46,27 +46,27 @@ def _unresolved(host: Host, **extension: object) -> str:
 def test_a_host_fills_them_in(source: str, argument: str) -> None:
     wanted = _on(DEBIAN, source=source)
     assert wanted.unresolved is None
-    assert wanted.source.argument() == argument
+    assert wanted.parts[0].source.argument() == argument
     assert wanted.text == argument
 
 
 def test_urls_paths_and_ranges_are_filled_in_too() -> None:
-    assert _on(DEBIAN, source="https://host/{VERSION_ID}/x.raw").source.reference == "https://host/12/x.raw"
-    assert _on(DEBIAN, source="file:///srv/{ID}.tar").source.reference == "/srv/debian.tar"
+    assert _on(DEBIAN, source="https://host/{VERSION_ID}/x.raw").parts[0].source.reference == "https://host/12/x.raw"
+    assert _on(DEBIAN, source="file:///srv/{ID}.tar").parts[0].source.reference == "/srv/debian.tar"
     wanted = _on(DEBIAN, source="docker://registry/x", version=">=1.29,-{ID}{VERSION_ID}")
-    assert wanted.version
-    assert wanted.version.highest(["1.30.0-debian11", "1.29.1-debian12", "1.31.0"]) == "1.29.1-debian12"
+    assert wanted.parts[0].version
+    assert wanted.parts[0].version.highest(["1.30.0-debian11", "1.29.1-debian12", "1.31.0"]) == "1.29.1-debian12"
     wanted = _on(DEBIAN, source="docker://registry/x", version="{VERSION_ID}.*")
-    assert wanted.version
-    assert wanted.version.highest(["11.9.0", "12.5.0", "13.0.0"]) == "12.5.0"
+    assert wanted.parts[0].version
+    assert wanted.parts[0].version.highest(["11.9.0", "12.5.0", "13.0.0"]) == "12.5.0"
 
 
 def test_each_host_has_its_own_and_what_has_none_stays() -> None:
     desired = _desired(source="docker://registry/x:{VERSION_ID}")
     trixie = Host({"ID": "debian", "VERSION_ID": "13"}, "aarch64", 257)
-    found = [for_host(desired, host).extensions[0].source.tag for host in (DEBIAN, trixie)]
+    found = [for_host(desired, host).extensions[0].parts[0].source.tag for host in (DEBIAN, trixie)]
     assert found == ["12", "13"]
-    assert _on(trixie, source="docker://registry/x:{ARCH}").source.tag == "arm64"
+    assert _on(trixie, source="docker://registry/x:{ARCH}").parts[0].source.tag == "arm64"
     plain = _desired(source="docker://registry/x:v1")
     assert for_host(plain, DEBIAN) is plain
 
@@ -74,7 +74,7 @@ def test_each_host_has_its_own_and_what_has_none_stays() -> None:
 def test_a_host_without_the_field_is_that_extensions_problem() -> None:
     assert "no VARIANT_ID" in _unresolved(DEBIAN, source="docker://registry/x:{VARIANT_ID}")
     assert "no VERSION_ID" in _unresolved(Host({}, "x86_64", 252), source="oci:/srv/{VERSION_ID}")
-    assert _on(Host({}, "x86_64", 252), source="docker://registry/x:{ID}").source.tag == "linux"
+    assert _on(Host({}, "x86_64", 252), source="docker://registry/x:{ID}").parts[0].source.tag == "linux"
 
 
 @pytest.mark.parametrize(

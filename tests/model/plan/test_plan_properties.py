@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.config.desired import DesiredState, Wanted
+from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import parse_source
@@ -56,8 +57,7 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
     wanted = [
         Wanted(
             name,
-            "docker://registry/x:v1",
-            SOURCE,
+            (Part("docker://registry/x:v1", SOURCE),),
             merged=draw(st.booleans()),
             rename=draw(st.booleans()),
             kind=draw(KINDS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.config.desired import Wanted
+from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format
 from reconciler.model.content.ociread import Layer, Manifest
 from reconciler.model.content.resolution import Resolution
@@ -20,7 +21,7 @@ def _digest(letter: str) -> str:
 
 def _fetch(name: str, letter: str, size: int | None, fetched_as: Format = Format.DIRECTORY) -> Fetch:
     resolution = Resolution(_digest(letter), _digest(letter), size=size)
-    wanted = Wanted(name, SOURCE, parse_source(SOURCE), format=fetched_as)
+    wanted = Wanted(name, (Part(SOURCE, parse_source(SOURCE)),), format=fetched_as)
     return Fetch(wanted, resolution, Entry(resolution.manifest, None, fetched_as), "not in the store")
 
 
