@@ -191,8 +191,8 @@ class Paths:
         return self.state / "rollback.json"
 
     @property
-    def health(self) -> Path:
-        """Extensions whose checks are yet to pass, and content that has failed them."""
+    def checks(self) -> Path:
+        """Changes whose checks are pending, and those that failed them."""
         return self.state / "health.json"
 
     @property

@@ -60,7 +60,7 @@ class Outcome:
     skipped: bool = False  # there was nothing left to do for it
 
     @property
-    def is_condemned(self) -> bool:
+    def check_failed(self) -> bool:
         """Whether it was a check that failed: the change is to be taken back."""
         return isinstance(self.action, Check) and self.error is not None and not self.skipped
 
@@ -91,7 +91,7 @@ class Applier:
     limits: Limits = DEFAULT
     preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
     configuration: str = ""  # the digest of the one that is in force
-    whole_is_checked: bool = False  # after the checks of single extensions
+    node_is_checked: bool = False  # after the checks of single extensions
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
@@ -214,10 +214,10 @@ class Applier:
                 _stop(action.units)
                 progress.stopped.extend(action.units)
             case Check():
-                from reconciler.loop import probation
+                from reconciler.loop import checks
 
                 trouble = progress.unstarted.get(action_name(action) or "")
-                probation.judge(self.paths, action, trouble, self.configuration, whole_follows=self.whole_is_checked)
+                checks.check(self.paths, action, trouble, self.configuration, node_follows=self.node_is_checked)
             case Mask() | Unmask():
                 self._hide(action)
             case _:
@@ -228,10 +228,10 @@ class Applier:
         if ident.kind in owe:
             write_atomically(self.paths.refresh_owed(ident.kind), b"", durable=False)
         previous = links.read_link(self.paths, ident)
-        if action.probation:
-            from reconciler.loop import probation
+        if action.checked:
+            from reconciler.loop import checks
 
-            probation.expect(self.paths, action, previous)
+            checks.begin(self.paths, action, previous)
         if isinstance(action, Place):
             links.place(self.paths, ident, action.new)
         else:

@@ -15,7 +15,7 @@ from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.durable import sync_directory
 from reconciler.host.records import history, prefetched
-from reconciler.host.records.checks import read_health
+from reconciler.host.records.checks import read_checks
 from reconciler.host.records.statedir import children
 from reconciler.host.registry import keptimages
 from reconciler.host.store import entries as store
@@ -113,7 +113,7 @@ def _needed(session: Session, observed: ObservedState, kept: Iterable[Generation
     resolutions |= {it.entry: it.resolution for it in targets}
     linked = {link.entry for link in observed.links.values()}
     prefetches = prefetched.read_prefetched(session.paths)
-    entries = frozenset({*resolutions, *linked, *read_health(session.paths).entries, *prefetches})
+    entries = frozenset({*resolutions, *linked, *read_checks(session.paths).entries, *prefetches})
     digests = {entry.digest for entry in entries}
     digests |= {digest for it in resolutions.values() for digest in _digests(it)}
     return _Needed(entries, frozenset(blob for digest in digests for blob in _blobs(session.paths, digest)))

@@ -19,7 +19,7 @@ from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Source, Transport, parse_source
 from reconciler.model.plan.action import Refresh
-from reconciler.model.plan.gating import unproven
+from reconciler.model.plan.checks import pending_checks
 from reconciler.model.plan.target import Target
 from reconciler.model.state.generation import Generation, Placed, previous
 
@@ -56,7 +56,7 @@ def record(paths: Paths, view: View, tree: Tree | None, cause: str) -> int | Non
 def _has_succeeded(view: View) -> bool:
     """Whether all that is placed is there, merged where it shall be, and past its checks."""
     observed = view.observed
-    if unproven(observed) or any(link.dangling for link in observed.links.values()):
+    if pending_checks(observed) or any(link.dangling for link in observed.links.values()):
         return False
     return not observed.refresh_owed and not any(isinstance(it, Refresh) for it in view.plan.actions)
 

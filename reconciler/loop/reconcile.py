@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 # A configuration that changes while a run works starts it anew, so that no trigger can be lost; one that never
 # rests is left to the next trigger.
 _MAX_PASSES: Final = 5
-_CONDEMNED: Final = "a change failed its checks"
+_FAILED: Final = "a change failed its checks"
 _CHANGED: Final = "the configuration changed meanwhile"
 
 
@@ -63,9 +63,9 @@ class Result:
     standing: Standing = Standing()  # noqa: RUF009 - frozen
 
     @property
-    def is_condemned(self) -> bool:
+    def checks_failed(self) -> bool:
         """Whether a change failed its checks: another pass takes it back."""
-        return any(outcome.is_condemned for outcome in self.outcomes)
+        return any(outcome.check_failed for outcome in self.outcomes)
 
     @property
     def in_sync(self) -> bool:
@@ -98,9 +98,9 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
             laststatus.write(paths, result.document())
             seen.record(paths, before, result.clouds)
             is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
-            if (is_unchanged and not result.is_condemned) or passes == _MAX_PASSES:
+            if (is_unchanged and not result.checks_failed) or passes == _MAX_PASSES:
                 return result
-            log.info("%s; looking again", _CONDEMNED if result.is_condemned else _CHANGED)
+            log.info("%s; looking again", _FAILED if result.checks_failed else _CHANGED)
             options = replace(options, retry=None)
 
 
@@ -205,7 +205,7 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     result = _result(after, session, outcomes, options, troubles)
     runlog.tell_outcomes(outcomes)
     told = [*_mistakes(session.loaded), *plan.problems]
-    told += after.plan.problems if result.is_condemned else ()  # the next pass says what has become of it
+    told += after.plan.problems if result.checks_failed else ()  # the next pass says what has become of it
     runlog.tell_problems(it for it in result.problems if it not in told)
     log.info("in sync" if result.in_sync else "not in sync")
     return result
@@ -221,7 +221,7 @@ def _begin(paths: Paths, options: Options) -> Session:
     if options.config is None and options.cloud_configs is None:
         loaded = _remembered(paths, loaded, options)
     if options.retry is not None:
-        recordkeeping.forgive(paths, options.retry)
+        recordkeeping.forget_failures(paths, options.retry)
     session = open_session(paths, loaded, options, Lookups.LOCAL if options.offline else Lookups.ALL)
     if session.held:
         log.info("generation %d is held until the configuration changes", session.held.number)
@@ -237,7 +237,7 @@ def _applier(session: Session) -> Applier:
         desired.limits,
         desired.preflight,
         session.configuration,
-        whole_is_checked=desired.checks is not None,
+        node_is_checked=desired.checks is not None,
     )
 
 

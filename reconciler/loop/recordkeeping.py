@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
 from reconciler.host.records import history, retries, statedir
-from reconciler.host.records.checks import read_health, write_health
+from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.loop import drift, generations
 from reconciler.model.plan.action import Fetch
 from reconciler.model.plan.status import Standing
@@ -54,13 +54,13 @@ def standing(session: Session) -> Standing:
     return Standing(newest.number if newest else None, session.held.number if session.held else None, known)
 
 
-def forgive(paths: Paths, names: frozenset[str]) -> None:
+def forget_failures(paths: Paths, names: frozenset[str]) -> None:
     """Forget what failed of these extensions, or of all, so that it is tried again.
 
     Raises:
         Failed: the records cannot be written.
     """
-    write_health(paths, read_health(paths).forgiving(names))
+    write_checks(paths, read_checks(paths).without_failures_of(names))
     paths.retries.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
 from reconciler.host.node.machine import read_boot_state, read_host
 from reconciler.host.records import statedir
-from reconciler.host.records.checks import read_health
+from reconciler.host.records.checks import read_checks
 from reconciler.host.records.retries import read_retries
 from reconciler.loop import config, generations
 from reconciler.loop.observe import observe
@@ -78,11 +78,11 @@ class Session:
         return View(self.desired, observed, known, make_plan(self.desired, observed, known))
 
     def _observe(self, targets: Targets) -> ObservedState:
-        health = read_health(self.paths).under(self.configuration)
+        checks = read_checks(self.paths).under(self.configuration)
         entries = [target.entry for target in targets.values() if not isinstance(target, ReconcilerError)]
-        observed = observe(self.paths, self.host, [*entries, *health.entries])
+        observed = observe(self.paths, self.host, [*entries, *checks.entries])
         own = self._own(observed)
-        return replace(observed, unproven=health.unproven, bad=health.bad, own=own)
+        return replace(observed, checks=checks, own=own)
 
     def _own(self, observed: ObservedState) -> frozenset[ExtensionId]:
         """Which extensions livelayer itself runs from, of those that could be pruned."""

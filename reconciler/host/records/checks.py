@@ -1,27 +1,26 @@
-"""The record of changes that are yet to prove themselves, and of those that failed."""
+"""The record of changes that have not passed their checks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from reconciler.host.base.durable import read_json, write_json
-from reconciler.model.state.checks import Health, health_as_json, health_from_json
+from reconciler.model.state.checks import CheckRecord, check_record_as_json, check_record_from_json
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 
-def read_health(paths: Paths) -> Health:
+def read_checks(paths: Paths) -> CheckRecord:
     """What is recorded; nothing, on most nodes."""
-    record = read_json(paths.health)
-    return health_from_json(record) if record is not None else Health()
+    return check_record_from_json(read_json(paths.checks))
 
 
-def write_health(paths: Paths, health: Health) -> None:
+def write_checks(paths: Paths, record: CheckRecord) -> None:
     """Record it, durably: a change that failed must not come back after a power cut.
 
     Raises:
         Failed: it cannot be written.
     """
-    if health != read_health(paths):
-        write_json(paths.health, health_as_json(health))
+    if record != read_checks(paths):
+        write_json(paths.checks, check_record_as_json(record))

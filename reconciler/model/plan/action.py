@@ -35,7 +35,7 @@ class Place:
     old: Entry | None
     new: Entry
     reason: str
-    probation: bool = False  # it stays only if checks pass
+    checked: bool = False  # it stays only if checks pass
     is_return: bool = False  # to what was there before a change that failed
 
 
@@ -46,7 +46,7 @@ class Remove:
     ident: ExtensionId
     old: Entry
     reason: str
-    probation: bool = False  # it stays away only if checks pass
+    checked: bool = False  # it stays away only if checks pass
 
 
 @dataclass(frozen=True, slots=True)

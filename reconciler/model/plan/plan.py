@@ -25,7 +25,7 @@ from reconciler.model.plan.action import (
     action_name,
     problem,
 )
-from reconciler.model.plan.gating import checks, failed, reinstated, step_back, told_of
+from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
 from reconciler.model.plan.merged import expected_links, unmerged
 from reconciler.model.plan.pruning import prune
 from reconciler.model.plan.target import Target, Targets
@@ -48,7 +48,7 @@ _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) -> Plan:
     """Decide what it takes to make the node agree with its configuration."""
     steps = [_gated(it, wanted, desired) for wanted in desired.extensions for it in _steps(wanted, observed, targets)]
-    steps += [*_withdraw(desired, observed), *reinstated(desired, observed)]
+    steps += [*_withdraw(desired, observed), *take_back_removals(desired, observed)]
     actions = [step for step in steps if not isinstance(step, Problem)]
     problems = [step for step in steps if isinstance(step, Problem)]
     excess = [it for kind in _KINDS for it in _excess(kind, observed, actions)]
@@ -64,7 +64,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     kinds = [kind for kind in _KINDS if kind not in blocked]
     refresh = [it for kind in kinds for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
-    around += checks(desired, observed, [*actions, *refresh])
+    around += due_checks(desired, observed, [*actions, *refresh])
     return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems), tuple(excess))
 
 
@@ -82,7 +82,7 @@ def _gated(step: Action | Problem, wanted: Wanted, desired: DesiredState) -> Act
     if not isinstance(step, Place) or step.is_return:
         return step
     reason = step.reason if desired.held is None else f"as in generation {desired.held}"
-    return replace(step, reason=reason, probation=bool(wanted.checks or desired.checks))
+    return replace(step, reason=reason, checked=bool(wanted.checks or desired.checks))
 
 
 def _steps(wanted: Wanted, observed: ObservedState, targets: Targets) -> list[Action | Problem]:
@@ -115,12 +115,11 @@ def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iter
             yield Remove(wanted.ident, link.entry, "the running kernel does not fit")
         yield problem(wanted.name, error)
         return
-    bad = None if withheld else observed.bad.get(wanted.ident)
     target = targets[wanted.name]
-    if bad and failed(bad, target):
-        yield from step_back(wanted.ident, bad, observed)
+    if not withheld and (failed := failed_content(wanted.ident, target, observed)):
+        yield from take_back(wanted.ident, failed, observed)
         if isinstance(target, Target):
-            yield told_of(wanted.ident, bad, observed)
+            yield failure(wanted.ident, failed, observed)
             return
     if isinstance(target, Target):
         yield from _supply(wanted, target, observed)

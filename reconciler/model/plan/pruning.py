@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan.action import Action, Problem, Remove
-from reconciler.model.plan.gating import stays
+from reconciler.model.plan.checks import removal_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | P
         return
     reason = _REASON if desired.held is None else f"it is not in generation {desired.held}"
     for ident in unlisted:
-        yield Remove(ident, observed.links[ident].entry, reason, probation=desired.checks is not None)
+        yield Remove(ident, observed.links[ident].entry, reason, checked=desired.checks is not None)
 
 
 def kept_for_itself(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> bool:
@@ -45,4 +45,4 @@ def kept_for_itself(ident: ExtensionId, desired: DesiredState, observed: Observe
 
 
 def _may_go(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> bool:
-    return ident.name not in desired.names and ident not in observed.own and not stays(ident, observed)
+    return ident.name not in desired.names and ident not in observed.own and not removal_failed(ident, observed)

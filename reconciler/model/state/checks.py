@@ -1,4 +1,4 @@
-"""Which changes are yet to prove themselves by their checks, and which have failed them."""
+"""Changes that have to pass checks: those whose checks are pending, and those that left the node degraded."""
 
 from __future__ import annotations
 
@@ -13,108 +13,89 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Unproven:
-    """A change whose checks have not passed yet."""
+class CheckedChange:
+    """A change of one extension that stays only if its checks pass."""
 
     entry: Entry | None  # None: it was removed
-    previous: Entry | None  # what was there before, to go back to
+    previous: Entry | None  # what was there before, to go back to; None: nothing
+    reason: str = ""  # why the checks failed; empty: they have not been tried yet
+    configuration: str = ""  # the digest of the one under which they failed, and under which this is not tried again
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
-    """A change that failed: not tried again under the same configuration."""
+class CheckRecord:
+    """All changes of a node that have not passed their checks."""
 
-    entry: Entry | None  # None: the removal
-    previous: Entry | None  # what was there before; None: nothing
-    reason: str
-    configuration: str  # the digest of the configuration that asked for it
+    pending: Mapping[ExtensionId, CheckedChange] = field(default_factory=dict)
+    degraded: Mapping[ExtensionId, CheckedChange] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """All of a node's."""
-
-    unproven: Mapping[ExtensionId, Unproven] = field(default_factory=dict)
-    bad: Mapping[ExtensionId, Bad] = field(default_factory=dict)
-
-    def under(self, configuration: str) -> Health:
+    def under(self, configuration: str) -> CheckRecord:
         """What counts under a configuration: another one gives what failed a new chance."""
-        return replace(self, bad={ident: it for ident, it in self.bad.items() if it.configuration == configuration})
+        left = {ident: it for ident, it in self.degraded.items() if it.configuration == configuration}
+        return replace(self, degraded=left)
 
-    def expecting(self, ident: ExtensionId, entry: Entry | None, previous: Entry | None) -> Health:
-        """After a change. What is yet unproven itself is nothing to go back to."""
-        before = self.unproven.get(ident)
+    def begun(self, ident: ExtensionId, entry: Entry | None, previous: Entry | None) -> CheckRecord:
+        """After a change. What is pending itself is nothing to go back to."""
+        before = self.pending.get(ident)
         if before and before.entry == previous:
             previous = before.previous
-        return replace(self, unproven={**self.unproven, ident: Unproven(entry, previous)})
+        return replace(self, pending={**self.pending, ident: CheckedChange(entry, previous)})
 
-    def proven(self, idents: Iterable[ExtensionId]) -> Health:
+    def passed(self, idents: Iterable[ExtensionId]) -> CheckRecord:
         """After checks have passed, or what was changed is not there any more."""
-        left = {ident: it for ident, it in self.unproven.items() if ident not in set(idents)}
-        return replace(self, unproven=left)
+        return replace(self, pending={ident: it for ident, it in self.pending.items() if ident not in set(idents)})
 
-    def condemning(self, idents: Iterable[ExtensionId], reason: str, configuration: str) -> Health:
+    def failed(self, idents: Iterable[ExtensionId], reason: str, configuration: str) -> CheckRecord:
         """After checks have failed."""
-        found = {ident: self.unproven[ident] for ident in idents if ident in self.unproven}
-        bad = {ident: Bad(it.entry, it.previous, reason, configuration) for ident, it in found.items()}
-        return replace(self.proven(found), bad={**self.bad, **bad})
+        known = {ident: self.pending[ident] for ident in idents if ident in self.pending}
+        failed = {ident: replace(it, reason=reason, configuration=configuration) for ident, it in known.items()}
+        return replace(self.passed(known), degraded={**self.degraded, **failed})
 
-    def forgiving(self, names: frozenset[str]) -> Health:
-        """Without what failed of these extensions; no names: of all."""
-        left = {ident: it for ident, it in self.bad.items() if names and ident.name not in names}
-        return replace(self, bad=left)
+    def without_failures_of(self, names: frozenset[str]) -> CheckRecord:
+        """So that what failed of these extensions is tried again; no names: of all."""
+        left = {ident: it for ident, it in self.degraded.items() if names and ident.name not in names}
+        return replace(self, degraded=left)
 
     @property
     def entries(self) -> list[Entry]:
-        """What of the store this speaks of."""
-        pairs = [(it.entry, it.previous) for it in self.unproven.values()]
-        pairs += [(it.entry, it.previous) for it in self.bad.values()]
-        return [entry for pair in pairs for entry in pair if entry]
+        """What of the store must stay on account of this record."""
+        changes = [*self.pending.values(), *self.degraded.values()]
+        return [entry for it in changes for entry in (it.entry, it.previous) if entry]
 
 
-def health_as_json(health: Health) -> dict[str, Any]:
-    """A record of it."""
+def check_record_as_json(record: CheckRecord) -> dict[str, Any]:
+    """As JSON; see `check_record_from_json`."""
     return {
-        "unproven": [
-            {**_subject(ident), "entry": _name(it.entry), "previous": _name(it.previous)}
-            for ident, it in sorted(health.unproven.items())
-        ],
-        "bad": [
-            {
-                **_subject(ident),
-                "entry": _name(it.entry),
-                "previous": _name(it.previous),
-                "reason": it.reason,
-                "configuration": it.configuration,
-            }
-            for ident, it in sorted(health.bad.items())
-        ],
+        "pending": [_as_json(ident, it) for ident, it in sorted(record.pending.items())],
+        "degraded": [_as_json(ident, it) for ident, it in sorted(record.degraded.items())],
     }
 
 
-def health_from_json(record: Any) -> Health:  # noqa: ANN401 - JSON
-    """What we did not write says nothing."""
+def check_record_from_json(document: Any) -> CheckRecord:  # noqa: ANN401 - JSON
+    """What we did not write says nothing. Earlier versions called the two lists `unproven` and `bad`."""
     try:
-        unproven = {_ident(it): Unproven(_entry(it["entry"]), _entry(it["previous"])) for it in record["unproven"]}
-        bad = {
-            _ident(it): Bad(_entry(it["entry"]), _entry(it["previous"]), str(it["reason"]), str(it["configuration"]))
-            for it in record["bad"]
-        }
-    except (KeyError, TypeError, ValueError):
-        return Health()
-    return Health(unproven, bad)
+        pending = document["unproven" if "unproven" in document else "pending"]
+        degraded = document["bad" if "bad" in document else "degraded"]
+        return CheckRecord(dict(map(_from_json, pending)), dict(map(_from_json, degraded)))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return CheckRecord()
 
 
-def _subject(ident: ExtensionId) -> dict[str, str]:
-    return {"name": ident.name, "kind": str(ident.kind)}
+def _as_json(ident: ExtensionId, change: CheckedChange) -> dict[str, Any]:
+    return {
+        "name": ident.name,
+        "kind": str(ident.kind),
+        "entry": change.entry.file_name if change.entry else None,
+        "previous": change.previous.file_name if change.previous else None,
+        "reason": change.reason,
+        "configuration": change.configuration,
+    }
 
 
-def _ident(record: Any) -> ExtensionId:  # noqa: ANN401 - JSON
-    return ExtensionId(str(record["name"]), Kind(record["kind"]))
-
-
-def _name(entry: Entry | None) -> str | None:
-    return entry.file_name if entry else None
+def _from_json(item: Any) -> tuple[ExtensionId, CheckedChange]:  # noqa: ANN401 - JSON
+    reason, configuration = str(item.get("reason", "")), str(item.get("configuration", ""))
+    change = CheckedChange(_entry(item["entry"]), _entry(item["previous"]), reason, configuration)
+    return ExtensionId(str(item["name"]), Kind(item["kind"])), change
 
 
 def _entry(name: str | None) -> Entry | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.state.checks import CheckRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.release import Host
-    from reconciler.model.state.checks import Bad, Unproven
     from reconciler.model.state.entry import Entry
 
 
@@ -86,10 +86,7 @@ class ObservedState:
     unmanaged: tuple[Unmanaged, ...] = ()  # in systemd's order of search directories
     store: Mapping[Entry, Contents] = field(default_factory=dict)
     merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
-    unproven: Mapping[ExtensionId, Unproven] = field(default_factory=dict)  # changes whose checks are yet to pass
-    bad: Mapping[ExtensionId, Bad] = field(
-        default_factory=dict
-    )  # changes that failed, under the present configuration
+    checks: CheckRecord = CheckRecord()  # noqa: RUF009 - frozen; what failed: under the present configuration
     own: frozenset[ExtensionId] = frozenset()  # the extensions that livelayer itself runs from
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
     changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how

@@ -33,7 +33,7 @@ from reconciler.model.plan.action import (
 )
 from reconciler.model.plan.plan import make_plan, narrow
 from reconciler.model.plan.target import Target, target_for
-from reconciler.model.state.checks import Bad, Unproven
+from reconciler.model.state.checks import CheckedChange, CheckRecord
 from reconciler.model.state.entry import Entry, parse_entry
 from reconciler.model.state.observed import Blocker, Link, Masked, Merged, ObservedState, Unmanaged
 
@@ -144,10 +144,7 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         store=store,
         merged=None if given.get("no_overlay") else {kind: _merged(kind, given) for kind in Kind},
         refresh_owed=frozenset({Kind.SYSEXT} if given.get("owed") else ()),
-        unproven={
-            ExtensionId(name): Unproven(*map(_entry_or_none, it)) for name, it in given.get("unproven", {}).items()
-        },
-        bad={ExtensionId(name): _bad(*it) for name, it in given.get("bad", {}).items()},
+        checks=CheckRecord(_changes(given.get("pending", {}), ""), _changes(given.get("degraded", {}), "it broke")),
         own=frozenset(map(ExtensionId, given.get("own", ()))),
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
         blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
@@ -155,8 +152,11 @@ def _observed(given: dict[str, Any]) -> ObservedState:
     )
 
 
-def _bad(entry: str | None, previous: str | None) -> Bad:
-    return Bad(_entry_or_none(entry), _entry_or_none(previous), "it broke", "")
+def _changes(given: dict[str, tuple[str | None, str | None]], reason: str) -> dict[ExtensionId, CheckedChange]:
+    return {
+        ExtensionId(name): CheckedChange(_entry_or_none(entry), _entry_or_none(previous), reason)
+        for name, (entry, previous) in given.items()
+    }
 
 
 def _entry_or_none(text: str | None) -> Entry | None:

@@ -1,45 +1,56 @@
-"""Changes on probation: what there is to go back to, what has failed, and the record of it."""
+"""Changes that have to pass checks: what there is to go back to, what has failed, and the record of it."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from reconciler.model.kind import ExtensionId, Kind
-from reconciler.model.state.checks import Bad, Health, Unproven, health_as_json, health_from_json
+from reconciler.model.state.checks import CheckedChange, CheckRecord, check_record_as_json, check_record_from_json
 from reconciler.model.state.entry import Entry
 
 X = ExtensionId("x")
 A, B, C = (Entry(f"sha256:{letter * 64}") for letter in "abc")
 
 
-def test_what_is_unproven_itself_is_nothing_to_go_back_to() -> None:
-    health = Health().expecting(X, A, None).expecting(X, B, A).expecting(X, C, B)
-    assert health.unproven == {X: Unproven(C, None)}
-    assert Health().expecting(X, B, A).expecting(X, C, B).unproven == {X: Unproven(C, A)}
-    assert Health().expecting(X, A, None).proven([X]).expecting(X, B, A).unproven == {X: Unproven(B, A)}
+def test_what_is_pending_itself_is_nothing_to_go_back_to() -> None:
+    none = CheckRecord()
+    assert none.begun(X, A, None).begun(X, B, A).begun(X, C, B).pending == {X: CheckedChange(C, None)}
+    assert none.begun(X, B, A).begun(X, C, B).pending == {X: CheckedChange(C, A)}
+    assert none.begun(X, A, None).passed([X]).begun(X, B, A).pending == {X: CheckedChange(B, A)}
 
 
 def test_what_failed_counts_under_its_configuration_only() -> None:
-    health = Health().expecting(X, B, A).condemning([X, ExtensionId("y")], "it broke", "one")
-    assert health == Health(bad={X: Bad(B, A, "it broke", "one")})
-    assert health.under("one") == health
-    assert health.under("two") == Health()
+    record = CheckRecord().begun(X, B, A).failed([X, ExtensionId("y")], "it broke", "one")
+    assert record == CheckRecord(degraded={X: CheckedChange(B, A, "it broke", "one")})
+    assert record.under("one") == record
+    assert record.under("two") == CheckRecord()
 
 
-def test_failures_are_forgiven_by_name_or_all() -> None:
+def test_failures_are_forgotten_by_name_or_all() -> None:
     y = ExtensionId("y", Kind.CONFEXT)
-    health = Health().expecting(X, B, A).expecting(y, None, C).condemning([X, y], "it broke", "one")
-    assert set(health.forgiving(frozenset({"x"})).bad) == {y}
-    assert health.forgiving(frozenset()).bad == {}
-    assert sorted(health.entries) == sorted([A, B, C])
+    record = CheckRecord().begun(X, B, A).begun(y, None, C).failed([X, y], "it broke", "one")
+    assert set(record.without_failures_of(frozenset({"x"})).degraded) == {y}
+    assert record.without_failures_of(frozenset()).degraded == {}
+    assert sorted(record.entries) == sorted([A, B, C])
 
 
 def test_a_record_gives_back_what_was_recorded() -> None:
     y = ExtensionId("y", Kind.CONFEXT)
-    health = Health().expecting(X, None, A).expecting(y, B, None).condemning([X], "it broke", "one")
-    assert health_from_json(json.loads(json.dumps(health_as_json(health)))) == health
+    record = CheckRecord().begun(X, None, A).begun(y, B, None).failed([X], "it broke", "one")
+    assert check_record_from_json(json.loads(json.dumps(check_record_as_json(record)))) == record
+
+
+def test_the_record_of_an_earlier_version_is_read() -> None:
+    x: dict[str, Any] = {"name": "x", "kind": "sysext", "entry": B.file_name, "previous": A.file_name}
+    y: dict[str, Any] = {"name": "y", "kind": "confext", "entry": None, "previous": C.file_name}
+    record = check_record_from_json(
+        {"bad": [{**x, "reason": "it broke", "configuration": "sha256:1"}], "unproven": [y]}
+    )
+    assert record.degraded == {X: CheckedChange(B, A, "it broke", "sha256:1")}
+    assert record.pending == {ExtensionId("y", Kind.CONFEXT): CheckedChange(None, C)}
 
 
 @pytest.mark.parametrize(
@@ -48,11 +59,12 @@ def test_a_record_gives_back_what_was_recorded() -> None:
         None,
         [],
         {},
-        {"unproven": [], "bad": 5},
-        {"unproven": [{"name": "x", "kind": "sysext", "entry": "../x", "previous": None}], "bad": []},
-        {"unproven": [{"name": "x", "kind": "portable", "entry": None, "previous": None}], "bad": []},
-        {"unproven": [], "bad": [{"name": "x", "kind": "sysext", "entry": None, "previous": None}]},
+        {"pending": [], "degraded": 5},
+        {"pending": ["x"], "degraded": []},
+        {"pending": [{"name": "x", "kind": "sysext", "entry": "../x", "previous": None}], "degraded": []},
+        {"pending": [{"name": "x", "kind": "portable", "entry": None, "previous": None}], "degraded": []},
+        {"pending": [], "degraded": [{"name": "x", "kind": "sysext"}]},
     ],
 )
 def test_what_is_no_record_says_nothing(record: object) -> None:
-    assert health_from_json(record) == Health()
+    assert check_record_from_json(record) == CheckRecord()

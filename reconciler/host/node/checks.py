@@ -25,8 +25,8 @@ _UNANSWERED: Final = 400  # the first status of HTTP that is a failure
 def failure_of(checks: Checks) -> str | None:
     """Why the checks fail; None: they pass. Each is tried until it holds or the timeout is over."""
     deadline = time.monotonic() + checks.timeout.total_seconds()
-    for probe in _probes(checks, deadline):
-        if reason := _awaited(probe, deadline):
+    for question in _questions(checks, deadline):
+        if reason := _awaited(question, deadline):
             return reason
     return _unsettled(checks) if checks.units else None
 
@@ -38,7 +38,7 @@ def _unsettled(checks: Checks) -> str | None:
     return _inactive(checks.units) or _restarted(before, checks.units)
 
 
-def _probes(checks: Checks, deadline: float) -> Iterator[Callable[[], str | None]]:
+def _questions(checks: Checks, deadline: float) -> Iterator[Callable[[], str | None]]:
     """Units first, since the others ask what they bring."""
     if checks.units:
         yield lambda: _inactive(checks.units)
@@ -52,10 +52,10 @@ def _probes(checks: Checks, deadline: float) -> Iterator[Callable[[], str | None
         yield lambda: _http_failure(url, deadline)
 
 
-def _awaited(probe: Callable[[], str | None], deadline: float) -> str | None:
+def _awaited(question: Callable[[], str | None], deadline: float) -> str | None:
     """Asked at least once, also where the time is over."""
     while True:
-        reason = probe()
+        reason = question()
         if reason is None or time.monotonic() + _POLL >= deadline:
             return reason
         time.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""Health gates with the real systemd-sysext: what fails its checks goes back to what was there before."""
+"""Checks with the real systemd-sysext: what fails its checks goes back to what was there before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health gates and attempts on a whole node: units, and what systemd starts later."""
+"""Checks and attempts on a whole node: units, and what systemd starts later."""
 
 from __future__ import annotations
 

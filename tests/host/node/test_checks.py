@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.host.node.probes import failure_of
+from reconciler.host.node.checks import failure_of
 from reconciler.model.config.checks import Checks
 from tests.rig.webserver import Handler, WebServer
 

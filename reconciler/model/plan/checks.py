@@ -1,0 +1,105 @@
+"""Which changes have to pass checks, and what becomes of those that did not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.errors import ReconcilerError
+from reconciler.model.plan.action import Action, Check, Place, Problem, Refresh, Remove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from reconciler.model.config.desired import DesiredState
+    from reconciler.model.kind import ExtensionId
+    from reconciler.model.plan.target import Target
+    from reconciler.model.state.checks import CheckedChange
+    from reconciler.model.state.observed import ObservedState
+
+_SHORT = len("sha256:") + 12
+
+
+def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence[Action]) -> Iterator[Check]:
+    """What is to be checked after these actions, the node as a whole last.
+
+    A change that an earlier run left pending (it was killed, or the merge came with a boot) is checked now. Nothing
+    is checked that this run does not merge.
+    """
+    if observed.merged is None or not desired.refresh_now:
+        return
+    refreshed = {action.kind for action in actions if isinstance(action, Refresh)}
+    changing = {action.ident: action for action in actions if isinstance(action, Place | Remove)}
+    new = {ident for ident, it in changing.items() if it.checked and ident.kind in refreshed}
+    due = new | (pending_checks(observed) - changing.keys())
+    for wanted in desired.extensions:
+        if wanted.checks and wanted.ident in due:
+            yield Check(wanted.ident, wanted.checks, _why(wanted.ident in new))
+    if desired.checks and due:
+        yield Check(None, desired.checks, _why(bool(new)))
+
+
+def _why(changes: bool) -> str:  # noqa: FBT001 - the one thing it is about
+    return "a change stays only if it does well" if changes else "an earlier run has not checked its change"
+
+
+def pending_checks(observed: ObservedState) -> frozenset[ExtensionId]:
+    """The extensions with a change in force that has not passed its checks yet."""
+    placed = {ident: link.entry for ident, link in observed.links.items()}
+    pending = observed.checks.pending.items()
+    return frozenset(ident for ident, change in pending if placed.get(ident) == change.entry)
+
+
+def failed_content(
+    ident: ExtensionId, target: Target | ReconcilerError, observed: ObservedState
+) -> CheckedChange | None:
+    """The change that failed, if it led to what is wanted still, or if it cannot be told what is wanted."""
+    change = observed.checks.degraded.get(ident)
+    if change is None or change.entry is None:
+        return None
+    return change if isinstance(target, ReconcilerError) or target.entry == change.entry else None
+
+
+def take_back(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> Iterator[Action]:
+    """Content that failed gives way to what was there before, if that is still to be had, else to nothing."""
+    link = observed.links.get(ident)
+    if link is None or link.entry != failed.entry:
+        return
+    if failed.previous and _has_previous(ident, failed, observed):
+        why = f"back to what was there before: {failed.reason}"
+        yield Place(ident, link.entry, failed.previous, why, is_return=True)
+    else:
+        yield Remove(ident, link.entry, f"withdrawn: {failed.reason}")
+
+
+def failure(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> Problem:
+    """What to say of content that failed, under the configuration that still asks for it."""
+    digest = failed.entry.digest[:_SHORT] if failed.entry else "-"
+    instead = "it was withdrawn"
+    if failed.previous and _has_previous(ident, failed, observed):
+        instead = f"{failed.previous.digest[:_SHORT]} is in its place"
+    return Problem(ident.name, f"{ident}: {digest} failed its checks: {failed.reason}; {instead}", _hint(ident))
+
+
+def removal_failed(ident: ExtensionId, observed: ObservedState) -> bool:
+    """Whether the node did not do well without an extension, so that it stays."""
+    change = observed.checks.degraded.get(ident)
+    return change is not None and change.entry is None
+
+
+def take_back_removals(desired: DesiredState, observed: ObservedState) -> Iterator[Action | Problem]:
+    """What comes back since the node did not do well without it."""
+    for ident, failed in sorted(observed.checks.degraded.items()):
+        if ident in desired.idents or not removal_failed(ident, observed):
+            continue
+        yield Problem(ident.name, f"{ident}: its removal was taken back: {failed.reason}", _hint(ident))
+        if ident not in observed.links and failed.previous and _has_previous(ident, failed, observed):
+            yield Place(ident, None, failed.previous, f"back again: {failed.reason}", is_return=True)
+
+
+def _hint(ident: ExtensionId) -> str:
+    return f"change the configuration, or try it again: livelayer apply --retry {ident}"
+
+
+def _has_previous(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> bool:
+    contents = observed.store.get(failed.previous) if failed.previous else None
+    return contents is not None and contents.misfit(ident, observed.host) is None
