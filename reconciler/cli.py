@@ -98,7 +98,7 @@ def _reporting_failures(verbose: int) -> Iterator[None]:
 
 def _complain(error: ReconcilerError) -> None:
     for item in error.mistakes if isinstance(error, InvalidConfiguration) else (error,):
-        say(f"livelayer: {item.message}")
+        say(f"livelayer: {item}")
         if item.hint:
             say(f"  {item.hint}")
 

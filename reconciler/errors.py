@@ -1,12 +1,14 @@
 """What can go wrong, sorted by what happens next.
 
-Each error is one sentence for a person (what, where, why) and a hint (what to do). The class decides the rest:
-`Invalid` waits for the user, `Unavailable` is tried again later, `Failed` is this node's trouble.
+Each error is a message for a person (what, where, why), a hint (what to do), a code for scripts, and the extension
+that it concerns. The class decides the rest: `Invalid` waits for the user, `Unavailable` is tried again later,
+`Failed` is this node's trouble.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from copy import copy
+from typing import ClassVar, Self
 
 
 def printable(text: str) -> str:
@@ -19,32 +21,48 @@ def printable(text: str) -> str:
 class ReconcilerError(Exception):
     """An expected failure: shown as one line and a hint, never as a traceback."""
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    default_code: ClassVar = "failed"
+
+    def __init__(
+        self, message: str, hint: str | None = None, *, code: str | None = None, extension: str | None = None
+    ) -> None:
         self.message = printable(message)
         self.hint = None if hint is None else printable(hint)
+        self.code = code or self.default_code
+        self.extension = extension  # None: it concerns none, or not one alone
         super().__init__(self.message)
 
-    def about(self, name: str) -> Self:
-        """The same failure, told of an extension."""
-        return type(self)(f"{name}: {self.message}", self.hint)
+    def __str__(self) -> str:
+        return sentence(self.extension, self.message)
+
+    def about(self, extension: str) -> Self:
+        """The same failure, of an extension."""
+        error = copy(self)
+        error.extension = extension
+        return error
+
+
+def sentence(extension: str | None, message: str) -> str:
+    """A message as people read it, with the extension that it concerns."""
+    return f"{extension}: {message}" if extension else message
 
 
 class Invalid(ReconcilerError):
     """The user's input is wrong; trying again without a change is pointless."""
 
+    default_code = "invalid"
+
 
 class Unavailable(ReconcilerError):
     """Something outside this node did not answer; a later run may succeed."""
 
-    def __init__(self, message: str, hint: str | None = None, *, retry_after: float | None = None) -> None:
-        super().__init__(message, hint)
-        self.retry_after = retry_after  # seconds for which it asked to be left alone
+    default_code = "unavailable"
 
-    def about(self, name: str) -> Self:
-        """The same failure, told of an extension."""
-        told = super().about(name)
-        told.retry_after = self.retry_after
-        return told
+    def __init__(
+        self, message: str, hint: str | None = None, *, code: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint, code=code)
+        self.retry_after = retry_after  # seconds for which it asked to be left alone
 
 
 class Pending(Unavailable):
@@ -76,5 +94,5 @@ class InvalidConfiguration(Invalid):
     def __init__(self, mistakes: tuple[Invalid, ...]) -> None:
         first = mistakes[0]
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-        super().__init__(f"{first.message}{more}", first.hint)
+        super().__init__(f"{first.message}{more}", first.hint, code=first.code)
         self.mistakes = mistakes

@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 
-from reconciler.errors import Invalid, Offline, Unavailable, printable
+from reconciler.errors import Failed, Invalid, Offline, Pending, Unavailable, printable
+from reconciler.model.plan.action import Problem, problem
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ def test_what_would_break_or_colour_the_line_is_escaped(text: str, shown: str) -
     error = Invalid(text, text)
     assert (error.message, error.hint, str(error)) == (shown, shown, shown)
     assert printable(text) == shown
-    assert error.about("x").message == f"x: {shown}"
+    assert str(error.about("x")) == f"x: {shown}"
 
 
 def test_no_hint_is_no_hint() -> None:
@@ -29,5 +30,23 @@ def test_no_hint_is_no_hint() -> None:
 def test_for_how_long_to_wait_goes_along(kind: type[Unavailable]) -> None:
     error = kind("a", "b", retry_after=30.0).about("x")
     for same in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
-        assert (type(same), same.message, same.hint, same.retry_after) == (kind, "x: a", "b", 30.0)
+        assert (type(same), same.message, same.hint, same.retry_after) == (kind, "a", "b", 30.0)
     assert kind("a").about("x").retry_after is None
+
+
+def test_the_extension_and_the_code_are_fields_and_people_read_one_sentence() -> None:
+    error = Invalid("does not fit", "wait", code="release.mismatch")
+    of_x, of_y = error.about("x"), error.about("x").about("y")
+    assert [(it.extension, it.message, str(it)) for it in (error, of_x, of_y)] == [
+        (None, "does not fit", "does not fit"),
+        ("x", "does not fit", "x: does not fit"),
+        ("y", "does not fit", "y: does not fit"),
+    ]
+    assert {it.code for it in (error, of_x, of_y, pickle.loads(pickle.dumps(of_y)))} == {"release.mismatch"}  # noqa: S301
+
+
+def test_a_problem_is_of_the_extension_that_its_error_names() -> None:
+    error = Failed("is full", code="disk.full")
+    assert problem("x", error) == Problem("disk.full", "x", "is full")
+    assert problem("x", error.about("y")).sentence == problem(None, error.about("y")).sentence == "y: is full"
+    assert problem(None, Pending("waits")).pending

@@ -195,7 +195,7 @@ class _Maker:
             told = error if str(path) in error.message else error.about(str(path))
             if not self.wish.force:
                 raise told from error
-            log.warning("%s", told.message)
+            log.warning("%s", told)
             return Subject(str(path), own_name(path), Kind.SYSEXT, Contents({}))
         _check(subject, self.wish)
         return subject
@@ -243,7 +243,7 @@ def _check(subject: Subject | None, wish: Wish) -> None:
         return
     if not wish.force:
         raise error
-    log.warning("%s", error.message)
+    log.warning("%s", error)
 
 
 def _forward(path: Path, wish: Wish, skopeo: Skopeo, workplace: Path) -> Published:

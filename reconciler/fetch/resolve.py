@@ -153,7 +153,7 @@ class Resolver:
     def _fixed_target(self, wanted: Wanted, placed: Placed) -> Target | ReconcilerError:
         if store.has(self.paths, placed.entry) or self._may_look_up(wanted):
             return Target(placed.resolution, placed.entry, "as it was")
-        return Offline(f"{wanted.name}: {placed.entry.digest} is not in the store any more")
+        return Offline(f"{placed.entry.digest} is not in the store any more").about(wanted.name)
 
     def _target(self, wanted: Wanted, resolution: Resolution) -> Target:
         return target_for(wanted, resolution, None if wanted.format else self._against_images(wanted.kind))
@@ -178,7 +178,7 @@ class Resolver:
         if not self._may_look_up(wanted):
             raise Offline(f"{wanted.text} is not in the store yet", "it is fetched by: livelayer apply")
         if known is None and (retry := self.deferred.get(wanted.name)):
-            raise Deferred(retry.message.removeprefix(f"{wanted.name}: "), retry.hint)
+            raise Deferred(retry.message, retry.hint, code=retry.code)
         try:
             found = self._look_up(wanted)
         except Unavailable as error:

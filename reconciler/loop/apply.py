@@ -113,7 +113,7 @@ class Applier:
         actions = [it for it in plan.actions if isinstance(it, Refresh) or action_name(it) not in progress.failed]
         findings = preflight.examine(self.paths, self.host.systemd, actions, self.preflight, remember=True)
         for warning in findings.warnings:
-            log.warning(warning)
+            log.warning(warning.sentence)
         progress.failed |= findings.refused
 
     def _fetch_what_fits(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
@@ -121,7 +121,7 @@ class Applier:
 
         findings = preflight.examine_space(self.paths, fetches, self.resolver.manifests, self.preflight)
         for warning in findings.warnings:
-            log.warning(warning)
+            log.warning(warning.sentence)
         refused = findings.refused
         progress.failed |= refused
         fetched = iter(self._fetch_all([it for it in fetches if it.wanted.name not in refused], progress))
@@ -172,8 +172,8 @@ class Applier:
             return Outcome(action, _unexpected(error, action).about(action.wanted.name))
         contents = store.read_contents(self.paths, [action.entry]).get(action.entry)
         if contents is None:
-            unreadable = f"{action.wanted.name}: {self.paths.store / action.entry.file_name}: cannot be read"
-            return Outcome(action, Failed(unreadable, "look at the disk"))
+            unreadable = Failed(f"{self.paths.store / action.entry.file_name}: cannot be read", "look at the disk")
+            return Outcome(action, unreadable.about(action.wanted.name))
         return Outcome(action, contents.misfit(action.wanted.ident, self.host))
 
     def _attempt(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> Outcome:

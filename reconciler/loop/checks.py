@@ -47,6 +47,7 @@ def check(
     concerned = [ident for ident in known.pending if name in {None, ident.name}]
     if reason := trouble.message if trouble else failure_of(action.checks):
         write_checks(paths, known.failed(concerned, reason, configuration))
-        raise Failed(f"{name or 'the node'}: failed its checks: {reason}", "it goes back to what it was before")
+        message = f"failed its checks: {reason}" if name else f"the node: failed its checks: {reason}"
+        raise Failed(message, "it goes back to what it was before", code="checks.failed", extension=name)
     if not node_follows or name is None:
         write_checks(paths, known.passed(concerned))

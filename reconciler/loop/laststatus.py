@@ -38,17 +38,20 @@ def with_failures(
     except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing
         return tuple(problems)
     told = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
-    replaced = {item.name for item in told}
-    return (*(item for item in problems if item.name not in replaced), *told)
+    replaced = {item.extension for item in told}
+    return (*(item for item in problems if item.extension not in replaced), *told)
 
 
 def _failures_in(document: Any) -> dict[tuple[str, str | None], Problem]:  # noqa: ANN401 - JSON
     """The failures in a status document, by name and source: with another source they say nothing any more."""
     if document is None:
         return {}
-    hints = {item["message"]: item["hint"] for item in document["problems"]}
-    return {
-        (item["name"], item["source"]): Problem(item["name"], item["reason"], hints.get(item["reason"]))
-        for item in document["extensions"]
-        if item["state"] == str(State.FAILED)
-    }
+    problems = {item["message"]: item for item in document["problems"]}
+    failed = [item for item in document["extensions"] if item["state"] == str(State.FAILED)]
+    known = [it for it in failed if it["reason"] in problems]
+    return {(it["name"], it["source"]): _failure(it["name"], problems[it["reason"]]) for it in known}
+
+
+def _failure(name: str, failed: dict[str, Any]) -> Problem:
+    """A document has whole sentences, which begin with the extension."""
+    return Problem(failed["code"], name, failed["message"].removeprefix(f"{name}: "), failed["hint"])

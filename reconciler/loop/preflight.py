@@ -13,7 +13,7 @@ from reconciler.host.merge.links import read_links
 from reconciler.host.node.selinux import is_enforcing
 from reconciler.host.store.pathlists import readable_lists
 from reconciler.model.kind import ExtensionId, Kind
-from reconciler.model.plan.action import Place, Remove
+from reconciler.model.plan.action import Place, Problem, Remove, problem
 from reconciler.model.plan.collisions import Collision, FileList, collisions, shown
 from reconciler.model.plan.space import in_excess, no_room
 
@@ -36,15 +36,15 @@ _RELEASES = ("usr/lib/extension-release.d/", "etc/extension-release.d/")
 class Findings:
     """What is only to be said, and what must not be placed."""
 
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     refused: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
 
-    def add(self, name: str, sentence: str, hint: str, reaction: Reaction) -> None:
+    def add(self, name: str, error: ReconcilerError, reaction: Reaction) -> None:
         """Note what was found of an extension that is to be placed."""
         if reaction == "refuse":
-            self.refused.setdefault(name, Invalid(f"{name}: {sentence}", hint))
+            self.refused.setdefault(name, error.about(name))
         else:
-            self.warnings.append(f"{name}: {sentence}")
+            self.warnings.append(problem(name, error))
 
 
 def examine(
@@ -71,7 +71,8 @@ def examine(
         lists = readable_lists(paths, after, remember=remember)
         names = {ident.name for ident in new if ident.kind is kind} & lists.keys()
         for name, collision in _about(collisions(lists), names):
-            findings.add(name, collision.told_of(name), _APART, reactions.collisions)
+            collides = Invalid(collision.told_of(name), _APART, code="preflight.collision")
+            findings.add(name, collides, reactions.collisions)
         if paths.is_running_system:
             others = readable_lists(paths, _of_kind(placed, kind), remember=remember)
             for name in sorted(names):
@@ -98,10 +99,7 @@ def examine_space(
     place = next(it for it in (paths.state, *paths.state.parents) if it.is_dir())
     for excess in in_excess(fetches, manifests, here, shutil.disk_usage(place).free):
         error = no_room(excess.fetch.wanted.text, excess.needed, paths.state, excess.left)
-        if reactions.space == "refuse":
-            findings.refused[excess.fetch.wanted.name] = error.about(excess.fetch.wanted.name)
-        else:
-            findings.warnings.append(f"{excess.fetch.wanted.name}: {error.message}")
+        findings.add(excess.fetch.wanted.name, error, reactions.space)
     return findings
 
 
@@ -136,7 +134,8 @@ def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Place], findings: Fi
 
     for ident, action in sorted(new.items()):
         if lack := unlabelled(paths, action.new):
-            findings.add(ident.name, f"{lack.sentence}, and SELinux is enforcing", lack.hint, reactions.labels)
+            error = Invalid(f"{lack.sentence}, and SELinux is enforcing", lack.hint, code="preflight.labels")
+            findings.add(ident.name, error, reactions.labels)
 
 
 def _examine_beside_host(
@@ -146,7 +145,8 @@ def _examine_beside_host(
     links = sorted(path for path in own.directories if os.path.islink(f"/{path}"))  # noqa: PTH114 - no object for each
     if links:
         sentence = f"/{links[0]} is a directory in it and a symbolic link on this host, whose content it would hide"
-        findings.add(ident.name, sentence, "put the files where the link leads", reactions.links)
+        error = Invalid(sentence, "put the files where the link leads", code="preflight.link")
+        findings.add(ident.name, error, reactions.links)
     below = tuple(f"{link}/" for link in links)
     hidden = [
         path
@@ -156,4 +156,5 @@ def _examine_beside_host(
         and os.path.lexists(f"/{path}")
     ]
     if hidden and ident.kind is Kind.SYSEXT:  # a configuration extension is meant to
-        findings.add(ident.name, f"hides {shown(hidden)} of this host", "leave it out", reactions.host_files)
+        error = Invalid(f"hides {shown(hidden)} of this host", "leave it out", code="preflight.host-file")
+        findings.add(ident.name, error, reactions.host_files)

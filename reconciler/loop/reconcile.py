@@ -79,7 +79,7 @@ class Result:
     @property
     def statuses(self) -> tuple[ExtensionStatus, ...]:
         """Every extension there is or should be."""
-        failures = {item.name: item for item in self.problems if item.name}
+        failures = {item.extension: item for item in self.problems if item.extension}
         return extension_statuses(self.view, failures, self.standing.retries)
 
 
@@ -165,9 +165,8 @@ def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
     room = examine_space(paths, fetches, resolver.manifests, view.desired.preflight)
     found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.preflight)
     problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
-    warnings = (Problem(None, words) for words in (*room.warnings, *found.warnings))
-    told = replace(plan, problems=(*plan.problems, *problems), warnings=(*plan.warnings, *warnings))
-    return replace(view, plan=told)
+    warnings = (*plan.warnings, *room.warnings, *found.warnings)
+    return replace(view, plan=replace(plan, problems=(*plan.problems, *problems), warnings=warnings))
 
 
 def status(paths: Paths, options: Options) -> Result:
@@ -287,7 +286,7 @@ def _result(
     failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
     others = [problem(None, error) for error in troubles]
     problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems, *others]))
-    warnings = (*loaded.warnings, *(item.message for item in plan.warnings))
+    warnings = (*loaded.warnings, *(item.sentence for item in plan.warnings))
     return Result(
         replace(view, plan=plan),
         problems,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.report import documents
@@ -34,7 +33,7 @@ def tell_plan(plan: Plan) -> None:
     for action in plan.actions:
         log.info("plan: %s", documents.action_line(action))
     for item in plan.warnings:
-        log.warning(item.message)
+        log.warning(item.sentence)
     tell_problems(plan.problems)
 
 
@@ -47,6 +46,5 @@ def tell_outcomes(outcomes: Iterable[Outcome]) -> None:
 
 def tell_problems(problems: Iterable[Problem]) -> None:
     """Each once, also where it concerns several extensions."""
-    for item in dict.fromkeys(replace(item, name=None) for item in problems):
-        for line in documents.problem_lines(item):
-            log.error(line)
+    for line in documents.problem_lines(problems):
+        log.error(line)

@@ -85,7 +85,7 @@ class Watcher:
             notify(STATUS=f"{'in sync' if result.in_sync else 'not in sync'}: {told}")
         except (ReconcilerError, OSError) as error:  # a broken disk, for one, may be mended
             self._failures += 1
-            told = error.message if isinstance(error, ReconcilerError) else str(error)
+            told = str(error)
             log.error(told)  # noqa: TRY400 - an expected failure needs no traceback
             notify(STATUS=told)
 

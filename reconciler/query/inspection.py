@@ -91,7 +91,7 @@ def fits(facts: ExtensionFacts, paths: Paths, others: Sequence[tuple[Path, int |
     try:
         own = _own_host(paths, needs_images=facts.origin.image is not None)
     except ReconcilerError as error:
-        unknown = HostFit(f"{THIS_HOST} ({error.message})", None)
+        unknown = HostFit(f"{THIS_HOST} ({error})", None)
         own = Host({}, os.uname().machine, _NEWEST)
         return [unknown, *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
     return [judge(facts, THIS_HOST, own), *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]

@@ -78,6 +78,6 @@ def _verified(link: Link, manifest: Manifest | None, differences: list[Differenc
         gone = Difference(None if link.entry.format.is_file else "/", "is gone from the store")
         return Verified(link.ident, link.entry, 0, 0, (gone,))
     if manifest is None:
-        error = Failed(f"{link.ident}: there is no record of how it was placed", "livelayer apply makes one")
+        error = Failed("there is no record of how it was placed", "livelayer apply makes one").about(link.ident.name)
         return Verified(link.ident, link.entry, 0, 0, (), error)
     return Verified(link.ident, link.entry, manifest.files, manifest.bytes, tuple(differences))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
+from reconciler.errors import sentence
 from reconciler.model.plan.action import (
     Action,
     Check,
@@ -21,7 +23,7 @@ from reconciler.model.plan.action import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.status import ExtensionStatus, Standing
@@ -61,9 +63,15 @@ def _deed(action: Action) -> str:
     return deed
 
 
-def problem_lines(item: Problem) -> list[str]:
-    """What is wrong, and below it what to do."""
-    return [item.message] + ([f"  {item.hint}"] if item.hint else [])
+def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
+    """What is wrong, each once, with all extensions that it concerns; and below it what to do."""
+    concerned: dict[Problem, list[str]] = {}
+    for item in dict.fromkeys(problems):
+        concerned.setdefault(replace(item, extension=None), []).extend(filter(None, [item.extension]))
+    for item, names in concerned.items():
+        yield sentence(", ".join(names), item.message)
+        if item.hint:
+            yield f"  {item.hint}"
 
 
 def short(digest: str | None) -> str:
@@ -101,7 +109,7 @@ def rfc3339(time: float | None) -> str | None:
 
 def problem_object(item: Problem) -> dict[str, Any]:
     """A problem as JSON."""
-    return {"extension": item.name, "message": item.message, "hint": item.hint}
+    return {"code": item.code, "extension": item.extension, "message": item.sentence, "hint": item.hint}
 
 
 def _action_object(action: Action) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.plan.action import Refresh, action_name
-from reconciler.report.documents import action_line
+from reconciler.report.documents import action_line, problem_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def explain(
         "hides": [_hidden(it, it.lower) for it in collisions if it.upper == status.name],
         "hidden_by": [_hidden(it, it.upper) for it in collisions if it.lower == status.name],
         "actions": [action_line(action) for action in actions],
-        "problems": [{"message": it.message, "hint": it.hint} for it in problems if it.name == status.name],
+        "problems": [problem_object(it) for it in problems if it.extension == status.name],
     }
 
 

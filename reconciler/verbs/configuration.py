@@ -60,8 +60,11 @@ def _validate(options: argparse.Namespace) -> int:
     except Invalid as error:
         if not options.json:
             raise
+        from reconciler.model.plan.action import problem
+        from reconciler.report import documents
+
         mistakes = error.mistakes if isinstance(error, InvalidConfiguration) else (error,)
-        told = [{"message": item.message, "hint": item.hint} for item in mistakes]
+        told = [documents.problem_object(problem(None, item)) for item in mistakes]
         print_json({"valid": False, "extensions": [], "problems": told})
         return ERROR
     if options.json:

@@ -123,7 +123,7 @@ def _look(request: Request, paths: Paths, rules: Sequence[Rule]) -> tuple[Extens
         facts = inspection.gather(request, paths)
         return facts, lint(facts, rules)
     except ReconcilerError as error:
-        words = f"{error.message} ({error.hint})" if error.hint else error.message
+        words = f"{error} ({error.hint})" if error.hint else str(error)
         return None, [Finding(UNREADABLE, words)]
 
 

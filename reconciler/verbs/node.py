@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid, Terminated
+from reconciler.errors import Invalid, Terminated, sentence
 from reconciler.paths import Paths
 from reconciler.verbs import forecast
 from reconciler.verbs.console import (
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import argparse
 
     from reconciler.loop.reconcile import Options, Result
-    from reconciler.model.plan.action import Problem
 
 _RETRY: Final = "livelayer-retry"
 _RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
@@ -216,7 +215,7 @@ def _status(options: argparse.Namespace) -> int:
             say(f"livelayer: {note}")
     if not options.check:
         return OK
-    if [item for item in result.problems if item.name is None]:
+    if [item for item in result.problems if item.extension is None]:
         return ERROR
     return OK if result.in_sync else NOT_IN_SYNC
 
@@ -277,20 +276,18 @@ def _options(options: argparse.Namespace) -> Options:
 def _tell_problems(result: Result, options: argparse.Namespace) -> None:
     from reconciler.report import documents
 
-    problems: tuple[Problem, ...] = result.problems
     if options.json:
         return
     for line in (*result.warnings, *(result.notes if options.verbose else ())):
         say(f"livelayer: {line}")
-    for item in problems:
-        for line in documents.problem_lines(item):
-            say(line)
+    for line in documents.problem_lines(result.problems):
+        say(line)
 
 
 def _tell_ways_out(result: Result) -> None:
     """Below the table, whose reasons say what is wrong: what to do, and what concerns no single extension."""
     for item in result.problems:
-        if item.name is None:
+        if item.extension is None:
             say(item.message)
         if item.hint:
-            say(f"  {item.name}: {item.hint}" if item.name else f"  {item.hint}")
+            say(f"  {sentence(item.extension, item.hint)}")

@@ -56,7 +56,7 @@ def _lines(found: Verified, *, verbose: bool) -> Iterator[str]:
 def _tell(found: Sequence[Verified]) -> None:
     for it in found:
         if it.error:
-            say(f"livelayer: {it.error.message}")
+            say(f"livelayer: {it.error}")
             say(f"  {it.error.hint}")
     if any(it.differences for it in found):
         say("  livelayer apply makes what was changed anew")

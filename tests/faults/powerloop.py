@@ -88,7 +88,7 @@ def _converge(step: int) -> dict[str, Any]:
     return {
         "done": step,
         "in_sync": result.in_sync,
-        "problems": [item.message for item in result.problems],
+        "problems": [item.sentence for item in result.problems],
         "links": {path.name: os.readlink(path) for path in _SEARCH.iterdir()},
         "staging": os.listdir(_STAGING) if _STAGING.exists() else [],
         "merged": {path.parent.name: path.read_text().strip() for path in Path("/usr/share").glob("*/version")},

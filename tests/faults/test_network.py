@@ -242,10 +242,10 @@ def _is_told(result: Result, trouble: Trouble) -> None:
     target = result.view.targets["bad"]
     errors = [target] if isinstance(target, ReconcilerError) else [it.error for it in result.outcomes if it.error]
     assert type(errors[0]) is trouble.kind
-    assert problem.message == errors[0].message
-    assert problem.name == "bad"
-    assert problem.message.startswith("bad: ")
-    assert "\n" not in problem.message
+    assert problem.sentence == str(errors[0].about("bad"))
+    assert problem.extension == "bad"
+    assert problem.sentence.startswith("bad: ")
+    assert "\n" not in problem.sentence
     with pytest.raises(trouble.kind, match=trouble.words):
         raise errors[0]
     with pytest.raises(AssertionError, match=trouble.hint):

@@ -36,8 +36,8 @@ def test_what_cannot_fit_is_not_even_transferred(
     configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1'}}}}")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(100, 90, 10))
     result = converge(paths, Options(), "test")
-    assert "needs more than" in result.problems[0].message
-    assert "has 10 free" in result.problems[0].message
+    assert "needs more than" in result.problems[0].sentence
+    assert "has 10 free" in result.problems[0].sentence
     assert not paths.blobs.exists()
 
 
@@ -92,7 +92,7 @@ def test_an_artifact_with_several_files_is_refused(paths: Paths, tmp_path: Path)
     write_artifact(tmp_path / "layout", "raw", b"one", b"two")
     configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:raw', format: raw}}}}")
     result = converge(paths, Options(), "test")
-    assert "the artifact has 2 files, not one" in result.problems[0].message
+    assert "the artifact has 2 files, not one" in result.problems[0].sentence
 
 
 def test_the_names_in_an_image_that_is_packed_are_those_that_are_read_from_it(paths: Paths, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_an_image_file_is_none_of_several_sources(paths: Paths, tmp_path: Path) 
     write_artifact(tmp_path / "layout", "raw", b"image")
     configure(paths, _sources(f"oci:{tmp_path}/layout:x", f"oci:{tmp_path}/layout:raw", format="auto"))
     result = converge(paths, Options(), "test")
-    assert "x: an image file cannot be one of several sources" in result.problems[0].message
+    assert "x: an image file cannot be one of several sources" in result.problems[0].sentence
 
 
 def test_several_sources_obey_the_limits_together(paths: Paths, tmp_path: Path) -> None:
@@ -188,5 +188,5 @@ def test_several_sources_obey_the_limits_together(paths: Paths, tmp_path: Path) 
         write_image(tmp_path / "layout", tag, [*command_of("x", "x"), Member(f"usr/{tag}", bytes(3000))])
     text = _sources(f"oci:{tmp_path}/layout:x", f"oci:{tmp_path}/layout:y")
     configure(paths, f"settings: {{limits: {{size: 5K}}}}\n{text}")
-    assert "has more than 5" in converge(paths, Options(), "test").problems[0].message
+    assert "has more than 5" in converge(paths, Options(), "test").problems[0].sentence
     assert not paths.store.exists()

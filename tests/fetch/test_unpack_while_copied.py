@@ -161,7 +161,7 @@ def test_a_layer_that_never_comes_whole(paths: Paths, serve: Callable[..., SlowR
     registry = serve((FIRST, *command("x", "x"), Member("usr/share/bulk", BULK)))
     registry.break_off(registry.blobs[0], 5 << 20, 20)
     result = _converge(paths, registry)
-    assert "skopeo" in result.problems[0].message
+    assert "skopeo" in result.problems[0].sentence
     assert not list(paths.staging.iterdir())
     assert not paths.store.exists() or not list(paths.store.iterdir())
 

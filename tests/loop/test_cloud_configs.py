@@ -273,7 +273,7 @@ def test_the_node_converges_to_a_bundle_and_lets_it_go_again(kairos: Paths) -> N
     assert broken.view.plan.actions == ()
 
     file.write_text("#cloud-config\n")
-    assert "nothing is removed" in converge(kairos, Options(), "test").problems[0].message
+    assert "nothing is removed" in converge(kairos, Options(), "test").problems[0].sentence
     file.write_text("#cloud-config\nlivelayer: {settings: {allow_empty: true}}\n")
     assert converge(kairos, Options(), "test").in_sync
     assert list((kairos.root / "var/lib/extensions").iterdir()) == []

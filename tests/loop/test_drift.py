@@ -248,7 +248,7 @@ def test_blobs_that_are_damaged_or_gone_heal_nothing_and_take_nothing_away(
     (image / "usr/bin/x").write_text("#!/bin/sh\nevil\n")
     result = _converge(paths)
     assert result.statuses[0].state is State.FAILED
-    assert "layout" in result.problems[0].message
+    assert "layout" in result.problems[0].sentence
     assert (image / "usr/bin/x").read_text().endswith("evil\n")
 
 
@@ -261,7 +261,7 @@ def test_a_run_without_network_asks_for_nothing_that_is_gone(paths: Paths, sourc
     (paths.store / entry.file_name / "usr/new").touch()
     result = _converge(paths, offline=True)
     assert result.statuses[0].state is State.FAILED
-    assert "not on this node any more, and this run uses no network" in result.problems[0].message
+    assert "not on this node any more, and this run uses no network" in result.problems[0].sentence
     assert (paths.store / entry.file_name / "usr/new").exists()
 
 

@@ -42,7 +42,7 @@ def test_one_extension_too_many_is_kept_out_or_told(paths: Paths, reaction: str)
     fill_store(paths, ONE, "one", "a")
     configure(paths, f"settings: {{preflight: {{layers: {reaction}}}}}\nextensions: {{one: {{source: '{ONE}'}}}}")
     seen = look(paths, Options())
-    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    told = [item.sentence for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
     assert [words for words in told if words.startswith("one: with it, 95 extensions would be merged")] == told != []
     assert converge(paths, Options(), "test").in_sync == (reaction == "warn")
     assert bool(links.read_links(paths, 252).links) == (reaction == "warn")
@@ -79,7 +79,7 @@ def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCapture
         ]
         assert [[(it.upper, it.lower) for it in found] for found in explained] == [[("two", "one")]] * 2
     if reaction == "refuse":
-        assert [item.message for item in result.problems] == [sentence]
+        assert [item.sentence for item in result.problems] == [sentence]
         assert result.statuses[1].reason == sentence
 
 
@@ -133,13 +133,13 @@ def test_more_than_the_disk_has_room_for_is_refused_or_told(
     configure(paths, f"settings: {{preflight: {{space: {reaction}}}}}\nextensions:\n{listed}")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(300_000, 150_000, 150_000))
     seen = look(paths, Options())
-    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    told = [item.sentence for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
     assert [words.split(" needs more")[0] for words in told] == [f"two: oci:{tmp_path}/layout:two:"]
     result = converge(paths, Options(), "test")
     assert result.in_sync == (reaction == "warn")
     placed = {ident.name for ident in links.read_links(paths, 252).links}
     assert placed == ({"one", "two"} if reaction == "warn" else {"one"})
-    assert [item.name for item in result.problems] == ([] if reaction == "warn" else ["two"])
+    assert [item.extension for item in result.problems] == ([] if reaction == "warn" else ["two"])
 
 
 def _labelled(tree: Path) -> None:
@@ -163,7 +163,7 @@ def test_files_without_labels_where_selinux_is_enforcing(paths: Paths, reaction:
     give_policy(paths.root, "enforcing")
     words = [f"{name}: /usr has no SELinux label of its own, and SELinux is enforcing" for name in ("bare", "spread")]
     seen = look(paths, Options())
-    told = [item.message for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
+    told = [item.sentence for item in seen.problems] if reaction == "refuse" else list(seen.warnings)
     assert told == words
     (paths.root / "etc/selinux/config").write_text("SELINUX=permissive\n")
     assert look(paths, Options()).warnings == ()
@@ -182,7 +182,7 @@ def test_an_image_without_labels_where_selinux_is_enforcing(paths: Paths, tmp_pa
     give_policy(paths.root, "enforcing")
     configure(paths, f"settings: {{preflight: {{labels: refuse}}}}\nextensions:\n{listed}")
     result = converge(paths, Options(), "test")
-    assert [item.message for item in result.problems] == [
+    assert [item.sentence for item in result.problems] == [
         "bare: no file in the image has an SELinux label, and SELinux is enforcing"
     ]
     assert {ident.name for ident in links.read_links(paths, 252).links} == {"good"}

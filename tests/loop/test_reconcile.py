@@ -15,6 +15,7 @@ from reconciler.host.merge import links
 from reconciler.loop.apply import Applier, Outcome
 from reconciler.loop.reconcile import Options, converge, look, status
 from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.plan.action import Problem
 from reconciler.model.plan.status import State
 from tests.seed import configure, entry, fill_store
 
@@ -94,7 +95,7 @@ def test_a_misfit_is_told_and_the_others_converge(paths: Paths) -> None:
     assert not result.in_sync
     assert _placed(paths) == {"two": "b"}
     assert _states(result) == {"one": State.FAILED, "two": State.IN_SYNC}
-    assert "ID=fedora, this host has ID=debian" in result.problems[0].message
+    assert "ID=fedora, this host has ID=debian" in result.problems[0].sentence
 
 
 def test_an_offline_run_places_what_the_store_has_and_waits_for_the_rest(paths: Paths) -> None:
@@ -138,8 +139,8 @@ def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
     result = _converge(paths)
     assert _placed(paths) == {"one": "a"}
     assert not result.in_sync
-    assert "unknown key" in result.problems[0].message
-    assert json.loads(paths.status.read_text())["problems"][0]["message"] == result.problems[0].message
+    assert "unknown key" in result.problems[0].sentence
+    assert json.loads(paths.status.read_text())["problems"][0]["message"] == result.problems[0].sentence
 
 
 def test_a_missing_configuration_removes_nothing(paths: Paths) -> None:
@@ -178,7 +179,7 @@ def test_a_name_that_is_kairos_agents_is_told_and_left_to_it(paths: Paths) -> No
     (paths.root / "run/extensions/one.raw").symlink_to("../../var/lib/kairos/extensions/one.raw")
     result = _converge(paths)
     assert (
-        result.problems[0].message
+        result.problems[0].sentence
         == f"one: {paths.root}/run/extensions/one.raw is in the way, and it is kairos-agent's"
     )
     assert _placed(paths) == {}
@@ -202,14 +203,15 @@ def test_only_the_named_extensions_are_touched(paths: Paths) -> None:
 def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is_to_do(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     failed = {"name": "one", "source": ONE, "state": "failed", "reason": "one: connection refused"}
-    problems = [{"extension": "one", "message": "one: connection refused", "hint": "wait"}]
+    message = "one: connection refused"
+    problems = [{"code": "registry.refused", "extension": "one", "message": message, "hint": "wait"}]
     document = {"extensions": [failed], "problems": problems}
     assert _states(status(paths, Options())) == {"one": State.PENDING}
     paths.runtime.mkdir(parents=True)
     paths.status.write_text(json.dumps(document))
     (told,) = status(paths, Options()).statuses
     assert (told.state, told.reason) == (State.FAILED, "one: connection refused")
-    assert status(paths, Options()).problems[0].hint == "wait"
+    assert status(paths, Options()).problems == (Problem("registry.refused", "one", "connection refused", "wait"),)
     configure(paths, f"extensions: {{one: {{source: '{TWO}'}}}}")
     assert _states(status(paths, Options())) == {"one": State.PENDING}
 
@@ -272,7 +274,7 @@ def test_any_node_converges_in_one_run_and_keeps_what_is_unmanaged(
     foreign = {name for name, what in before.items() if what in {"directory", "link"}}
     assert _placed(paths) == {name: letter for name, letter in wanted.items() if name not in foreign}
     assert foreign <= set(os.listdir(paths.links(Kind.SYSEXT)))
-    assert {item.name for item in after.problems} == foreign & wanted.keys()
+    assert {item.extension for item in after.problems} == foreign & wanted.keys()
 
 
 def _reset(paths: Paths) -> None:

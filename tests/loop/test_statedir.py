@@ -129,7 +129,7 @@ def test_a_move_that_fails_leaves_everything_as_it_was(paths: Paths, monkeypatch
     monkeypatch.setattr(command, "run", lambda *_arguments, **_options: full)
     configure(paths, MOVED)
     result = _converge(paths)
-    assert "No space left on device" in result.problems[0].message
+    assert "No space left on device" in result.problems[0].sentence
     assert not result.in_sync
     assert _targets(paths) == {str(paths.store / entry(letter).file_name) for letter in "ab"}
     monkeypatch.undo()
@@ -140,7 +140,7 @@ def test_a_move_that_fails_leaves_everything_as_it_was(paths: Paths, monkeypatch
 def test_the_state_does_not_move_into_itself(paths: Paths) -> None:
     configure(paths, MOVED.replace(DATA, f"{paths.state_dir}/inner"))
     result = _converge(paths)
-    assert "the state cannot move there" in result.problems[0].message
+    assert "the state cannot move there" in result.problems[0].sentence
     assert _targets(paths) == {str(paths.store / entry(letter).file_name) for letter in "ab"}
 
 

@@ -48,8 +48,9 @@ def after_failure(before: Retry | None, error: Unavailable) -> Retry:
     failures = before.failures + 1 if before else 1
     jitter = random.uniform(-1, 1)  # noqa: S311 - spreads nodes that lost the same server
     at = time.time() + delay(failures, jitter, error.retry_after)
-    return Retry(failures, at, error.message, error.hint)
+    return Retry(failures, at, error.code, error.message, error.hint)
 
 
 def _from_json(record: Any) -> Retry:  # noqa: ANN401 - JSON
-    return Retry(int(record["failures"]), float(record["at"]), str(record["message"]), record["hint"])
+    code, message = str(record["code"]), str(record["message"])
+    return Retry(int(record["failures"]), float(record["at"]), code, message, record["hint"])

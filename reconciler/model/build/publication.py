@@ -64,7 +64,7 @@ def objection(subject: Subject) -> Invalid | None:
     """Why no host would merge it; None: some could."""
     contents, kind = subject.contents, subject.kind
     if error := contents.shape_error(ExtensionId(subject.shown, kind)):
-        return Invalid(error.message, error.hint)
+        return error
     if not contents.releases:
         return Invalid(
             f"{subject.shown} has no release file, and so no host merges it",

@@ -49,7 +49,7 @@ def _misfit(facts: ExtensionFacts, host: Host) -> str | None:
     if host.systemd < facts.kind.traits.since:
         return f"a {facts.kind} takes systemd {facts.kind.traits.since}, and this host has {host.systemd}"
     error = facts.contents.misfit(ident, host)
-    return error.message.removeprefix(f"{ident}: ").removeprefix("does not fit this host: ") if error else None
+    return error.message.removeprefix("does not fit this host: ") if error else None
 
 
 def described(host: Host) -> str:

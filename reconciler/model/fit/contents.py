@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import Invalid
 from reconciler.model.fit.release import Host, misfit
 
 if TYPE_CHECKING:
@@ -29,67 +29,78 @@ class Contents:
     units: tuple[str, ...] = ()  # names in its kind's directory of units: unit files and directories of drop-ins
     image: ImageFormat | None = None  # what the image file is; None: a directory
 
-    def misfit(self, ident: ExtensionId, host: Host) -> ReconcilerError | None:
+    def misfit(self, ident: ExtensionId, host: Host) -> Invalid | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""
         of_image = image_error(ident, self.image, host) if self.image else None
         return of_image or self.shape_error(ident) or self._release_error(ident, host)
 
-    def shape_error(self, ident: ExtensionId) -> ReconcilerError | None:
+    def shape_error(self, ident: ExtensionId) -> Invalid | None:
         """What it has that makes it no extension of its kind on any host; None: nothing."""
         if self.has_os_release:
             reason = "usr/lib/os-release, which would make systemd refuse every extension"
-            return ReconcilerError(f"{ident}: the content holds {reason}", _REBUILD)
+            return _invalid(ident, "content.os-release", f"the content holds {reason}", _REBUILD)
         if self.misplaced:
             listed = ", ".join(f"/{name}" for name in self.misplaced[:3])
-            return ReconcilerError(f"{ident}: the content holds {listed}; {ident.kind.carries}", _REBUILD)
+            return _invalid(ident, "content.misplaced", f"the content holds {listed}; {ident.kind.carries}", _REBUILD)
         return None
 
-    def _release_error(self, ident: ExtensionId, host: Host) -> ReconcilerError | None:
+    def _release_error(self, ident: ExtensionId, host: Host) -> Invalid | None:
         name, kind = ident
         if name not in self.releases:
             return self._release_name_error(ident)
         if reason := misfit(self.releases[name], host, kind):
-            return ReconcilerError(
-                f"{name}: does not fit this host: {reason}",
+            return _invalid(
+                ident,
+                "release.mismatch",
+                f"does not fit this host: {reason}",
                 "use an image built for this OS version, or ID=_any for content that needs nothing of the host",
             )
         return None
 
-    def _release_name_error(self, ident: ExtensionId) -> ReconcilerError:
+    def _release_name_error(self, ident: ExtensionId) -> Invalid:
         name, kind = ident
         others = sorted(self.releases)
         if len(others) == 1:
-            return ReconcilerError(
-                f"{name}: the content's release file is extension-release.{others[0]}, not extension-release.{name}",
+            return _invalid(
+                ident,
+                "release.name",
+                f"the content's release file is extension-release.{others[0]}, not extension-release.{name}",
                 f"call the extension {others[0]}, or set rename: true",
             )
         found = f"several release files ({', '.join(others)})" if others else "no release file"
-        return ReconcilerError(
-            f"{name}: the content has {found}, none for this name",
+        return _invalid(
+            ident,
+            "release.missing",
+            f"the content has {found}, none for this name",
             f"add {kind.traits.releases}/extension-release.{name} to the image (at least ID=_any)",
         )
 
 
-def image_error(ident: ExtensionId, image: ImageFormat, host: Host) -> ReconcilerError | None:
+def image_error(ident: ExtensionId, image: ImageFormat, host: Host) -> Invalid | None:
     """Why systemd would not attach an image file on this host; it would fail the refresh of all extensions."""
     if host.systemd < image.least_systemd:
         reason = f"the image takes systemd {image.least_systemd}, and this host has {host.systemd}"
-        return ReconcilerError(f"{ident}: {reason}", "use an image with sectors of 512 bytes")
+        return _invalid(ident, "image.systemd-too-old", reason, "use an image with sectors of 512 bytes")
     policy = host.image_policies.get(ident.kind)
     if policy and (error := _policy_error(ident, image, policy, host)):
         return error
     if not host.has_loop_devices:
         reason = "this node has no loop devices, by which systemd attaches image files"
-        return ReconcilerError(f"{ident}: {reason}", "load the module loop, or set format: directory")
+        return _invalid(ident, "host.no-loop-devices", reason, "load the module loop, or set format: directory")
     return None
 
 
-def _policy_error(ident: ExtensionId, image: ImageFormat, policy: ImagePolicy, host: Host) -> ReconcilerError | None:
+def _policy_error(ident: ExtensionId, image: ImageFormat, policy: ImagePolicy, host: Host) -> Invalid | None:
     from reconciler.model.images.imagepolicy import needs_device_mapper, refusal
 
     if reason := refusal(policy, image):
-        return ReconcilerError(f"{ident}: {reason}", "use another format:, or change the policy")
+        return _invalid(ident, "image.policy", reason, "use another format:, or change the policy")
     if not host.has_device_mapper and needs_device_mapper(policy, image):
         reason = "the image policy lets systemd use the image's dm-verity data, and this kernel has no device-mapper"
-        return ReconcilerError(f"{ident}: {reason}", "load the modules dm-mod and dm-verity, or use another format:")
+        hint = "load the modules dm-mod and dm-verity, or use another format:"
+        return _invalid(ident, "host.no-device-mapper", reason, hint)
     return None
+
+
+def _invalid(ident: ExtensionId, code: str, reason: str, hint: str) -> Invalid:
+    return Invalid(reason, hint, code=code, extension=ident.name)

@@ -45,4 +45,4 @@ def misfit(constraint: Range, release: str) -> ReconcilerError | None:
     if version is not None and version in constraint:
         return None
     hint = "boot another kernel, or change kernel:"
-    return Invalid(f"takes a kernel {constraint.text}, and this host has {release}", hint)
+    return Invalid(f"takes a kernel {constraint.text}, and this host has {release}", hint, code="kernel.mismatch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-from reconciler.errors import Pending, ReconcilerError
+from reconciler.errors import Pending, ReconcilerError, sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,12 +112,18 @@ Action: TypeAlias = Fetch | Stop | Mask | Unmask | Place | Remove | Refresh | Re
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What keeps an extension (or, without a name, the whole) from its desired state."""
+    """What keeps an extension (or, if it names none, the whole) from its desired state."""
 
-    name: str | None
+    code: str
+    extension: str | None
     message: str
     hint: str | None = None
     pending: bool = False  # not wrong, only not possible at the moment
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return sentence(self.extension, self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +140,11 @@ class Plan:
         return not self.actions and not self.problems
 
 
-def problem(name: str | None, error: ReconcilerError) -> Problem:
-    """An error as part of a plan or outcome."""
-    return Problem(name, error.message, error.hint, pending=isinstance(error, Pending))
+def problem(extension: str | None, error: ReconcilerError) -> Problem:
+    """An error as part of a plan or outcome; an error of an extension keeps its own."""
+    return Problem(
+        error.code, error.extension or extension, error.message, error.hint, pending=isinstance(error, Pending)
+    )
 
 
 def action_name(action: Action) -> str | None:

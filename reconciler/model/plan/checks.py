@@ -77,7 +77,8 @@ def failure(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) 
     instead = "it was withdrawn"
     if failed.previous and _has_previous(ident, failed, observed):
         instead = f"{failed.previous.digest[:_SHORT]} is in its place"
-    return Problem(ident.name, f"{ident}: {digest} failed its checks: {failed.reason}; {instead}", _hint(ident))
+    reason = f"{digest} failed its checks: {failed.reason}; {instead}"
+    return Problem("checks.failed", ident.name, reason, _hint(ident))
 
 
 def removal_failed(ident: ExtensionId, observed: ObservedState) -> bool:
@@ -91,7 +92,8 @@ def take_back_removals(desired: DesiredState, observed: ObservedState) -> Iterat
     for ident, failed in sorted(observed.checks.degraded.items()):
         if ident in desired.idents or not removal_failed(ident, observed):
             continue
-        yield Problem(ident.name, f"{ident}: its removal was taken back: {failed.reason}", _hint(ident))
+        reason = f"its removal was taken back: {failed.reason}"
+        yield Problem("checks.removal", ident.name, reason, _hint(ident))
         if ident not in observed.links and failed.previous and _has_previous(ident, failed, observed):
             yield Place(ident, None, failed.previous, f"back again: {failed.reason}", is_return=True)
 

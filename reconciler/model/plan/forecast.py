@@ -63,7 +63,7 @@ def forecast(
     """
     contents = {entry: it for entry, it in looked_into.items() if not isinstance(it, ReconcilerError)}
     empty = replace(observed, links={}, merged=None, store={**contents, **observed.store})
-    problems = {item.name: item for item in make_plan(desired, empty, targets).problems}
+    problems = {item.extension: item for item in make_plan(desired, empty, targets).problems}
     verdicts = (
         _verdict(item, targets[item.name], problems.get(item.name), empty, looked_into) for item in desired.extensions
     )
@@ -83,7 +83,7 @@ def _verdict(
     if isinstance(target, ReconcilerError):
         return _refusal(wanted, None, target)
     if trouble:
-        return Verdict(wanted, fits=False, target=target, reason=_told(wanted, trouble.message), hint=trouble.hint)
+        return Verdict(wanted, fits=False, target=target, reason=told_of_another(trouble.message), hint=trouble.hint)
     if target.entry in observed.store:
         return Verdict(wanted, fits=True, target=target, reason=_not_judged(wanted, observed))
     error = looked_into.get(target.entry)
@@ -97,14 +97,10 @@ def _refusal(wanted: Wanted, target: Target | None, error: ReconcilerError) -> V
     """What this node or the network failed at says nothing about the other OS."""
     unknown = isinstance(error, Unavailable | Failed)
     fits = None if unknown else False
-    return Verdict(wanted, fits, target, reason=_told(wanted, error.message), hint=error.hint)
+    return Verdict(wanted, fits, target, reason=told_of_another(error.message), hint=error.hint)
 
 
 def _not_judged(wanted: Wanted, observed: ObservedState) -> str | None:
     if wanted.kernel is None or observed.host.kernel:
         return None
     return f"kernel: {wanted.kernel.text} is not judged without --kernel"
-
-
-def _told(wanted: Wanted, message: str) -> str:
-    return told_of_another(message.removeprefix(f"{wanted.name}: "))

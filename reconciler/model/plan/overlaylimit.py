@@ -44,4 +44,5 @@ def too_many(kind: Kind, count: int) -> Invalid:
         f"with it, {count} extensions would be merged, and their names take more than the {OPTIONS_MAX} bytes that "
         f"the mount options of a {kind} overlay may have; systemd would merge none at all",
         "leave some out, give them shorter names, or make one image of several",
+        code="overlay.too-many",
     )

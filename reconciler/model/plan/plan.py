@@ -73,7 +73,7 @@ def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     kept = [it for it in plan.actions if isinstance(it, Mask | Unmask) or action_name(it) in names | {None}]
     changing = {action.ident.kind for action in kept if isinstance(action, Place | Remove)}
     actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or a.kind in changing]
-    problems, warnings = ([it for it in told if it.name in names] for told in (plan.problems, plan.warnings))
+    problems, warnings = ([it for it in told if it.extension in names] for told in (plan.problems, plan.warnings))
     return Plan(tuple(actions), tuple(problems), tuple(warnings))
 
 
@@ -146,8 +146,7 @@ def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
         return None
     from reconciler.model.fit.kernel import misfit
 
-    error = misfit(wanted.kernel, host.kernel)
-    return error.about(wanted.name) if error else None
+    return misfit(wanted.kernel, host.kernel)
 
 
 def _unusable(wanted: Wanted, target: Target, observed: ObservedState) -> Problem | None:
@@ -156,8 +155,9 @@ def _unusable(wanted: Wanted, target: Target, observed: ObservedState) -> Proble
     since, found = wanted.kind.traits.since, observed.host.systemd
     if found < since:
         return Problem(
+            "host.kind-unsupported",
             wanted.name,
-            f"{wanted.name}: kind: {wanted.kind} takes systemd {since} or newer; this host has {found}",
+            f"kind: {wanted.kind} takes systemd {since} or newer; this host has {found}",
             "remove it from the configuration of this node, or update the OS",
         )
     host = observed.host
@@ -179,8 +179,8 @@ def _place(
     if obstacle:
         who = "it is kairos-agent's" if obstacle.agent else "livelayer did not place it"
         way_out = "disable it with kairos-agent sysext" if obstacle.agent else f"remove {obstacle.path}"
-        message = f"{ident}: {obstacle.path} is in the way, and {who}"
-        yield Problem(ident.name, message, f"{way_out}, or give the extension another name")
+        message = f"{obstacle.path} is in the way, and {who}"
+        yield Problem("unmanaged.in-the-way", ident.name, message, f"{way_out}, or give the extension another name")
     elif link is None:
         yield Place(ident, None, entry, "new")
     elif reason := _replacement_reason(link, entry, observed):
@@ -208,6 +208,7 @@ def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> st
 def _withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Action | Problem]:
     if desired.configured and not desired.names and observed.links and not desired.allow_empty:
         yield Problem(
+            "prune.empty",
             None,
             f"the configuration lists no extension, but livelayer placed {len(observed.links)}; nothing is removed",
             "if all shall go: set settings.allow_empty: true",
@@ -232,11 +233,11 @@ def _excess(kind: Kind, observed: ObservedState, actions: list[Action]) -> list[
     others = {it.name for it in observed.unmanaged if it.kind is kind}
     present = frozenset(({link.name for link in expected_links(observed, kind)} | others) - removed)
     left = in_excess(present, placed - present, kind)
-    return [problem(name, too_many(kind, len(present | placed)).about(name)) for name in left]
+    return [problem(name, too_many(kind, len(present | placed))) for name in left]
 
 
 def _without(actions: list[Action], refused: list[Problem]) -> list[Action]:
-    names = {item.name for item in refused}
+    names = {item.extension for item in refused}
     return [it for it in actions if not (isinstance(it, Fetch | Place) and action_name(it) in names)]
 
 

@@ -26,13 +26,13 @@ def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | P
     if unlisted and desired.vanished:
         names, places = ", ".join(ident.name for ident in unlisted), ", ".join(desired.vanished)
         what = f"{places}: is not mounted, and had cloud-configs when it was; nothing is pruned ({names})"
-        yield Problem(None, what, f"mount it, or {_CONFIRM}")
+        yield Problem("prune.not-mounted", None, what, f"mount it, or {_CONFIRM}")
         return
     limit = desired.prune_limit
     if limit and not limit.allows(len(unlisted), len(observed.links)):
         names = ", ".join(ident.name for ident in unlisted)
         many = f"{len(unlisted)} of {len(observed.links)} extensions are not listed any more ({names})"
-        yield Problem(None, f"{many}; settings.prune_limit: {limit} keeps them all", _CONFIRM)
+        yield Problem("prune.limit", None, f"{many}; settings.prune_limit: {limit} keeps them all", _CONFIRM)
         return
     reason = _REASON if desired.held is None else f"it is not in generation {desired.held}"
     for ident in unlisted:

@@ -69,8 +69,11 @@ def _problem(blocker: Blocker) -> Problem:
         hint = "disable it with kairos-agent sysext"
     else:
         hint = "remove it, or set settings.quarantine: true" if blocker.mask else "remove it"
-    return Problem(None, f"{path}: {blocker.reason}; systemd would merge no {kind} on its account", hint)
+    return Problem(
+        "unmanaged.blocks", None, f"{path}: {blocker.reason}; systemd would merge no {kind} on its account", hint
+    )
 
 
 def _pending(name: str, blocker: Blocker) -> Problem:
-    return Problem(name, f"{name}: waits: {blocker.item.path} would make systemd merge nothing", pending=True)
+    reason = f"waits: {blocker.item.path} would make systemd merge nothing"
+    return Problem("unmanaged.blocked", name, reason, pending=True)

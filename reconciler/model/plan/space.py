@@ -21,7 +21,7 @@ _MADE_HERE = frozenset({Format.SQUASHFS, Format.EROFS})
 def no_room(text: str, needed: int, directory: Path, free: int) -> Failed:
     """Of what is to be fetched from a source."""
     where = f"{directory}, which has {size_text(free)} free"
-    return Failed(f"{text}: needs more than {size_text(needed)} in {where}", "make space there")
+    return Failed(f"{text}: needs more than {size_text(needed)} in {where}", "make space there", code="disk.full")
 
 
 class Excess(NamedTuple):

@@ -94,7 +94,7 @@ def extension_statuses(
         failures: how a run just ended, by extension.
         retries: when what failed is tried again.
     """
-    problems = {item.name: item for item in view.plan.problems if item.name} | dict(failures)
+    problems = {item.extension: item for item in view.plan.problems if item.extension} | dict(failures)
     listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
     unlisted = [link for link in view.observed.links.values() if link.ident not in view.desired.idents]
     listed += [_unlisted_status(link, view, problems.get(link.name)) for link in unlisted]
@@ -126,7 +126,7 @@ def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> Exten
 
 def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:
     if trouble:
-        return (State.PENDING if trouble.pending else State.FAILED), trouble.message
+        return (State.PENDING if trouble.pending else State.FAILED), trouble.sentence
     if reason := _planned(wanted.ident, view.plan):
         return State.DRIFTED, reason
     if wanted.merged and link and (reason := _not_shown(link, view)):
@@ -167,7 +167,7 @@ def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> Extensi
     if kept_for_itself(link.ident, view.desired, view.observed):
         reason = "no configuration lists it, but livelayer itself runs from it"
     if trouble:
-        state, reason = State.FAILED, trouble.message
+        state, reason = State.FAILED, trouble.sentence
     elif planned:
         state, reason = State.DRIFTED, planned
     merged = _shows(link, view.observed)

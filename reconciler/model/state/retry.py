@@ -16,6 +16,7 @@ class Retry:
 
     failures: int  # in a row
     at: float  # seconds since the epoch
+    code: str
     message: str
     hint: str | None = None
 

@@ -58,11 +58,11 @@ def test_hostile_images(paths: Paths, neighbour: str, tmp_path: Path, draft: Dra
     result = _converge(paths, neighbour, tmp_path / "layout")
 
     (problem,) = result.problems
-    assert problem.name == "x"
-    check_words(problem.message)
+    assert problem.extension == "x"
+    check_words(problem.sentence)
     check_words(problem.hint or "")
-    assert problem.message.startswith("x: ")
-    assert words in problem.message
+    assert problem.sentence.startswith("x: ")
+    assert words in problem.sentence
     assert _node(paths) == before
     assert look_around(tmp_path, paths.root) == around
     assert os.listdir(paths.staging) == []

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def test_a_record_counts_under_its_configuration_only(paths: Paths) -> None:
-    retries = {"x": Retry(2, 1000.5, "x: no answer", "wait"), "y": Retry(1, 7.0, "y: no answer")}
+    retries = {
+        "x": Retry(2, 1000.5, "registry.unreachable", "no answer", "wait"),
+        "y": Retry(1, 7.0, "unavailable", "no answer"),
+    }
     write_retries(paths, "one", retries)
     assert read_retries(paths, "one") == retries
     assert read_retries(paths, "two") == {}
@@ -34,7 +37,7 @@ def test_what_is_no_record_says_nothing(paths: Paths, text: str) -> None:
 def test_each_failure_makes_the_next_attempt_later() -> None:
     retry = None
     for _ in range(4):
-        retry = after_failure(retry, Unavailable("no answer", "wait"))
+        retry = after_failure(retry, Unavailable("no answer", "wait", code="registry.unreachable").about("x"))
     assert retry
-    assert (retry.failures, retry.message, retry.hint) == (4, "no answer", "wait")
+    assert (retry.failures, retry.code, retry.message, retry.hint) == (4, "registry.unreachable", "no answer", "wait")
     assert time.time() + 80 < retry.at < time.time() + 150

@@ -51,7 +51,7 @@ def test_plan(path: Path) -> None:
     expected = case.get("problems", [])
     assert len(plan.problems) == len(expected)
     for problem, words in zip(plan.problems, expected, strict=True):
-        assert words in problem.message
+        assert words in problem.sentence
     assert plan.in_sync == (not case["plan"] and not expected)
 
 

@@ -21,6 +21,6 @@ def test_a_server_may_ask_for_more_patience_but_not_for_ever(asked: float | None
 
 
 def test_due() -> None:
-    retry = Retry(1, 1000.0, "no answer")
+    retry = Retry(1, 1000.0, "unavailable", "no answer")
     assert [retry.is_due(now) for now in (0.0, 999.0, 1000.0, 1001.0)] == [False, False, True, True]
-    assert Retry(1, 10.0**9, "of a clock that was wrong").is_due(1000.0)
+    assert Retry(1, 10.0**9, "unavailable", "of a clock that was wrong").is_due(1000.0)
