@@ -13,7 +13,7 @@ from reconciler.fetch.fetcher import Fetcher, Job
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.merge import links
 from reconciler.host.store import entries as store
-from reconciler.model.config.preflight import Preflight
+from reconciler.model.config.document import Preflight
 from reconciler.model.content.limits import DEFAULT, Limits
 from reconciler.model.kind import ExtensionId
 from reconciler.model.plan.action import (

@@ -15,7 +15,7 @@ from reconciler.host.store.pathlists import readable_lists
 from reconciler.loop.apply import Applier
 from reconciler.loop.observe import observe
 from reconciler.loop.reconcile import configured
-from reconciler.model.config.forhost import for_host
+from reconciler.model.config.desired import for_host
 from reconciler.model.content.format import Format, choose
 from reconciler.model.content.source import Transport
 from reconciler.model.facts.extensionfacts import ListedFiles

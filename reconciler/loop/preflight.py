@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.errors import ReconcilerError
-    from reconciler.model.config.preflight import Preflight, Reaction
+    from reconciler.model.config.document import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
     from reconciler.model.plan.action import Action, Fetch
     from reconciler.model.state.entry import Entry

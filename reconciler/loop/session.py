@@ -14,7 +14,7 @@ from reconciler.host.records.checks import read_checks
 from reconciler.host.records.retries import read_retries
 from reconciler.loop import config, generations
 from reconciler.loop.observe import observe
-from reconciler.model.config.forhost import for_host
+from reconciler.model.config.desired import for_host
 from reconciler.model.plan.plan import make_plan
 from reconciler.model.plan.status import View
 

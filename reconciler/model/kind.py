@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 RELEASE_PREFIX: Final = "extension-release."  # of a release file's name; the extension's follows
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")  # of an extension
+RESERVED_ENDINGS: Final = (".raw", ".v")  # to systemd an image file, and a directory of versions
+UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path|mount|automount|slice)")
+
+
+def is_name(text: str) -> bool:
+    """Whether an extension may be called so."""
+    return bool(NAME.fullmatch(text)) and not text.endswith(RESERVED_ENDINGS)
 
 
 class Kind(StrEnum):

@@ -41,7 +41,7 @@ def _move_state(options: argparse.Namespace) -> int:
 
 
 def _checked(directory: str) -> str:
-    from reconciler.model.config.statedir import check_state_dir
+    from reconciler.model.config.values import check_state_dir
 
     try:
         return check_state_dir(directory.rstrip("/") or "/")

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import Platform, platform_of
 from reconciler.model.fit.release import ARCHITECTURES
-from reconciler.model.kind import RELEASE_PREFIX, ExtensionId, Kind
+from reconciler.model.kind import RELEASE_PREFIX, UNIT, ExtensionId, Kind, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-NAME: Final = re.compile(r"(?!.*\.(raw|v)$)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _VALUE: Final = re.compile(r"[A-Za-z0-9._+-]{1,128}")
-_UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path|mount|automount|slice)")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._+-]*")
 _SPECIAL: Final = re.compile(r'["$`\\]')  # to a shell, even in quotation marks
 # Go's words for systemd's, where they differ: those of container images. And Debian's, where they differ from both.
@@ -63,14 +61,14 @@ class Recipe:
         Raises:
             Invalid: one of them is none that systemd would understand.
         """
-        if not NAME.fullmatch(self.ident.name):
+        if not is_name(self.ident.name):
             hint = "up to 64 letters, digits and ._+-, the first a letter or digit, not ending in .raw or .v"
             raise Invalid(f"{self.ident.name!r} is no name of an extension", hint)
         for option, value in (("--id", self.id), ("--version-id", self.version_id), ("--sysext-level", self.level)):
             if value is not None and not _VALUE.fullmatch(value):
                 raise Invalid(f"{option}: {value!r} is no such value", "it has letters, digits and ._+- only")
         for unit in (*self.restart, *self.enable):
-            if not _UNIT.fullmatch(unit):
+            if not UNIT.fullmatch(unit):
                 raise Invalid(f"{unit!r} is no name of a unit", "it looks like ipfs.service")
         for word in self.scope:
             if word not in _SCOPES:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from reconciler.errors import Invalid
-from reconciler.model.config.document import is_name
 from reconciler.model.content.source import Source, Transport, parse_source, shown_url
 from reconciler.model.content.version import parse_range
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, is_name
 
 if TYPE_CHECKING:
     from reconciler.model.config.merge import Tree

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, Listed, NotTaken, catalog_url, read_entry
-from reconciler.model.config.document import is_name
 from reconciler.model.config.merge import Fragment, KeyPath, Mark, Tree
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

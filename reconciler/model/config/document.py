@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Final, Literal
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -11,24 +12,30 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     StringConstraints,
     WithJsonSchema,
 )
+from pydantic_core import core_schema
 
-from reconciler.model.config.checks import parse_loopback_url
-from reconciler.model.config.duration import parse_duration
-from reconciler.model.config.placeholders import stand_in
-from reconciler.model.config.prunelimit import parse_prune_limit
-from reconciler.model.config.retention import DEFAULT_RETENTION
-from reconciler.model.config.statedir import check_state_dir
+from reconciler.model.config.placeholders import Template, read_template
+from reconciler.model.config.values import (
+    PruneLimit,
+    check_state_dir,
+    parse_duration,
+    parse_loopback_url,
+    parse_prune_limit,
+)
+from reconciler.model.content.format import Format
 from reconciler.model.content.limits import DEFAULT, parse_count, parse_size
-from reconciler.model.content.ociread import parse_platform
-from reconciler.model.content.source import DIGEST, Transport, parse_source
+from reconciler.model.content.ociread import Platform, parse_platform
+from reconciler.model.content.source import DIGEST, Source, Transport, parse_source
+from reconciler.model.content.version import Range, parse_range
+from reconciler.model.fit.kernel import parse_constraint
+from reconciler.model.kind import NAME, RESERVED_ENDINGS, UNIT, Kind
 
 API_VERSION: Final = "livelayer/v1"
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_RESERVED_ENDINGS = (".raw", ".v")
 _SOURCES_MAX: Final = 64  # of one extension
 _SOURCES_SCHEMA: Final = {
     "anyOf": [
@@ -37,6 +44,18 @@ _SOURCES_SCHEMA: Final = {
         {"type": "null"},
     ]
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A field that is written as one type and read into another: it is parsed once, here, and has a value then."""
+
+    type: Any
+    parse: Any  # a function, which raises ValueError with a sentence for the user
+
+    def __get_pydantic_core_schema__(self, _: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """What is validated, and shown to editors, is what is written."""
+        return core_schema.no_info_after_validator_function(self.parse, handler.generate_schema(self.type))
 
 
 def _as_sources(value: object) -> object:
@@ -52,12 +71,10 @@ def _as_sources(value: object) -> object:
             raise ValueError(f"must be a source or a list of sources, not {type(value).__name__} {value!r}")
 
 
-def _check_sources(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if texts is not None and not 0 < len(texts) <= _SOURCES_MAX:
+def _read_sources(texts: tuple[str, ...]) -> tuple[Template[Source], ...]:
+    if not 0 < len(texts) <= _SOURCES_MAX:
         raise ValueError(f"a list of sources has 1 to {_SOURCES_MAX}, not {len(texts)}")
-    for text in texts or ():
-        parse_source(stand_in(text))
-    return texts
+    return tuple(read_template(parse_source, text) for text in texts)
 
 
 def _check_catalog(url: str) -> str:
@@ -66,53 +83,21 @@ def _check_catalog(url: str) -> str:
     return url
 
 
-def _check_platform(text: str) -> str:
-    parse_platform(text)
-    return text
-
-
-def _check_version(text: str) -> str:
-    from reconciler.model.content.version import parse_range
-
-    parse_range(stand_in(text))
-    return text
-
-
-def _check_kernel(text: str) -> str:
-    from reconciler.model.fit.kernel import parse_constraint
-
-    parse_constraint(text)
-    return text
-
-
-def _check_duration(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
-def _check_prune_limit(value: int | str) -> int | str:
-    parse_prune_limit(value)
-    return value
-
-
-def is_name(text: str) -> bool:
-    """Whether an extension may be called so."""
-    return bool(_NAME.fullmatch(text)) and not text.endswith(_RESERVED_ENDINGS)
-
-
 def _check_name(name: str) -> str:
     """Systemd gives these endings a meaning of their own: an image file, a directory of versions."""
-    if name.endswith(_RESERVED_ENDINGS):
-        raise ValueError(f"a name must not end in {' or '.join(_RESERVED_ENDINGS)}")
+    if name.endswith(RESERVED_ENDINGS):
+        raise ValueError(f"a name must not end in {' or '.join(RESERVED_ENDINGS)}")
     return name
 
 
-Name = Annotated[str, StringConstraints(pattern=rf"^{_NAME.pattern}$"), AfterValidator(_check_name)]
+Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$"), AfterValidator(_check_name)]
 Digest = Annotated[str, StringConstraints(pattern=rf"^{DIGEST.pattern}$")]
-UnitName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path|mount|automount|slice)$"),
-]
+UnitName = Annotated[str, StringConstraints(pattern=rf"^{UNIT.pattern}$")]
+Absolute = Annotated[str, StringConstraints(pattern="^/")]
+Duration = Annotated[timedelta, Written(str, parse_duration)]
+Count = Annotated[int, Written(int | str, parse_count)]
+Reaction: TypeAlias = Literal["warn", "refuse"]
+Pull: TypeAlias = Literal["missing", "always", "never"]
 
 
 class Strict(BaseModel):
@@ -130,11 +115,7 @@ class Units(Strict):
     ] = ()
 
 
-Duration = Annotated[str, AfterValidator(_check_duration)]
-Absolute = Annotated[str, StringConstraints(pattern="^/")]
-
-
-class CheckSettings(Strict):
+class Checks(Strict):
     """What must hold after a change, or it is taken back."""
 
     units: Annotated[
@@ -150,17 +131,38 @@ class CheckSettings(Strict):
         Annotated[str, AfterValidator(parse_loopback_url)] | None,
         Field(description="A URL on loopback that must answer, with a status below 400."),
     ] = None
-    settle: Annotated[Duration, Field(description="How long units must stay up before they count as good.")] = "5s"
-    timeout: Annotated[Duration, Field(description="How long all this may take until it has failed.")] = "30s"
+    settle: Annotated[
+        Duration,
+        Field(
+            description="How long units must stay up before they count as good.", json_schema_extra={"default": "5s"}
+        ),
+    ] = timedelta(seconds=5)
+    timeout: Annotated[
+        Duration,
+        Field(description="How long all this may take until it has failed.", json_schema_extra={"default": "30s"}),
+    ] = timedelta(seconds=30)
+
+    @property
+    def words(self) -> str:
+        """What is looked at, for people."""
+        parts = [*self.units, " ".join(self.command), self.file or "", self.http or ""]
+        return ", ".join(part for part in parts if part)
+
+
+def _unless_empty(checks: Checks | None) -> Checks | None:
+    """Checks that ask for nothing are none."""
+    return checks if checks and checks.words else None
+
+
+ChecksOrNone = Annotated[Checks | None, AfterValidator(_unless_empty)]
 
 
 class Extension(Strict):
     """One extension the node shall have."""
 
     source: Annotated[
-        tuple[str, ...] | None,
+        Annotated[tuple[Template[Source], ...], Written(tuple[str, ...], _read_sources)] | None,
         BeforeValidator(_as_sources),
-        AfterValidator(_check_sources),
         WithJsonSchema(_SOURCES_SCHEMA),
         Field(
             description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
@@ -173,30 +175,32 @@ class Extension(Strict):
         Field(description="Pin: content with another digest (of manifest, index or file) is refused."),
     ] = None
     kind: Annotated[
-        Literal["sysext", "confext"],
+        Kind,
+        Written(Literal["sysext", "confext"], Kind),
         Field(description="sysext: for /usr and /opt; confext: for /etc (systemd 254 on)."),
-    ] = "sysext"
+    ] = Kind.SYSEXT
     format: Annotated[
-        Literal["directory", "squashfs", "erofs", "raw", "auto"],
+        Format | None,
+        Written(
+            Literal["directory", "squashfs", "erofs", "raw", "auto"],
+            lambda text: None if text == "auto" else Format(text),
+        ),
         Field(
             description="How it lies on disk: unpacked, as an image file made here, as the image file that the "
             "source is (raw), or whatever suits content and node."
         ),
-    ] = "directory"
+    ] = Format.DIRECTORY
     version: Annotated[
-        str | None,
-        AfterValidator(lambda text: text if text is None else _check_version(text)),
+        Annotated[Template[Range], Written(str, lambda text: read_template(parse_range, text))] | None,
         Field(description="Instead of a tag: the highest one that fits, such as >=1.29,<1.30 (registries only)."),
     ] = None
     kernel: Annotated[
-        str | None,
-        AfterValidator(lambda text: text if text is None else _check_kernel(text)),
+        Annotated[Range, Written(str, parse_constraint)] | None,
         Field(description="Merge it only under a kernel that fits, such as >=6.1."),
     ] = None
     prereleases: Annotated[bool, Field(description="Let version: choose pre-releases, such as 1.30-rc.1.")] = False
     min_age: Annotated[
-        str | None,
-        AfterValidator(lambda text: text if text is None else _check_duration(text)),
+        Duration | None,
         Field(description="Use a new digest only when this node has known it for so long, such as 3d."),
     ] = None
     state: Annotated[
@@ -206,12 +210,11 @@ class Extension(Strict):
         ),
     ] = "merged"
     pull: Annotated[
-        Literal["missing", "always", "never"],
+        Pull,
         Field(description="missing: look a tag up once; always: at every run; never: only what is in the store."),
     ] = "missing"
     platform: Annotated[
-        str | None,
-        AfterValidator(lambda text: text if text is None else _check_platform(text)),
+        Annotated[Platform, Written(str, parse_platform)] | None,
         Field(description="os/architecture[/variant] to take from a multi-platform image; default: this machine's."),
     ] = None
     rename: Annotated[
@@ -227,17 +230,17 @@ class Extension(Strict):
     ] = None
     units: Units = Units()
     checks: Annotated[
-        CheckSettings | None,
+        ChecksOrNone,
         Field(description="What must hold after this extension was merged anew, or its previous version comes back."),
     ] = None
 
 
-class RetentionSettings(Strict):
+class Retention(Strict):
     """How long it is possible to go back."""
 
     generations: Annotated[
         int, Field(ge=1, le=1000, description="How many generations are kept, with their content; two at the least.")
-    ] = DEFAULT_RETENTION.generations
+    ] = 10
     age: Annotated[
         Duration | None, Field(description="Drop older ones, such as 90d; the last two stay. Default: however old.")
     ] = None
@@ -247,43 +250,29 @@ class LimitSettings(Strict):
     """How much one extension may take of the node."""
 
     size: Annotated[
-        int | str, AfterValidator(parse_size), Field(description="Bytes of data unpacked, such as 16G.")
+        int, Written(int | str, parse_size), Field(description="Bytes of data unpacked, such as 16G.")
     ] = DEFAULT.size
-    members: Annotated[int | str, AfterValidator(parse_count), Field(description="Files, directories and links.")] = (
-        DEFAULT.members
-    )
-    ratio: Annotated[
-        int | str,
-        AfterValidator(parse_count),
-        Field(description="Bytes unpacked for each packed one, of large layers."),
-    ] = DEFAULT.ratio
+    members: Annotated[Count, Field(description="Files, directories and links.")] = DEFAULT.members
+    ratio: Annotated[Count, Field(description="Bytes unpacked for each packed one, of large layers.")] = DEFAULT.ratio
     setuid: Annotated[
         bool, Field(description="Whether it may bring setuid and setgid programs and file capabilities.")
     ] = DEFAULT.setuid
 
 
-class PreflightSettings(Strict):
+class Preflight(Strict):
     """Whether what is found before an extension is placed keeps it out, or is only said."""
 
-    collisions: Annotated[Literal["warn", "refuse"], Field(description="A file that another extension has, too.")] = (
-        "warn"
-    )
+    collisions: Annotated[Reaction, Field(description="A file that another extension has, too.")] = "warn"
     host_files: Annotated[
-        Literal["warn", "refuse"], Field(description="A file in the place of one of the host's (system extensions).")
+        Reaction, Field(description="A file in the place of one of the host's (system extensions).")
     ] = "warn"
-    links: Annotated[
-        Literal["warn", "refuse"], Field(description="A directory where the host has a symbolic link.")
-    ] = "refuse"
+    links: Annotated[Reaction, Field(description="A directory where the host has a symbolic link.")] = "refuse"
     layers: Annotated[
-        Literal["warn", "refuse"],
-        Field(description="More extensions than an overlay takes: systemd would merge none."),
+        Reaction, Field(description="More extensions than an overlay takes: systemd would merge none.")
     ] = "refuse"
-    space: Annotated[
-        Literal["warn", "refuse"], Field(description="More to fetch than the disk of the store has room for.")
-    ] = "refuse"
+    space: Annotated[Reaction, Field(description="More to fetch than the disk of the store has room for.")] = "refuse"
     labels: Annotated[
-        Literal["warn", "refuse"],
-        Field(description="Files without SELinux labels of their own, where SELinux is enforcing."),
+        Reaction, Field(description="Files without SELinux labels of their own, where SELinux is enforcing.")
     ] = "warn"
 
 
@@ -291,7 +280,7 @@ class Settings(Strict):
     """How livelayer behaves."""
 
     cloud_config: Annotated[
-        tuple[Annotated[str, StringConstraints(pattern="^/")], ...] | None,
+        tuple[Absolute, ...] | None,
         BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
         Field(
             description="Directories or files with Kairos's cloud-configs, in the order in which they are read; the "
@@ -301,18 +290,17 @@ class Settings(Strict):
 
     prune: Annotated[bool, Field(description="Remove what livelayer placed and no file lists any more.")] = True
     prune_limit: Annotated[
-        int | str | None,
-        AfterValidator(lambda value: value if value is None else _check_prune_limit(value)),
+        Annotated[PruneLimit, Written(int | str, parse_prune_limit)] | None,
         Field(
             description="Remove no more than this at once because no file lists it any more: a count, or a share "
             "such as 50% of what is placed. More takes: livelayer apply --confirm-prune."
         ),
     ] = None
     checks: Annotated[
-        CheckSettings | None,
+        ChecksOrNone,
         Field(description="What must hold after any change of extensions, or all of it is taken back."),
     ] = None
-    retention: RetentionSettings = RetentionSettings()
+    retention: Retention = Retention()
     allow_empty: Annotated[
         bool, Field(description="Let an empty list of extensions remove all that livelayer placed.")
     ] = False
@@ -321,8 +309,7 @@ class Settings(Strict):
         Field(description="now: merge at once; boot: place only, merged at the next boot."),
     ] = "now"
     keyring: Annotated[
-        str | None,
-        StringConstraints(pattern="^/"),
+        Absolute | None,
         Field(description="File with the keys that sign SHA256SUMS of https:// sources, before those of systemd."),
     ] = None
     catalogs: Annotated[
@@ -334,14 +321,13 @@ class Settings(Strict):
     ] = ()
     limits: LimitSettings = LimitSettings()
     state_dir: Annotated[
-        str | None,
-        AfterValidator(lambda text: text if text is None else check_state_dir(text)),
+        Annotated[str, AfterValidator(check_state_dir)] | None,
         Field(
             description="Where store and records are; what is elsewhere is moved there. Default: where they are, at "
             "first /var/lib/livelayer, on Kairos /var/lib/kairos/livelayer."
         ),
     ] = None
-    preflight: PreflightSettings = PreflightSettings()
+    preflight: Preflight = Preflight()
     quarantine: Annotated[
         bool,
         Field(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from reconciler.errors import Invalid, ReconcilerError
+from reconciler.model.content.source import shown_url
 
 if TYPE_CHECKING:
-    from reconciler.errors import ReconcilerError
     from reconciler.model.config.placeholders import Template
     from reconciler.model.content.ociread import Platform
     from reconciler.model.content.source import Source
     from reconciler.model.content.version import Range
+    from reconciler.model.fit.release import Host
+
+
+class Open(NamedTuple):
+    """What a host must fill in."""
+
+    source: Template[Source]
+    version: Template[Range] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +32,28 @@ class Part:
     pin: str | None = None  # the digest that it must lead to
     platform: Platform | None = None  # None: this machine's
     version: Range | None = None  # of the tags to choose from
-    template: Template | None = None  # what in source and version a host must fill in
-    unresolved: ReconcilerError | None = None  # why it could not
+    open: Open | None = None  # None: it is the same on every host
+    unresolved: ReconcilerError | None = None  # why this host could not fill it in
+
+    def on(self, host: Host) -> Part:
+        """With all placeholders filled; where that cannot be done, with the reason."""
+        if self.open is None:
+            return self
+        try:
+            return self._filled(self.open, host)
+        except ReconcilerError as error:
+            return replace(self, unresolved=error)
+        except ValueError as error:
+            return replace(self, unresolved=Invalid(f"{self.text}: {error}", "look at this host's os-release"))
+
+    def _filled(self, left_open: Open, host: Host) -> Part:
+        template = left_open.source.on(host)
+        version = left_open.version.on(host).value if left_open.version else None
+        if version and self.version:
+            version = replace(version, prereleases=self.version.prereleases)
+        return replace(self, text=shown(template), source=template.value, version=version)
+
+
+def shown(template: Template[Source]) -> str:
+    """A source as the user wrote it, without a URL's password."""
+    return shown_url(template.text) if template.value.is_web else template.text

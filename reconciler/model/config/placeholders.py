@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import platform_of
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.model.fit.release import Host
+
+T = TypeVar("T")
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{(?P<name>[A-Za-z0-9_]+)\}|[{}]")
 # One word: no separator of paths or references, and no `..`.
@@ -48,26 +50,38 @@ _KNOWN: Final = (*_FIELDS, *_MACHINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """What of an extension has placeholders, as the user wrote it."""
+class Template(Generic[T]):
+    """A text that may have placeholders, and what it means with a 1 for each of them."""
 
-    source: str
-    version: str | None = None
-    prereleases: bool = False
+    text: str
+    value: T
+    parse: Callable[[str], T]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the value depends on the host."""
+        return "{" in self.text or "}" in self.text
+
+    def on(self, host: Host) -> Template[T]:
+        """The same on a host, as if the user had written it for that one.
+
+        Raises:
+            Invalid: this host does not have what a placeholder stands for.
+            ValueError: with a sentence for the user, since what it has does not fit there.
+        """
+        if not self.is_open:
+            return self
+        text = fill(self.text, lambda name: value_on(name, host))
+        return replace(self, text=text, value=self.parse(text))
 
 
-def has_placeholders(text: str | None) -> bool:
-    """Whether a text is not what it means."""
-    return text is not None and ("{" in text or "}" in text)
-
-
-def stand_in(text: str) -> str:
-    """The text with a 1 for each placeholder, for the rules that hold whatever the host is.
+def read_template(parse: Callable[[str], T], text: str) -> Template[T]:
+    """Read a text by the rules that hold whatever the host is.
 
     Raises:
         ValueError: with a sentence for the user.
     """
-    return fill(text, lambda _: _STAND_IN)
+    return Template(text, parse(fill(text, lambda _: _STAND_IN)), parse)
 
 
 def value_on(name: str, host: Host) -> str:

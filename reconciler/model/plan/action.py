@@ -10,8 +10,8 @@ from reconciler.errors import Pending, ReconcilerError, sentence
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.config.checks import Checks
     from reconciler.model.config.desired import Wanted
+    from reconciler.model.config.document import Checks
     from reconciler.model.content.resolution import Resolution
     from reconciler.model.kind import ExtensionId, Kind
     from reconciler.model.state.entry import Entry

@@ -13,8 +13,8 @@ from reconciler.model.state.entry import Entry, parse_entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.model.config.document import Retention
     from reconciler.model.config.merge import Tree
-    from reconciler.model.config.retention import Retention
 
 FORMAT: Final = 1  # of the record; a higher one was written by a newer livelayer
 _ALWAYS_KEPT: Final = 2  # the present one, and the one to roll back to

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.host.node.checks import failure_of
-from reconciler.model.config.checks import Checks
+from reconciler.model.config.document import Checks
 from tests.rig.webserver import Handler, WebServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.commands
-NOW = timedelta()
-SOON = timedelta(seconds=30)
+NOW = "0s"
+SOON = "30s"
+
+
+def _checks(**written: object) -> Checks:
+    """As the configuration has them."""
+    return Checks.model_validate(written)
 
 
 @pytest.mark.parametrize(
@@ -32,28 +36,28 @@ SOON = timedelta(seconds=30)
     ],
 )
 def test_commands(command: tuple[str, ...], reason: str | None) -> None:
-    found = failure_of(Checks(command=command, timeout=NOW))
+    found = failure_of(_checks(command=command, timeout=NOW))
     assert found is None if reason is None else reason in str(found)
 
 
 def test_what_takes_time_is_waited_for(tmp_path: Path) -> None:
     there = tmp_path / "there"
     threading.Timer(0.3, there.touch).start()
-    assert failure_of(Checks(file=str(there), timeout=SOON)) is None
-    assert failure_of(Checks(file=f"{there}/not", timeout=NOW)) == f"{there}/not does not exist"
+    assert failure_of(_checks(file=str(there), timeout=SOON)) is None
+    assert failure_of(_checks(file=f"{there}/not", timeout=NOW)) == f"{there}/not does not exist"
 
 
 def test_servers(tmp_path: Path) -> None:
     (tmp_path / "fine").write_text("fine")
     with WebServer(tmp_path) as web:
-        assert failure_of(Checks(http=f"{web.url}/fine", timeout=NOW)) is None
-        assert failure_of(Checks(http=f"{web.url}/none", timeout=NOW)) == f"{web.url}/none answers with 404"
+        assert failure_of(_checks(http=f"{web.url}/fine", timeout=NOW)) is None
+        assert failure_of(_checks(http=f"{web.url}/none", timeout=NOW)) == f"{web.url}/none answers with 404"
         web.fail("/fine", _elsewhere)
-        assert failure_of(Checks(http=f"{web.url}/fine", timeout=NOW)) is None, "a redirection is an answer"
+        assert failure_of(_checks(http=f"{web.url}/fine", timeout=NOW)) is None, "a redirection is an answer"
         assert [path for path, _ in web.requests] == ["/fine", "/none", "/fine"]
         web.fail("/fine", _busy, _busy)
-        assert failure_of(Checks(http=f"{web.url}/fine", timeout=SOON)) is None
-    assert f"{web.url}/fine does not answer: " in str(failure_of(Checks(http=f"{web.url}/fine", timeout=NOW)))
+        assert failure_of(_checks(http=f"{web.url}/fine", timeout=SOON)) is None
+    assert f"{web.url}/fine does not answer: " in str(failure_of(_checks(http=f"{web.url}/fine", timeout=NOW)))
 
 
 def _elsewhere(handler: Handler) -> bool:
@@ -67,5 +71,5 @@ def _busy(handler: Handler) -> bool:
 
 
 def test_all_must_hold(tmp_path: Path) -> None:
-    assert failure_of(Checks(file=str(tmp_path), command=("false",), timeout=NOW)) == "false exits with 1"
-    assert failure_of(Checks(file=str(tmp_path), command=("true",), timeout=NOW)) is None
+    assert failure_of(_checks(file=str(tmp_path), command=("false",), timeout=NOW)) == "false exits with 1"
+    assert failure_of(_checks(file=str(tmp_path), command=("true",), timeout=NOW)) is None

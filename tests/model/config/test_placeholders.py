@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from reconciler.errors import InvalidConfiguration
-from reconciler.model.config.desired import DesiredState, Wanted, desired_state
-from reconciler.model.config.forhost import for_host
+from reconciler.model.config.desired import DesiredState, Wanted, desired_state, for_host
 from reconciler.model.config.merge import Fragment
-from reconciler.model.config.placeholders import stand_in
+from reconciler.model.config.placeholders import read_template
 from reconciler.model.fit.release import Host
 
 FIELDS = {"ID": "debian", "VERSION_ID": "12", "VERSION_CODENAME": "bookworm", "KAIROS_FLAVOR": "debian-slim"}
@@ -134,6 +133,9 @@ def test_a_password_is_not_shown() -> None:
     assert _on(DEBIAN, source="https://user:secret@host/{ID}.tar").text == "https://user@host/debian.tar"
 
 
-def test_stand_ins_leave_a_text_without_placeholders_alone() -> None:
-    assert stand_in("docker://registry/x:v1") == "docker://registry/x:v1"
-    assert stand_in("x:{ID}") == "x:1"
+def test_a_text_is_read_with_a_one_for_each_placeholder() -> None:
+    plain, template = read_template(str.upper, "docker://registry/x:v1"), read_template(str.upper, "x:{ID}")
+    assert (plain.value, plain.is_open) == ("DOCKER://REGISTRY/X:V1", False)
+    assert (template.value, template.is_open) == ("X:1", True)
+    assert template.on(DEBIAN).value == "X:DEBIAN"
+    assert plain.on(DEBIAN) is plain

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.model.config.retention import Retention
+from reconciler.model.config.document import Retention
 from reconciler.model.content.format import Format
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.kind import ExtensionId, Kind
@@ -54,18 +54,18 @@ def test_changes() -> None:
 @pytest.mark.parametrize(
     ("retention", "left"),
     [
-        (Retention(3), [3, 4, 5]),
-        (Retention(1), [4, 5]),
-        (Retention(10), [1, 2, 3, 4, 5]),
-        (Retention(10, timedelta(days=25)), [3, 4, 5]),
-        (Retention(4, timedelta(days=25)), [3, 4, 5]),
-        (Retention(10, timedelta()), [4, 5]),
-        (Retention(3, timedelta(days=1000)), [3, 4, 5]),
+        ({"generations": 3}, [3, 4, 5]),
+        ({"generations": 1}, [4, 5]),
+        ({"generations": 10}, [1, 2, 3, 4, 5]),
+        ({"generations": 10, "age": "25d"}, [3, 4, 5]),
+        ({"generations": 4, "age": "25d"}, [3, 4, 5]),
+        ({"generations": 10, "age": "0d"}, [4, 5]),
+        ({"generations": 3, "age": "1000d"}, [3, 4, 5]),
     ],
 )
-def test_count_and_age_decide_but_the_last_two_stay(retention: Retention, left: list[int]) -> None:
+def test_count_and_age_decide_but_the_last_two_stay(retention: dict[str, object], left: list[int]) -> None:
     generations = [_generation(number, days=50 - 10 * number) for number in range(1, 6)]
-    gone = expired(generations, retention, NOW)
+    gone = expired(generations, Retention.model_validate(retention), NOW)
     assert [it.number for it in generations if it not in gone] == left
 
 

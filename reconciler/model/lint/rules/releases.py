@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.extensionfacts import FileKind
-from reconciler.model.kind import RELEASE_PREFIX, Kind
+from reconciler.model.kind import NAME, RELEASE_PREFIX, Kind
 from reconciler.model.lint.rule import Hit, Rule, Severity, rule
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _VERSIONED: Final = re.compile(r"(?P<name>.+?)_[^_]+")
 _MODULES: Final = re.compile(r"usr/lib/modules/(?P<version>[^/]+)/.*\.ko(\.(gz|xz|zst))?")
 _RELOAD: Final = "EXTENSION_RELOAD_MANAGER"
@@ -87,7 +86,7 @@ def no_version(facts: ExtensionFacts) -> Iterator[Hit]:
 def unusable_name(facts: ExtensionFacts) -> Iterator[Hit]:
     """The name is too long, or has characters that no extension's name can have."""
     names = {facts.asked_name, *facts.contents.releases} - {None}
-    for name in sorted(name for name in names if name is not None and not _NAME.fullmatch(name)):
+    for name in sorted(name for name in names if name is not None and not NAME.fullmatch(name)):
         yield Hit(f"{name[:80]} cannot be the name of an extension")
 
 

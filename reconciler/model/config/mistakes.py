@@ -1,0 +1,146 @@
+"""What is wrong with a configuration: each mistake with its file, line, column and key, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.model.config.document import Document
+from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
+from reconciler.model.content.source import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic_core import ErrorDetails
+
+    from reconciler.model.config.document import Extension
+    from reconciler.model.content.source import Source
+
+_WITH_TAGS = frozenset({Transport.DOCKER, Transport.CATALOG})
+
+
+def read_document(fragment: Fragment) -> Document:
+    """A merged configuration, with the defaults laid below its extensions.
+
+    Raises:
+        InvalidConfiguration: with the place of each mistake.
+    """
+    try:
+        document = Document.model_validate(_with_defaults(fragment.tree))
+    except ValidationError as error:
+        details = _of_written(fragment.tree, error).errors(include_url=False)
+        raise InvalidConfiguration(tuple(_translated(it, fragment) for it in details)) from None
+    if misuses := tuple(_misuses(document, fragment)):
+        raise InvalidConfiguration(misuses)
+    return document
+
+
+def _with_defaults(tree: Tree) -> Tree:
+    defaults, listed = tree.get("defaults"), tree.get("extensions")
+    if not (defaults and isinstance(defaults, dict) and isinstance(listed, dict)):
+        return tree
+    laid = {name: overlay(defaults, it) if isinstance(it, dict) else it for name, it in listed.items()}
+    return {**tree, "extensions": laid}
+
+
+def _of_written(tree: Tree, error: ValidationError) -> ValidationError:
+    """What is wrong as it is written, so that a mistake in the defaults is told once, and there."""
+    try:
+        Document.model_validate(tree)
+    except ValidationError as plain:
+        return plain
+    return error
+
+
+def _misuses(document: Document, fragment: Fragment) -> Iterator[Invalid]:
+    for name, item in sorted(document.extensions.items()):
+        if item is not None and item.state != "absent":
+            for key, what, hint in _misuses_in(item, has_catalogs=bool(document.settings.catalogs)):
+                yield _mistake(fragment, ("extensions", name, *([key] if key else [])), what, hint)
+
+
+def _misuses_in(item: Extension, *, has_catalogs: bool) -> Iterator[tuple[str | None, str, str | None]]:
+    """What the keys of an extension forbid each other: the key, what is wrong, and what to do."""
+    if item.source is None:
+        yield None, "has no source", "add source: docker://..., or withdraw it: null"
+        return
+    sources = [template.value for template in item.source]
+    transports = {source.transport for source in sources}
+    if Transport.CATALOG in transports and not has_catalogs:
+        yield "source", "there are no catalogs to look it up in", "name them in settings.catalogs"
+    if Transport.HTTP in transports and not item.digest:
+        what = "http:// needs a digest, since content can be changed on the way"
+        yield "source", what, "add digest: sha256:..., or use https://"
+    yield from _misuses_with_several(item) if len(sources) > 1 else _misuses_with_one(item, sources[0])
+
+
+def _misuses_with_several(item: Extension) -> Iterator[tuple[str, str, str | None]]:
+    if item.digest:
+        yield "digest", "cannot pin several sources", "pin each of them: docker://NAME@sha256:..."
+    if item.version:
+        yield "version", "cannot choose the tag of several sources", "name a tag in each of them"
+    if item.format == "raw":
+        yield "format", "raw takes one image file, not several sources", "name one source, or another format:"
+
+
+def _misuses_with_one(item: Extension, source: Source) -> Iterator[tuple[str, str, str | None]]:
+    if item.digest and source.digest not in {None, item.digest}:
+        yield "digest", "differs from the digest in source:", None
+    if not item.version:
+        return
+    if source.transport not in _WITH_TAGS:
+        yield "version", "only a registry has tags to choose from", None
+    elif source.tag or source.digest or item.digest:
+        yield "version", f"chooses a tag, so {'the tag' if source.tag else 'the digest'} must go", None
+
+
+def _translated(detail: ErrorDetails, fragment: Fragment) -> Invalid:
+    path = tuple(part for part in detail["loc"] if part != "[key]")
+    match detail["type"]:
+        case "extra_forbidden":
+            return _mistake(fragment, path, "unknown key", _known_instead(path))
+        case "string_pattern_mismatch" if detail["loc"][-1] == "[key]":
+            return _mistake(fragment, path, "is no extension name", "use letters, digits and . _ + - (64 at most)")
+        case "literal_error":
+            return _mistake(fragment, path, f"must be {detail['ctx']['expected']}, not {detail['input']!r}")
+        case "value_error":
+            return _mistake(fragment, path, str(detail["ctx"]["error"]))
+        case _:
+            message = detail["msg"][:1].lower() + detail["msg"][1:]
+            found = f"not {type(detail['input']).__name__} {detail['input']!r}"
+            return _mistake(fragment, path, f"{message}, {found}")
+
+
+def _known_instead(path: KeyPath) -> str:
+    *around, key = path
+    known = _keys_at(tuple(around))
+    close = difflib.get_close_matches(str(key), known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+
+
+def _keys_at(path: KeyPath) -> list[str]:
+    """The keys that the map at a path may have."""
+    found: Any = Document
+    for key in path:
+        is_model = isinstance(found, type) and issubclass(found, BaseModel)
+        found = _model_in(found.model_fields[str(key)].annotation if is_model else found)
+    return list(found.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:  # noqa: ANN401 - a type
+    """The model that a field's type allows, or the type of a dictionary's values."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _mistake(fragment: Fragment, path: KeyPath, what: str, hint: str | None = None) -> Invalid:
+    place = fragment.place(path)
+    name = ".".join(str(part) for part in path) or "the configuration"
+    return Invalid(f"{place}: {name}: {what}" if place else f"{name}: {what}", hint)
