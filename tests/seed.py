@@ -7,12 +7,15 @@ import os
 from typing import TYPE_CHECKING
 
 from reconciler.host.records.prefetched import read_prefetched, write_prefetched
+from reconciler.loop import reconcile
+from reconciler.loop.reconcile import Options
 from reconciler.model.content.ociread import platform_of
 from reconciler.model.state.entry import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.loop.reconcile import Result
     from reconciler.paths import Paths
 
 
@@ -26,6 +29,11 @@ def configure(paths: Paths, text: str) -> Path:
     main = paths.main_files[0]
     main.write_text(text)
     return main
+
+
+def converge(paths: Paths, **options: object) -> Result:
+    """One run, with those of `Options` that differ."""
+    return reconcile.converge(paths, Options(**options), "test")  # type: ignore[arg-type]  # a test names the right ones
 
 
 def fill_store(paths: Paths, source: str, name: str, letter: str, release: str = "ID=_any\n") -> Entry:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler import cli
+from tests.commandline import run
 from tests.rig.diskimages import extension_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def exits_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command leaves by os._exit, which a test must survive."""
-    monkeypatch.setattr(os, "_exit", sys.exit)
-
-
 def _run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        cli.main(["push", "--dry-run", *map(str, arguments)])
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return run("push", "--dry-run", *arguments)
 
 
 @pytest.fixture

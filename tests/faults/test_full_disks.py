@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.faults.luck import IS_LONG, seeded
 from tests.faults.victim import Want, Wish
+from tests.luck import IS_LONG, seeded
 
 if TYPE_CHECKING:
     from tests.faults.victim import Victim

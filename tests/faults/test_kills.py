@@ -14,8 +14,8 @@ import pytest
 
 from tests.faults import crash, invariants
 from tests.faults.crash import Boundary, Reach
-from tests.faults.luck import IS_LONG, seeded
 from tests.faults.victim import Want, Wish
+from tests.luck import IS_LONG, seeded
 
 if TYPE_CHECKING:
     import random

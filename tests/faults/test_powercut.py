@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.faults.luck import IS_LONG, seeded
 from tests.faults.trial import Disk, Trial
+from tests.luck import IS_LONG, seeded
 from tests.rig.powercut import Machine
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.luck import IS_LONG
 from tests.rig.images import command
 
 if TYPE_CHECKING:
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 
-_IS_LONG: Final = bool(os.environ.get("LIVELAYER_LONG"))
-_EDITS: Final = 10_000 if _IS_LONG else 40
-_WARM_UP: Final = 200 if _IS_LONG else 20  # edits until everything that is loaded lazily is there
+_EDITS: Final = 10_000 if IS_LONG else 40
+_WARM_UP: Final = 200 if IS_LONG else 20  # edits until everything that is loaded lazily is there
 _PATIENCE: Final = 120.0  # seconds for one edit, on a busy machine
 _GROWTH: Final = 4 << 20  # bytes of memory that are no leak: a heap is never quite the same
 
@@ -63,7 +63,7 @@ def _held(bench: Bench, daemon: int) -> Held:
     )
 
 
-@pytest.mark.timeout(4 * 3600 if _IS_LONG else 300)
+@pytest.mark.timeout(4 * 3600 if IS_LONG else 300)
 def test_a_daemon_that_takes_many_edits_keeps_nothing_of_them(bench: Bench) -> None:
     sources = {tag: bench.push(tag, command("x", tag)) for tag in ("one", "two")}
     image = bench.push("image", command("packed", bench.repository), name="packed")  # like no other test's

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler import cli
 from reconciler.host.merge import links
 from reconciler.loop.reconcile import Options, converge, status
+from tests.commandline import run
 from tests.rig.images import Member, command, extension, write_artifact, write_image
 from tests.seed import configure, fill_store
 
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.commands
 
 FOR_12, FOR_13 = ("ID=debian\nVERSION_ID=12\n", "ID=debian\nVERSION_ID=13\n")
-
-
-@pytest.fixture(autouse=True)
-def exits_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command leaves by os._exit, which a test must survive."""
-    monkeypatch.setattr(os, "_exit", sys.exit)
 
 
 @pytest.fixture
@@ -49,10 +42,7 @@ def trixie(tmp_path: Path) -> Path:
 
 
 def _run(paths: Paths, *arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        cli.main(["--root", str(paths.root), *map(str, arguments)])
-    assert isinstance(left.value.code, int)
-    return left.value.code
+    return run("--root", paths.root, *arguments)
 
 
 def _document(paths: Paths, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any]:

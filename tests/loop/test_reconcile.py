@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from reconciler.errors import Invalid
 from reconciler.host.merge import links
 from reconciler.loop.apply import Applier, Outcome
-from reconciler.loop.reconcile import Options, converge, look, status
+from reconciler.loop.reconcile import Options, look, status
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Problem
 from reconciler.model.plan.status import State
-from tests.seed import configure, entry, fill_store
+from tests.luck import examples
+from tests.seed import configure, converge, entry, fill_store
 
 if TYPE_CHECKING:
     from reconciler.loop.reconcile import Result
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 ONE = "docker://registry/one:v1"
 TWO = "docker://registry/two:v1"
 BOTH = f"extensions: {{one: {{source: '{ONE}'}}, two: {{source: '{TWO}'}}}}"
-
-
-def _converge(paths: Paths, **options: object) -> Result:
-    return converge(paths, Options(**options), "test")  # type: ignore[arg-type]
 
 
 def _placed(paths: Paths) -> dict[str, str]:
@@ -48,7 +45,7 @@ def test_the_node_agrees_with_its_configuration_after_one_run(paths: Paths) -> N
 
     assert [type(action).__name__ for action in look(paths, Options()).view.plan.actions] == ["Place", "Place"]
     assert _placed(paths) == {}
-    assert _converge(paths).in_sync
+    assert converge(paths).in_sync
     assert _placed(paths) == {"one": "a", "two": "b"}
     assert look(paths, Options()).in_sync
 
@@ -57,7 +54,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     fill_store(paths, ONE, "one", "a")
     (paths.links(Kind.SYSEXT) / "byhand").mkdir()
-    _converge(paths)
+    converge(paths)
     document = json.loads(paths.status.read_text())
     assert document["in_sync"] is True
     assert document["time"].endswith("+00:00")
@@ -87,11 +84,11 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
     ]
 
 
-def test_a_misfit_is_told_and_the_others_converge(paths: Paths) -> None:
+def test_a_misfit_is_told_and_the_othersconverge(paths: Paths) -> None:
     configure(paths, BOTH)
     fill_store(paths, ONE, "one", "a", "ID=fedora\n")
     fill_store(paths, TWO, "two", "b")
-    result = _converge(paths)
+    result = converge(paths)
     assert not result.in_sync
     assert _placed(paths) == {"two": "b"}
     assert _states(result) == {"one": State.FAILED, "two": State.IN_SYNC}
@@ -101,7 +98,7 @@ def test_a_misfit_is_told_and_the_others_converge(paths: Paths) -> None:
 def test_an_offline_run_places_what_the_store_has_and_waits_for_the_rest(paths: Paths) -> None:
     configure(paths, BOTH)
     fill_store(paths, TWO, "two", "b")
-    result = _converge(paths, offline=True)
+    result = converge(paths, offline=True)
     assert _placed(paths) == {"two": "b"}
     assert _states(result) == {"one": State.PENDING, "two": State.IN_SYNC}
 
@@ -110,11 +107,11 @@ def test_pruning_removes_only_what_livelayer_placed(paths: Paths) -> None:
     configure(paths, BOTH)
     fill_store(paths, ONE, "one", "a")
     fill_store(paths, TWO, "two", "b")
-    _converge(paths)
+    converge(paths)
     (paths.links(Kind.SYSEXT) / "byhand").mkdir()
     (paths.links(Kind.SYSEXT) / "one-more").symlink_to("/usr/share")
     configure(paths, f"extensions: {{two: {{source: '{TWO}'}}}}")
-    assert _converge(paths).in_sync
+    assert converge(paths).in_sync
     assert sorted(os.listdir(paths.links(Kind.SYSEXT))) == ["byhand", "one-more", "two"]
 
 
@@ -124,19 +121,19 @@ def test_names_match_exactly(paths: Paths) -> None:
     configure(paths, f"extensions: {{tailscale: {{source: '{source}'}}, tailscale-agent: {{source: '{ONE}'}}}}")
     fill_store(paths, source, "tailscale", "a")
     fill_store(paths, ONE, "tailscale-agent", "b")
-    _converge(paths)
+    converge(paths)
     configure(paths, f"extensions: {{tailscale-agent: {{source: '{ONE}'}}}}")
-    assert _converge(paths).in_sync
+    assert converge(paths).in_sync
     assert _placed(paths) == {"tailscale-agent": "b"}
 
 
 def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     fill_store(paths, ONE, "one", "a")
-    _converge(paths)
+    converge(paths)
     links.remove(paths, ExtensionId("one"))
     configure(paths, "extensions: {one: {sorce: x}}")
-    result = _converge(paths)
+    result = converge(paths)
     assert _placed(paths) == {"one": "a"}
     assert not result.in_sync
     assert "unknown key" in result.problems[0].sentence
@@ -146,9 +143,9 @@ def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
 def test_a_missing_configuration_removes_nothing(paths: Paths) -> None:
     main = configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     fill_store(paths, ONE, "one", "a")
-    _converge(paths)
+    converge(paths)
     main.unlink()
-    result = _converge(paths)
+    result = converge(paths)
     assert result.in_sync
     assert _placed(paths) == {"one": "a"}
     assert _states(result) == {"one": State.HELD}
@@ -157,15 +154,15 @@ def test_a_missing_configuration_removes_nothing(paths: Paths) -> None:
 def test_a_boot_state_decides_what_is_placed(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}', boot_states: [active, passive]}}}}")
     fill_store(paths, ONE, "one", "a")
-    assert _converge(paths).in_sync
+    assert converge(paths).in_sync
     (paths.root / "run/cos").mkdir()
     (paths.root / "run/cos/recovery_mode").touch()
-    result = _converge(paths)
+    result = converge(paths)
     assert result.in_sync
     assert (_placed(paths), paths.store.joinpath(entry("a").file_name).is_dir()) == ({}, True)
     assert result.statuses[0].reason == "it is merged in boot state active or passive, and this is recovery"
     (paths.root / "run/cos/recovery_mode").unlink()
-    assert _converge(paths).in_sync
+    assert converge(paths).in_sync
     assert _placed(paths) == {"one": "a"}
 
 
@@ -177,7 +174,7 @@ def test_a_name_that_is_kairos_agents_is_told_and_left_to_it(paths: Paths) -> No
     (paths.root / "var/lib/kairos/extensions/one.raw").touch()
     (paths.root / "var/lib/kairos/extensions/idle.raw").touch()
     (paths.root / "run/extensions/one.raw").symlink_to("../../var/lib/kairos/extensions/one.raw")
-    result = _converge(paths)
+    result = converge(paths)
     assert (
         result.problems[0].sentence
         == f"one: {paths.root}/run/extensions/one.raw is in the way, and it is kairos-agent's"
@@ -194,10 +191,10 @@ def test_only_the_named_extensions_are_touched(paths: Paths) -> None:
     configure(paths, BOTH)
     fill_store(paths, ONE, "one", "a")
     fill_store(paths, TWO, "two", "b")
-    assert _converge(paths, only=frozenset({"two"})).in_sync
+    assert converge(paths, only=frozenset({"two"})).in_sync
     assert _placed(paths) == {"two": "b"}
     with pytest.raises(Invalid, match="three: no such extension"):
-        _converge(paths, only=frozenset({"three"}))
+        converge(paths, only=frozenset({"three"}))
 
 
 def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is_to_do(paths: Paths) -> None:
@@ -223,7 +220,7 @@ def test_records_that_are_damaged_or_strange_are_made_anew(paths: Paths, text: s
     paths.runtime.mkdir(parents=True)
     for path in (paths.last_good, paths.status, paths.seen):
         path.write_text(text)
-    assert _converge(paths).in_sync
+    assert converge(paths).in_sync
     paths.status.write_text(text)
     assert status(paths, Options()).in_sync
     paths.resolutions.write_text(text.replace('"a": 1', f'"{ONE} linux/amd64": ["sha256:x", 1]'))
@@ -243,14 +240,14 @@ def test_a_configuration_that_changes_during_a_run_is_looked_at_again(
         return real(self, plan)
 
     monkeypatch.setattr(Applier, "apply", edit_meanwhile)
-    assert _converge(paths).in_sync
+    assert converge(paths).in_sync
     assert _placed(paths) == {"one": "a", "two": "b"}
 
 
 NAMES = ("one", "two", "three")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
 @given(
     wanted=st.dictionaries(st.sampled_from(NAMES), st.sampled_from("abc")),
     before=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["a", "b", "c", "dangling", "directory", "link"])),
@@ -267,7 +264,7 @@ def test_any_node_converges_in_one_run_and_keeps_what_is_unmanaged(
     listed = "".join(f"  {name}: {{source: 'docker://registry/{name}:{it}'}}\n" for name, it in wanted.items())
     configure(paths, f"settings: {{allow_empty: true}}\nextensions:\n{listed}")
 
-    _converge(paths)
+    converge(paths)
 
     after = look(paths, Options())
     assert after.view.plan.actions == ()

@@ -15,11 +15,11 @@ from reconciler.host.base.command import Finished
 from reconciler.host.merge import links
 from reconciler.host.records import statedir
 from reconciler.loop import config
-from reconciler.loop.reconcile import Options, Result, converge, look
+from reconciler.loop.reconcile import Options, Result, look
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Merged
 from reconciler.paths import KAIROS_STATE_DIR, STATE_ITEMS, Paths
-from tests.seed import configure, entry, fill_store
+from tests.seed import configure, converge, entry, fill_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def filled(paths: Paths) -> None:
 
 
 def _converge(paths: Paths, **options: object) -> Result:
-    return converge(paths, Options(offline=True, **options), "test")  # type: ignore[arg-type]
+    return converge(paths, offline=True, **options)
 
 
 def _targets(paths: Paths) -> set[str]:

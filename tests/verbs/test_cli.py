@@ -13,6 +13,7 @@ import pytest
 from reconciler import cli
 from reconciler.model.kind import Kind
 from reconciler.verbs import node
+from tests.commandline import run
 from tests.seed import configure, fill_store
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ ONE = "docker://registry/one:v1"
 CONFIGURATION = f"extensions: {{one: {{source: '{ONE}'}}}}"
 
 
-@pytest.fixture(autouse=True)
-def exits_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command leaves by os._exit, which a test must survive."""
-    monkeypatch.setattr(os, "_exit", sys.exit)
-
-
-def _run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        cli.main([str(argument) for argument in arguments])
-    assert isinstance(left.value.code, int)
-    return left.value.code
-
-
 def _json(capsys: pytest.CaptureFixture[str]) -> Any:  # noqa: ANN401 - JSON
     return json.loads(capsys.readouterr().out)
 
@@ -44,9 +32,9 @@ def _json(capsys: pytest.CaptureFixture[str]) -> Any:  # noqa: ANN401 - JSON
 def test_plan_says_what_apply_would_do(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     digest = fill_store(paths, ONE, "one", "a").digest
-    assert _run("--root", paths.root, "plan") == 2
+    assert run("--root", paths.root, "plan") == 2
     assert capsys.readouterr().out == "place one sha256:aaaaaaaaaaaa (new)\n"
-    assert _run("--root", paths.root, "diff", "--json") == 2
+    assert run("--root", paths.root, "diff", "--json") == 2
     assert _json(capsys) == {
         "in_sync": False,
         "actions": [
@@ -60,18 +48,18 @@ def test_plan_says_what_apply_would_do(paths: Paths, capsys: pytest.CaptureFixtu
 def test_apply_converges_then_plan_is_empty(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert _run("--root", paths.root, "apply") == 0
+    assert run("--root", paths.root, "apply") == 0
     assert "plan: place one" in capsys.readouterr().err
-    assert _run("--root", paths.root, "plan") == 0
+    assert run("--root", paths.root, "plan") == 0
     assert capsys.readouterr().out == "in sync\n"
-    assert _run("--root", paths.root, "--json", "plan") == 0
+    assert run("--root", paths.root, "--json", "plan") == 0
     assert _json(capsys)["actions"] == []
 
 
 def test_the_plan_is_logged_before_the_first_action(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    _run("--root", paths.root, "apply")
+    run("--root", paths.root, "apply")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "plan: place one sha256:aaaaaaaaaaaa (new)",
@@ -83,7 +71,7 @@ def test_the_plan_is_logged_before_the_first_action(paths: Paths, capsys: pytest
 def test_a_dry_run_changes_nothing(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert _run("--root", paths.root, "apply", "--dry-run") == 0
+    assert run("--root", paths.root, "apply", "--dry-run") == 0
     assert "place one" in capsys.readouterr().out
     assert not list(paths.links(Kind.SYSEXT).iterdir())
 
@@ -91,13 +79,13 @@ def test_a_dry_run_changes_nothing(paths: Paths, capsys: pytest.CaptureFixture[s
 def test_a_run_only_if_the_configuration_changed(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert _run("--root", paths.root, "apply", "--if-changed") == 0
+    assert run("--root", paths.root, "apply", "--if-changed") == 0
     (paths.links(Kind.SYSEXT) / "one").unlink()
     capsys.readouterr()
-    assert _run("--root", paths.root, "apply", "--if-changed") == 0
+    assert run("--root", paths.root, "apply", "--if-changed") == 0
     assert capsys.readouterr().err == ""
     configure(paths, CONFIGURATION + "\n")
-    assert _run("--root", paths.root, "apply", "--if-changed") == 0
+    assert run("--root", paths.root, "apply", "--if-changed") == 0
     assert (paths.links(Kind.SYSEXT) / "one").is_symlink()
 
 
@@ -114,7 +102,7 @@ def test_a_run_that_lingers_sees_what_is_saved_afterwards(
             configure(paths, "settings: {allow_empty: true}\nextensions: {}\n")
 
     monkeypatch.setattr(node, "time", SimpleNamespace(sleep=save_meanwhile))
-    assert _run("--root", paths.root, "apply", "--if-changed", "--linger", "2") == 0
+    assert run("--root", paths.root, "apply", "--if-changed", "--linger", "2") == 0
     assert not list(paths.links(Kind.SYSEXT).iterdir())
     assert pauses == [2.0, 2.0]  # after the first run and after the second
     assert "place one" in capsys.readouterr().err
@@ -123,41 +111,41 @@ def test_a_run_that_lingers_sees_what_is_saved_afterwards(
 def test_status_checks_when_asked(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert _run("--root", paths.root, "status") == 0
-    assert _run("--root", paths.root, "status", "--check") == 2
-    _run("--root", paths.root, "apply")
-    assert _run("--root", paths.root, "status", "--check") == 0
+    assert run("--root", paths.root, "status") == 0
+    assert run("--root", paths.root, "status", "--check") == 2
+    run("--root", paths.root, "apply")
+    assert run("--root", paths.root, "status", "--check") == 0
     configure(paths, "extensions: [")
-    assert _run("--root", paths.root, "status", "--check") == 1
+    assert run("--root", paths.root, "status", "--check") == 1
     assert "no valid YAML" in capsys.readouterr().err
 
 
 def test_status_is_a_table(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    _run("--root", paths.root, "status")
+    run("--root", paths.root, "status")
     assert capsys.readouterr().out == "no extensions\n"
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    _run("--root", paths.root, "status")
+    run("--root", paths.root, "status")
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["NAME", "STATE", "MERGED", "PLACED", "DESIRED", "REASON"]
     assert row.split() == ["one", "drifted", "no", "-", "sha256:aaaaaaaaaaaa", "new"]
 
 
 def test_validate(paths: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("--root", paths.root, "validate") == 0
+    assert run("--root", paths.root, "validate") == 0
     assert "no configuration" in capsys.readouterr().out
     configure(paths, CONFIGURATION)
-    assert _run("--root", paths.root, "validate") == 0
+    assert run("--root", paths.root, "validate") == 0
     assert capsys.readouterr().out == "valid: 1 extensions\n"
     broken = tmp_path / "broken.yaml"
     broken.write_text("extensions:\n  a: {sorce: x}\n  b: {souce: y}\n")
-    assert _run("validate", broken) == 1
+    assert run("validate", broken) == 1
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("unknown key") == 2
     assert told.err.count("did you mean 'source'?") == 2
     assert "Traceback" not in told.err
-    assert _run("validate", "--json", broken) == 1
+    assert run("validate", "--json", broken) == 1
     assert _json(capsys)["valid"] is False
 
 
@@ -165,15 +153,15 @@ def test_another_main_file(paths: Paths, tmp_path: Path, capsys: pytest.CaptureF
     other = tmp_path / "other.yaml"
     other.write_text(CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert _run("--root", paths.root, "--config", other, "plan") == 2
+    assert run("--root", paths.root, "--config", other, "plan") == 2
     assert "place one" in capsys.readouterr().out
-    assert _run("--root", paths.root, "--config", tmp_path / "missing", "plan") == 1
+    assert run("--root", paths.root, "--config", tmp_path / "missing", "plan") == 1
     assert "no such file" in capsys.readouterr().err
 
 
 def test_an_expected_failure_is_one_line_and_a_hint(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     (paths.root / "etc/os-release").unlink()
-    assert _run("--root", paths.root, "status") == 1
+    assert run("--root", paths.root, "status") == 1
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
     assert told[0].startswith("livelayer: ")
@@ -184,7 +172,7 @@ def test_the_unexpected_is_one_line_and_how_to_report_it(
     paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reconciler.loop.session.read_host", lambda _: 1 / 0)
-    assert _run("--root", paths.root, "status") == 1
+    assert run("--root", paths.root, "status") == 1
     told = capsys.readouterr().err
     assert "unexpected ZeroDivisionError" in told
     assert "Traceback" not in told
@@ -201,14 +189,14 @@ def test_lines_for_the_journal_carry_priorities(
     monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
     with os.fdopen(os.dup(2), "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
-        assert _run("--root", paths.root, "apply") == 1
+        assert run("--root", paths.root, "apply") == 1
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith("<3>one: does not fit this host")
     assert lines[-1] == "<6>not in sync"
 
 
 def test_wrong_usage_is_an_error_not_changes_pending(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("plan", "--no-such-option") == 1
+    assert run("plan", "--no-such-option") == 1
     assert "see: livelayer --help" in capsys.readouterr().err
 
 
@@ -219,7 +207,7 @@ def test_what_only_root_may_read_is_told_so(
         raise PermissionError(13, "Permission denied", "/var/lib/livelayer/resolutions.json")
 
     monkeypatch.setattr("reconciler.loop.session.read_host", refuse)
-    assert _run("--root", paths.root, "status") == 1
+    assert run("--root", paths.root, "status") == 1
     assert capsys.readouterr().err.splitlines() == [
         "livelayer: /var/lib/livelayer/resolutions.json: Permission denied",
         "  run it as root",
@@ -227,7 +215,7 @@ def test_what_only_root_may_read_is_told_so(
 
 
 def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("schema") == 0
+    assert run("schema") == 0
     assert _json(capsys)["title"] == "livelayer configuration"
 
 
@@ -243,7 +231,7 @@ install:
 def test_an_import_prints_a_valid_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, imported = tmp_path / "cloud.yaml", tmp_path / "imported.yaml"
     file.write_text(CLOUD)
-    assert _run("import-cloud-config", file) == 0
+    assert run("import-cloud-config", file) == 0
     printed = capsys.readouterr()
     imported.write_text(printed.out)
     assert printed.out.splitlines()[1:] == [
@@ -254,9 +242,9 @@ def test_an_import_prints_a_valid_configuration(tmp_path: Path, capsys: pytest.C
         "    rename: true",
     ]
     assert "run://quay.io/example/setup for / is not livelayer's" in printed.err
-    assert _run("validate", imported) == 0
+    assert run("validate", imported) == 0
     assert capsys.readouterr().out == "valid: 1 extensions\n"
-    assert _run("--json", "import-cloud-config", file) == 0
+    assert run("--json", "import-cloud-config", file) == 0
     source = "container://quay.io/example/ipfs-sysext:v0.15.0"
     assert _json(capsys)["extensions"] == {"ipfs": {"source": source, "rename": True}}
 
@@ -269,10 +257,10 @@ def test_an_import_of_a_broken_cloud_config_fails(tmp_path: Path, capsys: pytest
         (f"{CLOUD}livelayer: {{extensions: {{x: {{}}}}}}\n", "extensions.x: has no source"),
     ):
         file.write_text(text)
-        assert _run("import-cloud-config", file) == 1
+        assert run("import-cloud-config", file) == 1
         printed = capsys.readouterr()
         assert (printed.out, words in printed.err) == ("", True)
-    assert _run("import-cloud-config", tmp_path / "missing") == 1
+    assert run("import-cloud-config", tmp_path / "missing") == 1
     assert "there is no such file" in capsys.readouterr().err
 
 
@@ -280,32 +268,32 @@ def test_named_cloud_configs_count_for_one_run(paths: Paths, capsys: pytest.Capt
     cloud, own = paths.root / "cloud.yaml", paths.root / "own.yaml"
     cloud.write_text(CLOUD)
     own.write_text(CONFIGURATION)
-    assert _run("validate", "--cloud-config", cloud, own) == 0
+    assert run("validate", "--cloud-config", cloud, own) == 0
     printed = capsys.readouterr()
     assert (printed.out, "is not livelayer's" in printed.err) == ("valid: 2 extensions\n", True)
     digest = fill_store(paths, "docker://quay.io/example/ipfs-sysext:v0.15.0", "kubo", "a").digest
     (paths.store / f"{digest[7:]}.directory").rename(paths.store / f"{digest[7:]}+ipfs.directory")
-    assert _run("--root", paths.root, "plan", "--cloud-config", cloud) == 1  # kubo was not renamed here
+    assert run("--root", paths.root, "plan", "--cloud-config", cloud) == 1  # kubo was not renamed here
     assert "extension-release.kubo, not extension-release.ipfs" in capsys.readouterr().err
-    assert _run("--root", paths.root, "plan", "-v", "--cloud-config", cloud) == 1
+    assert run("--root", paths.root, "plan", "-v", "--cloud-config", cloud) == 1
     assert "run://quay.io/example/setup for / is not livelayer's" in capsys.readouterr().err
-    assert _run("--root", paths.root, "apply", "--offline", "--cloud-config", cloud, "--cloud-config", own) == 1
+    assert run("--root", paths.root, "apply", "--offline", "--cloud-config", cloud, "--cloud-config", own) == 1
     assert "own.yaml: passed over, as it has no line #cloud-config" in capsys.readouterr().err
-    assert _run("--root", paths.root, "plan") == 0
+    assert run("--root", paths.root, "plan") == 0
 
 
 @pytest.mark.commands
 def test_move_state_moves_and_says_what_to_set(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert _run("--root", paths.root, "--quiet", "move-state", "/data/livelayer/") == 0
+    assert run("--root", paths.root, "--quiet", "move-state", "/data/livelayer/") == 0
     assert capsys.readouterr().out == (
         "the state is in /data/livelayer\n"
         f"put this into the configuration, so that it is found without {paths.location}, too:\n"
         "settings:\n  state_dir: /data/livelayer\n"
     )
     configure(paths, f"settings: {{state_dir: /data/livelayer}}\n{CONFIGURATION}")
-    assert _run("--root", paths.root, "--json", "move-state", "/data/livelayer") == 0
+    assert run("--root", paths.root, "--json", "move-state", "/data/livelayer") == 0
     assert _json(capsys) == {"state_dir": "/data/livelayer", "configured": "/data/livelayer"}
 
 
@@ -315,12 +303,12 @@ def test_move_state_refuses_what_is_no_place_for_it(
 ) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert _run("--root", paths.root, "move-state", directory) == 1
+    assert run("--root", paths.root, "move-state", directory) == 1
     assert "choose a directory on a disk that is there at boot" in capsys.readouterr().err
     assert paths.store.is_dir()
 
 
 def test_move_state_does_not_act_against_the_configuration(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, f"settings: {{state_dir: /srv/livelayer}}\n{CONFIGURATION}")
-    assert _run("--root", paths.root, "move-state", "/data/livelayer") == 1
+    assert run("--root", paths.root, "move-state", "/data/livelayer") == 1
     assert "set it to /data/livelayer: the next run moves the state there" in capsys.readouterr().err

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from reconciler import cli
+from tests.commandline import run
 from tests.rig.diskimages import extension_tree, make_tree
 
 if TYPE_CHECKING:
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
 
 GOOD_RELEASE: Final = "ID=debian\nVERSION_ID=12\nEXTENSION_RELOAD_MANAGER=1\n"
 UNITS: Final = "usr/lib/systemd/system"
-
-
-@pytest.fixture(autouse=True)
-def exits_are_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command leaves by os._exit, which a test must survive."""
-    monkeypatch.setattr(os, "_exit", sys.exit)
-
-
-def _run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        cli.main([str(argument) for argument in arguments])
-    assert isinstance(left.value.code, int)
-    return left.value.code
 
 
 def _json(capsys: pytest.CaptureFixture[str]) -> Any:  # noqa: ANN401 - JSON
@@ -60,7 +46,7 @@ def test_inspect(good: Path, paths: Paths, tmp_path: Path, capsys: pytest.Captur
     other = tmp_path / "os-release"
     other.write_text("ID=fedora\nVERSION_ID=41\n")
     (good / "usr/bin/x").chmod(0o4755)
-    assert _run("--root", paths.root, "inspect", good, "--os-release", other, "--systemd", "256") == 0
+    assert run("--root", paths.root, "inspect", good, "--os-release", other, "--systemd", "256") == 0
     told = capsys.readouterr()
     assert told.err == ""
     lines = [line.split(maxsplit=1) for line in told.out.splitlines()]
@@ -78,7 +64,7 @@ def test_inspect(good: Path, paths: Paths, tmp_path: Path, capsys: pytest.Captur
 
 def test_inspect_as_json(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     make_tree(paths.root, {"usr/share/x": ""})
-    assert _run("--root", paths.root, "inspect", "--json", bad) == 0
+    assert run("--root", paths.root, "inspect", "--json", bad) == 0
     document = _json(capsys)
     assert document["name"] == "x"
     assert document["releases"]["x"]["ID"] == "debian"
@@ -98,7 +84,7 @@ def test_values_cannot_steer_a_terminal(good: Path, paths: Paths, capsys: pytest
     release.write_text(GOOD_RELEASE + "NAME=\x1b[2Jgone\n")
     make_tree(good, {f"{UNITS}/a\x1b[2J.service": ""})
     for verb in ("inspect", "lint"):
-        _run("--root", paths.root, verb, good)
+        run("--root", paths.root, verb, good)
         assert "\x1b" not in capsys.readouterr().out
 
 
@@ -106,12 +92,12 @@ def test_inspect_on_a_terminal(
     good: Path, paths: Paths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert _run("--root", paths.root, "inspect", good) == 0
+    assert run("--root", paths.root, "inspect", good) == 0
     assert "Upholds= in" in capsys.readouterr().out
 
 
 def test_what_cannot_be_read(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("--root", paths.root, "inspect", "/there/is/nothing") == 1
+    assert run("--root", paths.root, "inspect", "/there/is/nothing") == 1
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.splitlines() == [
@@ -121,12 +107,12 @@ def test_what_cannot_be_read(paths: Paths, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_lint_passes_what_is_good(good: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("--root", paths.root, "lint", "--strict", good) == 0
+    assert run("--root", paths.root, "lint", "--strict", good) == 0
     assert capsys.readouterr().out == "nothing found\n"
 
 
 def test_lint_tells_what_is_wrong(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("--root", paths.root, "lint", bad) == 1
+    assert run("--root", paths.root, "lint", bad) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{bad}: usr/share/x: error LL203: everybody may write it (mode 0666)"
     assert lines[1] == "  take the right to write from others: chmod o-w (docs/lint-rules.md#ll203)"
@@ -136,7 +122,7 @@ def test_lint_tells_what_is_wrong(bad: Path, paths: Paths, capsys: pytest.Captur
 
 def test_hints_are_given_once_for_each_rule(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     make_tree(bad, {"usr/bin/z": "-> nowhere"})
-    _run("--root", paths.root, "lint", bad)
+    run("--root", paths.root, "lint", bad)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(": ")[2].partition(" ")[0] for line in lines[2:4]] == ["usr/bin/y:", "usr/bin/z:"]
     assert "".join(lines).count("#ll501") == 1
@@ -144,21 +130,21 @@ def test_hints_are_given_once_for_each_rule(bad: Path, paths: Paths, capsys: pyt
 
 def test_rules_can_be_left_out(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     without = ("--ignore", "LL203", "--ignore", "ll301")
-    assert _run("--root", paths.root, "lint", *without, bad) == 0
-    assert _run("--root", paths.root, "lint", *without, "--strict", bad) == 1
-    assert _run("--root", paths.root, "lint", *without, "--strict", "--ignore", "LL501", bad) == 0
+    assert run("--root", paths.root, "lint", *without, bad) == 0
+    assert run("--root", paths.root, "lint", *without, "--strict", bad) == 1
+    assert run("--root", paths.root, "lint", *without, "--strict", "--ignore", "LL501", bad) == 0
     capsys.readouterr()
-    assert _run("--root", paths.root, "lint", "--ignore", "LL999", bad) == 1
+    assert run("--root", paths.root, "lint", "--ignore", "LL999", bad) == 1
     assert "--ignore LL999: there is no such rule" in capsys.readouterr().err
 
 
 def test_names_and_signatures_that_are_asked_for(
     good: Path, paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run("--root", paths.root, "lint", "--name", "x", good) == 0
-    assert _run("--root", paths.root, "lint", "--name", "y", good) == 1
+    assert run("--root", paths.root, "lint", "--name", "x", good) == 0
+    assert run("--root", paths.root, "lint", "--name", "y", good) == 1
     assert "none is for y" in capsys.readouterr().out
-    assert _run("--root", paths.root, "lint", "--require-signature", good) == 1
+    assert run("--root", paths.root, "lint", "--require-signature", good) == 1
     assert "LL601" in capsys.readouterr().out
 
 
@@ -167,7 +153,7 @@ def test_several_are_looked_at_whatever_one_is(
 ) -> None:
     broken = tmp_path / "broken.raw"
     broken.write_bytes(b"hsqs")
-    assert _run("--root", paths.root, "lint", "--json", broken, good, "/none") == 1
+    assert run("--root", paths.root, "lint", "--json", broken, good, "/none") == 1
     first, second, third = _json(capsys)["extensions"]
     assert (first["source"], first["name"], first["findings"][0]["rule"]) == (str(broken), None, "LL000")
     assert "cut off" in first["findings"][0]["message"]
@@ -176,7 +162,7 @@ def test_several_are_looked_at_whatever_one_is(
 
 
 def test_findings_as_json(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("--root", paths.root, "--json", "lint", "--ignore", "LL203", bad) == 0
+    assert run("--root", paths.root, "--json", "lint", "--ignore", "LL203", bad) == 0
     (extension,) = _json(capsys)["extensions"]
     assert extension["findings"][0] == {
         "rule": "LL501",
@@ -189,7 +175,7 @@ def test_findings_as_json(bad: Path, paths: Paths, capsys: pytest.CaptureFixture
 
 
 def test_sarif(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("--root", paths.root, "lint", "--sarif", bad) == 1
+    assert run("--root", paths.root, "lint", "--sarif", bad) == 1
     document = _json(capsys)
     assert document["version"] == "2.1.0"
     results = document["runs"][0]["results"]
@@ -199,5 +185,5 @@ def test_sarif(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_wrong_usage(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("inspect", "--platform", "x", good) == 1
+    assert run("inspect", "--platform", "x", good) == 1
     assert "'x' is no platform" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests import fuzz
 from tests.host import tars
 from tests.host.layers.unpacking import needs_root
+from tests.luck import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 pytestmark = needs_root
 
 _brief = settings(
-    max_examples=100,
-    deadline=None,
-    database=None,
+    max_examples=examples(30),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -18,6 +18,7 @@ from tests.host import tars
 from tests.host.layers import layer_oracle
 from tests.host.layers.unpacking import Bench, needs_root
 from tests.host.tars import Entry, directory, file, hard_link, symlink
+from tests.luck import examples
 
 if TYPE_CHECKING:
     import os
@@ -269,7 +270,7 @@ LAYERS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(80))
 @given(layers=st.lists(LAYERS, min_size=1, max_size=4))
 def test_random_stacks_are_what_the_model_says(
     tmp_path_factory: pytest.TempPathFactory, layers: list[list[Entry]]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from reconciler.paths import Paths
 
+pytestmark = pytest.mark.commands  # a certificate is made by openssl
+
 
 def _catalog(letter: str, *names: str) -> str:
     image = f"registry.example/{letter}@sha256:{letter * 64}"

@@ -44,10 +44,10 @@ def _tree(base: Path, name: str = "tree") -> Path:
     ("content", "payload"),
     [
         (TAR, Payload.TAR),
-        (gzip.compress(TAR), Payload.TAR),
+        (gzip.compress(TAR, mtime=0), Payload.TAR),
         (b"hsqs" + bytes(2000), Payload.IMAGE),
         (b"", Payload.IMAGE),
-        (gzip.compress(TAR)[:9], Payload.IMAGE),
+        (gzip.compress(TAR, mtime=0)[:9], Payload.IMAGE),
     ],
 )
 def test_a_file_is_what_its_content_says(tmp_path: Path, content: bytes, payload: Payload) -> None:

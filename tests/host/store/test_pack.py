@@ -22,6 +22,7 @@ from tests.host.layers.test_layer_stacks import ANY_ORDER, LAYERS, STACKS
 from tests.host.layers.unpacking import needs_root
 from tests.host.store.packing import SQUASHFS, Packing, links_of
 from tests.host.tars import Entry, directory, file, hard_link, symlink
+from tests.luck import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def test_whiteouts_in_any_order(packing: Packing, lower: list[Entry], upper: lis
         _check_same(packing, packing.stack(lower, upper[turn:] + upper[:turn]))
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=examples(25))
 @given(layers=st.lists(LAYERS, min_size=1, max_size=4))
 def test_random_stacks_are_what_they_are_unpacked(
     tmp_path_factory: pytest.TempPathFactory, layers: list[list[Entry]]

@@ -21,6 +21,7 @@ from reconciler.model.config.cloudconfig import (
 )
 from reconciler.model.config.desired import desired_state
 from reconciler.model.config.merge import combine
+from tests.luck import examples
 
 DIGEST = f"sha256:{'a' * 64}"
 PAGE = """\
@@ -360,7 +361,7 @@ FILE = st.fixed_dictionaries(
 
 @given(files=st.lists(FILE, max_size=3))
 @example(files=[{"livelayer": {"settings": 5}}])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(80))
 def test_whatever_it_holds_it_is_understood_or_refused(files: list[dict[str, Any]]) -> None:
     with suppress(Invalid):
         desired_state(combine(_translated(*(yaml.safe_dump(file) for file in files)).fragments))

@@ -8,7 +8,12 @@ import time
 from typing import Final
 
 IS_LONG: Final = bool(os.environ.get("LIVELAYER_LONG"))
-"""Whether there is time for everything: 1,000 kills, and every boundary."""
+"""Whether there is time for everything: 1,000 kills, every boundary, many more examples (`make test-long`)."""
+
+
+def examples(brief: int) -> int:
+    """How many examples a property is tried with."""
+    return 20 * brief if IS_LONG else brief
 
 
 def seeded(salt: str) -> random.Random:
