@@ -25,14 +25,14 @@ from reconciler.verbs import (
     state,
     verify,
 )
-from reconciler.verbs.console import ERROR, say
+from reconciler.verbs.console import say
+from reconciler.verbs.exitstatus import ERROR, INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
 TRACEBACKS: Final = 2  # -vv
-_INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -79,7 +79,7 @@ def _reporting_failures(verbose: int) -> Iterator[None]:
         _exit(ERROR)
     except Terminated as error:
         say(f"livelayer: ended by {error}")
-        _exit(_INTERRUPTED)
+        _exit(INTERRUPTED)
     except BrokenPipeError:
         _exit(ERROR)
     except OSError as error:

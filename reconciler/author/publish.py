@@ -28,6 +28,8 @@ from reconciler.host.tar.reader import Kind as MemberKind
 from reconciler.host.tar.reader import Member
 from reconciler.host.tar.reproducible import Reproducible, source_date_epoch
 from reconciler.model.build.publication import (
+    Image,
+    Published,
     Subject,
     default_annotations,
     objection,
@@ -72,23 +74,6 @@ class Wish:
     force: bool = False  # push what no host could merge
     dry_run: bool = False  # make the image, and send nothing
     signing: Signing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One image that was pushed."""
-
-    manifest: Blob
-    made_of: str
-    subject: Subject | None  # None: it was not looked into
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What was pushed."""
-
-    held: Blob  # the manifest of a sole image, or the index of several
-    images: tuple[Image, ...]
 
 
 def publish(inputs: Sequence[Path], wish: Wish, skopeo: Skopeo, machine: str) -> Published:

@@ -23,7 +23,7 @@ from reconciler.model.content.ociread import Index, parse_manifest
 from reconciler.model.plan.merged import expected_links, unmerged
 from reconciler.model.plan.target import Target
 from reconciler.model.state.entry import parse_entry
-from reconciler.model.state.generation import expired
+from reconciler.model.state.generation import Dropped, expired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,15 +41,6 @@ log = logging.getLogger(__name__)
 
 _PART_AGE: Final = 7 * 86400  # seconds after which nobody goes on with a download
 _BLOCK: Final = 512  # bytes, of st_blocks
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """Something that is not needed any more."""
-
-    path: Path
-    what: str  # generation, content, blob or record
-    size: int  # bytes on disk
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from reconciler.model.plan.action import Fetch, Plan
 from reconciler.model.plan.forecast import Forecast, forecast
 from reconciler.model.plan.plan import make_plan
 from reconciler.model.plan.target import Target
-from reconciler.report import documents
+from reconciler.report import logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,8 +147,7 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
     empty = replace(look.observed, links={}, merged=None)
     plan = make_plan(look.desired, empty, look.targets)
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
-    for action in fetches:
-        log.info("plan: %s", documents.action_line(action))
+    logs.log_actions("plan", fetches)
     applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits, look.desired.preflight)
     outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.

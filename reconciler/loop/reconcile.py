@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver
@@ -14,20 +14,20 @@ from reconciler.host.merge import links
 from reconciler.host.records import seen, statedir
 from reconciler.host.records.seen import Clouds
 from reconciler.host.store import entries as store
-from reconciler.loop import config, generations, laststatus, recordkeeping, runlog
+from reconciler.loop import config, generations, laststatus, recordkeeping
 from reconciler.loop.apply import Applier, Outcome
 from reconciler.loop.session import Options, Session, host_of, located, open_session
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Refresh, action_name, problem
 from reconciler.model.plan.plan import narrow
-from reconciler.model.plan.status import ExtensionStatus, Standing, View, extension_statuses
-from reconciler.report import documents
+from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, View, extension_statuses
+from reconciler.report import documents, logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.loop.garbage import Dropped
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
+    from reconciler.model.state.generation import Dropped
     from reconciler.paths import Paths
 
 __all__ = [
@@ -72,9 +72,10 @@ class Result:
         """The node agrees with its configuration."""
         return not self.view.plan.actions and not self.problems
 
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return documents.status_document(self.statuses, self.problems, self.standing, in_sync=self.in_sync)
+    @property
+    def node(self) -> NodeStatus:
+        """How the node stands."""
+        return NodeStatus(self.in_sync, self.statuses, self.problems, self.standing)
 
     @property
     def statuses(self) -> tuple[ExtensionStatus, ...]:
@@ -95,7 +96,7 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
             passes += 1
             before = fingerprint(paths, options.config)
             result = _converge_once(paths, options, doing)
-            laststatus.write(paths, result.document())
+            laststatus.write(paths, documents.status_document(result.node))
             seen.record(paths, before, result.clouds)
             is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
             if (is_unchanged and not result.checks_failed) or passes == _MAX_PASSES:
@@ -196,16 +197,16 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     before = session.view()
     session.resolver.remember_sightings(session.desired)
     plan = _scoped(before, options)
-    runlog.tell_plan(plan)
+    logs.log_plan(plan)
     outcomes = _applier(session).apply(plan)
     after = session.view(before.targets) if plan.actions else before
     troubles = recordkeeping.keep(session, before, after, outcomes, doing)
 
     result = _result(after, session, outcomes, options, troubles)
-    runlog.tell_outcomes(outcomes)
+    logs.log_actions("done", (it.action for it in outcomes if it.error is None and not it.skipped))
     told = [*_mistakes(session.loaded), *plan.problems]
     told += after.plan.problems if result.checks_failed else ()  # the next pass says what has become of it
-    runlog.tell_problems(it for it in result.problems if it not in told)
+    logs.log_problems(it for it in result.problems if it not in told)
     log.info("in sync" if result.in_sync else "not in sync")
     return result
 
@@ -213,7 +214,7 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
 def _begin(paths: Paths, options: Options) -> Session:
     """Load the configuration, say what is wrong with it, and put the state where it shall be."""
     loaded = config.load(paths, options.config, options.cloud_configs)
-    runlog.tell_configuration(loaded, _mistakes(loaded))
+    _log_configuration(loaded)
     paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
     links.clean(paths)
@@ -225,6 +226,16 @@ def _begin(paths: Paths, options: Options) -> Session:
     if session.held:
         log.info("generation %d is held until the configuration changes", session.held.number)
     return session
+
+
+def _log_configuration(loaded: config.Loaded) -> None:
+    for warning in loaded.warnings:
+        log.warning(warning)
+    for note in loaded.notes:
+        log.debug(note)
+    logs.log_problems(_mistakes(loaded))
+    if loaded.mistakes:
+        log.warning("the configuration is broken; the last good one stays in force")
 
 
 def _applier(session: Session) -> Applier:
@@ -245,7 +256,7 @@ def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Pat
     try:
         return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
     except ReconcilerError as error:
-        runlog.tell_problems([problem(None, error)])
+        logs.log_problems([problem(None, error)])
         return statedir.locate(paths), replace(loaded, troubles=(*loaded.troubles, error))
 
 
@@ -254,7 +265,7 @@ def _remembered(paths: Paths, loaded: config.Loaded, options: Options) -> config
     try:
         config.remember(paths, loaded, forget_vanished=options.confirm_prune)
     except ReconcilerError as error:
-        runlog.tell_problems([problem(None, error)])
+        logs.log_problems([problem(None, error)])
         return replace(loaded, troubles=(*loaded.troubles, error))
     return loaded
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.merge.hostfiles import host_has
@@ -13,7 +12,7 @@ from reconciler.host.node.machine import systemd_version
 from reconciler.host.records import statedir
 from reconciler.host.store.pathlists import readable_lists
 from reconciler.model.kind import Kind
-from reconciler.model.plan.collisions import FileList, providers
+from reconciler.model.plan.collisions import FileList, Provided, Provider, providers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,32 +21,6 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _INTO_USR: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})  # links on every host
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """An extension that has the path."""
-
-    name: str
-    kind: Kind
-    is_seen: bool  # it is merged, and no other one lies above it
-    is_merged: bool
-    is_managed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Provided:
-    """Who has a path."""
-
-    path: str  # absolute, below /usr where hosts have a link into it
-    extensions: tuple[Provider, ...]  # the top layer first
-    on_host: bool | None  # whether the host has its own; None: it cannot be told
-    unknown: tuple[str, ...] = ()  # extensions of others that are not looked into
-
-    @property
-    def is_provided(self) -> bool:
-        """Whether anything has it."""
-        return bool(self.extensions or self.on_host)
 
 
 def find(paths: Paths, path: str) -> Provided:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed, Invalid
@@ -10,33 +9,15 @@ from reconciler.host.merge import links
 from reconciler.host.node import machine
 from reconciler.host.records import statedir
 from reconciler.host.store import manifests, seals
-from reconciler.model.state.contentmanifest import Difference
+from reconciler.model.state.contentmanifest import Difference, Verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.model.kind import ExtensionId
     from reconciler.model.state.contentmanifest import Manifest
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """How a placed extension compares with its manifest."""
-
-    ident: ExtensionId
-    entry: Entry
-    files: int
-    bytes: int
-    differences: tuple[Difference, ...]
-    error: Failed | None = None  # it cannot be compared
-
-    @property
-    def is_intact(self) -> bool:
-        """Whether it is as it was placed."""
-        return not self.differences and self.error is None
 
 
 def verify(paths: Paths, names: frozenset[str]) -> list[Verified]:

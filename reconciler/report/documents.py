@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from reconciler.model.kind import ExtensionId
-    from reconciler.model.plan.status import ExtensionStatus, Standing
+    from reconciler.model.plan.status import ExtensionStatus, NodeStatus
     from reconciler.model.state.entry import Entry
 
 _SHORT = len("sha256:") + 12
@@ -88,18 +88,38 @@ def plan_document(plan: Plan, mistakes: Sequence[Problem]) -> dict[str, Any]:
     }
 
 
-def status_document(
-    statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], standing: Standing, *, in_sync: bool
-) -> dict[str, Any]:
-    """The JSON document of `status`."""
+def plan_lines(plan: Plan, *, in_sync: bool) -> list[str]:
+    """The plan for people."""
+    return [*map(action_line, plan.actions), *(["in sync"] if in_sync else [])]
+
+
+def status_document(node: NodeStatus) -> dict[str, Any]:
+    """The JSON document of `status`, `apply` and `rollback`."""
     return {
-        "in_sync": in_sync,
-        "generation": standing.generation,
-        "held_generation": standing.held,
-        "retry_at": rfc3339(standing.retry_at),
-        "extensions": [_status_object(item) for item in statuses],
-        "problems": [problem_object(item) for item in problems],
+        "in_sync": node.in_sync,
+        "generation": node.standing.generation,
+        "held_generation": node.standing.held,
+        "retry_at": rfc3339(node.standing.retry_at),
+        "extensions": [_status_object(item) for item in node.extensions],
+        "problems": [problem_object(item) for item in node.problems],
     }
+
+
+def ways_out(node: NodeStatus) -> Iterator[str]:
+    """Below the table, whose reasons say what is wrong: what to do, and what concerns no single extension."""
+    for item in node.problems:
+        if item.extension is None:
+            yield item.message
+        if item.hint:
+            yield f"  {sentence(item.extension, item.hint)}"
+    if node.standing.held:
+        yield f"generation {node.standing.held} is held until the configuration changes"
+
+
+def rollback_lines(node: NodeStatus) -> list[str]:
+    """What is in force after a rollback that went well."""
+    is_held = node.in_sync and node.standing.held
+    return [f"generation {node.standing.held} is in force until the configuration changes"] if is_held else []
 
 
 def rfc3339(time: float | None) -> str | None:
@@ -149,6 +169,7 @@ def _status_object(item: ExtensionStatus) -> dict[str, Any]:
         "desired": item.desired,
         "placed": item.placed,
         "merged": item.merged,
+        "code": item.code,
         "reason": item.reason,
         "retry_at": rfc3339(item.retry_at),
     }

@@ -47,7 +47,8 @@ def _hidden(collision: Collision, other: str) -> dict[str, Any]:
 def _target(target: Target, view: View) -> dict[str, Any]:
     contents = view.observed.store.get(target.entry)
     return {
-        "digest": target.resolution.digest,
+        "digest": target.entry.digest,
+        "index": target.resolution.digest,
         "manifest": target.resolution.manifest,
         "tag": target.resolution.tag,
         "origin": target.resolution.origin.argument() if target.resolution.origin else None,
@@ -77,7 +78,7 @@ def _target_rows(target: dict[str, Any] | None) -> list[tuple[str, str | None]]:
     size = f", {target['size']} bytes to transfer" if target["size"] is not None else ""
     return [
         ("leads to", f"{target['digest']}, {target['payload']}{size}"),
-        ("manifest", target["manifest"] if target["manifest"] != target["digest"] else None),
+        ("index", target["index"] if target["index"] != target["digest"] else None),
         ("version", target["tag"]),
         ("image", target["origin"]),
         ("format", f"{target['format']} ({target['format_reason']})"),

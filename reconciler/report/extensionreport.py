@@ -26,6 +26,7 @@ _SHOWN_MAX: Final = 8  # paths of one kind that people are shown
 _FITS: Final = {True: "yes", False: "no", None: "cannot be told"}
 
 Rows = list[tuple[str, str]]
+Linted = tuple[str, "ExtensionFacts | None", "list[Finding]"]  # what was looked at, and what was found
 
 
 def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
@@ -84,6 +85,18 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
     }
 
 
+def lint_lines(found: Sequence[Linted]) -> Iterator[str]:
+    """What `lint` says."""
+    for subject, _, findings in found:
+        yield from finding_lines(subject, findings)
+    yield summary([finding for _, _, findings in found for finding in findings])
+
+
+def lint_document(found: Sequence[Linted]) -> dict[str, Any]:
+    """The JSON document of `lint`."""
+    return {"extensions": [_lint_object(*item) for item in found]}
+
+
 def finding_lines(subject: str, findings: Sequence[Finding]) -> list[str]:
     """Findings as compilers tell theirs, and below those of one rule what to do."""
     lines = []
@@ -102,7 +115,7 @@ def summary(findings: Sequence[Finding]) -> str:
     return ", ".join(words) or "nothing found"
 
 
-def lint_object(subject: str, facts: ExtensionFacts | None, findings: Iterable[Finding]) -> dict[str, Any]:
+def _lint_object(subject: str, facts: ExtensionFacts | None, findings: Iterable[Finding]) -> dict[str, Any]:
     """One extension in the JSON document of `lint`; without facts it could not be read."""
     return {
         "source": subject,

@@ -11,8 +11,6 @@ from reconciler.report.documents import rfc3339, short
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
 _COLUMNS: Final = ("NAME", "STATE", "MERGED", "PLACED", "DESIRED", "REASON")
 _COLOURS: Final = {
     State.IN_SYNC: "green",
@@ -26,22 +24,18 @@ _COLOURS: Final = {
 
 def status_table(statuses: Sequence[ExtensionStatus], *, terminal: bool) -> str:
     """A line for each extension."""
-    if not statuses:
-        return "no extensions"
-    if terminal:
-        return _rich_table(statuses)
-    return _plain_table([_COLUMNS, *(_row(item) for item in statuses)])
+    return table([_COLUMNS, *map(_row, statuses)], terminal=terminal) if statuses else "no extensions"
 
 
 def _row(item: ExtensionStatus) -> tuple[str, ...]:
     merged = "yes" if item.merged else "no"
     name = item.name if item.kind is Kind.SYSEXT else f"{item.name} ({item.kind})"
     again = f"; tried again at {rfc3339(item.retry_at)}" if item.retry_at else ""
-    return name, str(item.state), merged, short(item.placed), short(item.desired), (item.reason or "") + again
+    return name, item.state, merged, short(item.placed), short(item.desired), (item.reason or "") + again
 
 
 def table(rows: Sequence[tuple[str, ...]], *, terminal: bool) -> str:
-    """Rows below a first one with the names of the columns."""
+    """Rows below a first one with the names of the columns; states have their colours."""
     if not terminal:
         return _plain_table(rows)
     from rich.table import Table
@@ -49,7 +43,7 @@ def table(rows: Sequence[tuple[str, ...]], *, terminal: bool) -> str:
 
     drawn = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
     for row in rows[1:]:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(cell, _COLOURS[cell] if isinstance(cell, State) else "") for cell in row))
     return _printed(drawn)
 
 
@@ -60,12 +54,12 @@ def sheet(rows: Sequence[tuple[str, str]], *, terminal: bool) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    drawn = Table(box=None, show_header=False, pad_edge=False)
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column(overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
-    return _printed(table)
+        drawn.add_row(*map(Text, row))
+    return _printed(drawn)
 
 
 def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
@@ -74,22 +68,10 @@ def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _rich_table(statuses: Sequence[ExtensionStatus]) -> str:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
-    for item in statuses:
-        name, state, *rest = (Text(cell) for cell in _row(item))
-        state.stylize(_COLOURS[item.state])
-        table.add_row(name, state, *rest)
-    return _printed(table)
-
-
-def _printed(table: Table) -> str:
+def _printed(drawn: object) -> str:
     from rich.console import Console
 
     console = Console()
     with console.capture() as captured:
-        console.print(table)
+        console.print(drawn)
     return captured.get().rstrip("\n")

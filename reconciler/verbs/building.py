@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Invalid
 from reconciler.paths import Paths
-from reconciler.verbs.console import OK, Verbs, add_verb, print_json, print_line, say
+from reconciler.verbs.console import Verbs, add_verb, print_result, say
+from reconciler.verbs.exitstatus import OK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from reconciler.author.build import Request
     from reconciler.host.images.write.repart import KeyPair
-    from reconciler.model.build.output import Built, LeftOut
     from reconciler.model.build.recipe import Recipe
 
 _OUTPUTS: Final = ("directory", "squashfs", "erofs", "ext4", "ddi", "oci")
-_SHOWN_MAX: Final = 5  # paths left out for one reason, unless all were asked for
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -91,14 +89,12 @@ class _Part(argparse.Action):
 
 def _build(options: argparse.Namespace) -> int:
     from reconciler.author.build import build
+    from reconciler.report import authored
 
     built = build(_request(options), Paths(options.root))
-    if options.json:
-        print_json(built.document())
-        return OK
-    for line in () if options.quiet else _lines(built, everything=options.verbose > 0):
-        say(line)
-    print_line(f"{built.path}: {built.output}, {built.size} bytes, {built.digest}")
+    if not (options.json or options.quiet):
+        say(*authored.built_notes(built, everything=options.verbose > 0))
+    print_result(options, lambda: authored.built_document(built), [authored.built_line(built)])
     return OK
 
 
@@ -153,22 +149,3 @@ def _keys(options: argparse.Namespace) -> KeyPair | None:
         if not file.is_file():
             raise Invalid(f"{file}: there is no such file", "make a pair with: openssl req -x509 -newkey rsa:4096")
     return KeyPair(options.private_key.absolute(), options.certificate.absolute())
-
-
-def _lines(built: Built, *, everything: bool) -> Iterator[str]:
-    """What a person is told beside the result."""
-    yield from built.notices
-    fields = " ".join(f"{key}={value}" for key, value in built.release.items())
-    yield f"release file: {fields} ({built.release_reason})"
-    by_reason = sorted(built.dropped, key=lambda it: (it.reason, it.path))
-    for reason, group in groupby(by_reason, key=lambda it: it.reason):
-        yield from _left_out(reason, list(group), everything=everything)
-
-
-def _left_out(reason: str, items: list[LeftOut], *, everything: bool) -> Iterator[str]:
-    shown = items if everything else items[:_SHOWN_MAX]
-    yield f"left out, since {reason}:"
-    for item in shown:
-        yield f"  {item.path}"
-    if len(shown) < len(items):
-        yield f"  and {len(items) - len(shown)} more; -v shows all"

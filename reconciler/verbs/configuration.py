@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.paths import Paths
-from reconciler.verbs.console import (
-    ERROR,
-    OK,
-    Verbs,
-    add_cloud_config,
-    add_verb,
-    cloud_configs,
-    print_json,
-    print_line,
-    say,
-)
+from reconciler.verbs.console import Verbs, add_cloud_config, add_verb, cloud_configs, print_json, print_result, say
+from reconciler.verbs.exitstatus import ERROR, OK
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +23,7 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def _add_validate(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "validate", _validate, "read the configuration only; exit 0 valid, 1 not")
+    parser = add_verb(verbs, "validate", _validate, "read the configuration only")
     parser.add_argument(
         "files",
         nargs="*",
@@ -55,24 +46,16 @@ def _add_schema(verbs: Verbs) -> argparse.ArgumentParser:
 
 
 def _validate(options: argparse.Namespace) -> int:
+    from reconciler.report import configuration as report
+
     try:
         desired = _read_configuration(options)
     except Invalid as error:
         if not options.json:
             raise
-        from reconciler.model.plan.action import problem
-        from reconciler.report import documents
-
-        mistakes = error.mistakes if isinstance(error, InvalidConfiguration) else (error,)
-        told = [documents.problem_object(problem(None, item)) for item in mistakes]
-        print_json({"valid": False, "extensions": [], "problems": told})
+        print_json(report.mistakes_document(error))
         return ERROR
-    if options.json:
-        print_json({"valid": True, "extensions": [item.name for item in desired.extensions], "problems": []})
-    elif not desired.configured:
-        print_line("no configuration: nothing is configured, so nothing would be changed")
-    else:
-        print_line(f"valid: {len(desired.extensions)} extensions")
+    print_result(options, lambda: report.valid_document(desired), report.valid_lines(desired))
     return OK
 
 
@@ -81,34 +64,27 @@ def _read_configuration(options: argparse.Namespace) -> DesiredState:
 
     files, named = options.files or ([options.config] if options.config else []), cloud_configs(options)
     loaded = config.compose(files, named or ()) if files or named else config.load(Paths(options.root))
-    _tell(loaded)
+    _warn(loaded)
     if loaded.mistakes:
         raise InvalidConfiguration(loaded.mistakes)
     return loaded.desired
 
 
-def _tell(loaded: Loaded) -> None:
-    for line in (*loaded.warnings, *loaded.notes):
-        say(f"livelayer: {line}")
+def _warn(loaded: Loaded) -> None:
+    say(*(f"livelayer: {line}" for line in (*loaded.warnings, *loaded.notes)))
 
 
 def _import(options: argparse.Namespace) -> int:
-    from reconciler.loop import config
-
-    loaded = config.compose((), options.files)
-    _tell(loaded)
-    from reconciler.model.config.document import API_VERSION
-
-    tree = loaded.tree or {}
-    parts: dict[str, Any] = {key: tree[key] for key in ("settings", "defaults", "extensions") if key in tree}
-    document = {"apiVersion": API_VERSION, **parts}
-    if options.json:
-        print_json(document)
-        return OK
     import yaml
 
-    print_line(f"# From {', '.join(str(path) for path in options.files)}; see livelayer.yaml(5)")
-    print_line(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+    from reconciler.loop import config
+    from reconciler.report import configuration as report
+
+    loaded = config.compose((), options.files)
+    _warn(loaded)
+    document = report.imported_document(loaded.tree or {})
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    print_result(options, lambda: document, report.imported_lines(options.files, text))
     return OK
 
 

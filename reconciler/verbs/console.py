@@ -1,4 +1,4 @@
-"""What all verbs have in common: exit statuses, their voice, and how a verb is added to the command line."""
+"""What all verbs have in common: their voice, and how a verb is added to the command line."""
 
 from __future__ import annotations
 
@@ -7,37 +7,52 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.verbs import exitstatus
+
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-OK: Final = 0
-ERROR: Final = 1
-NOT_IN_SYNC: Final = 2
 PATIENCE: Final = 600.0  # seconds to wait for another run
 
 Verbs = Any  # argparse names the type of add_subparsers() nowhere public
 
 
-def say(line: str) -> None:
-    """A message to a person: on stderr, so that results can be piped."""
-    print(line, file=sys.stderr)  # noqa: T201 - the command line's own voice
+def say(*lines: str) -> None:
+    """Messages to a person: on stderr, so that results can be piped."""
+    for line in lines:
+        print(line, file=sys.stderr)  # noqa: T201 - the command line's own voice
 
 
-def print_line(line: str) -> None:
-    """A line of a result."""
-    print(line)  # noqa: T201 - the command line's own voice
+def print_lines(lines: Iterable[str]) -> None:
+    """A result for people."""
+    for line in lines:
+        print(line)  # noqa: T201 - the command line's own voice
 
 
 def print_json(document: dict[str, Any]) -> None:
     """A whole result for programs."""
-    print_line(json.dumps(document, indent=2))
+    print_lines([json.dumps(document, indent=2)])
+
+
+def print_result(options: argparse.Namespace, document: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
+    """A result for whoever asked: as one JSON document, or as lines."""
+    if options.json:
+        print_json(document())
+    else:
+        print_lines(lines)
+
+
+def is_terminal() -> bool:
+    """Whether results go to a person's terminal."""
+    return sys.stdout.isatty()
 
 
 def add_verb(
     verbs: Verbs, name: str, run: Callable[[argparse.Namespace], int], text: str, *aliases: str
 ) -> argparse.ArgumentParser:
     """A verb; `run` gives its exit status, `text` becomes its help and its description."""
+    text += exitstatus.words(name)
     parser: argparse.ArgumentParser = verbs.add_parser(
         name, help=text, description=text[:1].upper() + text[1:] + ".", aliases=aliases
     )

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.paths import Paths
-from reconciler.verbs.console import ERROR, NOT_IN_SYNC, OK, Verbs, add_verb, print_json, print_line, say
+from reconciler.verbs.console import Verbs, add_verb, print_result, say
+from reconciler.verbs.exitstatus import ERROR, FORECAST, OK
 
 if TYPE_CHECKING:
     import argparse
 
     from reconciler.loop.reconcile import Options
-    from reconciler.model.plan.forecast import Forecast, Verdict
+    from reconciler.model.plan.forecast import Forecast
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
     """The verbs of this module."""
-    parser = add_verb(
-        verbs, "check", _check, "say which extensions another OS would merge; exit 0 all, 2 not all, 1 error"
-    )
+    parser = add_verb(verbs, "check", _check, "say which extensions another OS would merge")
     parser.add_argument(
         "--os-release", type=Path, required=True, metavar="FILE", help="the os-release file of the other OS"
     )
@@ -52,8 +51,8 @@ def _check(options: argparse.Namespace) -> int:
     asked = Options(options.config, offline=options.offline, only=frozenset(options.names))
     new = osupdate.NewOs(options.os_release, options.systemd, options.kernel)
     found = osupdate.check(Paths(options.root), asked, new)
-    _tell(found, json=options.json)
-    return {True: OK, False: NOT_IN_SYNC, None: ERROR}[found.fits]
+    _report(found, options)
+    return FORECAST[found.fits]
 
 
 def prefetch(options: argparse.Namespace, asked: Options) -> int:
@@ -63,61 +62,13 @@ def prefetch(options: argparse.Namespace, asked: Options) -> int:
     new = osupdate.NewOs(options.for_os_release, options.systemd, options.kernel)
     work = osupdate.check if options.dry_run else osupdate.prefetch
     found = work(Paths(options.root), asked, new)
-    _tell(found, json=options.json)
+    _report(found, options)
     return OK if found.fits else ERROR
 
 
-def _tell(found: Forecast, *, json: bool) -> None:
-    from reconciler.model.facts.hostfit import described
+def _report(found: Forecast, options: argparse.Namespace) -> None:
+    from reconciler.report import check
 
-    if json:
-        print_json(_document(found))
-        return
-    print_line(described(found.host))
-    for verdict in found.verdicts:
-        print_line(_line(verdict))
-        if verdict.hint:
-            say(f"  {verdict.wanted.name}: {verdict.hint}")
-
-
-def _line(verdict: Verdict) -> str:
-    from reconciler.report.documents import short
-
-    answer = {True: "would be merged", False: "would not be merged", None: "cannot be told"}[verdict.fits]
-    leads_to = ""
-    if target := verdict.target:
-        tag = f"{target.resolution.tag}, " if target.resolution.tag else ""
-        stored = "in the store" if verdict.stored else "not in the store"
-        leads_to = f" ({tag}{short(target.resolution.digest)}, {stored})"
-    reason = f": {verdict.reason}" if verdict.reason else ""
-    return f"{verdict.wanted.name}: {answer}{reason}; {verdict.wanted.text}{leads_to}"
-
-
-def _document(found: Forecast) -> dict[str, Any]:
-    host = found.host
-    return {
-        "fits": found.fits,
-        "host": {
-            "id": host.os_release.get("ID", "linux"),
-            "version_id": host.os_release.get("VERSION_ID"),
-            "systemd": host.systemd,
-            "kernel": host.kernel or None,
-            "architecture": host.architecture,
-        },
-        "extensions": [_verdict_object(verdict) for verdict in found.verdicts],
-    }
-
-
-def _verdict_object(verdict: Verdict) -> dict[str, Any]:
-    resolution = verdict.target.resolution if verdict.target else None
-    return {
-        "name": verdict.wanted.name,
-        "kind": str(verdict.wanted.kind),
-        "fits": verdict.fits,
-        "source": verdict.wanted.text,
-        "tag": resolution.tag or verdict.wanted.parts[0].source.tag if resolution else None,
-        "digest": resolution.digest if resolution else None,
-        "stored": verdict.stored,
-        "reason": verdict.reason,
-        "hint": verdict.hint,
-    }
+    print_result(options, lambda: check.document(found), check.lines(found))
+    if not options.json:
+        say(*check.hints(found))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.paths import Paths
-from reconciler.verbs.console import ERROR, OK, Verbs, add_verb, print_json, print_line
+from reconciler.verbs.console import Verbs, add_verb, is_terminal, print_json, print_result
+from reconciler.verbs.exitstatus import ERROR, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from reconciler.model.content.ociread import Platform
     from reconciler.model.facts.extensionfacts import ExtensionFacts
@@ -45,7 +45,7 @@ def _add_inspect(verbs: Verbs) -> argparse.ArgumentParser:
 
 
 def _add_lint(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "lint", _lint, "look for mistakes in extensions; exit 0 no errors, 1 errors")
+    parser = add_verb(verbs, "lint", _lint, "look for mistakes in extensions")
     parser.add_argument("subjects", nargs="+", metavar="SOURCE", help=_SUBJECT)
     _add_common(parser)
     parser.add_argument("--ignore", action="append", default=[], metavar="ID", help="leave a rule out; repeatable")
@@ -81,11 +81,8 @@ def _inspect(options: argparse.Namespace) -> int:
     facts = inspection.gather(request, paths)
     others = [(file, options.systemd, options.architecture) for file in options.os_release]
     fits = inspection.fits(facts, paths, others)
-    if options.json:
-        print_json(extensionreport.inspection_document(facts, fits))
-    else:
-        rows = extensionreport.inspection_rows(facts, fits)
-        print_line(tables.sheet(rows, terminal=sys.stdout.isatty()))
+    sheet = tables.sheet(extensionreport.inspection_rows(facts, fits), terminal=is_terminal())
+    print_result(options, lambda: extensionreport.inspection_document(facts, fits), [sheet])
     return OK
 
 
@@ -98,7 +95,7 @@ def _lint(options: argparse.Namespace) -> int:
     for subject in options.subjects:
         request = Request(subject, options.name, platform=options.platform, wants_signature=options.require_signature)
         found.append((subject, *_look(request, Paths(options.root), rules)))
-    _tell(found, rules, options)
+    _report(found, rules, options)
     failed = any(fails(findings, strict=options.strict) for _, _, findings in found)
     return ERROR if failed else OK
 
@@ -127,7 +124,7 @@ def _look(request: Request, paths: Paths, rules: Sequence[Rule]) -> tuple[Extens
         return None, [Finding(UNREADABLE, words)]
 
 
-def _tell(
+def _report(
     found: Sequence[tuple[str, ExtensionFacts | None, list[Finding]]],
     rules: Sequence[Rule],
     options: argparse.Namespace,
@@ -140,16 +137,5 @@ def _tell(
         directories = frozenset(subject for subject, _, _ in found if Path(subject).is_dir())
         findings = {subject: items for subject, _, items in found}
         print_json(sarif_log(findings, rules, reconciler.__version__, directories))
-    elif options.json:
-        print_json({"extensions": [extensionreport.lint_object(*item) for item in found]})
     else:
-        for line in _lines(found):
-            print_line(line)
-
-
-def _lines(found: Sequence[tuple[str, ExtensionFacts | None, list[Finding]]]) -> Iterator[str]:
-    from reconciler.report import extensionreport
-
-    for subject, _, findings in found:
-        yield from extensionreport.finding_lines(subject, findings)
-    yield extensionreport.summary([finding for _, _, findings in found for finding in findings])
+        print_result(options, lambda: extensionreport.lint_document(found), extensionreport.lint_lines(found))

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid, Terminated, sentence
+from reconciler.errors import Invalid, Terminated
 from reconciler.paths import Paths
 from reconciler.verbs import forecast
 from reconciler.verbs.console import (
-    ERROR,
-    NOT_IN_SYNC,
-    OK,
     PATIENCE,
     Verbs,
     add_cloud_config,
     add_verb,
     cloud_configs,
+    is_terminal,
     print_json,
-    print_line,
+    print_result,
     say,
 )
+from reconciler.verbs.exitstatus import ERROR, NOT_IN_SYNC, OK, words
 
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.loop.reconcile import Options, Result
+    from reconciler.loop.reconcile import Options
 
 _RETRY: Final = "livelayer-retry"
 _RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
@@ -41,16 +39,14 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def _add_plan(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(
-        verbs, "plan", _plan, "print what apply would do, and why; exit 0 in sync, 2 changes, 1 error", "diff"
-    )
+    parser = add_verb(verbs, "plan", _plan, "print what apply would do, and why", "diff")
     parser.add_argument("--offline", action="store_true", help="ask no registry")
     add_cloud_config(parser)
     return parser
 
 
 def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "apply", _apply, "converge; exit 0 in sync afterwards, 1 not")
+    parser = add_verb(verbs, "apply", _apply, "converge")
     parser.add_argument("--offline", action="store_true", help="use no registry, only what is on this node")
     parser.add_argument("--dry-run", action="store_true", help="print the plan only")
     parser.add_argument(
@@ -88,14 +84,12 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
 
 def _add_status(verbs: Verbs) -> argparse.ArgumentParser:
     parser = add_verb(verbs, "status", _status, "show every extension: desired, placed, merged, and why")
-    parser.add_argument("--check", action="store_true", help="exit 0 in sync, 2 not, 1 error")
+    parser.add_argument("--check", action="store_true", help=f"tell by the exit status{words('status --check')}")
     return parser
 
 
 def _add_explain(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(
-        verbs, "explain", _explain, "say why an extension is as it is; exit 1 if there is none of the name"
-    )
+    parser = add_verb(verbs, "explain", _explain, "say why an extension is as it is")
     parser.add_argument("name", metavar="NAME")
     return parser
 
@@ -118,15 +112,12 @@ def _plan(options: argparse.Namespace) -> int:
 
     result = reconcile.look(Paths(options.root), _options(options))
     plan = result.view.plan
-    if options.json:
-        others = [item for item in result.problems if item not in plan.problems]
-        print_json(documents.plan_document(plan, others))
-    else:
-        for action in plan.actions:
-            print_line(documents.action_line(action))
-        if result.in_sync:
-            print_line("in sync")
-    _tell_problems(result, options)
+    others = [item for item in result.problems if item not in plan.problems]
+    lines = documents.plan_lines(plan, in_sync=result.in_sync)
+    print_result(options, lambda: documents.plan_document(plan, others), lines)
+    if not options.json:
+        notes = result.notes if options.verbose else ()
+        say(*(f"livelayer: {line}" for line in (*result.warnings, *notes)), *documents.problem_lines(result.problems))
     if result.problems:
         return ERROR
     return NOT_IN_SYNC if plan.actions else OK
@@ -172,7 +163,9 @@ def _converge(options: argparse.Namespace) -> int:
     if options.automatic and options.root == Path("/"):
         _come_back(result.standing.retry_at)
     if options.json:
-        print_json(result.document())
+        from reconciler.report import documents
+
+        print_json(documents.status_document(result.node))
     return OK if result.in_sync else ERROR
 
 
@@ -201,18 +194,14 @@ def _is_unchanged(options: argparse.Namespace) -> bool:
 
 def _status(options: argparse.Namespace) -> int:
     from reconciler.loop import reconcile
-    from reconciler.report import tables
+    from reconciler.report import documents, tables
 
     result = reconcile.status(Paths(options.root), _options(options))
-    if options.json:
-        print_json(result.document())
-    else:
-        print_line(tables.status_table(result.statuses, terminal=sys.stdout.isatty()))
-        _tell_ways_out(result)
-        if result.standing.held:
-            say(f"generation {result.standing.held} is held until the configuration changes")
-        for note in result.notes if options.verbose else ():
-            say(f"livelayer: {note}")
+    table = tables.status_table(result.statuses, terminal=is_terminal())
+    print_result(options, lambda: documents.status_document(result.node), [table])
+    if not options.json:
+        say(*documents.ways_out(result.node))
+        say(*(f"livelayer: {note}" for note in result.notes if options.verbose))
     if not options.check:
         return OK
     if [item for item in result.problems if item.extension is None]:
@@ -237,11 +226,8 @@ def _explain(options: argparse.Namespace) -> int:
         it.kind: present(located, result.view.observed.links, ExtensionId(it.name, it.kind)) for it in found
     }
     explained = [explanation.explain(it, result.view, result.problems, collisions[it.kind]) for it in found]
-    if options.json:
-        print_json({"extensions": explained})
-    else:
-        for item in explained:
-            print_line("\n".join(explanation.lines(item)))
+    lines = (line for item in explained for line in explanation.lines(item))
+    print_result(options, lambda: {"extensions": explained}, lines)
     return OK
 
 
@@ -271,23 +257,3 @@ def _options(options: argparse.Namespace) -> Options:
         confirm_prune=given.get("confirm_prune", False),
         patience=given.get("wait", PATIENCE),
     )
-
-
-def _tell_problems(result: Result, options: argparse.Namespace) -> None:
-    from reconciler.report import documents
-
-    if options.json:
-        return
-    for line in (*result.warnings, *(result.notes if options.verbose else ())):
-        say(f"livelayer: {line}")
-    for line in documents.problem_lines(result.problems):
-        say(line)
-
-
-def _tell_ways_out(result: Result) -> None:
-    """Below the table, whose reasons say what is wrong: what to do, and what concerns no single extension."""
-    for item in result.problems:
-        if item.extension is None:
-            say(item.message)
-        if item.hint:
-            say(f"  {sentence(item.extension, item.hint)}")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.errors import Invalid
 from reconciler.paths import Paths
-from reconciler.verbs.console import OK, Verbs, add_verb, print_json, print_line
+from reconciler.verbs.console import Verbs, add_verb, print_result
+from reconciler.verbs.exitstatus import OK
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from reconciler.author.publish import Image, Published, Wish
+    from reconciler.author.publish import Wish
     from reconciler.host.registry.skopeopush import Signing
 
 T = TypeVar("T")
@@ -55,13 +56,16 @@ def _add_push(verbs: Verbs) -> argparse.ArgumentParser:
 def _push(options: argparse.Namespace) -> int:
     from reconciler.author.publish import publish
     from reconciler.host.registry.skopeo import Skopeo
+    from reconciler.report.authored import published_document
 
     wish = _wish(options)
     published = publish(options.inputs, wish, Skopeo(Paths(options.root).auth_file), os.uname().machine)
-    if options.json:
-        print_json(_document(published, wish))
-    else:
-        print_line(published.held.digest)
+    signed = wish.signing is not None and not wish.dry_run
+    print_result(
+        options,
+        lambda: published_document(published, wish.destination, pushed=not wish.dry_run, signed=signed),
+        [published.held.digest],
+    )
     return OK
 
 
@@ -110,28 +114,3 @@ def _read(parse: Callable[[str], T], text: str) -> T:
         return parse(text)
     except ValueError as error:
         raise Invalid(str(error), "see livelayer(8)") from error
-
-
-def _document(published: Published, wish: Wish) -> dict[str, Any]:
-    destination = wish.destination
-    return {
-        "destination": destination.argument,
-        "pinned": destination.pinned(published.held.digest) if destination.is_registry else None,
-        "digest": published.held.digest,
-        "media_type": published.held.media_type,
-        "pushed": not wish.dry_run,
-        "signed": wish.signing is not None and not wish.dry_run,
-        "images": [_image(image) for image in published.images],
-    }
-
-
-def _image(image: Image) -> dict[str, Any]:
-    platform, subject = image.manifest.platform, image.subject
-    return {
-        "made_of": image.made_of,
-        "digest": image.manifest.digest,
-        "platform": str(platform) if platform else None,
-        "name": subject.name if subject else None,
-        "kind": str(subject.kind) if subject else None,
-        "form": subject.form if subject else None,
-    }

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
 from reconciler.paths import Paths
-from reconciler.verbs.console import ERROR, OK, PATIENCE, Verbs, add_verb, print_json, print_line
+from reconciler.verbs.console import PATIENCE, Verbs, add_verb, print_result
+from reconciler.verbs.exitstatus import ERROR, OK
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
     """The verbs of this module."""
-    parser = add_verb(
-        verbs, "move-state", _move_state, "move store, links and records to another directory; exit 0 moved, 1 not"
-    )
+    parser = add_verb(verbs, "move-state", _move_state, "move store, links and records to another directory")
     parser.add_argument("directory", metavar="DIR", help="such as /data/livelayer, on the node")
     return [parser]
 
@@ -33,11 +33,10 @@ def _move_state(options: argparse.Namespace) -> int:
     how = reconcile.Options(config=options.config, offline=True, patience=PATIENCE, state_dir=wanted)
     reconcile.converge(paths, how, "livelayer move-state")
     located = statedir.locate(paths)
-    if options.json:
-        print_json({"state_dir": located.state_dir, "configured": configured})
-    elif located.state_dir == wanted:
-        _tell(located, statedir.home(paths), configured)
-    return OK if located.state_dir == wanted else ERROR
+    moved = located.state_dir == wanted
+    lines = _lines(located, statedir.home(paths), is_configured=configured is not None)
+    print_result(options, lambda: {"state_dir": located.state_dir, "configured": configured}, lines if moved else ())
+    return OK if moved else ERROR
 
 
 def _checked(directory: str) -> str:
@@ -49,8 +48,8 @@ def _checked(directory: str) -> str:
         raise Invalid(f"{directory}: {error}", "choose a directory on a disk that is there at boot") from None
 
 
-def _tell(located: Paths, home: Paths, configured: str | None) -> None:
-    print_line(f"the state is in {located.state_dir}")
-    if configured is None and located != home:
-        print_line(f"put this into the configuration, so that it is found without {home.location}, too:")
-        print_line(f"settings:\n  state_dir: {located.state_dir}")
+def _lines(located: Paths, home: Paths, *, is_configured: bool) -> Iterator[str]:
+    yield f"the state is in {located.state_dir}"
+    if not is_configured and located != home:
+        yield f"put this into the configuration, so that it is found without {home.location}, too:"
+        yield f"settings:\n  state_dir: {located.state_dir}"

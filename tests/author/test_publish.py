@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from backports import zstd
 
-from reconciler.author.publish import Published, Wish, publish
+from reconciler.author.publish import Wish, publish
 from reconciler.errors import Failed, Invalid
 from reconciler.host.registry.skopeo import Skopeo
 from reconciler.host.registry.skopeopush import Signing
@@ -27,6 +27,8 @@ from tests.rig.images import Member, command, write_artifact, write_image, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from reconciler.model.build.publication import Published
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 REGISTRY = parse_destination("docker://h.example/tool:v1.2")

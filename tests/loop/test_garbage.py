@@ -15,7 +15,7 @@ from tests.seed import configure, entry, fill_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.loop.garbage import Dropped
+    from reconciler.model.state.generation import Dropped
     from reconciler.paths import Paths
 
 ONE = "docker://registry/one:v1"

@@ -1,10 +1,10 @@
-"""The forms in which an extension can be built, and what is told of one that was."""
+"""The forms in which an extension can be built, and what is known of one that was."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,18 +56,3 @@ class Built:
     release_reason: str
     dropped: tuple[LeftOut, ...] = ()
     notices: tuple[str, ...] = ()
-
-    def document(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "name": self.ident.name,
-            "kind": str(self.ident.kind),
-            "format": str(self.output),
-            "path": self.path,
-            "digest": self.digest,
-            "size": self.size,
-            "files": self.files,
-            "release": dict(self.release),
-            "dropped": [{"path": it.path, "reason": it.reason} for it in self.dropped],
-            "notices": list(self.notices),
-        }

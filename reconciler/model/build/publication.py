@@ -14,6 +14,7 @@ from reconciler.model.kind import ExtensionId, Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reconciler.model.content.ociwrite import Blob
     from reconciler.model.fit.contents import Contents
 
 VERSION: Final = "org.opencontainers.image.version"
@@ -58,6 +59,23 @@ class Subject:
     def form(self) -> str:
         """What it is, for people."""
         return str(self.contents.image) if self.contents.image else "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image that was pushed."""
+
+    manifest: Blob
+    made_of: str
+    subject: Subject | None  # None: it was not looked into
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was pushed."""
+
+    held: Blob  # the manifest of a sole image, or the index of several
+    images: tuple[Image, ...]
 
 
 def objection(subject: Subject) -> Invalid | None:

@@ -10,6 +10,8 @@ from reconciler.model.plan.layerorder import bottom_up
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reconciler.model.kind import Kind
+
 _RECORDS = ("usr/lib/extension-release.d/", "etc/extension-release.d/")
 
 
@@ -37,6 +39,32 @@ class Collision:
         if name == self.upper:
             return f"hides {shown(self.paths)} of {self.lower}"
         return f"{self.upper} hides {shown(self.paths)} of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An extension that has the path."""
+
+    name: str
+    kind: Kind
+    is_seen: bool  # it is merged, and no other one lies above it
+    is_merged: bool
+    is_managed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """Who has a path."""
+
+    path: str  # absolute, below /usr where hosts have a link into it
+    extensions: tuple[Provider, ...]  # the top layer first
+    on_host: bool | None  # whether the host has its own; None: it cannot be told
+    unknown: tuple[str, ...] = ()  # extensions of others that are not looked into
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether anything has it."""
+        return bool(self.extensions or self.on_host)
 
 
 def collisions(lists: Mapping[str, FileList]) -> list[Collision]:

@@ -31,6 +31,7 @@ class Verdict:
     stored: bool = False  # so that the first boot of that OS needs no network
     reason: str | None = None
     hint: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _verdict(
     if isinstance(target, ReconcilerError):
         return _refusal(wanted, None, target)
     if trouble:
-        return Verdict(wanted, fits=False, target=target, reason=told_of_another(trouble.message), hint=trouble.hint)
+        return _refusal(wanted, target, trouble)
     if target.entry in observed.store:
         return Verdict(wanted, fits=True, target=target, reason=_not_judged(wanted, observed))
     error = looked_into.get(target.entry)
@@ -93,11 +94,11 @@ def _verdict(
     return Verdict(wanted, fits=None, target=target, reason="it is not in the store", hint=hint)
 
 
-def _refusal(wanted: Wanted, target: Target | None, error: ReconcilerError) -> Verdict:
+def _refusal(wanted: Wanted, target: Target | None, error: ReconcilerError | Problem) -> Verdict:
     """What this node or the network failed at says nothing about the other OS."""
     unknown = isinstance(error, Unavailable | Failed)
     fits = None if unknown else False
-    return Verdict(wanted, fits, target, reason=told_of_another(error.message), hint=error.hint)
+    return Verdict(wanted, fits, target, reason=told_of_another(error.message), hint=error.hint, code=error.code)
 
 
 def _not_judged(wanted: Wanted, observed: ObservedState) -> str | None:

@@ -58,6 +58,7 @@ class ExtensionStatus:
     reason: str | None = None
     kind: Kind = Kind.SYSEXT
     retry_at: float | None = None  # seconds since the epoch; None: it waits for no time
+    code: str | None = None  # of the problem that is the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,16 @@ class View:
     observed: ObservedState
     targets: Targets
     plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """How a node stands to its configuration, as `livelayer status` shows it."""
+
+    in_sync: bool
+    extensions: tuple[ExtensionStatus, ...]
+    problems: tuple[Problem, ...]
+    standing: Standing
 
 
 def extension_statuses(
@@ -121,6 +132,7 @@ def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> Exten
         merged=_shows(link, view.observed),
         reason=reason,
         kind=wanted.kind,
+        code=trouble.code if trouble else None,
     )
 
 
@@ -172,7 +184,8 @@ def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> Extensi
         state, reason = State.DRIFTED, planned
     merged = _shows(link, view.observed)
     digest, kind = link.entry.digest, link.entry.kind
-    return ExtensionStatus(link.name, state, placed=digest, merged=merged, reason=reason, kind=kind)
+    code = trouble.code if trouble else None
+    return ExtensionStatus(link.name, state, placed=digest, merged=merged, reason=reason, kind=kind, code=code)
 
 
 def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStatus:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from reconciler.errors import printable
+
+if TYPE_CHECKING:
+    from reconciler.errors import Failed
+    from reconciler.model.kind import ExtensionId
+    from reconciler.model.state.entry import Entry
 
 _KINDS: Final = {
     stat.S_IFREG: "a file",
@@ -51,6 +56,23 @@ class Difference:
 
     def __str__(self) -> str:
         return printable(f"{self.path or 'the image file'} {self.what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How a placed extension compares with its manifest."""
+
+    ident: ExtensionId
+    entry: Entry
+    files: int
+    bytes: int
+    differences: tuple[Difference, ...]
+    error: Failed | None = None  # it cannot be compared
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it is as it was placed."""
+        return not self.differences and self.error is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from reconciler.model.state.entry import Entry, parse_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from reconciler.model.config.document import Retention
     from reconciler.model.config.merge import Tree
@@ -52,6 +53,15 @@ class Change:
     ident: ExtensionId
     old: Entry | None
     new: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something that is not needed any more."""
+
+    path: Path
+    what: str  # generation, content, blob or record
+    size: int  # bytes on disk
 
 
 def changes(before: Generation | None, after: Generation) -> list[Change]:
