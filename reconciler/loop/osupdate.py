@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.fetch.resolve import Lookups, open_resolver
 from reconciler.host.base import lock
+from reconciler.host.base.bounded import read_bounded
 from reconciler.host.records.prefetched import write_prefetched
 from reconciler.host.store import entries as store
 from reconciler.host.store.pathlists import readable_lists
@@ -115,7 +116,7 @@ def _open(paths: Paths, options: Options, new: NewOs) -> _Look:
 
 def _host_with(own: Host, new: NewOs) -> Host:
     try:
-        fields = parse_release(new.os_release.read_text(errors="replace"))
+        fields = parse_release(read_bounded(new.os_release).decode(errors="replace"))
     except OSError as error:
         hint = "name the os-release file of the new OS"
         raise Invalid(f"{new.os_release}: cannot be read: {error.strerror}", hint) from error

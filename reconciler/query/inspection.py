@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, ReconcilerError
 from reconciler.host.base.blobs import blob_in
+from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.digest import file_digest
 from reconciler.host.images.facts import Listing
 from reconciler.host.merge.hostfiles import look_at_host
@@ -108,7 +109,7 @@ def _own_host(paths: Paths, *, needs_images: bool) -> Host:
 
 def _other_host(own: Host, file: Path, systemd: int | None, architecture: str | None) -> Host:
     try:
-        release = parse_release(file.read_text(errors="replace"))
+        release = parse_release(read_bounded(file).decode(errors="replace"))
     except OSError as error:
         raise Invalid(
             f"{file}: cannot be read: {error.strerror}", "name an os-release file of the other OS"

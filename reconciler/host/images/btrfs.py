@@ -24,6 +24,7 @@ class BtrfsTree(FileTree):
     """A file that is nothing but btrfs; each look takes the entries in question out into a scratch directory."""
 
     def __init__(self, file: Path, scratch: Path) -> None:
+        super().__init__()
         self._file = file
         self._scratch = scratch
 
@@ -38,9 +39,9 @@ class BtrfsTree(FileTree):
             faults = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("[")]
             raise unreadable("btrfs", faults[0] if faults else done.complaint)
 
-    def children(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, Node]:
         """See FileTree."""
-        return self._take([*_names(directory), "[^/]+"]).children(directory)
+        return self._take([*_names(directory), "[^/]+"]).listed(directory)
 
     def node(self, path: str) -> Node | None:
         """See FileTree."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.host.base.command import Finished, available, run
-from reconciler.model.fit.filetree import ListedTree, Node, printable
+from reconciler.model.fit.filetree import FileTree, Node, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
         return Verdict()
 
 
-class MountedTree(ListedTree):
+class MountedTree(FileTree):
     """An image file of any format that systemd knows."""
 
     def __init__(self, file: Path, mount_point: Path) -> None:
@@ -94,8 +94,8 @@ class MountedTree(ListedTree):
         self._run(_WALK, "", 0)
         return True
 
-    def list(self, directory: str) -> Mapping[str, Node]:
-        """See ListedTree."""
+    def listed(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
         done = self._run(_LIST, directory, _MAX_LISTING)
         if not done.complete:
             raise _unreadable(f"its directory /{directory} has no end")

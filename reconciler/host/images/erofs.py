@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import Finished, available, run
 from reconciler.host.images.directorytree import DirectoryTree
-from reconciler.model.fit.filetree import FileTree, ListedTree, Node, odd_name, printable, unreadable
+from reconciler.model.fit.filetree import FileTree, Node, odd_name, printable, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,15 +62,15 @@ def extract(file: Path, directory: Path) -> FileTree:
     return DirectoryTree(directory)
 
 
-class ErofsTree(ListedTree):
+class ErofsTree(FileTree):
     """A file that is nothing but erofs."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self._file = file
 
-    def list(self, directory: str) -> Mapping[str, Node]:
-        """See ListedTree.
+    def listed(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree.
 
         Names are printed as they are. One with a line break and a line's look adds an entry, which hides none and
         does not exist when it is asked for.

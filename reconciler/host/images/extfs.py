@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import Finished, run
-from reconciler.model.fit.filetree import ListedTree, Node, odd_name, printable, unreadable
+from reconciler.model.fit.filetree import FileTree, Node, odd_name, printable, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _ENTRY: Final = re.compile(rb"/[0-9]+/([0-7]{6})/[0-9]+/[0-9]+/([^/]*)/[0-9]*/",
 _NODES: Final = {b"10": Node.FILE, b"04": Node.DIRECTORY}  # the first two digits of the mode
 
 
-class ExtTree(ListedTree):
+class ExtTree(FileTree):
     """An ext file system at some place in a file, whose name must have no question mark."""
 
     def __init__(self, file: Path, offset: int) -> None:
@@ -41,8 +41,8 @@ class ExtTree(ListedTree):
             words = _first_fault(done.stdout) if not done.status & _OPERATIONAL else done.complaint
             raise unreadable("ext4", words)
 
-    def list(self, directory: str) -> Mapping[str, Node]:
-        """See ListedTree."""
+    def listed(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
         done = self._run(f'ls -p "/{directory}"', _MAX_LISTING)
         if not done.complete:
             raise unreadable("ext4", f"its directory /{directory} has no end")

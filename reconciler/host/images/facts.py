@@ -122,10 +122,10 @@ class Listing:
         self._add(name, file, _xattrs(path), _head(path, _wanted(name)) if kind is FileKind.FILE else b"")
 
     def _add(self, name: bytes, file: File, xattrs: Mapping[bytes, bytes], head: bytes) -> None:
-        text = None
+        content = None
         if name.startswith(_TEXTS) and file.kind is FileKind.FILE and self._kept < _TEXTS_MAX:
-            text = head.decode(errors="replace")
-            self._kept += len(text)
+            content = head
+            self._kept += len(head)
         label = xattrs.get(LABEL)
         self._files[name] = replace(
             file,
@@ -133,7 +133,7 @@ class Listing:
             has_capabilities=CAPABILITY in xattrs,
             steers_overlay=any(it.startswith(OVERLAY) for it in xattrs),
             program=program.recognise(head[: program.HEAD]),
-            text=text,
+            content=content,
         )
 
 

@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import Finished, run
-from reconciler.model.fit.filetree import ListedTree, Node, odd_name, printable, unreadable
+from reconciler.model.fit.filetree import FileTree, Node, odd_name, printable, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _NODES: Final = {b"-": Node.FILE, b"d": Node.DIRECTORY}
 _DETAILS: Final = rb"([-dlbcps])\S{9} \S+ +[0-9]+(?:, *[0-9]+)? \S+ \S+ "
 
 
-class SquashfsTree(ListedTree):
+class SquashfsTree(FileTree):
     """A squashfs at some place in a file.
 
     unsquashfs prints names as they are, line breaks included, each below the name it is told to give the root. Nobody
@@ -44,8 +44,8 @@ class SquashfsTree(ListedTree):
         """
         self._run(("-lls",), (), most=0)
 
-    def list(self, directory: str) -> Mapping[str, Node]:
-        """See ListedTree."""
+    def listed(self, directory: str) -> Mapping[str, Node]:
+        """See FileTree."""
         depth = directory.count("/") + 2 if directory else 1
         paths = (directory,) if directory else ()
         done = self._run(("-lls", "-max-depth", str(depth)), paths, most=_MAX_LISTING)

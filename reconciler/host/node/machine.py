@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
+from reconciler.host.base.bounded import read_bounded
 from reconciler.model.fit.release import LIKE_SINCE, Host, parse_release
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _KAIROS_RELEASE: Final = "/etc/kairos-release"
 _BOOT_STATES: Final = ("recovery", "autoreset", "live", "passive", "active")
 _LIKE_IN_POINT_RELEASES: Final = range(255, LIKE_SINCE)  # those that were maintained when it came
 _SHARED_LIBRARY: Final = re.compile(r"libsystemd-shared-(\d+)")
+_PROGRAM_MAX: Final = 16 << 20  # bytes
 # For a root without systemd: it knows both kinds, and what it accepts all later ones do.
 _ASSUMED_SYSTEMD: Final = 254
 # e_machine of ELF files, by uname(2)'s names.
@@ -92,7 +94,7 @@ def looks_at_id_like(paths: Paths, systemd: int) -> bool:
     if systemd not in _LIKE_IN_POINT_RELEASES:
         return systemd >= LIKE_SINCE
     try:
-        return b"ID_LIKE" in paths.under("/usr/bin/systemd-sysext").read_bytes()
+        return b"ID_LIKE" in read_bounded(paths.under("/usr/bin/systemd-sysext"), _PROGRAM_MAX)
     except OSError:
         return False
 
@@ -153,6 +155,6 @@ def read_os_release(paths: Paths) -> dict[str, str]:
 def _os_release_texts(paths: Paths) -> Iterator[str]:
     for name in _OS_RELEASE:
         try:
-            yield paths.under(name).read_text(errors="replace")
+            yield read_bounded(paths.under(name)).decode(errors="replace")
         except (OSError, Invalid):
             continue

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Failed, ReconcilerError
+from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import available, check, run
 from reconciler.host.tar.attributes import LABEL
 from reconciler.model.fit.assignments import read_assignments
@@ -92,7 +93,7 @@ def label_state(paths: Paths) -> None:
 
 def _configuration(paths: Paths) -> dict[str, str]:
     try:
-        return read_assignments(paths.under("/etc/selinux/config").read_text(errors="replace"))
+        return read_assignments(read_bounded(paths.under("/etc/selinux/config")).decode(errors="replace"))
     except OSError:
         return {}
 

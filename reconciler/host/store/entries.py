@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from dataclasses import replace as changed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.durable import (
     drop_leftovers,
     make_directory,
@@ -22,8 +21,9 @@ from reconciler.host.base.durable import (
     sync_filesystem,
     write_json,
 )
+from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.model.fit.contents import Contents
-from reconciler.model.fit.release import parse_release
+from reconciler.model.fit.filetree import read_contents as read_tree
 from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from reconciler.model.kind import Kind
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
-
-_OS_RELEASE: Final = "usr/lib/os-release"
 
 
 @contextmanager
@@ -123,9 +121,12 @@ def commit(
     With `replace` it does so in any case: a tree goes to `Paths.replaced` in one step, since an overlay may show it.
 
     Raises:
+        Invalid: the tree is nothing that can be judged.
         Failed: the disk could not take it.
     """
     target = paths.store / entry.file_name
+    if not entry.format.is_file:
+        inspect(made, entry.kind)
     try:
         paths.store.mkdir(parents=True, exist_ok=True)
         is_there = _contents(target, entry) is not None  # not so an image file without its record
@@ -160,7 +161,8 @@ def _make_way(target: Path, made: Path) -> None:
 
 def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:
     """What the store has of these entries."""
-    found = {entry: _contents(paths.store / entry.file_name, entry) for entry in set(entries)}
+    place = paths.store
+    found = {entry: _contents(place / entry.file_name, entry) for entry in set(entries)}
     return {entry: contents for entry, contents in found.items() if contents}
 
 
@@ -175,7 +177,7 @@ def _contents(path: Path, entry: Entry) -> Contents | None:
         return _from_json(read_json(_record(path))) if path.is_file() else None
     try:
         return inspect(path, entry.kind) if path.is_dir() else None
-    except OSError:  # the disk is broken there
+    except ReconcilerError:  # the disk is broken there, or what is there is none by the rules of today
         return None
 
 
@@ -217,72 +219,27 @@ def _image_from_json(record: Any) -> ImageFormat:  # noqa: ANN401 - JSON
 
 
 def inspect(tree: Path, kind: Kind) -> Contents:
-    """Look into an unpacked extension, following none of its links."""
-    return Contents(
-        releases=_releases(tree, kind),
-        misplaced=tuple(sorted(_misplaced(tree, kind))),
-        has_os_release=os.path.lexists(tree / _OS_RELEASE),
-        units=_units(tree, kind),
-    )
+    """Look into an unpacked extension.
+
+    Raises:
+        ReconcilerError: see `filetree.read_contents`.
+    """
+    return read_tree(DirectoryTree(tree), kind)
 
 
 def give_release_name(tree: Path, kind: Kind, name: str) -> None:
     """Give a sole release file of another name also under this one (`rename: true`).
 
     Raises:
+        Invalid: what is there is no release file.
         Failed: the disk could not take it.
     """
-    releases = [Path(path) for path in _release_files(tree, kind).values()]
-    wanted = tree / kind.traits.releases / f"{RELEASE_PREFIX}{name}"
-    if len(releases) != 1 or releases[0] == wanted:
+    releases = inspect(tree, kind).releases
+    if len(releases) != 1 or name in releases:
         return
+    directory = tree / kind.traits.releases
+    wanted = directory / f"{RELEASE_PREFIX}{name}"
     try:
-        wanted.hardlink_to(releases[0])
+        wanted.hardlink_to(directory / f"{RELEASE_PREFIX}{next(iter(releases))}")
     except OSError as error:
         raise Failed(f"{wanted}: cannot be made: {error.strerror}") from error
-
-
-def _misplaced(tree: Path, kind: Kind) -> Iterator[str]:
-    """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
-    with os.scandir(tree) as items:
-        for item in items:
-            is_directory = item.is_dir(follow_symlinks=False)
-            if not is_directory or (item.name not in kind.traits.tops and any(Path(item.path).iterdir())):
-                yield item.name
-
-
-def _releases(tree: Path, kind: Kind) -> dict[str, dict[str, str]]:
-    files = _release_files(tree, kind)
-    return {name: parse_release(Path(path).read_text(errors="replace")) for name, path in files.items()}
-
-
-def _release_files(tree: Path, kind: Kind) -> dict[str, str]:
-    directory = tree / kind.traits.releases
-    if not _is_real_directory(tree, kind.traits.releases):
-        return {}
-    with os.scandir(directory) as items:
-        return {
-            item.name.removeprefix(RELEASE_PREFIX): item.path
-            for item in sorted(items, key=lambda item: item.name)
-            if item.name.startswith(RELEASE_PREFIX) and item.is_file(follow_symlinks=False)
-        }
-
-
-def _units(tree: Path, kind: Kind) -> tuple[str, ...]:
-    if not _is_real_directory(tree, kind.traits.units):
-        return ()
-    return tuple(sorted(path.name for path in (tree / kind.traits.units).iterdir()))
-
-
-def _is_real_directory(tree: Path, relative: str) -> bool:
-    """Whether no part of a path inside the tree is a symlink, which could lead out of it."""
-    path = tree
-    for part in relative.split("/"):
-        path /= part
-        try:
-            mode = path.lstat().st_mode
-        except OSError:
-            return False
-        if not stat.S_ISDIR(mode):
-            return False
-    return True

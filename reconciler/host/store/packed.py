@@ -57,10 +57,11 @@ class PackedTree(FileTree):
     """The tree that a merged image is, from the names that were written."""
 
     def __init__(self, names: Mapping[bytes, Kind], kept: Mapping[bytes, bytes]) -> None:
+        super().__init__()
         self._names = names
         self._kept = kept
 
-    def children(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, Node]:
         """See FileTree."""
         prefix = f"{directory}/".encode() if directory else b""
         start = len(prefix)
@@ -69,11 +70,6 @@ class PackedTree(FileTree):
             for name, kind in self._names.items()
             if len(name) > start and name.startswith(prefix) and b"/" not in name[start:]
         }
-
-    def node(self, path: str) -> Node | None:
-        """See FileTree."""
-        kind = self._names.get(path.encode())
-        return _NODES[kind] if kind else None
 
     def read(self, path: str, most: int) -> bytes:
         """See FileTree."""

@@ -53,7 +53,12 @@ class File:
     has_capabilities: bool = False
     steers_overlay: bool = False  # has an extended attribute of overlayfs
     program: Program | None = None
-    text: str | None = None  # the content, where it decides something
+    content: bytes | None = None  # or its beginning, where it decides something
+
+    @property
+    def text(self) -> str | None:
+        """The content for people."""
+        return None if self.content is None else self.content.decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +155,10 @@ class ListedFiles(FileTree):
     """The files as a tree to look into."""
 
     def __init__(self, files: Mapping[str, File]) -> None:
+        super().__init__()
         self._files = files
 
-    def children(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, Node]:
         """See FileTree."""
         prefix = f"{directory}/" if directory else ""
         start = len(prefix)
@@ -162,14 +168,9 @@ class ListedFiles(FileTree):
             if path.startswith(prefix) and "/" not in path[start:]
         }
 
-    def node(self, path: str) -> Node | None:
-        """See FileTree."""
-        file = self._files.get(path)
-        return _NODES.get(file.kind, Node.OTHER) if file else None
-
     def read(self, path: str, most: int) -> bytes:
         """See FileTree."""
-        return (self._files[path].text or "").encode()[:most]
+        return (self._files[path].content or b"")[:most]
 
 
 def with_parents(files: Mapping[str, File]) -> dict[str, File]:

@@ -35,56 +35,48 @@ class Node(StrEnum):
 
 
 class FileTree(ABC):
-    """A tree of files that some tool can look into. Paths are relative to its root, which is the empty path."""
+    """A tree of files that some tool can look into, once for each directory; its links are never followed.
 
-    @abstractmethod
+    Paths are relative to its root, which is the empty path.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Mapping[str, Node]] = {}
+
     def children(self, directory: str) -> Mapping[str, Node]:
-        """The entries of a directory that is there, by name, without `.` and `..`.
+        """The entries of a directory by name, without `.` and `..`; none where none is, or a link leads there.
 
         Raises:
-            Invalid: it cannot be read.
+            ReconcilerError: it cannot be read.
         """
+        if directory not in self._known:
+            is_there = not directory or self.node(directory) is Node.DIRECTORY
+            self._known[directory] = self.listed(directory) if is_there else {}
+        return self._known[directory]
+
+    def node(self, path: str) -> Node | None:
+        """What is at a path; None: nothing is, or a link leads there."""
+        parent, _, name = path.rpartition("/")
+        return self.children(parent).get(name)
+
+    @abstractmethod
+    def listed(self, directory: str) -> Mapping[str, Node]:
+        """As `children`, of a directory that is there."""
 
     @abstractmethod
     def read(self, path: str, most: int) -> bytes:
         """The content of a file that is there, up to `most` bytes.
 
         Raises:
-            Invalid: it cannot be read.
+            ReconcilerError: it cannot be read.
         """
 
-    @abstractmethod
-    def node(self, path: str) -> Node | None:
-        """What is at a path whose parent is a directory; None: nothing is."""
 
-
-class ListedTree(FileTree):
-    """One whose tool can only list directories; it does so once for each."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Mapping[str, Node]] = {}
-
-    def children(self, directory: str) -> Mapping[str, Node]:
-        """See FileTree."""
-        if directory not in self._known:
-            self._known[directory] = self.list(directory)
-        return self._known[directory]
-
-    def node(self, path: str) -> Node | None:
-        """See FileTree."""
-        parent, _, name = path.rpartition("/")
-        return self.children(parent).get(name)
-
-    @abstractmethod
-    def list(self, directory: str) -> Mapping[str, Node]:
-        """As `children`, by the tool."""
-
-
-class _Nothing(ListedTree):
+class _Nothing(FileTree):
     """The root of a disk image that has none."""
 
-    def list(self, directory: str) -> Mapping[str, Node]:  # noqa: ARG002 - there is none
-        """See ListedTree."""
+    def listed(self, directory: str) -> Mapping[str, Node]:  # noqa: ARG002 - there is none
+        """See FileTree."""
         return {}
 
     def read(self, path: str, most: int) -> bytes:  # noqa: ARG002 - there is none
@@ -96,25 +88,19 @@ class WithUsr(FileTree):
     """A root with another tree at /usr, as a disk image with a usr partition has it; the root may be missing."""
 
     def __init__(self, root: FileTree | None, usr: FileTree) -> None:
+        super().__init__()
         self._root = root or _Nothing()
         self._usr = usr
         place = root.node("usr") if root else Node.DIRECTORY
         if place is not Node.DIRECTORY:
             raise Invalid("the image's root partition has no directory usr for its usr partition", _EMPTY_HINT)
 
-    def children(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, Node]:
         """See FileTree."""
         if not directory:
             return {**self._root.children(""), "usr": Node.DIRECTORY}
         tree, inside = self._at(directory)
         return tree.children(inside)
-
-    def node(self, path: str) -> Node | None:
-        """See FileTree."""
-        if path == "usr":
-            return Node.DIRECTORY
-        tree, inside = self._at(path)
-        return tree.node(inside)
 
     def read(self, path: str, most: int) -> bytes:
         """See FileTree."""
@@ -157,33 +143,19 @@ def unreadable(what: str, complaint: str) -> Invalid:
 
 
 def read_contents(tree: FileTree, kind: Kind) -> Contents:
-    """What a tree holds, as far as it decides whether it may be merged.
+    """What a tree holds, as far as it decides whether it may be merged: the one judge of all forms.
 
     Raises:
-        Invalid: the tree cannot be read, or its release files are none.
+        Invalid: its release files are none.
+        ReconcilerError: the tree cannot be read.
     """
     traits = kind.traits
     return Contents(
         releases=_releases(tree, traits.releases),
         misplaced=tuple(sorted(_misplaced(tree, traits.tops))),
-        has_os_release=traits.forbidden is not None and _reach(tree, traits.forbidden) is not None,
-        units=tuple(sorted(_listed(tree, kind.traits.units))),
+        has_os_release=traits.forbidden is not None and tree.node(traits.forbidden) is not None,
+        units=tuple(sorted(tree.children(traits.units))),
     )
-
-
-def _reach(tree: FileTree, path: str) -> Node | None:
-    """What is at a path, if only real directories lead there."""
-    parts = path.split("/")
-    for depth in range(1, len(parts)):
-        node = tree.node("/".join(parts[:depth]))
-        if node is not Node.DIRECTORY:
-            return None
-    return tree.node(path)
-
-
-def _listed(tree: FileTree, directory: str) -> Mapping[str, Node]:
-    node = _reach(tree, directory)
-    return tree.children(directory) if node is Node.DIRECTORY else {}
 
 
 def _misplaced(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
@@ -197,10 +169,9 @@ def _misplaced(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
 
 
 def _releases(tree: FileTree, directory: str) -> dict[str, dict[str, str]]:
-    listed = sorted(_listed(tree, directory).items())
     found = [
         name.removeprefix(RELEASE_PREFIX)
-        for name, node in listed
+        for name, node in sorted(tree.children(directory).items())
         if name.startswith(RELEASE_PREFIX) and node is Node.FILE
     ]
     if len(found) > _MAX_RELEASES:
