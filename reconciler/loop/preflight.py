@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
 from reconciler.host.base.blobs import blob_in
+from reconciler.host.merge.hostfiles import beside_host
 from reconciler.host.merge.links import read_links
 from reconciler.host.node.selinux import is_enforcing
 from reconciler.host.store.pathlists import readable_lists
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _APART = "give the files other names, or leave one of the extensions out"
-_RELEASES = ("usr/lib/extension-release.d/", "etc/extension-release.d/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +73,8 @@ def examine(
             collides = Invalid(collision.told_of(name), _APART, code="preflight.collision")
             findings.add(name, collides, reactions.collisions)
         if paths.is_running_system:
-            others = readable_lists(paths, _of_kind(placed, kind), remember=remember)
             for name in sorted(names):
-                _examine_beside_host(ExtensionId(name, kind), lists[name], others, findings, reactions)
+                _examine_beside_host(paths, ExtensionId(name, kind), lists[name], findings, reactions)
     return findings
 
 
@@ -139,22 +137,16 @@ def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Place], findings: Fi
 
 
 def _examine_beside_host(
-    ident: ExtensionId, own: FileList, merged: Mapping[str, FileList], findings: Findings, reactions: Preflight
+    paths: Paths, ident: ExtensionId, own: FileList, findings: Findings, reactions: Preflight
 ) -> None:
-    """What the extension would hide of the host; what a merged extension brings is not the host's."""
-    links = sorted(path for path in own.directories if os.path.islink(f"/{path}"))  # noqa: PTH114 - no object for each
-    if links:
-        sentence = f"/{links[0]} is a directory in it and a symbolic link on this host, whose content it would hide"
+    """What the extension would hide of the host, merged extensions aside."""
+    host = beside_host(paths, ident.kind, own.files, own.directories)
+    if host.links:
+        sentence = (
+            f"{host.links[0]} is a directory in it and a symbolic link on this host, whose content it would hide"
+        )
         error = Invalid(sentence, "put the files where the link leads", code="preflight.link")
         findings.add(ident.name, error, reactions.links)
-    below = tuple(f"{link}/" for link in links)
-    hidden = [
-        path
-        for path in sorted(own.files)
-        if not path.startswith((*_RELEASES, *below))
-        and not any(path in it for it in merged.values())
-        and os.path.lexists(f"/{path}")
-    ]
-    if hidden and ident.kind is Kind.SYSEXT:  # a configuration extension is meant to
-        error = Invalid(f"hides {shown(hidden)} of this host", "leave it out", code="preflight.host-file")
+    if host.hidden and ident.kind is Kind.SYSEXT:  # a configuration extension is meant to
+        error = Invalid(f"hides {shown(host.hidden)} of this host", "leave it out", code="preflight.host-file")
         findings.add(ident.name, error, reactions.host_files)

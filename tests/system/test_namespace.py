@@ -85,6 +85,40 @@ def test_a_hand_placed_extension_is_shown_and_untouched(bench: Bench) -> None:
     assert bench.says("byhand") == "by hand"
 
 
+def test_migration_from_an_image_placed_by_hand_hides_nothing_of_the_host(bench: Bench, tmp_path: Path) -> None:
+    """While the old one is merged its files are seen in /usr; the host's own are those below the overlay."""
+    image = bench.namespace.path("/var/lib/extensions/tool.raw")
+    squashfs(extension_tree(tmp_path / "tree", "tool"), image)
+    bench.namespace.run("systemd-sysext", "refresh")
+    assert bench.says("tool") == "tool"
+    source = bench.push("v1", command("tool", "tool v1"))
+    bench.configure(f"settings: {{preflight: {{host_files: refuse}}}}\nextensions: {{tool: {{source: '{source}'}}}}")
+    told = bench.livelayer("apply", status=1).stderr
+    assert "tool.raw" in told
+    assert "remove" in told
+    assert "of this host" not in told
+    assert json.loads(bench.livelayer("provides", "/usr/bin/tool", "--json", status=1).stdout)["host"] is False
+    assert json.loads(bench.livelayer("inspect", source, "--json").stdout)["hides"] == []
+    image.unlink()
+    assert "of this host" not in bench.livelayer("plan", status=2).stderr
+    assert "of this host" not in bench.livelayer("apply").stderr
+    assert bench.says("tool") == "tool v1"
+    assert bench.livelayer("plan").stdout == "in sync\n"
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_a_file_of_the_host_is_found_below_what_is_merged(bench: Bench, *, is_merged: bool) -> None:
+    bench.want(other=bench.push("v1", command("other", "other"), name="other"))
+    if is_merged:
+        bench.livelayer("apply")
+        assert bench.merged() == ["other"]
+    layer = (*command("tool", "tool"), Member("usr/bin/env", b"#!/bin/sh\n", mode=0o755))
+    source = bench.push("v1", layer, name="tool")
+    bench.configure(f"settings: {{preflight: {{host_files: refuse}}}}\nextensions: {{tool: {{source: '{source}'}}}}")
+    assert "tool: hides /usr/bin/env of this host" in bench.livelayer("apply", status=1).stderr
+    assert not bench.namespace.path("/var/lib/extensions/tool").exists()
+
+
 BROKEN = {
     "no release file": (Member("usr/bin/bad", b"x"),),
     "os-release": (*command("bad", "bad"), Member("usr/lib/os-release", b"ID=evil\n")),

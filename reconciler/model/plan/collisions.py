@@ -83,7 +83,7 @@ def _hidden(upper: FileList, lower: FileList) -> set[str]:
 
 def shown(paths: Sequence[str]) -> str:
     """The first of some paths, and how many more there are."""
-    return f"/{paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    return f"/{paths[0].lstrip('/')}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def providers(path: str, lists: Mapping[str, FileList]) -> list[str]:
