@@ -62,7 +62,9 @@ class Resolver:
     keyring: str | None = None  # for the signatures of SHA256SUMS, before those of the system
     catalogs: Catalogs | None = None
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
-    sightings: dict[str, dict[str, float]] = field(default_factory=dict)  # by extension: digests and their first time
+    first_seen: dict[str, dict[str, float]] = field(
+        default_factory=dict
+    )  # by extension: digests and their first time
     fixed: Mapping[ExtensionId, Placed] = field(
         default_factory=dict
     )  # what some shall be, whatever their sources say
@@ -130,14 +132,14 @@ class Resolver:
         document = {key: resolution_as_json(it) for key, it in self.records.items()}
         write_json(self.paths.resolutions, document)
 
-    def remember_sightings(self, desired: DesiredState) -> None:
+    def remember_first_seen(self, desired: DesiredState) -> None:
         """Note when digests were seen first, for `min_age`; of what is not configured any more nothing is kept.
 
         Raises:
             Failed: the record cannot be written.
         """
-        kept = {item.name: self.sightings[item.name] for item in desired.extensions if item.name in self.sightings}
-        if kept != _read_sightings(self.paths):
+        kept = {item.name: self.first_seen[item.name] for item in desired.extensions if item.name in self.first_seen}
+        if kept != _read_first_seen(self.paths):
             write_json(self.paths.first_seen, kept)
 
     def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
@@ -186,7 +188,7 @@ class Resolver:
                 raise
             log.warning("%s: staying at %s: %s", wanted.name, kept.digest, error.message)
             return kept
-        return self._mature(wanted, found, known)
+        return self._of_minimum_age(wanted, found, known)
 
     def _may_look_up(self, wanted: Wanted) -> bool:
         return self.lookups is Lookups.ALL or (self.lookups is Lookups.LOCAL and not wanted.is_remote)
@@ -298,19 +300,19 @@ class Resolver:
         digest, payload, size = local.look_at(path)
         return Resolution(digest, digest, payload, size)
 
-    def _mature(self, wanted: Wanted, found: Resolution, known: Resolution | None) -> Resolution:
-        """Let new content wait until it is as old as `min_age` wants it."""
+    def _of_minimum_age(self, wanted: Wanted, found: Resolution, known: Resolution | None) -> Resolution:
+        """Let new content wait until it is as old as `min_age` wants it; what is in use or pinned does not wait."""
         if wanted.min_age is None:
             return found
-        from reconciler.model.content.maturity import Sightings
+        from reconciler.model.content.minimumage import FirstSeen, in_utc
 
-        sightings = Sightings(self.sightings.get(wanted.name, {}), time.time())
+        seen = FirstSeen(self.first_seen.get(wanted.name, {}), time.time())
         current = known.digest if known else None
-        self.sightings[wanted.name] = sightings.record([found.digest, *([current] if current else [])])
-        choice = sightings.choose([found.digest], wanted.min_age, current=current, pin=wanted.pin)
-        if choice.digest == found.digest:
+        self.first_seen[wanted.name] = seen.record([found.digest, *([current] if current else [])])
+        usable_from = seen.usable_from(found.digest, wanted.min_age)
+        if usable_from is None or found.digest in {current, wanted.pin}:
             return found
-        sentence = choice.pending.sentence if choice.pending else ""
+        sentence = f"{found.digest} may be used from {in_utc(usable_from)}"
         if known is None:
             raise Pending(f"{wanted.text}: {sentence} (min_age)", "pin it with digest: to use it at once")
         log.info("%s: staying at %s: %s", wanted.name, known.digest, sentence)
@@ -337,7 +339,7 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
     document = read_json(paths.resolutions)
     records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}
-    return Resolver(paths, host, lookups, desired.keyring, _catalogs(paths, desired), sound, _read_sightings(paths))
+    return Resolver(paths, host, lookups, desired.keyring, _catalogs(paths, desired), sound, _read_first_seen(paths))
 
 
 def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
@@ -366,13 +368,13 @@ def _peeked_payload(url: str) -> Payload:
         return payload_in(Path(head.name))
 
 
-def _read_sightings(paths: Paths) -> dict[str, dict[str, float]]:
+def _read_first_seen(paths: Paths) -> dict[str, dict[str, float]]:
     match read_json(paths.first_seen):
-        case dict(document) if all(_is_sighting(it) for it in document.values()):
+        case dict(document) if all(_are_times(it) for it in document.values()):
             return document
         case _:
             return {}
 
 
-def _is_sighting(record: Any) -> bool:  # noqa: ANN401 - JSON
+def _are_times(record: Any) -> bool:  # noqa: ANN401 - JSON
     return isinstance(record, dict) and all(isinstance(time, int | float) for time in record.values())

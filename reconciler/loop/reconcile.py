@@ -195,7 +195,7 @@ def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Hos
 def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     session = _begin(paths, options)
     before = session.view()
-    session.resolver.remember_sightings(session.desired)
+    session.resolver.remember_first_seen(session.desired)
     plan = _scoped(before, options)
     logs.log_plan(plan)
     outcomes = _applier(session).apply(plan)
