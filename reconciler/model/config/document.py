@@ -1,7 +1,5 @@
 """The configuration file as pydantic models: what a user may write, and nothing that does not work yet."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -103,7 +101,7 @@ Pull: TypeAlias = Literal["missing", "always", "never"]
 class Strict(BaseModel):
     """Frozen, and neither unknown keys nor converted types: `"yes"` is no boolean."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Units(Strict):

@@ -13,10 +13,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from packaging.version import Version
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from packaging.version import Version
 
 # What a tag may be: the distribution specification of OCI.
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -66,6 +66,13 @@ class Tag:
         return self.version, _parts(self.suffix), len(self.version.release), not self.has_v, self.text
 
 
+def version_of(text: str) -> Version:
+    """A version in the words of PEP 440; packaging is loaded by nodes that compare any, which most do not."""
+    from packaging.version import Version
+
+    return Version(text)
+
+
 def read_tag(text: str) -> Tag | None:
     """A tag as a version; None: it is none."""
     match = _VERSION.fullmatch(text) if _TAG.fullmatch(text) else None
@@ -78,7 +85,7 @@ def read_tag(text: str) -> Tag | None:
     suffix = rest[: found.start()] + rest[found.end() :] if found else rest
     if suffix and not suffix[1:2].isalnum():
         return None
-    return Tag(text, Version(match["numbers"] + _prerelease(found)), suffix[1:], bool(match["v"]))
+    return Tag(text, version_of(match["numbers"] + _prerelease(found)), suffix[1:], bool(match["v"]))
 
 
 def read_tags(texts: Iterable[str]) -> list[Tag]:

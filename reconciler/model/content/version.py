@@ -12,13 +12,13 @@ from enum import Enum, auto
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, assert_never
 
-from packaging.version import Version
-
 from reconciler.errors import Invalid
-from reconciler.model.content.tag import Tag, read_tag, read_tags
+from reconciler.model.content.tag import Tag, read_tag, read_tags, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from packaging.version import Version
 
 _ITEM: Final = re.compile(r"(?P<operator>[<>=!~^]*)\s*(?P<version>.*)")
 _WILDCARD: Final = re.compile(r"(?:(?P<numbers>.*)\.)?[*xX]")
@@ -226,18 +226,18 @@ def _exactly(version: Version, *, negated: bool = False) -> _Interval:
 
 def _beginning(release: Sequence[int], *, negated: bool = False) -> _Interval:
     """Whatever has these numbers first."""
-    low = Version(".".join(map(str, release)) + ".dev0")
+    low = version_of(".".join(map(str, release)) + ".dev0")
     return _Interval(low, _after(release), negated=negated)
 
 
 def _after(release: Sequence[int]) -> Version:
     """The lowest version above all that begin like this."""
-    return Version(".".join(map(str, [*release[:-1], release[-1] + 1])) + ".dev0")
+    return version_of(".".join(map(str, [*release[:-1], release[-1] + 1])) + ".dev0")
 
 
 def _first_of(version: Version) -> Version:
     """The lowest pre-release of a release: what is below 1.30 is below 1.30.0-alpha, too."""
-    return version if version.is_prerelease else Version(f"{version.public}.dev0")
+    return version if version.is_prerelease else version_of(f"{version.public}.dev0")
 
 
 def _release(version: Version) -> tuple[int, ...]:

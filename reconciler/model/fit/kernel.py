@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from packaging.version import Version
-
 from reconciler.errors import Invalid, ReconcilerError
+from reconciler.model.content.tag import version_of
 from reconciler.model.content.version import parse_range
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from reconciler.model.content.version import Range
 
 # `6.1.0-25-amd64`, `6.8.0-rc3+`, `5.14.0-427.13.1.el9_4.x86_64`: what follows the numbers is the vendor's.
@@ -34,7 +35,7 @@ def kernel_version(release: str) -> Version | None:
     match = _RELEASE.match(release)
     if match is None:
         return None
-    return Version(match["numbers"] + (f"rc{match['candidate']}" if match["candidate"] else ""))
+    return version_of(match["numbers"] + (f"rc{match['candidate']}" if match["candidate"] else ""))
 
 
 def misfit(constraint: Range, release: str) -> ReconcilerError | None:
