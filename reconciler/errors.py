@@ -8,7 +8,12 @@ that it concerns. The class decides the rest: `Invalid` waits for the user, `Una
 from __future__ import annotations
 
 from copy import copy
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 def printable(text: str) -> str:
@@ -96,3 +101,15 @@ class InvalidConfiguration(Invalid):
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
         super().__init__(f"{first.message}{more}", first.hint, code=first.code)
         self.mistakes = mistakes
+
+
+def parsed(parse: Callable[[str], T], text: str, hint: str) -> T:
+    """What a user wrote, as a parser of the model understands it.
+
+    Raises:
+        Invalid: in the parser's words.
+    """
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Invalid(str(error), hint) from None

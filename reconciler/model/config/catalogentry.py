@@ -8,11 +8,10 @@ file or repository, without `.sysext.raw` and the like; a version goes with name
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, parsed
 from reconciler.model.content.source import Source, Transport, parse_source, shown_url
 from reconciler.model.content.version import parse_range
 from reconciler.model.kind import Kind, is_name
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 # The index that Kairos asks where a cloud-config names none.
 DEFAULT_CATALOG: Final = "https://kairos-io.github.io/hadron-layers/releases.json"
+_CATALOG: Final = "write https://HOST/releases.json"
 _IMAGES: Final = frozenset({"oci", "docker", "container"})
 _SCHEMES: Final = _IMAGES | {"file", "https", "http"}
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
@@ -29,54 +29,59 @@ _GAP: Final = re.compile(r"(?<=[^\s,<>=!~^])\s+(?=[<>=!~^])")  # between compari
 _ENDINGS: Final = re.compile(r"(?P<name>.+?)(?:\.(?P<kind>sysext|confext))?(?:\.raw)?(?:\.(?:gz|xz|zst|bz2))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class NotTaken(Exception):
+    """Kairos would take it, livelayer does not; the message says why."""
+
+
+class Listed(NamedTuple):
     """An extension, as a map of livelayer's own document."""
 
     name: str
     tree: Tree
 
 
-@dataclass(frozen=True, slots=True)
-class NotTaken:
-    """Kairos would take it; livelayer does not."""
+def read_entry(entry: Any) -> Listed:  # noqa: ANN401 - any YAML value
+    """Understand an entry of `install.extensions`.
 
-    reason: str
-
-
-def read_entry(entry: Any) -> Listed | NotTaken | Invalid:  # noqa: ANN401 - any YAML value
-    """Understand an entry of `install.extensions`; what is wrong with it is returned, for its place to be added."""
+    Raises:
+        Invalid: without the entry's place.
+        NotTaken: it is a URL without encryption.
+    """
     match entry:
         case str() if not entry.strip():
-            return Invalid("an extension has a name", "remove the empty entry")
+            raise Invalid("an extension has a name", "remove the empty entry")
         case str() if _scheme(entry.strip()):
             return _image(entry.strip())
         case str():
             name, at, version = entry.strip().partition("@")
-            missing = Invalid(f"{entry!r} names no version", "write NAME@VERSION, or NAME alone")
-            return missing if at and not version else _listed(name, version)
+            if at and not version:
+                raise Invalid(f"{entry!r} names no version", "write NAME@VERSION, or NAME alone")
+            return _listed(name, version)
         case {"name": str(name)} if entry.get("version") in {None, ""}:
             return read_entry(name)
+        case {"name": str(name), "version": str()} if _scheme(name):
+            raise Invalid(f"{name} is an image, so it takes no version", "remove version:")
         case {"name": str(name), "version": str(version)}:
-            has_both = Invalid(f"{name} is an image, so it takes no version", "remove version:")
-            return has_both if _scheme(name) else _listed(name, version)
+            return _listed(name, version)
         case _:
-            return Invalid("is neither text nor a map of name and version, both texts", 'write version: ">=2.50,<3"')
+            raise Invalid("is neither text nor a map of name and version, both texts", 'write version: ">=2.50,<3"')
 
 
-def catalog_url(entry: Any) -> str | NotTaken | Invalid:  # noqa: ANN401 - any YAML value
-    """Understand an entry of `extensions.catalogs`."""
+def catalog_url(entry: Any) -> str:  # noqa: ANN401 - any YAML value
+    """Understand an entry of `extensions.catalogs`.
+
+    Raises:
+        Invalid: without the entry's place.
+        NotTaken: it is a URL without encryption.
+    """
     if not isinstance(entry, str):
-        return Invalid("a catalog is a URL", "write https://HOST/releases.json")
-    try:
-        source = parse_source(entry.strip())
-    except ValueError as error:
-        return Invalid(str(error), "write https://HOST/releases.json")
+        raise Invalid("a catalog is a URL", _CATALOG)
+    source = parsed(parse_source, entry.strip(), _CATALOG)
     if source.transport is Transport.HTTP:
-        return NotTaken(f"{source.text} is not encrypted, and a catalog decides what comes")
-    if source.transport in {Transport.HTTPS, Transport.FILE}:
-        return entry.strip()
-    return Invalid(f"{entry!r} is no URL of a catalog", "write https://HOST/releases.json")
+        raise NotTaken(f"{source.text} is not encrypted, and a catalog decides what comes")
+    if source.transport not in {Transport.HTTPS, Transport.FILE}:
+        raise Invalid(f"{entry!r} is no URL of a catalog", _CATALOG)
+    return entry.strip()
 
 
 def _scheme(text: str) -> str | None:
@@ -87,30 +92,27 @@ def _scheme(text: str) -> str | None:
     return scheme if ":" in text and scheme in _SCHEMES else None
 
 
-def _listed(name: str, version: str) -> Listed | Invalid:
+def _listed(name: str, version: str) -> Listed:
     if not is_name(name):
-        return Invalid(f"{name!r} is no name of an extension", "write NAME, NAME@VERSION, oci://REFERENCE or a URL")
+        raise Invalid(f"{name!r} is no name of an extension", "write NAME, NAME@VERSION, oci://REFERENCE or a URL")
     if not version or _TAG.fullmatch(version):
         return Listed(name, {"source": f"catalog:{name}@{version}".rstrip("@"), "format": "auto"})
     span = _GAP.sub(", ", version.strip())
     try:
         parse_range(span)
     except ValueError as error:
-        return Invalid(f"{name}: {error}", "write comparisons with commas between them, such as >=2.50,<3")
+        raise Invalid(f"{name}: {error}", "write comparisons with commas between them, such as >=2.50,<3") from None
     return Listed(name, {"source": f"catalog:{name}", "version": span, "format": "auto"})
 
 
-def _image(text: str) -> Listed | NotTaken | Invalid:
-    try:
-        source = parse_source(_as_source(text))
-    except ValueError as error:
-        return Invalid(str(error), "write oci://HOST/NAME:TAG, https://HOST/FILE or /PATH")
+def _image(text: str) -> Listed:
+    source = parsed(parse_source, _as_source(text), "write oci://HOST/NAME:TAG, https://HOST/FILE or /PATH")
     if source.transport is Transport.HTTP:
         hint = "list it under livelayer: or in /etc/livelayer, with digest:"
-        return NotTaken(f"{shown_url(text)} needs a digest, since content can be changed on the way; {hint}")
+        raise NotTaken(f"{shown_url(text)} needs a digest, since content can be changed on the way; {hint}")
     match = _ENDINGS.fullmatch(_file_name(source))
     if match is None or not is_name(match["name"]):
-        return Invalid(f"{source.text} has no file name that could be an extension's", "list it under livelayer:")
+        raise Invalid(f"{source.text} has no file name that could be an extension's", "list it under livelayer:")
     kind = {"kind": match["kind"]} if match["kind"] == Kind.CONFEXT else {}
     return Listed(match["name"], {"source": _as_source(text), **kind, "format": "auto"})
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import posixpath
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Invalid, InvalidConfiguration
-from reconciler.model.config.catalogentry import DEFAULT_CATALOG, Listed, NotTaken, catalog_url, read_entry
+from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
 from reconciler.model.config.merge import Fragment, KeyPath, Mark, Tree
 from reconciler.model.kind import Kind, is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PARTS: Final[tuple[KeyPath, ...]] = (
     ("install", "bundles"),
@@ -168,7 +169,8 @@ class _Translator:
         for item in (*self._list(install, "install", "bundles"), *self._list(merged, "bundles")):
             self._bundle(item)
         for item in self._list(install, "install", "extensions"):
-            self._extension(item)
+            with self._collecting(item):
+                self._extension(item)
         if any(str(tree["source"]).startswith("catalog:") for tree in self._trees.values()):
             below = self._map(merged.get("extensions"), "extensions")
             self._take_catalogs(self._list(below, "extensions", "catalogs"))
@@ -181,18 +183,18 @@ class _Translator:
         return Fragment(tree, self._marks)
 
     def _map(self, value: Any, key: str) -> Tree:  # noqa: ANN401 - any YAML value
-        if value is None or isinstance(value, dict):
-            return value or {}
-        self.mistakes.append(Invalid(f"{key}: must be a map in a cloud-config, not {value!r}", "correct the file"))
-        return {}
+        found: Tree | None = self._of(dict, value, key, "a map")
+        return found or {}
 
     def _list(self, tree: Tree, *path: str) -> list[_Item]:
-        value = tree.get(path[-1])
-        if value is None or isinstance(value, list):
-            return value or []
-        key = ".".join(path)
-        self.mistakes.append(Invalid(f"{key}: must be a list in a cloud-config, not {value!r}", "correct the file"))
-        return []
+        found: list[_Item] | None = self._of(list, tree.get(path[-1]), ".".join(path), "a list")
+        return found or []
+
+    def _of(self, kind: type, value: Any, key: str, noun: str) -> Any:  # noqa: ANN401 - any YAML value
+        if value is None or isinstance(value, kind):
+            return value
+        self.mistakes.append(Invalid(f"{key}: must be {noun} in a cloud-config, not {value!r}", "correct the file"))
+        return None
 
     def _wrong(self, item: _Item, what: str, hint: str, *below: str | int) -> None:
         self.mistakes.append(Invalid(item.told(what, *below), hint))
@@ -257,30 +259,29 @@ class _Translator:
     def _extension(self, item: _Item) -> None:
         """One of `install.extensions`."""
         if _has_template(str(item.value)):
-            self._wrong(item, "has a Go template, which nobody fills in here", "write it out")
-            return
-        match read_entry(item.value):
-            case Listed(name, tree) if self._trees.get(name, tree) == tree:
-                self._trees[name] = tree
-                self._marks.setdefault(("extensions", name), item.mark() or Mark("cloud-config", 1, 1))
-            case Listed(name):
-                first = self._marks["extensions", name]
-                self._wrong(item, f"there is another {name}, which differs: {first}", "keep one of them")
-            case NotTaken(reason):
-                self.warnings.append(item.told(f"not taken: {reason}"))
-            case Invalid() as mistake:
-                self._wrong(item, mistake.message, mistake.hint or "correct the entry")
+            raise Invalid("has a Go template, which nobody fills in here", "write it out")
+        name, tree = read_entry(item.value)
+        if self._trees.setdefault(name, tree) != tree:
+            raise Invalid(
+                f"there is another {name}, which differs: {self._marks['extensions', name]}", "keep one of them"
+            )
+        self._marks.setdefault(("extensions", name), item.mark() or Mark("cloud-config", 1, 1))
 
     def _take_catalogs(self, items: Sequence[_Item]) -> None:
         for item in items:
-            match catalog_url(item.value):
-                case str(url):
-                    self._catalogs.append(url)
-                case NotTaken(reason):
-                    self.warnings.append(item.told(f"not taken: {reason}"))
-                case Invalid() as mistake:
-                    self._wrong(item, mistake.message, mistake.hint or "correct the entry")
+            with self._collecting(item):
+                self._catalogs.append(catalog_url(item.value))
         self._catalogs = list(dict.fromkeys(self._catalogs)) if items else [DEFAULT_CATALOG]
+
+    @contextmanager
+    def _collecting(self, item: _Item) -> Iterator[None]:
+        """What is wrong with an item keeps nobody from looking at the others."""
+        try:
+            yield
+        except NotTaken as error:
+            self.warnings.append(item.told(f"not taken: {error}"))
+        except Invalid as error:
+            self._wrong(item, error.message, error.hint or "correct the entry")
 
 
 def _has_template(text: str) -> bool:
