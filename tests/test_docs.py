@@ -92,7 +92,7 @@ def test_examples_are_valid(block: Block, text: str, tmp_path: Path) -> None:
     example = tmp_path / "example.yaml"
     example.write_text(text)
     below = _what_a_dropin_may_lie_over(text, tmp_path) if "drop-in" in block.before.lower() else []
-    config.check([*below, example])
+    config.compose([*below, example])
 
 
 def _what_a_dropin_may_lie_over(text: str, directory: Path) -> list[Path]:

@@ -14,13 +14,12 @@ from reconciler.host.config.yamlfile import read_fragment, refuse_foreign_writer
 from reconciler.host.records.seen import Clouds, look_at
 from reconciler.host.records.statedir import locate
 from reconciler.model.config.desired import DesiredState, desired_state
-from reconciler.model.config.merge import Fragment, Tree, combine
+from reconciler.model.config.merge import CloudParts, Fragment, Tree, combine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from reconciler.host.config.cloudconfig import CloudConfigs
     from reconciler.paths import Paths
 
 
@@ -36,15 +35,6 @@ class Loaded:
     clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
     vanished: tuple[str, ...] = ()  # places of cloud-configs that were mounted and are not
     troubles: tuple[ReconcilerError, ...] = ()  # with carrying out what it says about the whole
-
-
-@dataclass(frozen=True, slots=True)
-class _CloudParts:
-    """What cloud-configs are to the configuration: parts below all others."""
-
-    fragments: tuple[Fragment, ...] = ()
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path] | None = None) -> Loaded:
@@ -73,17 +63,8 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
         return Loaded(_last_good(paths), mistakes=(error,), clouds=clouds)
 
 
-def check(files: Sequence[Path]) -> DesiredState:
-    """Validate files as one configuration, the first lowest, wherever they are and whoever owns them.
-
-    Raises:
-        Invalid: what is wrong and where.
-    """
-    return compose(files).desired
-
-
 def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded:
-    """The same with cloud-configs below the files; and what they come to.
+    """Files as one configuration, the first lowest, wherever they are and whoever owns them; cloud-configs below.
 
     Raises:
         Invalid: what is wrong and where.
@@ -122,22 +103,13 @@ def _places(own: Sequence[Fragment], paths: Paths) -> tuple[Path, ...]:
     return places(combine(own).tree.get("settings"), paths)
 
 
-def _read_cloud_configs(where: Sequence[Path], paths: Paths | None, *, root_only: bool = True) -> _CloudParts:
+def _read_cloud_configs(where: Sequence[Path], paths: Paths | None, *, root_only: bool = True) -> CloudParts:
     """The cloud-configs of a node; without `paths`, files that the user names."""
     if not where:
-        return _CloudParts()
+        return CloudParts()
     from reconciler.host.config.cloudconfig import read_named, read_places
 
-    return _translated(read_places(where, paths) if paths else read_named(where, root_only=root_only))
-
-
-def _translated(found: CloudConfigs) -> _CloudParts:
-    from reconciler.model.config.cloudconfig import translate
-
-    if not found.fragments:
-        return _CloudParts(warnings=tuple(found.warnings))
-    told = translate(found.fragments)
-    return _CloudParts(told.fragments, (*found.warnings, *told.warnings), told.notes)
+    return read_places(where, paths) if paths else read_named(where, root_only=root_only)
 
 
 def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:

@@ -279,9 +279,9 @@ def test_explicit_files_are_checked_as_one_configuration_whoever_owns_them(tmp_p
     main.write_text(ONE)
     dropin.write_text("extensions: {one: {pull: never}}")
     main.chmod(0o666)
-    assert [item.pull for item in config.check([main, dropin]).extensions] == ["never"]
+    assert [item.pull for item in config.compose([main, dropin]).desired.extensions] == ["never"]
     with pytest.raises(Invalid, match="has no source"):
-        config.check([dropin])
+        config.compose([dropin])
 
 
 def test_the_schema_file_is_current() -> None:
@@ -292,11 +292,11 @@ def test_the_shipped_default_is_valid_and_points_editors_to_the_schema(tmp_path:
     text = (PROJECT / "config/extensions.yaml").read_text()
     assert text.startswith("# yaml-language-server: $schema=")
     jsonschema.validate(yaml.safe_load(text), json_schema())
-    assert config.check([PROJECT / "config/extensions.yaml"]).extensions == ()
+    assert config.compose([PROJECT / "config/extensions.yaml"]).desired.extensions == ()
     shown = tmp_path / "shown.yaml"
     shown.write_text(_uncommented(text))
     jsonschema.validate(yaml.safe_load(shown.read_text()), json_schema())
-    assert [item.name for item in config.check([shown]).extensions] == ["ipfs", "kubernetes"]
+    assert [item.name for item in config.compose([shown]).desired.extensions] == ["ipfs", "kubernetes"]
 
 
 def _uncommented(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.host.config.cloudplaces import cloud_configs
 from reconciler.host.config.yamlfile import parse_parts, refuse_foreign_writers
-from reconciler.model.config.cloudconfig import MENTIONS, PARTS, has_header, without_templates
+from reconciler.model.config.cloudconfig import MENTIONS, PARTS, has_header, translate, without_templates
+from reconciler.model.config.merge import CloudParts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,36 +24,41 @@ _SIZE_END: Final = 2 << 20  # bytes; Kairos, too, takes only files below
 
 
 @dataclass(slots=True)
-class CloudConfigs:
-    """What the files say to livelayer, the lowest first, and which were passed over."""
+class _Found:
+    """What the files have, the lowest first, and which were passed over."""
 
     fragments: list[Fragment] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def translated(self) -> CloudParts:
+        """What it says to livelayer."""
+        parts = translate(self.fragments) if self.fragments else CloudParts()
+        return replace(parts, warnings=(*self.warnings, *parts.warnings))
 
-def read_places(places: Sequence[Path], paths: Paths) -> CloudConfigs:
+
+def read_places(places: Sequence[Path], paths: Paths) -> CloudParts:
     """Read the cloud-configs of a node; symbolic links below another root lead nowhere else.
 
     Raises:
         Invalid: a file that concerns livelayer is broken, or can be written by others than root.
     """
-    found = CloudConfigs()
+    found = _Found()
     trusted: set[Path] = set()
     for place in places:
         for path in map(paths.followed, cloud_configs([place])):
             if text := _read(path, found):
                 _refuse_foreign_writers(path, place, trusted)
                 _understand(text, path, found)
-    return found
+    return found.translated()
 
 
-def read_named(files: Sequence[Path], *, root_only: bool) -> CloudConfigs:
+def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
     """Read cloud-configs that the user names; here it is a mistake if one is none.
 
     Raises:
         Invalid: see `read_places`; or a file is not there, or no cloud-config.
     """
-    found = CloudConfigs()
+    found = _Found()
     for path in files:
         text = _read(path, found)
         if text is None or not has_header(text):
@@ -61,10 +67,10 @@ def read_named(files: Sequence[Path], *, root_only: bool) -> CloudConfigs:
         if root_only:
             _refuse_foreign_writers(path, path.parent, set())
         _understand(text, path, found)
-    return found
+    return found.translated()
 
 
-def _read(path: Path, found: CloudConfigs) -> bytes | None:
+def _read(path: Path, found: _Found) -> bytes | None:
     """The content of a file that is a cloud-config; of any other, nothing but a warning."""
     try:
         status = path.stat()
@@ -98,7 +104,7 @@ def _refuse_foreign_writers(path: Path, place: Path, trusted: set[Path]) -> None
     refuse_foreign_writers(path)
 
 
-def _understand(text: bytes, path: Path, found: CloudConfigs) -> None:
+def _understand(text: bytes, path: Path, found: _Found) -> None:
     try:
         fragment = _parse(text, str(path))
     except Invalid as error:

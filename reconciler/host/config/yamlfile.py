@@ -61,8 +61,8 @@ def parse_fragment(text: bytes, name: str) -> Fragment:
         Invalid: see `read_fragment`.
     """
     with _loading(text, name) as loader:
-        node = loader.get_single_node()
-        return Fragment({}) if node is None else _Walk(loader, name).fragment(node)
+        hint = "it starts with apiVersion: livelayer/v1"
+        return _Walk(loader, name, None).fragment(loader.get_single_node(), hint)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def parse_parts(text: bytes, name: str, wanted: Collection[KeyPath]) -> Fragment
     """
     with _loading(text, name) as loader:
         node = loader.get_node() if loader.check_node() else None
-        return Fragment({}) if node is None else _Walk(loader, name).parts(node, wanted)
+        return _Walk(loader, name, wanted).fragment(node, "it has keys such as install: and bundles:")
 
 
 def _refuse_foreign_writers(found: os.stat_result, path: Path) -> None:
@@ -122,42 +122,26 @@ def _syntax_error(error: yaml.YAMLError, name: str) -> Invalid:
 class _Walk:
     """One pass over a node graph: values out, marks noted, duplicate keys and bombs refused."""
 
-    def __init__(self, loader: Any, name: str) -> None:  # noqa: ANN401 - yaml's loaders share no base class
+    def __init__(self, loader: Any, name: str, wanted: Collection[KeyPath] | None) -> None:  # noqa: ANN401 - yaml's loaders share no base class
         self._loader = loader
         self._name = name
+        self._wanted = wanted  # paths; None: all
         self._marks: dict[KeyPath, Mark] = {}
         self._nodes = 0
 
-    def fragment(self, node: yaml.Node) -> Fragment:
-        if isinstance(node, yaml.ScalarNode) and self._loader.construct_object(node) is None:
+    def fragment(self, node: yaml.Node | None, hint: str) -> Fragment:
+        if node is None or (isinstance(node, yaml.ScalarNode) and self._loader.construct_object(node) is None):
             return Fragment({})
         if not isinstance(node, yaml.MappingNode):
-            raise self._invalid(node, "the file must be a map", "it starts with apiVersion: livelayer/v1")
+            raise self._invalid(node, "the file must be a map", hint)
         return Fragment(self._value(node, ()), self._marks)
 
-    def parts(self, node: yaml.Node, wanted: Collection[KeyPath]) -> Fragment:
-        if isinstance(node, yaml.ScalarNode) and self._loader.construct_object(node) is None:
-            return Fragment({})
-        if not isinstance(node, yaml.MappingNode):
-            raise self._invalid(node, "the file must be a map", "it has keys such as install: and bundles:")
-        return Fragment(self._some(node, (), wanted), self._marks)
-
-    def _some(self, node: yaml.MappingNode, path: KeyPath, wanted: Collection[KeyPath]) -> dict[str, Any]:
-        """What of a map is wanted, or leads to it."""
-        self._flatten(node)
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            child = (*path, key_node.value) if isinstance(key_node, yaml.ScalarNode) else ()
-            if not any(child == it[: len(child)] for it in wanted) or not child:
-                continue
-            if key_node.value in result:
-                raise self._invalid(key_node, f"duplicate key {key_node.value!r}", "keep one")
-            self._marks[child] = self._mark(key_node)
-            leads_on = child not in wanted and isinstance(value_node, yaml.MappingNode)
-            result[key_node.value] = (
-                self._some(value_node, child, wanted) if leads_on else self._value(value_node, child)
-            )
-        return result
+    def _is_wanted(self, key: yaml.Node, path: KeyPath) -> bool:
+        """Whether the value behind a key is asked for, lies in what is, or leads to it."""
+        if self._wanted is None or any(path[: len(it)] == it for it in self._wanted):
+            return True
+        child = (*path, key.value)
+        return isinstance(key, yaml.ScalarNode) and any(child == it[: len(child)] for it in self._wanted)
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - any YAML value
         self._count(node, path)
@@ -169,10 +153,12 @@ class _Walk:
         return self._loader.construct_object(node, deep=True)
 
     def _map(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
-        self._refuse_duplicates(node)
+        self._refuse_duplicates(node, path)
         self._flatten(node)
         result = {}
         for key_node, value_node in node.value:
+            if not self._is_wanted(key_node, path):
+                continue
             key = self._key(key_node)
             self._marks[(*path, key)] = self._mark(key_node)
             result[key] = self._value(value_node, (*path, key))
@@ -195,11 +181,11 @@ class _Walk:
             known[id(node)] = len(node.value) + sum(sizes)
         return known[id(node)]
 
-    def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
+    def _refuse_duplicates(self, node: yaml.MappingNode, path: KeyPath) -> None:
         """Before merge keys (`<<`) are resolved: what they bring may be overridden."""
         seen: dict[str, yaml.Node] = {}
         for key_node, _ in node.value:
-            if key_node.tag == _MERGE:
+            if key_node.tag == _MERGE or not self._is_wanted(key_node, path):
                 continue
             key = self._key(key_node)
             if key in seen:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
-from reconciler.model.config.merge import Fragment, KeyPath, Mark, Tree
+from reconciler.model.config.merge import CloudParts, Fragment, KeyPath, Mark, Tree
 from reconciler.model.kind import Kind, is_name
 
 if TYPE_CHECKING:
@@ -56,15 +56,6 @@ def without_templates(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
-    """What cloud-configs say to livelayer."""
-
-    fragments: tuple[Fragment, ...] = ()  # of livelayer's own document, lowest first
-    warnings: tuple[str, ...] = ()  # what is meant for livelayer, but not taken
-    notes: tuple[str, ...] = ()  # what is for others
-
-
-@dataclass(frozen=True, slots=True)
 class _Item:
     """An item of a list, and the file it is from."""
 
@@ -81,7 +72,7 @@ class _Item:
         return f"{self.mark(*below)}: {key}: {what}"
 
 
-def translate(fragments: Sequence[Fragment]) -> Translation:
+def translate(fragments: Sequence[Fragment]) -> CloudParts:
     """What cloud-configs ask for, the first lowest.
 
     Raises:
@@ -95,7 +86,7 @@ def translate(fragments: Sequence[Fragment]) -> Translation:
     if translator.mistakes:
         raise InvalidConfiguration(tuple(translator.mistakes))
     documents = tuple(_document(it) for it in fragments if it.tree.get("livelayer") is not None)
-    return Translation(
+    return CloudParts(
         (translator.fragment(), *documents), tuple(translator.warnings), tuple(dict.fromkeys(translator.notes))
     )
 

@@ -40,6 +40,15 @@ class Fragment:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class CloudParts:
+    """What cloud-configs are to the configuration: parts below all others, of livelayer's own document."""
+
+    fragments: tuple[Fragment, ...] = ()  # lowest first
+    warnings: tuple[str, ...] = ()  # what is meant for livelayer, but not taken
+    notes: tuple[str, ...] = ()  # what is for others
+
+
 def combine(fragments: Iterable[Fragment]) -> Fragment:
     """Lay fragments over each other, the first lowest."""
     tree: Tree = {}

@@ -14,13 +14,12 @@ from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.host.config.yamlfile import parse_parts
 from reconciler.model.config.cloudconfig import (
     PARTS,
-    Translation,
     has_header,
     translate,
     without_templates,
 )
 from reconciler.model.config.desired import desired_state
-from reconciler.model.config.merge import combine
+from reconciler.model.config.merge import CloudParts, combine
 from tests.luck import examples
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -34,7 +33,7 @@ install:
 """
 
 
-def _translated(*texts: str) -> Translation:
+def _translated(*texts: str) -> CloudParts:
     return translate([parse_parts(text.encode(), f"/oem/{n}.yaml", PARTS) for n, text in enumerate(texts)])
 
 
