@@ -254,11 +254,6 @@ class Paths:
         """What was found of images that others placed."""
         return self.runtime / "judged.json"
 
-    @property
-    def hidden(self) -> Path:
-        """Which extensions of others are hidden from a refresh at the moment."""
-        return self.runtime / "hidden.json"
-
     def refresh_owed(self, kind: Kind) -> Path:
         """Exists from the first changed link until the overlay was read back as expected."""
         return self.runtime / f"refresh-owed-{kind}"

@@ -239,12 +239,12 @@ class Applier:
         progress.previous[ident] = previous
 
     def _hide(self, action: Mask | Unmask) -> None:
-        from reconciler.host.merge import quarantine
+        from reconciler.host.merge import masks
 
         if isinstance(action, Mask):
-            quarantine.mask(self.paths, action)
+            masks.mask(self.paths, action)
         else:
-            quarantine.unmask(self.paths, action)
+            masks.unmask(self.paths, action)
 
     def _refresh(self, action: Refresh, progress: _Progress) -> None:
         placed = links.read_links(self.paths, self.host.systemd).links

@@ -46,9 +46,10 @@ def _sorted_out(
     """What others placed, what of it would block every merge, and what livelayer made to hide that."""
     if not (paths.is_running_system and unmanaged):
         return unmanaged, (), ()
-    from reconciler.host.merge import blockers, quarantine
+    from reconciler.host.merge import blockers
+    from reconciler.host.merge.masks import read_masks
 
-    masks = quarantine.read_masks(paths)
+    masks = read_masks(paths)
     made = {mask.path for mask in masks}
     others = tuple(item for item in unmanaged if item.path not in made)
     return others, blockers.find(paths, host, others, masks), masks

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.merge import masks, overlay
 from reconciler.host.merge.links import read_links
-from reconciler.host.merge.quarantine import read_masks
 from reconciler.model.plan.merged import unmerged
 from reconciler.model.plan.mismatch import Expectation, Mismatch, listed
 from reconciler.model.plan.overlaylimit import OPTIONS_MAX, option_length
@@ -47,7 +46,7 @@ def refresh(paths: Paths, host: Host, expected: Expectation) -> Mismatch | None:
 
     There is no refresh that could only do harm; then what is merged stays as it is.
     """
-    masks.clear(paths)
+    masks.unhide(paths)
     before = overlay.read_merged()[expected.kind]
     if why := _unseen(expected.kind) or _too_many(paths, host, expected):
         mismatch = read_back(paths, host, expected, before=before)
@@ -69,9 +68,8 @@ def restore(paths: Paths, host: Host, expected: Expectation, mismatch: Mismatch)
         try:
             with masks.hidden(paths, host.systemd, concealed):
                 again = _refresh(paths, host, replace(expected, others=mismatch.lost), mismatch.now)
-        except OSError as error:
-            where = listed([it.path for it in concealed])
-            log.error("%s: cannot be masked: %s", where, error.strerror)  # noqa: TRY400 - expected
+        except Failed as error:
+            log.error(error.message)  # noqa: TRY400 - expected
         if again is None:
             return None
     return again
@@ -156,7 +154,7 @@ def _too_many(paths: Paths, host: Host, expected: Expectation) -> Failed | None:
 def _suspects(paths: Paths, found: Found, kind: Kind) -> tuple[Unmanaged, ...]:
     """What others placed and systemd would take, each name once."""
     seen: dict[str, Unmanaged] = {}
-    masked = {mask.ident for mask in read_masks(paths)}
+    masked = {mask.ident for mask in masks.read_masks(paths)}
     for it in found.unmanaged:
         if (
             it.ident not in masked

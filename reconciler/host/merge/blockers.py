@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.durable import read_json, write_json
-from reconciler.host.merge import quarantine
+from reconciler.host.merge.masks import place_for
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker
 from reconciler.paths import Paths
@@ -45,7 +45,8 @@ def find(
     for item in _taken(unmanaged):
         flaw = _flaw(item, host, memory)
         if flaw:
-            found.append(Blocker(item, flaw, quarantine.place_for(paths, item, host.systemd)))
+            # What kairos-agent manages is not touched.
+            found.append(Blocker(item, flaw, None if item.agent else place_for(paths, item, host.systemd)))
     memory.save()
     return tuple(found)
 

@@ -1,56 +1,149 @@
-"""Hide extensions from systemd for as long as a refresh takes: an empty directory of higher precedence masks a name.
+"""Masks: empty directories by which livelayer hides a bad extension of others, to stay or for a refresh.
 
-What a run leaves that is killed meanwhile is recorded, and the next refresh takes it away. /run forgets it at boot.
+The first search directory that has a name wins, and a directory without a release file is ignored, so an empty one
+hides whatever has its name in those of lower precedence (measured on systemd 252, 257 and 262). A record tells them
+from empty directories of others; it is written first, so that no mask is ever left without one.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reconciler.host.base.durable import read_json, write_json
+from reconciler.errors import Failed
+from reconciler.host.base.durable import make_directory, read_json, sync_directory, write_json
+from reconciler.model.kind import Ident, Kind
+from reconciler.model.state.observed import Masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from reconciler.model.plan.action import Mask, Unmask
     from reconciler.model.state.observed import Unmanaged
     from reconciler.paths import Paths
 
 
-@contextmanager
-def hidden(paths: Paths, systemd: int, extensions: Iterable[Unmanaged]) -> Iterator[None]:
-    """Mask these extensions of others; one in the directory of highest precedence cannot be.
+def read_masks(paths: Paths) -> tuple[Masked, ...]:
+    """The masks that livelayer made to stay, and that are still what it made."""
+    return tuple(it for it in _all_recorded(paths) if it.reason is not None and _is_empty_directory(it.path))
+
+
+def place_for(paths: Paths, item: Unmanaged, systemd: int) -> Path | None:
+    """Where a mask hides an extension: where a boot forgets it, if that is of higher precedence; None: nowhere."""
+    directories = paths.search_dirs(item.kind, systemd)
+    if item.path.parent not in directories:
+        return None
+    higher = directories[: directories.index(item.path.parent)]
+    volatile = [it for it in higher if it.is_relative_to(paths.under("/run"))]
+    place = next((it / item.name for it in (*volatile, *reversed(higher))), None)
+    return None if place is None or (os.path.lexists(place) and not _is_empty_directory(place)) else place
+
+
+def mask(paths: Paths, action: Mask) -> None:
+    """Hide a bad extension.
 
     Raises:
-        OSError: the file system refuses.
+        Failed: something of that name is there by now, or the file system refuses.
     """
-    wanted = [mask for it in extensions if (mask := mask_of(paths, systemd, it))]
-    masks = [mask for mask in wanted if not mask.exists()]
-    write_json(paths.hidden, [str(mask) for mask in masks], durable=False)
+    _make(paths, Masked(action.ident, action.path, action.file, action.flaw))
+
+
+def unmask(paths: Paths, action: Unmask) -> None:
+    """Take a mask away; a directory that somebody has filled meanwhile is not one any more.
+
+    Raises:
+        Failed: the file system refuses.
+    """
+    _take_away(paths, action.path)
+
+
+@contextmanager
+def hidden(paths: Paths, systemd: int, extensions: Iterable[Unmanaged]) -> Iterator[None]:
+    """Mask extensions for as long as a refresh takes; one in the directory of highest precedence cannot be.
+
+    Raises:
+        Failed: see `mask`.
+    """
     try:
-        for mask in masks:
-            mask.mkdir(parents=True)
+        for it in extensions:
+            place = place_for(paths, it, systemd)
+            if place and not place.exists():
+                _make(paths, Masked(it.ident, place, it.path, None))
         yield
     finally:
-        clear(paths)
+        unhide(paths)
 
 
-def clear(paths: Paths) -> None:
-    """Take the masks away that are recorded; what is in one by now is somebody's, and stays."""
-    record = read_json(paths.hidden)
-    if record is None:
-        return
-    for name in record if isinstance(record, list) else []:
-        with suppress(OSError, TypeError):
-            Path(name).rmdir()
-    paths.hidden.unlink(missing_ok=True)
+def unhide(paths: Paths) -> None:
+    """Take the masks away that were to last for a refresh, those of a run that was killed, too."""
+    for it in _all_recorded(paths):
+        if it.reason is None:
+            with suppress(Failed):  # the next refresh tries again
+                _take_away(paths, it.path)
 
 
-def mask_of(paths: Paths, systemd: int, extension: Unmanaged) -> Path | None:
-    """Where a directory would mask an extension: below /run if that is enough; None: nowhere."""
-    directories = paths.search_dirs(extension.kind, systemd)
-    above = directories[: directories.index(extension.path.parent)]
-    for directory in sorted(above, key=lambda it: not it.is_relative_to(paths.under("/run"))):
-        return directory / extension.name
-    return None
+def _make(paths: Paths, made: Masked) -> None:
+    record = _record_of(paths, made.path)
+    _record(record, [*(it for it in _recorded(record) if it.path != made.path), made])
+    try:
+        make_directory(made.path.parent)
+        made.path.mkdir(mode=0o755)
+        sync_directory(made.path.parent)
+    except OSError as error:
+        _forget(record, made.path)
+        hint = f"remove {made.file}"
+        raise Failed(f"{made.file}: cannot be masked by {made.path}: {error.strerror}", hint) from error
+
+
+def _take_away(paths: Paths, path: Path) -> None:
+    try:
+        if _is_empty_directory(path):
+            path.rmdir()
+            sync_directory(path.parent)
+    except OSError as error:
+        raise Failed(f"{path}: cannot be removed: {error.strerror}", "look at the file system") from error
+    _forget(_record_of(paths, path), path)
+
+
+def _record_of(paths: Paths, path: Path) -> Path:
+    """Where a mask is recorded: for as long as its directory lasts."""
+    return paths.masks if path.is_relative_to(paths.under("/run")) else paths.lasting_masks
+
+
+def _forget(record: Path, path: Path) -> None:
+    _record(record, [it for it in _recorded(record) if it.path != path])
+
+
+def _record(record: Path, masks: list[Masked]) -> None:
+    if masks or record.exists():
+        write_json(record, [[*it.ident, str(it.path), str(it.file), it.reason] for it in masks])
+
+
+def _all_recorded(paths: Paths) -> list[Masked]:
+    return [*_recorded(paths.masks), *_recorded(paths.lasting_masks)]
+
+
+def _recorded(record: Path) -> list[Masked]:
+    """What is not as we write it is none of ours."""
+    match read_json(record):
+        case [*items]:
+            return [mask for item in items if (mask := _parsed(item))]
+        case _:
+            return []
+
+
+def _parsed(item: Any) -> Masked | None:  # noqa: ANN401 - JSON
+    match item:
+        case [str(name), str(kind), str(path), str(file), str() | None as reason] if kind in set(Kind):
+            return Masked(Ident(name, Kind(kind)), Path(path), Path(file), reason)
+        case _:
+            return None
+
+
+def _is_empty_directory(path: Path) -> bool:
+    try:
+        return not path.is_symlink() and not any(path.iterdir())
+    except OSError:
+        return False

@@ -26,6 +26,7 @@ from reconciler.model.plan.action import (
     problem,
 )
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
+from reconciler.model.plan.masks import mask_blockers
 from reconciler.model.plan.merged import expected_links, unmerged
 from reconciler.model.plan.pruning import prune
 from reconciler.model.plan.target import Target, Targets
@@ -55,13 +56,9 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     if desired.preflight.layers == "refuse":
         problems, actions = problems + excess, _without(actions, excess)
         excess = []
-    blocked: frozenset[Kind] = frozenset()
-    if observed.blockers or observed.masks:
-        from reconciler.model.plan.quarantine import settle
-
-        actions, held, blocked = settle(desired, observed, actions)
-        problems += held
-    kinds = [kind for kind in _KINDS if kind not in blocked]
+    masking = mask_blockers(desired, observed, actions)
+    actions, problems = masking.actions, problems + masking.problems
+    kinds = [kind for kind in _KINDS if kind not in masking.blocked]
     refresh = [it for kind in kinds for it in _refresh(kind, desired, observed, actions)]
     around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
     around += due_checks(desired, observed, [*actions, *refresh])

@@ -66,7 +66,7 @@ class Masked:
     ident: ExtensionId
     path: Path
     file: Path  # the bad one
-    reason: str  # why it is bad
+    reason: str | None  # why it is bad; None: it is hidden only for as long as a refresh takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,17 @@ def test_directories_with_a_forbidden_file(paths: Paths) -> None:
     assert _find(paths) == [("var/lib/extensions/linked", words)]
 
 
+def test_what_kairos_agent_manages_is_not_masked(paths: Paths) -> None:
+    make_tree(paths.kairos_extensions / "agents", {"usr/lib/os-release": ""})
+    make_tree(paths.under("/run/extensions/byhand"), {"usr/lib/os-release": ""})
+    (paths.under("/run/extensions") / "agents").symlink_to("../../var/lib/kairos/extensions/agents")
+    found = blockers.find(paths, HOST, links.read_links(paths, 252).unmanaged)
+    assert {it.item.name: it.mask for it in found} == {
+        "agents": None,
+        "byhand": paths.under("/etc/extensions/byhand"),
+    }
+
+
 @pytest.mark.commands
 def test_a_file_is_judged_once_until_it_changes(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     place = paths.links(Kind.SYSEXT)
