@@ -67,7 +67,7 @@ def collect(session: Session, observed: ObservedState, *, dry_run: bool = False)
     recorded = history.read_history(paths)
     old = _expired(recorded, session)
     kept = [it for it in recorded.generations if it not in old]
-    drops = [_dropped(history.record_of(paths, it), "generation") for it in old]
+    drops = [_dropped(history.record_of(paths, it.number), "generation") for it in old]
     drops += [_dropped(path, "generation") for path in recorded.damaged if kept and _number(path) < kept[0].number]
     if reason := _why_not_now(recorded, observed):
         log.info("content is not cleared away: %s", reason)

@@ -33,24 +33,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def record(paths: Paths, view: View, tree: Tree | None, cause: str) -> int | None:
+def record(paths: Paths, last: Generation | None, view: View, tree: Tree | None, cause: str) -> Generation | None:
     """Record what is placed now, if a change has made it so and has done well.
 
+    Args:
+        paths: the node.
+        last: the newest generation so far.
+        view: of the node as it is now.
+        tree: the configuration in force, as written.
+        cause: what made the change, for people.
+
     Returns:
-        The number of the present generation; None: nothing was ever placed.
+        The present generation; None: nothing was ever placed.
 
     Raises:
         Failed: it cannot be written.
     """
-    last = history.newest(paths)
     entries = {ident: link.entry for ident, link in view.observed.links.items()}
     if entries == (last.entries if last else {}) or not _has_succeeded(view):
-        return last.number if last else None
+        return last
     placed = {ident: _placed(link, view, last) for ident, link in view.observed.links.items()}
     now = datetime.now(UTC).replace(microsecond=0)
     generation = Generation(history.next_number(paths), now, cause, tree, placed)
     history.write(paths, generation)
-    return generation.number
+    return generation
 
 
 def _has_succeeded(view: View) -> bool:

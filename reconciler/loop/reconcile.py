@@ -23,8 +23,6 @@ from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, 
 from reconciler.report import documents, logs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
     from reconciler.model.state.generation import Dropped
@@ -147,7 +145,9 @@ def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped
 def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
     session = _open(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
-    return _result(_examined(session.view(), session.paths, session.resolver), session, (), options)
+    return _result(
+        _examined(session.view(), session.paths, session.resolver), session, options, recordkeeping.read(session)
+    )
 
 
 def _open(paths: Paths, options: Options, lookups: Lookups) -> Session:
@@ -173,7 +173,7 @@ def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
 def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still told."""
     session = _open(paths, options, Lookups.NONE)
-    result = _result(session.view(), session, (), options)
+    result = _result(session.view(), session, options, recordkeeping.read(session))
     return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, session.paths))
 
 
@@ -200,9 +200,9 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     logs.log_plan(plan)
     outcomes = _applier(session).apply(plan)
     after = session.view(before.targets) if plan.actions else before
-    troubles = recordkeeping.keep(session, before, after, outcomes, doing)
+    kept = recordkeeping.keep(session, before, after, outcomes, doing)
 
-    result = _result(after, session, outcomes, options, troubles)
+    result = _result(after, session, options, kept, outcomes)
     logs.log_actions("done", (it.action for it in outcomes if it.error is None and not it.skipped))
     told = [*_mistakes(session.loaded), *plan.problems]
     told += after.plan.problems if result.checks_failed else ()  # the next pass says what has become of it
@@ -288,14 +288,14 @@ def _scoped(view: View, options: Options) -> Plan:
 def _result(
     view: View,
     session: Session,
-    outcomes: tuple[Outcome, ...],
     options: Options,
-    troubles: Sequence[ReconcilerError] = (),
+    kept: recordkeeping.Kept,
+    outcomes: tuple[Outcome, ...] = (),
 ) -> Result:
     loaded = session.loaded
     plan = _scoped(view, options)
     failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
-    others = [problem(None, error) for error in troubles]
+    others = [problem(None, error) for error in kept.troubles]
     problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems, *others]))
     warnings = (*loaded.warnings, *(item.sentence for item in plan.warnings))
     return Result(
@@ -305,7 +305,7 @@ def _result(
         warnings,
         loaded.notes,
         loaded.clouds,
-        recordkeeping.standing(session),
+        kept.standing,
     )
 
 

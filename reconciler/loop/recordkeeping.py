@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
@@ -13,44 +15,69 @@ from reconciler.model.plan.action import Fetch
 from reconciler.model.plan.status import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.loop.apply import Outcome
     from reconciler.loop.session import Session
     from reconciler.model.plan.status import View
     from reconciler.model.plan.target import Targets
+    from reconciler.model.state.generation import Generation
     from reconciler.model.state.retry import Retry
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
 
 
-def keep(
-    session: Session, before: View, after: View, outcomes: tuple[Outcome, ...], doing: str
-) -> list[ReconcilerError]:
-    """Record what a run came to, and clear away what nothing needs any more.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where the node stands beyond its extensions by what is recorded, and what went wrong with recording it."""
 
-    Returns:
-        What went wrong with that.
-    """
-    has_changed = bool(before.plan.actions)
-    steps: list[Callable[[], object]] = [
-        lambda: _remember_sources(session, before),
-        lambda: _remember_failures(session, before.targets, outcomes),
-        lambda: _release(session),
-        lambda: generations.record(session.paths, after, session.loaded.tree, _cause(session, doing)),
-        lambda: statedir.tidy(session.paths, after.observed.merged),
-        lambda: drift.settle(session.paths, after.observed),
-    ]
-    if has_changed:
-        steps += [lambda: _label(session), lambda: _clear_away(session, after)]
-    return list(filter(None, map(_trouble_with, steps)))
+    standing: Standing
+    troubles: tuple[ReconcilerError, ...] = ()
 
 
-def standing(session: Session) -> Standing:
-    """Where the node stands beyond its extensions."""
-    newest = history.newest(session.paths)
-    known = retries.read_retries(session.paths, session.configuration)
+def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, ...], doing: str) -> Kept:
+    """Record what a run came to, and clear away what nothing needs any more."""
+    troubles: list[ReconcilerError] = []
+    newest, known = None, session.retries
+    with _noted(troubles):
+        if not session.held:  # a generation that is held says nothing about where sources lead
+            session.resolver.remember_stored(session.desired, before.targets)
+    with _noted(troubles):
+        known = _remember_failures(session, before.targets, outcomes)
+    with _noted(troubles):
+        _release(session)
+    with _noted(troubles):
+        newest = history.newest(session.paths)
+        newest = generations.record(session.paths, newest, after, session.loaded.tree, _cause(session, doing))
+    with _noted(troubles):
+        statedir.tidy(session.paths, after.observed.merged)
+    with _noted(troubles):
+        drift.settle(session.paths, after.observed)
+    if before.plan.actions:
+        with _noted(troubles):
+            _label(session)
+        with _noted(troubles):
+            _clear_away(session, after)
+    return Kept(_standing(session, newest, known), tuple(troubles))
+
+
+@contextmanager
+def _noted(troubles: list[ReconcilerError]) -> Iterator[None]:
+    try:
+        yield
+    except ReconcilerError as error:
+        troubles.append(error)
+    except OSError as error:
+        troubles.append(Failed(f"{error.filename or 'the state'}: {error.strerror}", "look at the file system"))
+
+
+def read(session: Session) -> Kept:
+    """What earlier runs have recorded."""
+    return Kept(_standing(session, history.newest(session.paths), session.retries))
+
+
+def _standing(session: Session, newest: Generation | None, known: Mapping[str, Retry]) -> Standing:
     return Standing(newest.number if newest else None, session.held.number if session.held else None, known)
 
 
@@ -64,36 +91,21 @@ def forget_failures(paths: Paths, names: frozenset[str]) -> None:
     paths.retries.unlink(missing_ok=True)
 
 
-def _trouble_with(step: Callable[[], object]) -> ReconcilerError | None:
-    try:
-        step()
-    except ReconcilerError as error:
-        return error
-    except OSError as error:
-        return Failed(f"{error.filename or 'the state'}: {error.strerror}", "look at the file system")
-    return None
-
-
 def _cause(session: Session, doing: str) -> str:
     return f"rollback to {session.held.number}" if session.held else doing.removeprefix("livelayer ")
 
 
-def _remember_sources(session: Session, before: View) -> None:
-    """But a generation that is held says nothing about where sources lead."""
-    if not session.held:
-        session.resolver.remember_stored(session.desired, before.targets)
-
-
-def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Outcome]) -> None:
+def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Outcome]) -> Mapping[str, Retry]:
     """When what failed for now is tried again; what was left alone this time keeps its time."""
-    if not session.resolver.may_use_network:
-        return
     known = session.retries
-    left_alone = {name for name, it in targets.items() if isinstance(it, Deferred)}
+    if not session.resolver.may_use_network:
+        return known
+    found = {name: known[name] for name, it in targets.items() if isinstance(it, Deferred) and name in known}
     failed = dict(_failures(targets, outcomes))
-    found: dict[str, Retry] = {name: known[name] for name in known if name in left_alone}
     found |= {name: retries.after_failure(known.get(name), error) for name, error in failed.items()}
-    retries.write_retries(session.paths, session.configuration, found)
+    if found != known:
+        retries.write_retries(session.paths, session.configuration, found)
+    return found
 
 
 def _failures(targets: Targets, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, Unavailable]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -291,3 +292,22 @@ def _put(paths: Paths, name: str, what: str) -> None:
             links.place(paths, ExtensionId(name), entry("d"))
         case letter:
             links.place(paths, ExtensionId(name), entry(letter))
+
+
+def test_a_run_that_finds_nothing_reads_what_others_left_once(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    assert converge(paths).standing.generation == 1
+    paths.retries.write_text("{}")
+    reads: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def _counted(path: Path) -> bytes:
+        reads.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", _counted)
+    for look_again in (converge, lambda it: status(it, Options())):
+        reads.clear()
+        assert look_again(paths).standing.generation == 1
+        assert [reads.count(name) for name in ("1.json", "retries.json", "health.json")] == [1, 1, 1]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Failed
 from reconciler.host.base.durable import make_directory, read_json, sync_directory, write_json
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.observed import Masked
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _recorded(record: Path) -> list[Masked]:
 def _parsed(item: Any) -> Masked | None:  # noqa: ANN401 - JSON
     match item:
         case [str(name), str(kind), str(path), str(file), str() | None as reason] if kind in set(Kind):
-            return Masked(Ident(name, Kind(kind)), Path(path), Path(file), reason)
+            return Masked(ExtensionId(name, Kind(kind)), Path(path), Path(file), reason)
         case _:
             return None
 

@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.host.base.durable import read_json, sync_directory, write_json
+from reconciler.host.base.durable import read_json, write_json
 from reconciler.model.state.generation import FORMAT, Generation, generation_as_json, generation_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from reconciler.paths import Paths
@@ -33,7 +32,7 @@ def read_history(paths: Paths) -> History:
     damaged: list[Path] = []
     newer: list[Path] = []
     for number in sorted(_numbers(paths)):
-        path = _file(paths, number)
+        path = record_of(paths, number)
         record = read_json(path)
         generation = generation_from_json(record)
         if _is_newer(record):
@@ -48,7 +47,7 @@ def read_history(paths: Paths) -> History:
 def newest(paths: Paths) -> Generation | None:
     """The last one that can be read, without reading the others."""
     for number in sorted(_numbers(paths), reverse=True):
-        record = read_json(_file(paths, number))
+        record = read_json(record_of(paths, number))
         generation = None if _is_newer(record) else generation_from_json(record)
         if generation:
             return generation
@@ -66,23 +65,7 @@ def write(paths: Paths, generation: Generation) -> None:
     Raises:
         Failed: it cannot be written.
     """
-    write_json(_file(paths, generation.number), generation_as_json(generation))
-
-
-def drop(paths: Paths, files: Iterable[Path]) -> None:
-    """Remove records.
-
-    Raises:
-        OSError: the file system refuses.
-    """
-    for file in files:
-        file.unlink(missing_ok=True)
-    sync_directory(paths.generations)
-
-
-def record_of(paths: Paths, generation: Generation) -> Path:
-    """Where a generation is recorded."""
-    return _file(paths, generation.number)
+    write_json(record_of(paths, generation.number), generation_as_json(generation))
 
 
 def _numbers(paths: Paths) -> list[int]:
@@ -93,7 +76,8 @@ def _numbers(paths: Paths) -> list[int]:
     return [int(match[1]) for match in map(_NAME.fullmatch, names) if match]
 
 
-def _file(paths: Paths, number: int) -> Path:
+def record_of(paths: Paths, number: int) -> Path:
+    """Where a generation is recorded."""
     return paths.generations / f"{number}.json"
 
 

@@ -34,8 +34,6 @@ def write_retries(paths: Paths, configuration: str, retries: Mapping[str, Retry]
     Raises:
         Failed: the record cannot be written.
     """
-    if retries == read_retries(paths, configuration):
-        return
     if not retries:
         paths.retries.unlink(missing_ok=True)
         return

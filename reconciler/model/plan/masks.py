@@ -10,7 +10,7 @@ from reconciler.model.plan.merged import expected_links, unmerged
 
 if TYPE_CHECKING:
     from reconciler.model.config.desired import DesiredState
-    from reconciler.model.kind import Ident, Kind
+    from reconciler.model.kind import ExtensionId, Kind
     from reconciler.model.plan.action import Action
     from reconciler.model.state.observed import Blocker, ObservedState
 
@@ -59,7 +59,7 @@ def _masks(desired: DesiredState, observed: ObservedState, blockers: list[Blocke
     return masks + [Unmask(it.ident, it.path, it.file, why) for it in observed.masks if it.path not in wanted]
 
 
-def _concerned(observed: ObservedState, actions: list[Action], kind: Kind) -> list[Ident]:
+def _concerned(observed: ObservedState, actions: list[Action], kind: Kind) -> list[ExtensionId]:
     changing = [it.ident for it in actions if isinstance(it, Place | Remove) and it.ident.kind is kind]
     return [*changing, *(link.ident for link in expected_links(observed, kind) if unmerged(link, observed))]
 

@@ -12,14 +12,14 @@ from reconciler.errors import Failed
 from reconciler.host.merge import masks
 from reconciler.host.merge.culprits import named_in
 from reconciler.host.merge.links import read_links
-from reconciler.model.kind import Ident, Kind
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Mask, Unmask
 from reconciler.model.state.observed import Unmanaged
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
 
-IDENT = Ident("byhand")
+IDENT = ExtensionId("byhand")
 SYSTEMD = 252
 
 

@@ -26,8 +26,6 @@ def test_records_are_read_in_the_order_of_their_numbers(paths: Paths) -> None:
     assert [it.number for it in history.read_history(paths).generations] == [2, 9, 10]
     assert history.newest(paths) == _generation(10)
     assert history.next_number(paths) == 11
-    history.drop(paths, [history.record_of(paths, _generation(9))])
-    assert [it.number for it in history.read_history(paths).generations] == [2, 10]
 
 
 def test_damaged_and_newer_records_are_told_apart_and_keep_their_numbers(paths: Paths) -> None:
