@@ -126,6 +126,9 @@ class Problem:
         return sentence(self.extension, self.message)
 
 
+Step: TypeAlias = Action | Problem
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do, in order, and what cannot be done."""

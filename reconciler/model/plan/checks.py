@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.plan.action import Action, Check, Place, Problem, Refresh, Remove
+from reconciler.model.plan.action import Action, Check, Place, Problem, Refresh, Remove, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHORT = len("sha256:") + 12
 
 
-def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence[Action]) -> Iterator[Check]:
+def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence[Step]) -> Iterator[Check]:
     """What is to be checked after these actions, the node as a whole last.
 
     A change that an earlier run left pending (it was killed, or the merge came with a boot) is checked now. Nothing
@@ -87,7 +87,7 @@ def removal_failed(ident: ExtensionId, observed: ObservedState) -> bool:
     return change is not None and change.entry is None
 
 
-def take_back_removals(desired: DesiredState, observed: ObservedState) -> Iterator[Action | Problem]:
+def take_back_removals(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
     """What comes back since the node did not do well without it."""
     for ident, failed in sorted(observed.checks.degraded.items()):
         if ident in desired.idents or not removal_failed(ident, observed):

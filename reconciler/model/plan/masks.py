@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan.action import Mask, Place, Problem, Remove, Unmask
@@ -11,38 +10,34 @@ from reconciler.model.plan.merged import expected_links, unmerged
 if TYPE_CHECKING:
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.kind import ExtensionId, Kind
-    from reconciler.model.plan.action import Action
+    from reconciler.model.plan.action import Step
     from reconciler.model.state.observed import Blocker, ObservedState
 
 
-@dataclass(frozen=True, slots=True)
-class Masking:
-    """A plan with what hides bad extensions, and without what has to wait for those that nothing hides."""
-
-    actions: list[Action]
-    problems: list[Problem]
-    blocked: frozenset[Kind]  # of these kinds nothing may be refreshed
-
-
-def mask_blockers(desired: DesiredState, observed: ObservedState, actions: list[Action]) -> Masking:
+def mask_blockers(
+    desired: DesiredState, observed: ObservedState, steps: list[Step]
+) -> tuple[list[Step], frozenset[Kind]]:
     """Add the masks that are wanted; where nothing hides a blocker, take out what would touch the overlay.
 
     Where only the next boot merges, placing does no harm, so it goes on.
+
+    Returns:
+        The steps, and the kinds of which nothing may be refreshed.
     """
-    blockers = _in_effect(observed, actions)
+    blockers = _in_effect(observed, steps)
     unmasked = [it for it in blockers if not (desired.quarantine and it.mask)]
-    problems = [_problem(it) for it in unmasked]
     blocked: dict[Kind, Blocker] = {it.item.kind: it for it in unmasked} if desired.refresh_now else {}
-    waiting = {ident.name: it for kind, it in blocked.items() for ident in _concerned(observed, actions, kind)}
-    problems += [_waits(name, blocker) for name, blocker in sorted(waiting.items())]
-    kept = [it for it in actions if not (isinstance(it, Place | Remove) and it.ident.kind in blocked)]
-    return Masking([*kept, *_masks(desired, observed, blockers)], problems, frozenset(blocked))
+    waiting = {ident.name: it for kind, it in blocked.items() for ident in _concerned(observed, steps, kind)}
+    kept = [it for it in steps if not (isinstance(it, Place | Remove) and it.ident.kind in blocked)]
+    kept += map(_problem, unmasked)
+    kept += (_waits(name, blocker) for name, blocker in sorted(waiting.items()))
+    return [*kept, *_masks(desired, observed, blockers)], frozenset(blocked)
 
 
-def _in_effect(observed: ObservedState, actions: list[Action]) -> list[Blocker]:
+def _in_effect(observed: ObservedState, steps: list[Step]) -> list[Blocker]:
     """Without those that a link of livelayer's hides, as links will be."""
-    placed = {action.ident for action in actions if isinstance(action, Place)}
-    removed = {action.ident for action in actions if isinstance(action, Remove)}
+    placed = {action.ident for action in steps if isinstance(action, Place)}
+    removed = {action.ident for action in steps if isinstance(action, Remove)}
     links = (observed.links.keys() | placed) - removed
     return [it for it in observed.blockers if it.item.outranks or it.item.ident not in links]
 
@@ -59,8 +54,8 @@ def _masks(desired: DesiredState, observed: ObservedState, blockers: list[Blocke
     return masks + [Unmask(it.ident, it.path, it.file, why) for it in observed.masks if it.path not in wanted]
 
 
-def _concerned(observed: ObservedState, actions: list[Action], kind: Kind) -> list[ExtensionId]:
-    changing = [it.ident for it in actions if isinstance(it, Place | Remove) and it.ident.kind is kind]
+def _concerned(observed: ObservedState, steps: list[Step], kind: Kind) -> list[ExtensionId]:
+    changing = [it.ident for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind]
     return [*changing, *(link.ident for link in expected_links(observed, kind) if unmerged(link, observed))]
 
 

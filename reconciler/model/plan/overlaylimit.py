@@ -10,11 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
+from reconciler.model.plan.action import Place, Problem, Remove, problem
+from reconciler.model.plan.merged import expected_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model.kind import Kind
+    from reconciler.model.plan.action import Step
+    from reconciler.model.state.observed import ObservedState
 
 OPTIONS_MAX: Final = 4084  # bytes that were seen to work; a page has 4096, with what the kernel adds
 _WORKPLACE: Final = "/run/systemd/sysext"  # of systemd-confext, too
@@ -38,8 +42,20 @@ def in_excess(present: frozenset[str], new: Iterable[str], kind: Kind) -> tuple[
     return tuple(left)
 
 
-def too_many(kind: Kind, count: int) -> Invalid:
-    """What to say of an extension that would be one too many."""
+def excess_of(kind: Kind, observed: ObservedState, steps: Iterable[Step]) -> list[Problem]:
+    """The new extensions that are too many for an overlay; those that others placed count, too."""
+    changes = [it for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind]
+    placed = {it.ident.name for it in changes if isinstance(it, Place)}
+    removed = {it.ident.name for it in changes if isinstance(it, Remove)}
+    if not placed:
+        return []
+    others = {it.name for it in observed.unmanaged if it.kind is kind}
+    present = frozenset(({link.name for link in expected_links(observed, kind)} | others) - removed)
+    left = in_excess(present, placed - present, kind)
+    return [problem(name, _too_many(kind, len(present | placed))) for name in left]
+
+
+def _too_many(kind: Kind, count: int) -> Invalid:
     return Invalid(
         f"with it, {count} extensions would be merged, and their names take more than the {OPTIONS_MAX} bytes that "
         f"the mount options of a {kind} overlay may have; systemd would merge none at all",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.errors import ReconcilerError
 from reconciler.model.content.format import Format
 from reconciler.model.fit.contents import image_error
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
-    Action,
     Check,
     Fetch,
     Mask,
@@ -20,6 +19,7 @@ from reconciler.model.plan.action import (
     Refresh,
     Remove,
     Restart,
+    Step,
     Stop,
     Unmask,
     action_name,
@@ -28,15 +28,15 @@ from reconciler.model.plan.action import (
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
 from reconciler.model.plan.masks import mask_blockers
 from reconciler.model.plan.merged import expected_links, unmerged
-from reconciler.model.plan.pruning import prune
-from reconciler.model.plan.target import Target, Targets
+from reconciler.model.plan.overlaylimit import excess_of
+from reconciler.model.plan.pruning import withdraw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.errors import ReconcilerError
     from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.fit.release import Host
+    from reconciler.model.plan.target import Target, Targets
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link, ObservedState
 
@@ -48,21 +48,20 @@ _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
 def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) -> Plan:
     """Decide what it takes to make the node agree with its configuration."""
-    steps = [_gated(it, wanted, desired) for wanted in desired.extensions for it in _steps(wanted, observed, targets)]
-    steps += [*_withdraw(desired, observed), *take_back_removals(desired, observed)]
-    actions = [step for step in steps if not isinstance(step, Problem)]
-    problems = [step for step in steps if isinstance(step, Problem)]
-    excess = [it for kind in _KINDS for it in _excess(kind, observed, actions)]
+    steps = [step for wanted in desired.extensions for step in _converge(wanted, desired, observed, targets)]
+    steps += withdraw(desired, observed)
+    steps += take_back_removals(desired, observed)
+    excess = [it for kind in _KINDS for it in excess_of(kind, observed, steps)]
     if desired.preflight.layers == "refuse":
-        problems, actions = problems + excess, _without(actions, excess)
-        excess = []
-    masking = mask_blockers(desired, observed, actions)
-    actions, problems = masking.actions, problems + masking.problems
-    kinds = [kind for kind in _KINDS if kind not in masking.blocked]
-    refresh = [it for kind in kinds for it in _refresh(kind, desired, observed, actions)]
-    around: list[Action] = [*_stops(observed, actions), *_restarts(desired, actions)] if refresh else []
-    around += due_checks(desired, observed, [*actions, *refresh])
-    return Plan(tuple(_ordered([*actions, *refresh, *around])), tuple(problems), tuple(excess))
+        steps, excess = [*_without(steps, excess), *excess], []
+    steps, blocked = mask_blockers(desired, observed, steps)
+    refreshes = [it for kind in _KINDS if kind not in blocked for it in _refresh(kind, desired, observed, steps)]
+    if refreshes:
+        steps += [*refreshes, *_stops(observed, steps), *_restarts(desired, steps)]
+    steps += due_checks(desired, observed, steps)
+    # Everything is fetched before the first link changes, so that the node changes in one go.
+    actions = sorted((it for it in steps if not isinstance(it, Problem)), key=lambda it: _ORDER.index(type(it)))
+    return Plan(tuple(actions), tuple(it for it in steps if isinstance(it, Problem)), tuple(excess))
 
 
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:
@@ -74,24 +73,17 @@ def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     return Plan(tuple(actions), tuple(problems), tuple(warnings))
 
 
-def _gated(step: Action | Problem, wanted: Wanted, desired: DesiredState) -> Action | Problem:
-    """New content stays only if checks pass; what comes back after it failed them is not new."""
-    if not isinstance(step, Place) or step.is_return:
-        return step
-    reason = step.reason if desired.held is None else f"as in generation {desired.held}"
-    return replace(step, reason=reason, checked=bool(wanted.checks or desired.checks))
-
-
-def _steps(wanted: Wanted, observed: ObservedState, targets: Targets) -> list[Action | Problem]:
-    """What an extension takes. Without a better one in its place, a link that fails the refresh of all goes."""
-    steps = list(_converge(wanted, observed, targets))
+def _converge(wanted: Wanted, desired: DesiredState, observed: ObservedState, targets: Targets) -> Iterator[Step]:
+    """One extension. Without a better one in its place, a link that fails the refresh of all goes."""
+    steps = list(_rules(wanted, desired, observed, targets[wanted.name]))
+    yield from steps
     link = observed.links.get(wanted.ident)
-    if link and not any(isinstance(step, Place | Remove) for step in steps) and (why := _blocks(link, observed)):
-        steps.append(Remove(wanted.ident, link.entry, why))
-    return steps
+    stays = not any(isinstance(step, Place | Remove) for step in steps)
+    if link and stays and (why := _fails_every_refresh(link, observed)):
+        yield Remove(wanted.ident, link.entry, why)
 
 
-def _blocks(link: Link, observed: ObservedState) -> str | None:
+def _fails_every_refresh(link: Link, observed: ObservedState) -> str | None:
     """Why the image file behind a link would fail the refresh of every extension: the policy may have changed."""
     contents = observed.store.get(link.entry)
     policy = observed.host.image_policies.get(link.entry.kind)
@@ -102,40 +94,29 @@ def _blocks(link: Link, observed: ObservedState) -> str | None:
     return refusal(policy, contents.image)
 
 
-def _converge(wanted: Wanted, observed: ObservedState, targets: Targets) -> Iterator[Action | Problem]:
+def _rules(
+    wanted: Wanted, desired: DesiredState, observed: ObservedState, target: Target | ReconcilerError
+) -> Iterator[Step]:
+    """What keeps an extension away, what has failed its checks, then content and link."""
     link = observed.links.get(wanted.ident)
-    withheld = wanted.withheld(observed.host.boot_state)
-    if withheld and link:
-        yield Remove(wanted.ident, link.entry, withheld)
-    if not withheld and (error := _kernel_misfit(wanted, observed.host)):
+    if withheld := wanted.withheld(observed.host.boot_state):
+        if link:
+            yield Remove(wanted.ident, link.entry, withheld)
+        yield from _supply(wanted, target, observed)
+        return
+    if error := _kernel_misfit(wanted, observed.host):
         if link:
             yield Remove(wanted.ident, link.entry, "the running kernel does not fit")
         yield problem(wanted.name, error)
         return
-    target = targets[wanted.name]
-    if not withheld and (failed := failed_content(wanted.ident, target, observed)):
+    if failed := failed_content(wanted.ident, target, observed):
         yield from take_back(wanted.ident, failed, observed)
-        if isinstance(target, Target):
+        if not isinstance(target, ReconcilerError):
             yield failure(wanted.ident, failed, observed)
             return
-    if isinstance(target, Target):
-        yield from _supply(wanted, target, observed)
-        if not withheld and not _unusable(wanted, target, observed):
-            yield from _place(wanted.ident, link, target.entry, observed)
-    else:
-        yield problem(wanted.name, target)
-
-
-def _supply(wanted: Wanted, target: Target, observed: ObservedState) -> Iterator[Action | Problem]:
-    """Bring the content into the store, unless it could not be used."""
-    changed = observed.changed.get(target.entry)
-    if misfit := _unusable(wanted, target, observed):
-        yield misfit
-    elif changed:
-        yield Fetch(wanted, target.resolution, target.entry, _changed(changed))
-    elif target.entry not in observed.store:
-        why = "" if wanted.format else f"; {target.entry.format}, {target.why}"
-        yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
+    yield from _supply(wanted, target, observed)
+    if not isinstance(target, ReconcilerError) and not _misfit(wanted, target, observed):
+        yield from _place(wanted, target.entry, desired, observed)
 
 
 def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
@@ -146,7 +127,20 @@ def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
     return misfit(wanted.kernel, host.kernel)
 
 
-def _unusable(wanted: Wanted, target: Target, observed: ObservedState) -> Problem | None:
+def _supply(wanted: Wanted, target: Target | ReconcilerError, observed: ObservedState) -> Iterator[Step]:
+    """Bring the content into the store, unless it could not be used."""
+    if isinstance(target, ReconcilerError):
+        yield problem(wanted.name, target)
+    elif misfit := _misfit(wanted, target, observed):
+        yield misfit
+    elif changed := observed.changed.get(target.entry):
+        yield Fetch(wanted, target.resolution, target.entry, f"its content was changed: {changed}")
+    elif target.entry not in observed.store:
+        why = "" if wanted.format else f"; {target.entry.format}, {target.why}"
+        yield Fetch(wanted, target.resolution, target.entry, f"not in the store{why}")
+
+
+def _misfit(wanted: Wanted, target: Target, observed: ObservedState) -> Problem | None:
     entry = target.entry
     contents = None if entry in observed.changed else observed.store.get(entry)  # changed content says nothing
     since, found = wanted.kind.traits.since, observed.host.systemd
@@ -169,23 +163,17 @@ def _foreseeable_error(ident: ExtensionId, entry: Entry, host: Host) -> Reconcil
     return image_error(ident, naked(FileSystem(entry.format)), host)
 
 
-def _place(
-    ident: ExtensionId, link: Link | None, entry: Entry, observed: ObservedState
-) -> Iterator[Action | Problem]:
-    obstacle = observed.obstacle(ident)
-    if obstacle:
+def _place(wanted: Wanted, entry: Entry, desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
+    """Let the link lead to the content, unless something of others is in the way. It stays only if checks pass."""
+    ident, link = wanted.ident, observed.links.get(wanted.ident)
+    if obstacle := observed.obstacle(ident):
         who = "it is kairos-agent's" if obstacle.agent else "livelayer did not place it"
         way_out = "disable it with kairos-agent sysext" if obstacle.agent else f"remove {obstacle.path}"
         message = f"{obstacle.path} is in the way, and {who}"
         yield Problem("unmanaged.in-the-way", ident.name, message, f"{way_out}, or give the extension another name")
-    elif link is None:
-        yield Place(ident, None, entry, "new")
-    elif reason := _replacement_reason(link, entry, observed):
-        yield Place(ident, link.entry, entry, reason)
-
-
-def _changed(what: str) -> str:
-    return f"its content was changed: {what}"
+    elif reason := _replacement_reason(link, entry, observed) if link else "new":
+        why = reason if desired.held is None else f"as in generation {desired.held}"
+        yield Place(ident, link.entry if link else None, entry, why, checked=bool(wanted.checks or desired.checks))
 
 
 def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> str | None:
@@ -196,69 +184,27 @@ def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> st
     if link.dangling:
         return "its content was gone from the store"
     if changed := observed.changed.get(entry):
-        return _changed(changed)
+        return f"its content was changed: {changed}"
     if entry not in observed.store:
         return "its content could not be read"
     return "an interrupted run left a second link" if link.doubled else None
 
 
-def _withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Action | Problem]:
-    if desired.configured and not desired.names and observed.links and not desired.allow_empty:
-        yield Problem(
-            "prune.empty",
-            None,
-            f"the configuration lists no extension, but livelayer placed {len(observed.links)}; nothing is removed",
-            "if all shall go: set settings.allow_empty: true",
-        )
-        return
-    for ident, link in sorted(observed.links.items()):
-        if ident.name in desired.absent:
-            yield Remove(ident, link.entry, "state: absent")
-        elif ident.name in desired.names and ident not in desired.idents:
-            yield Remove(ident, link.entry, "the configuration has it as another kind")
-    yield from prune(desired, observed)
-
-
-def _excess(kind: Kind, observed: ObservedState, actions: list[Action]) -> list[Problem]:
-    """The new extensions that are too many for an overlay; those that others placed count, too."""
-    placed = {it.ident.name for it in actions if isinstance(it, Place) and it.ident.kind is kind}
-    if not placed:
-        return []
-    from reconciler.model.plan.overlaylimit import in_excess, too_many
-
-    removed = {it.ident.name for it in actions if isinstance(it, Remove) and it.ident.kind is kind}
-    others = {it.name for it in observed.unmanaged if it.kind is kind}
-    present = frozenset(({link.name for link in expected_links(observed, kind)} | others) - removed)
-    left = in_excess(present, placed - present, kind)
-    return [problem(name, too_many(kind, len(present | placed))) for name in left]
-
-
-def _without(actions: list[Action], refused: list[Problem]) -> list[Action]:
+def _without(steps: list[Step], refused: list[Problem]) -> list[Step]:
     names = {item.extension for item in refused}
-    return [it for it in actions if not (isinstance(it, Fetch | Place) and action_name(it) in names)]
+    return [it for it in steps if not (isinstance(it, Fetch | Place) and action_name(it) in names)]
 
 
-def _ordered(actions: list[Action]) -> list[Action]:
-    """Everything is fetched before the first link changes, so that the node changes in one go."""
-    return sorted(actions, key=lambda action: _ORDER.index(type(action)))
-
-
-def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, actions: list[Action]) -> Iterator[Refresh]:
+def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, steps: list[Step]) -> Iterator[Refresh]:
+    """Merge anew if the overlay does not show what it should, or will not once these steps are done."""
     if observed.merged is None or not desired.refresh_now:
         return
-    changing = {
-        action.ident for action in actions if isinstance(action, Place | Remove) and action.ident.kind is kind
-    }
+    changing = {it.ident for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind}
     unchanged = [link for link in expected_links(observed, kind) if link.ident not in changing]
-    names = frozenset(link.name for link in unchanged)
-    if (
-        reason := _stale(kind, observed, unchanged)
-        or _healed(kind, observed, actions)
-        or _shown(kind, observed, actions)
-    ):
-        yield Refresh(kind, reason, only_after_changes=False, unchanged=names)
-    elif changing:
-        yield Refresh(kind, "links change", only_after_changes=True, unchanged=names)
+    reason = _stale(kind, observed, unchanged) or _healed(kind, observed, steps) or _shown(kind, observed, steps)
+    if reason or changing:
+        names = frozenset(link.name for link in unchanged)
+        yield Refresh(kind, reason or "links change", only_after_changes=not reason, unchanged=names)
 
 
 def _stale(kind: Kind, observed: ObservedState, unchanged: list[Link]) -> str | None:
@@ -271,24 +217,24 @@ def _stale(kind: Kind, observed: ObservedState, unchanged: list[Link]) -> str | 
     return None
 
 
-def _healed(kind: Kind, observed: ObservedState, actions: list[Action]) -> str | None:
+def _healed(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | None:
     """A fetch for one extension can bring back the content that a link of another one misses."""
-    fetched = {action.entry for action in actions if isinstance(action, Fetch)}
+    fetched = {action.entry for action in steps if isinstance(action, Fetch)}
     for link in observed.links.values():
         if link.entry.kind is kind and link.dangling and link.entry in fetched:
             return f"the content of {link.name} comes back"
     return None
 
 
-def _shown(kind: Kind, observed: ObservedState, actions: list[Action]) -> str | None:
+def _shown(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | None:
     """Without a mask systemd sees again what lies below it, if something still does."""
-    unmasked = {action.ident for action in actions if isinstance(action, Unmask) and action.ident.kind is kind}
+    unmasked = {action.ident for action in steps if isinstance(action, Unmask) and action.ident.kind is kind}
     shown = next((it for it in observed.unmanaged if it.searched and it.ident in unmasked), None)
     return f"{shown.path} is not masked any more" if shown else None
 
 
-def _restarts(desired: DesiredState, actions: list[Action]) -> list[Restart]:
-    placed = {action.ident for action in actions if isinstance(action, Place)}
+def _restarts(desired: DesiredState, steps: list[Step]) -> list[Restart]:
+    placed = {action.ident for action in steps if isinstance(action, Place)}
     return [
         Restart(wanted.ident, wanted.restart, "its extension changes")
         for wanted in desired.extensions
@@ -296,8 +242,8 @@ def _restarts(desired: DesiredState, actions: list[Action]) -> list[Restart]:
     ]
 
 
-def _stops(observed: ObservedState, actions: list[Action]) -> list[Stop]:
-    removed = [action for action in actions if isinstance(action, Remove)]
+def _stops(observed: ObservedState, steps: list[Step]) -> list[Stop]:
+    removed = [action for action in steps if isinstance(action, Remove)]
     contents = {action.ident: observed.store.get(action.old) for action in removed}
     units = {ident: stoppable(found.units) for ident, found in contents.items() if found}
     return [Stop(ident, names, "its extension goes") for ident, names in units.items() if names]

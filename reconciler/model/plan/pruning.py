@@ -1,10 +1,10 @@
-"""What goes because no configuration file lists it any more, and what guards against a mass removal by mistake."""
+"""What goes, and what guards against a mass removal by mistake."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan.action import Action, Problem, Remove
+from reconciler.model.plan.action import Problem, Remove
 from reconciler.model.plan.checks import removal_failed
 
 if TYPE_CHECKING:
@@ -12,13 +12,32 @@ if TYPE_CHECKING:
 
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.kind import ExtensionId
+    from reconciler.model.plan.action import Step
     from reconciler.model.state.observed import ObservedState
 
 _REASON = "no configuration file lists it any more"
 _CONFIRM = "if they shall go: livelayer apply --confirm-prune"
 
 
-def prune(desired: DesiredState, observed: ObservedState) -> Iterator[Action | Problem]:
+def withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
+    """Remove what shall be absent, what is wanted as another kind, and what no configuration lists any more."""
+    if desired.configured and not desired.names and observed.links and not desired.allow_empty:
+        yield Problem(
+            "prune.empty",
+            None,
+            f"the configuration lists no extension, but livelayer placed {len(observed.links)}; nothing is removed",
+            "if all shall go: set settings.allow_empty: true",
+        )
+        return
+    for ident, link in sorted(observed.links.items()):
+        if ident.name in desired.absent:
+            yield Remove(ident, link.entry, "state: absent")
+        elif ident.name in desired.names and ident not in desired.idents:
+            yield Remove(ident, link.entry, "the configuration has it as another kind")
+    yield from _prune(desired, observed)
+
+
+def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
     """Remove what is not listed; all of it, or nothing where that is more than the limit."""
     if not (desired.configured and desired.prune):
         return
