@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch.fetcher import Fetcher, Job
+from reconciler.fetch.progress import Display, display
 from reconciler.host.base.durable import write_atomically
-from reconciler.host.merge import links
+from reconciler.host.base.workers import workers
+from reconciler.host.merge import links, masks
+from reconciler.host.node import units
 from reconciler.host.store import entries as store
-from reconciler.model.config.document import Preflight
-from reconciler.model.content.limits import DEFAULT, Limits
+from reconciler.loop import checks, preflight, refresh
 from reconciler.model.kind import ExtensionId
 from reconciler.model.plan.action import (
     Action,
@@ -30,13 +32,15 @@ from reconciler.model.plan.action import (
     Unmask,
     action_name,
 )
+from reconciler.model.plan.mismatch import Expectation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
-    from reconciler.fetch.progress import Display
     from reconciler.fetch.resolve import Resolver
+    from reconciler.loop.preflight import Findings
+    from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import Kind
     from reconciler.model.plan.mismatch import Mismatch
@@ -66,94 +70,55 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Progress:
-    """What this run has changed so far, so that it can be taken back."""
-
-    previous: dict[ExtensionId, Link | None] = field(default_factory=dict)  # each changed link as it was
-    failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
-    stopped: list[str] = field(default_factory=list)  # units of extensions that go
-    unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
-    culprits: frozenset[str] = frozenset()  # whose links were taken back
-    unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge could not be hidden
-
-    def changed(self, kind: Kind) -> frozenset[str]:
-        """The names of the extensions of a kind whose links are not as they were."""
-        return frozenset(ident.name for ident in self.previous if ident.kind is kind)
-
-
-@dataclass(frozen=True, slots=True)
 class Applier:
-    """The means to carry out plans on one node."""
+    """Carries out one plan on one node."""
 
     paths: Paths
     host: Host
     resolver: Resolver
-    limits: Limits = DEFAULT
-    preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
+    desired: DesiredState
     configuration: str = ""  # the digest of the one that is in force
-    node_is_checked: bool = False  # after the checks of single extensions
+    _refreshed: frozenset[Kind] = frozenset()  # by the plan
+    _previous: dict[ExtensionId, Link | None] = field(default_factory=dict)  # each changed link as it was
+    _failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
+    _stopped: list[str] = field(default_factory=list)  # units of extensions that go
+    _unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
+    _unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge and stays unhidden
+    _culprits: frozenset[str] = frozenset()  # whose links were taken back
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
-        """Carry out a plan in its order; what failed is told in the outcomes, not raised."""
-        if plan.actions:
-            gc.enable()  # the command starts without
-        progress = _Progress()
-        fetches = [action for action in plan.actions if isinstance(action, Fetch)]
-        fetched = self._fetch_what_fits(fetches, progress) if fetches else []
-        if any(isinstance(action, Place) for action in plan.actions):
-            self._examine(plan, progress)
-        owe = frozenset(action.kind for action in plan.actions if isinstance(action, Refresh))
-        rest = [action for action in plan.actions if not isinstance(action, Fetch)]
-        return (*fetched, *(self._attempt(action, progress, owe) for action in rest))
+        """Carry out the plan in its order; what failed is told in the outcomes, not raised."""
+        gc.enable()  # the command starts without
+        self._refreshed = frozenset(it.kind for it in plan.actions if isinstance(it, Refresh))
+        fetched = self._fetch_all([it for it in plan.actions if isinstance(it, Fetch)])
+        self._examine(plan)
+        return (*fetched, *(self._attempt(it) for it in plan.actions if not isinstance(it, Fetch)))
 
-    def _examine(self, plan: Plan, progress: _Progress) -> None:
-        """Look at what is to be placed, before the first link changes."""
-        from reconciler.loop import preflight
-
-        actions = [it for it in plan.actions if isinstance(it, Refresh) or action_name(it) not in progress.failed]
-        findings = preflight.examine(self.paths, self.host.systemd, actions, self.preflight, remember=True)
-        for warning in findings.warnings:
-            log.warning(warning.sentence)
-        progress.failed |= findings.refused
-
-    def _fetch_what_fits(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
-        from reconciler.loop import preflight
-
-        findings = preflight.examine_space(self.paths, fetches, self.resolver.manifests, self.preflight)
-        for warning in findings.warnings:
-            log.warning(warning.sentence)
-        refused = findings.refused
-        progress.failed |= refused
-        fetched = iter(self._fetch_all([it for it in fetches if it.wanted.name not in refused], progress))
-        names = [it.wanted.name for it in fetches]
-        return [
-            Outcome(it, refused[name]) if name in refused else next(fetched)
-            for it, name in zip(fetches, names, strict=True)
-        ]
-
-    def _fetch_all(self, fetches: Sequence[Fetch], progress: _Progress) -> list[Outcome]:
+    def _fetch_all(self, fetches: Sequence[Fetch]) -> list[Outcome]:
         """Fetch several at once; each entry once, though several extensions may want it."""
-        from reconciler.fetch.progress import display
-        from reconciler.host.base.workers import workers
-
         if not fetches:
             return []
-        must_fit = self.preflight.space == "refuse"
+        reactions, manifests = self.desired.preflight, self.resolver.manifests
+        self._heed(preflight.examine_space(self.paths, fetches, manifests, reactions))
+        refused = dict(self._failed)
         fetcher = Fetcher(
             self.paths,
             self.host.machine,
-            self.limits,
-            self.resolver.manifests,
+            self.desired.limits,
+            manifests,
             offline=not self.resolver.may_use_network,
-            require_space=must_fit,
+            require_space=reactions.space == "refuse",
         )
-        entries = {action.entry: action for action in reversed(fetches)}
-        with workers(min(_PARALLEL, len(entries))) as pool, display() as shown:
+        entries = {it.entry: it for it in reversed(fetches) if it.wanted.name not in refused}
+        with workers(max(1, min(_PARALLEL, len(entries)))) as pool, display() as shown:
             begun = {entry: pool.submit(self._fetch, fetcher, it, shown) for entry, it in entries.items()}
-            outcomes = [self._fetched(action, begun[action.entry]) for action in fetches]
-        for action, outcome in zip(fetches, outcomes, strict=True):
-            if outcome.error:
-                progress.failed[action.wanted.name] = outcome.error
+            outcomes = [
+                Outcome(it, refused[it.wanted.name])
+                if it.wanted.name in refused
+                else self._fetched(it, begun[it.entry])
+                for it in fetches
+            ]
+        self._failed |= {it.wanted.name: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
         return outcomes
 
     def _fetch(self, fetcher: Fetcher, action: Fetch, shown: Display) -> None:
@@ -176,109 +141,118 @@ class Applier:
             return Outcome(action, unreadable.about(action.wanted.name))
         return Outcome(action, contents.misfit(action.wanted.ident, self.host))
 
-    def _attempt(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> Outcome:
-        name = action_name(action)
-        if name in progress.failed:
-            return Outcome(action, progress.failed[name], skipped=True)
-        if (kind := _kind(action)) and (blocked := progress.unmasked.get(kind)):
-            return Outcome(action, blocked, skipped=True)
-        if isinstance(action, Refresh) and action.only_after_changes and not progress.changed(action.kind):
-            return Outcome(action, skipped=True)
-        error = self._error_of(action, progress, owe)
-        if error and name and isinstance(action, Restart):
-            progress.unstarted[name] = error  # what its checks say counts
-        elif error and name:
-            progress.failed[name] = error
-        if error and isinstance(action, Mask) and action.ident.kind in owe:
-            progress.unmasked[action.ident.kind] = error
-        return Outcome(action, error, progress.culprits if isinstance(action, Refresh) else frozenset())
+    def _examine(self, plan: Plan) -> None:
+        """Look at what is to be placed, before the first link changes."""
+        left = [it for it in plan.actions if action_name(it) not in self._failed]
+        reactions = self.desired.preflight
+        self._heed(preflight.examine(self.paths, self.host.systemd, left, reactions, remember=True))
 
-    def _error_of(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> ReconcilerError | None:
+    def _heed(self, findings: Findings) -> None:
+        for warning in findings.warnings:
+            log.warning(warning.sentence)
+        self._failed |= findings.refused
+
+    def _attempt(self, action: Change) -> Outcome:
+        name, kind = action_name(action), _kind(action)
+        blocked = self._failed.get(name or "") or (self._unmasked.get(kind) if kind else None)
+        is_pointless = isinstance(action, Refresh) and action.only_after_changes and not self._changed(action.kind)
+        if blocked or is_pointless:
+            return Outcome(action, blocked, skipped=True)
+        error = self._error_of(action)
+        if error:
+            self._note(action, error)
+        return Outcome(action, error, self._culprits if isinstance(action, Refresh) else frozenset())
+
+    def _error_of(self, action: Change) -> ReconcilerError | None:
         try:
-            self._carry_out(action, progress, owe)
+            self._carry_out(action)
         except ReconcilerError as error:
             return error
         except OSError as error:
             return _unexpected(error, action)
         return None
 
-    def _carry_out(self, action: Change, progress: _Progress, owe: frozenset[Kind]) -> None:
-        match action:
-            case Place() | Remove():
-                self._change_link(action, progress, owe)
-            case Refresh():
-                self._refresh(action, progress)
-            case Restart():
-                _restart(action.units)
-            case Stop():
-                _stop(action.units)
-                progress.stopped.extend(action.units)
-            case Check():
-                from reconciler.loop import checks
+    def _note(self, action: Change, error: ReconcilerError) -> None:
+        """What the failure of an action means for those that follow."""
+        name = action_name(action)
+        if name and isinstance(action, Restart):
+            self._unstarted[name] = error  # what its checks say counts
+        elif name:
+            self._failed[name] = error
+        if isinstance(action, Mask) and action.ident.kind in self._refreshed:
+            self._unmasked[action.ident.kind] = error
 
-                trouble = progress.unstarted.get(action_name(action) or "")
-                checks.check(self.paths, action, trouble, self.configuration, node_follows=self.node_is_checked)
-            case Mask() | Unmask():
-                self._hide(action)
+    def _carry_out(self, action: Change) -> None:
+        match action:
+            case Stop():
+                self._stop(action)
+            case Mask():
+                masks.mask(self.paths, action)
+            case Unmask():
+                masks.unmask(self.paths, action)
+            case Place() | Remove():
+                self._change_link(action)
+            case Refresh():
+                self._refresh(action)
+            case Restart():
+                self._restart(action)
+            case Check():
+                self._check(action)
             case _:
                 assert_never(action)
 
-    def _change_link(self, action: Place | Remove, progress: _Progress, owe: frozenset[Kind]) -> None:
-        ident = action.ident
-        if ident.kind in owe:
-            write_atomically(self.paths.refresh_owed(ident.kind), b"", durable=False)
-        previous = links.read_link(self.paths, ident)
-        if action.checked:
-            from reconciler.loop import checks
+    def _stop(self, action: Stop) -> None:
+        if units.booted_with_systemd():
+            units.stop_all(action.units)
+        self._stopped.extend(action.units)
 
-            checks.begin(self.paths, action, previous)
+    def _change_link(self, action: Place | Remove) -> None:
+        ident = action.ident
+        if ident.kind in self._refreshed:
+            self._owe_refresh(ident.kind)
+        previous = links.read_link(self.paths, ident)
+        checks.begin(self.paths, action, previous)
         if isinstance(action, Place):
             links.place(self.paths, ident, action.new)
         else:
             links.remove(self.paths, ident)
-        progress.previous[ident] = previous
+        self._previous[ident] = previous
 
-    def _hide(self, action: Mask | Unmask) -> None:
-        from reconciler.host.merge import masks
+    def _owe_refresh(self, kind: Kind) -> None:
+        write_atomically(self.paths.refresh_owed(kind), b"", durable=False)
 
-        if isinstance(action, Mask):
-            masks.mask(self.paths, action)
-        else:
-            masks.unmask(self.paths, action)
+    def _changed(self, kind: Kind) -> dict[str, Link | None]:
+        """The links of a kind that are not as they were, by extension, as they were."""
+        return {ident.name: link for ident, link in self._previous.items() if ident.kind is kind}
 
-    def _refresh(self, action: Refresh, progress: _Progress) -> None:
-        placed = links.read_links(self.paths, self.host.systemd).links
-        changed = progress.changed(action.kind)
-        removed = frozenset(name for name in changed if ExtensionId(name, action.kind) not in placed)
-        from reconciler.loop import refresh as overlay
-
-        expected = overlay.Expectation(action.kind, action.unchanged | (changed - removed), removed)
+    def _refresh(self, action: Refresh) -> None:
+        kind, changed = action.kind, self._changed(action.kind).keys()
+        placed = {it.name for it in links.read_links(self.paths, self.host.systemd).links if it.kind is kind}
+        expected = Expectation(kind, action.unchanged | (changed & placed), frozenset(changed - placed))
         with suppress(Failed):  # killed in between, when some hierarchies are merged and others not, it is owed
-            write_atomically(self.paths.refresh_owed(action.kind), b"", durable=False)
-        mismatch = overlay.refresh(self.paths, self.host, expected)
-        restored = mismatch is None or self._restore(mismatch, action, progress)
+            self._owe_refresh(kind)
+        mismatch = refresh.refresh(self.paths, self.host, expected)
+        restored = mismatch is None or self._restore(mismatch, action)
         if restored:
-            self.paths.refresh_owed(action.kind).unlink(missing_ok=True)
-            self._reload_manager(action.kind, progress)
+            self.paths.refresh_owed(kind).unlink(missing_ok=True)
+            self._reload_manager(kind)
         if mismatch:
             raise Failed(mismatch.reason, mismatch.hint)
 
-    def _restore(self, mismatch: Mismatch, action: Refresh, progress: _Progress) -> bool:
+    def _restore(self, mismatch: Mismatch, action: Refresh) -> bool:
         """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too.
 
         Returns whether the overlay shows again what it should.
         """
-        changed = progress.changed(action.kind)
-        innocent_suffer = bool(mismatch.unmerged - changed) or bool(mismatch.still_merged)
-        progress.culprits = changed if innocent_suffer else mismatch.unmerged
-        for name in sorted(progress.culprits):
-            progress.failed[name] = Failed(mismatch.reason, mismatch.hint)
-            self._restore_link(ExtensionId(name, action.kind), progress.previous[ExtensionId(name, action.kind)])
-        kept = {name for name in changed if progress.previous[ExtensionId(name, action.kind)]}
-        from reconciler.loop import refresh as overlay
-
-        expected = overlay.Expectation(action.kind, action.unchanged | kept)
-        again = overlay.restore(self.paths, self.host, expected, mismatch)
+        changed = self._changed(action.kind)
+        innocent_suffer = bool(mismatch.unmerged - changed.keys()) or bool(mismatch.still_merged)
+        self._culprits = frozenset(changed) if innocent_suffer else mismatch.unmerged
+        for name in sorted(self._culprits):
+            self._failed[name] = Failed(mismatch.reason, mismatch.hint)
+            self._restore_link(ExtensionId(name, action.kind), changed[name])
+        kept = {name for name, previous in changed.items() if previous}
+        expected = Expectation(action.kind, action.unchanged | kept)
+        again = refresh.restore(self.paths, self.host, expected, mismatch)
         if again and not mismatch.untouched:
             log.error("the overlay is not as it was before: %s", again.reason)
         return again is None
@@ -292,18 +266,25 @@ class Applier:
         except ReconcilerError as error:
             log.error("the previous link could not be restored: %s", error.message)  # noqa: TRY400 - expected
 
-    def _reload_manager(self, kind: Kind, progress: _Progress) -> None:
+    def _reload_manager(self, kind: Kind) -> None:
         """Let systemd see units that came or went; systemd-sysext does so from 255 on, and only if asked to."""
-        from reconciler.host.node import units
-
-        links_now = links.read_links(self.paths, self.host.systemd).links
-        changed = {ident for ident in progress.previous if ident.kind is kind}
-        entries = [link.entry for ident, link in links_now.items() if ident in changed]
-        entries += [link.entry for ident, link in progress.previous.items() if link and ident in changed]
+        before = self._changed(kind)
+        after = links.read_links(self.paths, self.host.systemd).links.values()
+        concerned = [it for it in after if it.entry.kind is kind and it.name in before]
+        entries = [link.entry for link in (*concerned, *before.values()) if link]
         carries_units = any(item.units for item in store.read_contents(self.paths, entries).values())
         if carries_units and units.booted_with_systemd():
             units.daemon_reload()
-            units.stop_orphans(tuple(progress.stopped))
+            units.stop_orphans(tuple(self._stopped))
+
+    def _restart(self, action: Restart) -> None:
+        if units.booted_with_systemd():
+            units.restart_all(action.units)
+
+    def _check(self, action: Check) -> None:
+        trouble = self._unstarted.get(action_name(action) or "")
+        node_follows = self.desired.checks is not None
+        checks.check(self.paths, action, trouble, self.configuration, node_follows=node_follows)
 
 
 def _unexpected(error: OSError, action: Action) -> Failed:
@@ -314,17 +295,3 @@ def _kind(action: Change) -> Kind | None:
     if isinstance(action, Refresh):
         return action.kind
     return action.ident.kind if action.ident else None
-
-
-def _restart(names: tuple[str, ...]) -> None:
-    from reconciler.host.node import units
-
-    if units.booted_with_systemd():
-        units.restart_all(names)
-
-
-def _stop(names: tuple[str, ...]) -> None:
-    from reconciler.host.node import units
-
-    if units.booted_with_systemd():
-        units.stop_all(names)

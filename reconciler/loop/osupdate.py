@@ -149,7 +149,7 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
     plan = make_plan(look.desired, empty, look.targets)
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
     logs.log_actions("plan", fetches)
-    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired.limits, look.desired.preflight)
+    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired)
     outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.
     readable_lists(look.paths, {it.wanted.name: it.entry for it in fetches}, remember=True)

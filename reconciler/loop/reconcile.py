@@ -15,7 +15,6 @@ from reconciler.host.records import seen, statedir
 from reconciler.host.records.seen import Clouds
 from reconciler.host.store import entries as store
 from reconciler.loop import config, generations, laststatus, recordkeeping
-from reconciler.loop.apply import Applier, Outcome
 from reconciler.loop.session import Options, Session, host_of, located, open_session
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Refresh, action_name, problem
 from reconciler.model.plan.plan import narrow
@@ -23,6 +22,7 @@ from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, 
 from reconciler.report import documents, logs
 
 if TYPE_CHECKING:
+    from reconciler.loop.apply import Outcome
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
     from reconciler.model.state.generation import Dropped
@@ -198,7 +198,7 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     session.resolver.remember_first_seen(session.desired)
     plan = _scoped(before, options)
     logs.log_plan(plan)
-    outcomes = _applier(session).apply(plan)
+    outcomes = _apply(session, plan)
     after = session.view(before.targets) if plan.actions else before
     kept = recordkeeping.keep(session, before, after, outcomes, doing)
 
@@ -238,17 +238,14 @@ def _log_configuration(loaded: config.Loaded) -> None:
         log.warning("the configuration is broken; the last good one stays in force")
 
 
-def _applier(session: Session) -> Applier:
-    desired = session.desired
-    return Applier(
-        session.paths,
-        session.host,
-        session.resolver,
-        desired.limits,
-        desired.preflight,
-        session.configuration,
-        node_is_checked=desired.checks is not None,
-    )
+def _apply(session: Session, plan: Plan) -> tuple[Outcome, ...]:
+    """Here, where a plan is not empty, what fetches and starts programs is loaded; all of it before a refresh."""
+    if not plan.actions:
+        return ()
+    from reconciler.loop.apply import Applier
+
+    desired, configuration = session.desired, session.configuration
+    return Applier(session.paths, session.host, session.resolver, desired, configuration).apply(plan)
 
 
 def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Paths, config.Loaded]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
-from reconciler.host.merge import masks, overlay
+from reconciler.host.merge import culprits, masks, overlay, sysext, trial
 from reconciler.host.merge.links import read_links
+from reconciler.host.node import units
 from reconciler.model.plan.merged import unmerged
 from reconciler.model.plan.mismatch import Expectation, Mismatch, listed
 from reconciler.model.plan.overlaylimit import OPTIONS_MAX, option_length
@@ -106,8 +107,6 @@ def read_back(
 
 
 def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) -> Mismatch | None:
-    from reconciler.host.node import units
-
     attempt, mismatch = _Attempt(), None
     for number in range(_ATTEMPTS):
         began = time.time()
@@ -124,8 +123,6 @@ def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) ->
 
 def _unseen(kind: Kind) -> Failed | None:
     """Where systemd would merge in a mount namespace of its own, tell so, and the node see nothing of it."""
-    from reconciler.host.node import units
-
     booted = units.booted_with_systemd()
     unit = unit_of(kind)
     if booted and (settings := units.unit_state(unit).hiding):
@@ -142,9 +139,7 @@ def _too_many(paths: Paths, host: Host, expected: Expectation) -> Failed | None:
     names = expected.merged | others.keys()
     if option_length(names, expected.kind) <= OPTIONS_MAX:
         return None
-    from reconciler.host.merge.trial import all_merge
-
-    if all_merge(expected.kind) is not False:
+    if trial.all_merge(expected.kind) is not False:
         return None  # some do not fit this host and are no layers
     strangers = listed([it.path for it in others.values()])
     reason = f"{len(names)} extensions are more than an overlay takes; livelayer did not place {strangers}"
@@ -169,8 +164,6 @@ def _suspects(paths: Paths, found: Found, kind: Kind) -> tuple[Unmanaged, ...]:
 def _with_culprits(mismatch: Mismatch, paths: Paths, host: Host) -> Mismatch:
     if mismatch.advice or not mismatch.suspects:
         return mismatch
-    from reconciler.host.merge import culprits
-
     rest = tuple(it for it in mismatch.suspects if it not in mismatch.newcomers)
     found = culprits.find(paths, host.systemd, mismatch.newcomers, mismatch.words)
     return replace(mismatch, culprits=found or culprits.find(paths, host.systemd, rest, mismatch.words))
@@ -178,10 +171,6 @@ def _with_culprits(mismatch: Mismatch, paths: Paths, host: Host) -> Mismatch:
 
 def _refresh_once(paths: Paths, host: Host, kind: Kind, *, previous: _Attempt | None) -> _Attempt:
     """Refresh; `previous` is the attempt before this one, which did not bring what it should."""
-    # What starts programs costs a no-op run 40 ms; and after a refresh it may be another version that is imported.
-    from reconciler.host.merge import sysext
-    from reconciler.host.node import units
-
     # Where systemd-sysext finds that nothing has changed, it leaves the overlay as it is (260 on).
     skipped = previous is not None and previous.well and host.systemd >= _SKIPS_UNCHANGED
     try:
@@ -211,9 +200,6 @@ def unit_of(kind: Kind) -> str:
 
 def _restart(unit: str, kind: Kind, state: UnitState, host: Host) -> Finished:
     """Restart the node's own unit: its environment and conditions are the node's policy."""
-    from reconciler.host.merge import sysext
-    from reconciler.host.node import units
-
     hierarchies = overlay.read_hierarchies(kind)
     if hierarchies and not state.is_active and host.systemd < _UNIT_REFRESHES:
         sysext.unmerge(kind, hierarchies)  # merged by hand: the unit's `merge` would fail, every time
@@ -226,9 +212,6 @@ def _if_not_started(unit: str, kind: Kind, paths: Paths, host: Host) -> str:
     A condition of the unit is that there is something to merge. Without it nobody takes off an overlay that the unit
     does not know of: one that somebody merged by hand, or that outlived a unit that failed.
     """
-    from reconciler.host.merge import sysext
-    from reconciler.host.node import units
-
     if units.unit_state(unit).conditions_held:
         return ""
     found = read_links(paths, host.systemd)
