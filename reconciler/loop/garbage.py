@@ -20,7 +20,6 @@ from reconciler.host.records.statedir import children
 from reconciler.host.registry import keptimages
 from reconciler.host.store import entries as store
 from reconciler.model.content.ociread import Index, parse_manifest
-from reconciler.model.plan.merged import expected_links, unmerged
 from reconciler.model.plan.target import Target
 from reconciler.model.state.entry import parse_entry
 from reconciler.model.state.generation import Dropped, expired
@@ -91,7 +90,7 @@ def _why_not_now(recorded: History, observed: ObservedState) -> str | None:
         return f"{recorded.newer[0]} was written by a newer livelayer"
     placed = {ident.name for ident in observed.links} | {item.name for item in observed.unmanaged}
     for kind, overlay in (observed.merged or {}).items():
-        is_stale = any(unmerged(link, observed) for link in expected_links(observed, kind))
+        is_stale = any(observed.unmerged(link) for link in observed.mergeable_links(kind))
         if overlay.since is not None and (is_stale or observed.refresh_owed or overlay.names - placed):
             return f"the {kind} overlay is yet to be merged anew"
     return None

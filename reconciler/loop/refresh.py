@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
-from reconciler.host.merge import culprits, masks, overlay, sysext, trial
+from reconciler.host.merge import masks, overlay, sysext, trial
 from reconciler.host.merge.links import read_links
 from reconciler.host.node import units
-from reconciler.model.plan.merged import unmerged
 from reconciler.model.plan.mismatch import Expectation, Mismatch, listed
 from reconciler.model.plan.overlaylimit import OPTIONS_MAX, option_length
 from reconciler.model.state.observed import Merged, ObservedState
@@ -86,7 +85,7 @@ def read_back(
     now = seen.overlay(kind) or Merged()
     before = now if before is None else before
     suspects = _suspects(paths, found, kind)
-    missing = frozenset(name for name in expected.merged & links.keys() if unmerged(links[name], seen))
+    missing = frozenset(name for name in expected.merged & links.keys() if seen.unmerged(links[name]))
     missing |= (expected.others & {it.name for it in suspects}) - now.names
     still = (expected.gone & now.names) - links.keys()
     if not missing and not still:
@@ -165,8 +164,8 @@ def _with_culprits(mismatch: Mismatch, paths: Paths, host: Host) -> Mismatch:
     if mismatch.advice or not mismatch.suspects:
         return mismatch
     rest = tuple(it for it in mismatch.suspects if it not in mismatch.newcomers)
-    found = culprits.find(paths, host.systemd, mismatch.newcomers, mismatch.words)
-    return replace(mismatch, culprits=found or culprits.find(paths, host.systemd, rest, mismatch.words))
+    found = trial.culprits(paths, host.systemd, mismatch.newcomers, mismatch.words)
+    return replace(mismatch, culprits=found or trial.culprits(paths, host.systemd, rest, mismatch.words))
 
 
 def _refresh_once(paths: Paths, host: Host, kind: Kind, *, previous: _Attempt | None) -> _Attempt:

@@ -6,6 +6,7 @@ extension in question and one that is known to be good, and whether anything mer
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
@@ -13,12 +14,16 @@ from reconciler.host.base.command import run
 from reconciler.host.merge.overlay import merged_hierarchies, read_hierarchies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from reconciler.model.kind import Kind
+    from reconciler.model.state.observed import Unmanaged
     from reconciler.paths import Paths
 
 _TIMEOUT: Final = 30.0  # seconds
+_NAMED: Final = re.compile(r"\bimage '?(?P<name>[^\s':;]+)'?:")  # "Failed to read metadata for image NAME: ..."
+_MOST: Final = 20  # trials; each takes a tenth of a second
 _GOOD: Final = "livelayer-trial"
 # Merges appear where propagation is shared; inside this namespace only, since it was made private before.
 _ENTER: Final = """
@@ -46,6 +51,19 @@ systemd-$kind unmerge > /dev/null || :
 systemd-$kind merge > /dev/null || :
 cat /proc/self/mountinfo
 """
+
+
+def culprits(paths: Paths, systemd: int, suspects: Sequence[Unmanaged], words: str) -> tuple[Path, ...]:
+    """Those that systemd names, if it does (252 names none with an os-release), else those that spoil a trial."""
+    names = named_in(words)
+    if named := tuple(it.path for it in suspects if it.name in names):
+        return named
+    return tuple(it.path for it in suspects[:_MOST] if spoils_others(paths, it.kind, systemd, it.path))
+
+
+def named_in(words: str) -> frozenset[str]:
+    """The images that systemd says it could not read."""
+    return frozenset(match["name"] for match in _NAMED.finditer(words))
 
 
 def spoils_others(paths: Paths, kind: Kind, systemd: int, subject: Path) -> bool | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan.action import Mask, Place, Problem, Remove, Unmask
-from reconciler.model.plan.merged import expected_links, unmerged
 
 if TYPE_CHECKING:
     from reconciler.model.config.desired import DesiredState
@@ -56,7 +55,7 @@ def _masks(desired: DesiredState, observed: ObservedState, blockers: list[Blocke
 
 def _concerned(observed: ObservedState, steps: list[Step], kind: Kind) -> list[ExtensionId]:
     changing = [it.ident for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind]
-    return [*changing, *(link.ident for link in expected_links(observed, kind) if unmerged(link, observed))]
+    return [*changing, *(link.ident for link in observed.mergeable_links(kind) if observed.unmerged(link))]
 
 
 def _problem(blocker: Blocker) -> Problem:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.model.plan.action import Place, Problem, Remove, problem
-from reconciler.model.plan.merged import expected_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +49,7 @@ def excess_of(kind: Kind, observed: ObservedState, steps: Iterable[Step]) -> lis
     if not placed:
         return []
     others = {it.name for it in observed.unmanaged if it.kind is kind}
-    present = frozenset(({link.name for link in expected_links(observed, kind)} | others) - removed)
+    present = frozenset(({link.name for link in observed.mergeable_links(kind)} | others) - removed)
     left = in_excess(present, placed - present, kind)
     return [problem(name, _too_many(kind, len(present | placed))) for name in left]
 

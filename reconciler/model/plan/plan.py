@@ -27,7 +27,6 @@ from reconciler.model.plan.action import (
 )
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
 from reconciler.model.plan.masks import mask_blockers
-from reconciler.model.plan.merged import expected_links, unmerged
 from reconciler.model.plan.overlaylimit import excess_of
 from reconciler.model.plan.pruning import withdraw
 
@@ -200,7 +199,7 @@ def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, steps: 
     if observed.merged is None or not desired.refresh_now:
         return
     changing = {it.ident for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind}
-    unchanged = [link for link in expected_links(observed, kind) if link.ident not in changing]
+    unchanged = [link for link in observed.mergeable_links(kind) if link.ident not in changing]
     reason = _stale(kind, observed, unchanged) or _healed(kind, observed, steps) or _shown(kind, observed, steps)
     if reason or changing:
         names = frozenset(link.name for link in unchanged)
@@ -212,7 +211,7 @@ def _stale(kind: Kind, observed: ObservedState, unchanged: list[Link]) -> str | 
     if kind in observed.refresh_owed:
         return "an earlier run ended before its refresh"
     for link in unchanged:
-        if reason := unmerged(link, observed):
+        if reason := observed.unmerged(link):
             return f"{link.name} {reason}"
     return None
 

@@ -20,7 +20,6 @@ from reconciler.model.plan.action import (
     Stop,
     Unmask,
 )
-from reconciler.model.plan.merged import unmerged
 from reconciler.model.plan.pruning import kept_for_itself
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | Non
 
 
 def _not_shown(link: Link, view: View) -> str | None:
-    reason = unmerged(link, view.observed) if view.observed.merged else None
+    reason = view.observed.unmerged(link) if view.observed.merged else None
     if reason and not view.desired.refresh_now:
         return "will be merged at the next boot"
     return reason
@@ -214,4 +213,4 @@ def _shows(link: Link | None, observed: ObservedState) -> bool:
     """Whether the overlay shows what the link points to now."""
     if link is None or observed.merged is None or observed.obstacle(link.ident):
         return False
-    return unmerged(link, observed) is None
+    return observed.unmerged(link) is None

@@ -101,6 +101,23 @@ class ObservedState:
                 return item
         return None
 
+    def mergeable_links(self, kind: Kind) -> list[Link]:
+        """The links whose content systemd would merge: there, fit for the host, and hidden by nothing."""
+        return [link for link in self.links.values() if link.entry.kind is kind and self._is_mergeable(link)]
+
+    def _is_mergeable(self, link: Link) -> bool:
+        contents = self.store.get(link.entry)
+        if contents is None or self.obstacle(link.ident):
+            return False
+        return contents.misfit(link.ident, self.host) is None
+
+    def unmerged(self, link: Link) -> str | None:
+        """Why the overlay does not show this link's present target; None: it does."""
+        merged = self.overlay(link.entry.kind)
+        if merged is None or merged.since is None or link.name not in merged.names:
+            return "is placed but not merged"
+        return "was changed after the last merge" if merged.since < link.changed else None
+
     def overlay(self, kind: Kind) -> Merged | None:
         """The overlay of a kind; one that was never merged is empty."""
         return None if self.merged is None else self.merged.get(kind, Merged())

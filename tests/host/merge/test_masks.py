@@ -10,7 +10,6 @@ import pytest
 
 from reconciler.errors import Failed
 from reconciler.host.merge import masks
-from reconciler.host.merge.culprits import named_in
 from reconciler.host.merge.links import read_links
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Mask, Unmask
@@ -150,10 +149,3 @@ def test_what_a_killed_run_left_is_taken_away(paths: Paths, directory: str, plac
     masks.unhide(paths)
     assert not mask.exists()
     assert json.loads(record.read_bytes()) == []
-
-
-def test_systemd_names_the_image_it_could_not_read() -> None:
-    assert named_in("Failed to read metadata for image bad: No medium found") == {"bad"}
-    assert named_in("Failed to read metadata for image a.b-1: Package not installed; Reload failed") == {"a.b-1"}
-    refused = "Extension image contains /usr/lib/os-release file, which is not allowed"
-    assert named_in(refused) == frozenset()

@@ -30,7 +30,6 @@ from reconciler.model.plan.action import (
     Stop,
     Unmask,
 )
-from reconciler.model.plan.merged import expected_links
 from reconciler.model.plan.plan import make_plan
 from reconciler.model.plan.target import Target, target_for
 from reconciler.model.state.entry import Entry
@@ -206,7 +205,7 @@ def _act(action: Action, observed: ObservedState) -> ObservedState:
             rest = {ident: link for ident, link in observed.links.items() if ident != action.ident}
             return replace(observed, links=rest)
         case Refresh(kind):
-            names = frozenset(link.name for link in expected_links(observed, kind))
+            names = frozenset(link.name for link in observed.mergeable_links(kind))
             names |= {item.name for item in observed.unmanaged if item.kind is kind}
             merged = {**(observed.merged or {}), kind: Merged(names, 11 if names else None)}
             return replace(observed, merged=merged, refresh_owed=observed.refresh_owed - {kind})
