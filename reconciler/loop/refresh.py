@@ -30,8 +30,6 @@ _UNIT_REFRESHES: Final = 254  # since then the unit's ExecStart is `refresh`, be
 _SKIPS_UNCHANGED: Final = 260
 _ATTEMPTS: Final = 2  # a first merge that fails and a second that works were reported on systemd 257
 
-__all__ = ["Expectation", "Mismatch", "read_back", "refresh", "restore", "unit_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:

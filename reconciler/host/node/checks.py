@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-import urllib.error
-import urllib.request
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.command import run
@@ -96,21 +97,14 @@ def _command_failure(command: tuple[str, ...], deadline: float) -> str | None:
 
 
 def _http_failure(url: str, deadline: float) -> str | None:
-    """Without proxies and redirections, which would lead elsewhere."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    """Neither proxies nor redirections are followed, which would lead elsewhere: a redirection is an answer."""
+    parts = urlsplit(url)
+    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     left = max(_LEAST, deadline - time.monotonic())
     try:
-        with opener.open(url, timeout=left) as answer:
-            return f"{url} answers with {answer.status}" if answer.status >= _UNANSWERED else None
-    except urllib.error.HTTPError as error:
-        error.close()
-        return f"{url} answers with {error.code}" if error.code >= _UNANSWERED else None
-    except (OSError, ValueError) as error:
-        return f"{url} does not answer: {getattr(error, 'reason', error)}"
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follows nothing: an answer that leads elsewhere is an answer."""
-
-    def redirect_request(self, *_: object) -> None:
-        """No request."""
+        with closing(connect(parts.hostname or "", parts.port, timeout=left)) as connection:
+            connection.request("GET", parts._replace(scheme="", netloc="", fragment="").geturl() or "/")
+            status = connection.getresponse().status
+    except (OSError, HTTPException, ValueError) as error:
+        return f"{url} does not answer: {error}"
+    return f"{url} answers with {status}" if status >= _UNANSWERED else None

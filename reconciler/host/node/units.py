@@ -71,10 +71,10 @@ def command_line(unit: str) -> str:
     return _systemctl("show", "--property=ExecStart", "--value", unit).stdout.decode(errors="replace")
 
 
-def restart(unit: str) -> Finished:
-    """Restart a unit. Its start limit is for crash loops, not for us: it is forgotten first."""
-    _systemctl("reset-failed", unit)
-    return _systemctl("restart", unit)
+def restart(*units: str) -> Finished:
+    """Restart units. Their start limits are for crash loops, not for us: what is used up of them is forgotten."""
+    _systemctl("reset-failed", *units)
+    return _systemctl("restart", *units)
 
 
 def reload(unit: str) -> Finished:
@@ -111,13 +111,12 @@ def daemon_reload() -> None:
 
 
 def restart_all(units: tuple[str, ...]) -> None:
-    """Restart units by name. What an earlier version has used up of their start limits is forgotten first.
+    """Restart units by name.
 
     Raises:
         Failed: at least one did not come up.
     """
-    _systemctl("reset-failed", *units)
-    finished = _systemctl("restart", *units)
+    finished = restart(*units)
     if finished.status != 0:
         raise Failed(
             f"systemctl restart {' '.join(units)} failed: {finished.complaint}",
