@@ -47,17 +47,9 @@ class _Needed:
     entries: frozenset[Entry]
     blobs: frozenset[str]  # hexadecimal digests
 
-    def blob(self, name: str) -> bool:
-        return name.partition(".")[0] in self.blobs
-
 
 def collect(session: Session, observed: ObservedState, *, dry_run: bool = False) -> list[Dropped]:
-    """Drop what is not needed; only the holder of the lock may.
-
-    Args:
-        session: of a run that is about to end.
-        observed: the node as the run leaves it.
-        dry_run: only tell what would go.
+    """Drop what is not needed, or only tell what would go; only the holder of the lock may.
 
     Raises:
         Failed: the file system refuses.
@@ -67,7 +59,7 @@ def collect(session: Session, observed: ObservedState, *, dry_run: bool = False)
     old = _expired(recorded, session)
     kept = [it for it in recorded.generations if it not in old]
     drops = [_dropped(history.record_of(paths, it.number), "generation") for it in old]
-    drops += [_dropped(path, "generation") for path in recorded.damaged if kept and _number(path) < kept[0].number]
+    drops += [_dropped(it, "generation") for it in recorded.damaged if kept and int(it.stem) < kept[0].number]
     if reason := _why_not_now(recorded, observed):
         log.info("content is not cleared away: %s", reason)
     else:
@@ -140,7 +132,7 @@ def _unneeded(paths: Paths, needed: _Needed) -> Iterator[Dropped]:
         if path.name not in needed.blobs:
             yield _dropped(path, "record")
     for path in children(paths.blobs / "sha256"):
-        if not needed.blob(path.name) and not _is_fresh_part(path):
+        if path.name.partition(".")[0] not in needed.blobs and not _is_fresh_part(path):
             yield _dropped(path, "blob")
 
 
@@ -159,10 +151,6 @@ def _is_fresh_part(path: Path) -> bool:
         return time.time() - path.stat().st_mtime < _PART_AGE
     except OSError:
         return False
-
-
-def _number(path: Path) -> int:
-    return int(path.stem)
 
 
 def _dropped(path: Path, what: str) -> Dropped:

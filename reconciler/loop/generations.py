@@ -34,14 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def record(paths: Paths, last: Generation | None, view: View, tree: Tree | None, cause: str) -> Generation | None:
-    """Record what is placed now, if a change has made it so and has done well.
-
-    Args:
-        paths: the node.
-        last: the newest generation so far.
-        view: of the node as it is now.
-        tree: the configuration in force, as written.
-        cause: what made the change, for people.
+    """Record what is placed now beside the last generation, if a change has made it so and has done well.
 
     Returns:
         The present generation; None: nothing was ever placed.
@@ -100,12 +93,7 @@ def held(paths: Paths, loaded: Loaded) -> Generation | None:
 
 
 def hold(paths: Paths, loaded: Loaded, number: int | None) -> Generation:
-    """Let a generation be in force from the next run on, until the configuration changes.
-
-    Args:
-        paths: the node, with the state where it is.
-        loaded: its configuration.
-        number: of the generation; None: the one before the present one.
+    """Let a generation be in force from the next run on, until the configuration changes; None: the one before.
 
     Raises:
         Invalid: there is none such, or the store does not have all of its content any more.

@@ -104,10 +104,11 @@ def read_back(
 
 
 def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) -> Mismatch | None:
-    attempt, mismatch = _Attempt(), None
+    attempt: _Attempt | None = None
+    mismatch: Mismatch | None = None
     for number in range(_ATTEMPTS):
         began = time.time()
-        attempt = _refresh_once(paths, host, expected.kind, previous=attempt if number else None)
+        attempt = _refresh_once(paths, host, expected.kind, previous=attempt)
         mismatch = read_back(paths, host, expected, attempt.words, before)
         if mismatch is None:
             return None

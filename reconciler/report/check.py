@@ -11,7 +11,7 @@ from reconciler.report.documents import short
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.model.plan.forecast import Forecast, Verdict
+    from reconciler.model.plan.forecast import ExtensionForecast, Forecast
 
 _ANSWERS: Final = {True: "would be merged", False: "would not be merged", None: "cannot be told"}
 
@@ -19,21 +19,21 @@ _ANSWERS: Final = {True: "would be merged", False: "would not be merged", None: 
 def lines(found: Forecast) -> Iterator[str]:
     """The other OS, and a line for each extension."""
     yield described(found.host)
-    for verdict in found.verdicts:
-        reason = f": {verdict.reason}" if verdict.reason else ""
-        yield f"{verdict.wanted.name}: {_ANSWERS[verdict.fits]}{reason}; {verdict.wanted.text}{_leads_to(verdict)}"
+    for item in found.extensions:
+        reason = f": {item.reason}" if item.reason else ""
+        yield f"{item.wanted.name}: {_ANSWERS[item.fits]}{reason}; {item.wanted.text}{_leads_to(item)}"
 
 
 def hints(found: Forecast) -> list[str]:
     """What to do about those that would not be merged."""
-    return [f"  {sentence(it.wanted.name, it.hint)}" for it in found.verdicts if it.hint]
+    return [f"  {sentence(it.wanted.name, it.hint)}" for it in found.extensions if it.hint]
 
 
-def _leads_to(verdict: Verdict) -> str:
-    if not verdict.target:
+def _leads_to(item: ExtensionForecast) -> str:
+    if not item.target:
         return ""
-    tag = f"{verdict.target.resolution.tag}, " if verdict.target.resolution.tag else ""
-    return f" ({tag}{short(verdict.target.entry.digest)}, {'' if verdict.stored else 'not '}in the store)"
+    tag = f"{item.target.resolution.tag}, " if item.target.resolution.tag else ""
+    return f" ({tag}{short(item.target.entry.digest)}, {'' if item.stored else 'not '}in the store)"
 
 
 def document(found: Forecast) -> dict[str, Any]:
@@ -48,21 +48,21 @@ def document(found: Forecast) -> dict[str, Any]:
             "kernel": host.kernel or None,
             "architecture": host.architecture,
         },
-        "extensions": [_verdict_object(verdict) for verdict in found.verdicts],
+        "extensions": [_extension_object(item) for item in found.extensions],
     }
 
 
-def _verdict_object(verdict: Verdict) -> dict[str, Any]:
-    target = verdict.target
+def _extension_object(item: ExtensionForecast) -> dict[str, Any]:
+    target = item.target
     return {
-        "name": verdict.wanted.name,
-        "kind": str(verdict.wanted.kind),
-        "fits": verdict.fits,
-        "source": verdict.wanted.text,
-        "tag": target.resolution.tag or verdict.wanted.parts[0].source.tag if target else None,
+        "name": item.wanted.name,
+        "kind": str(item.wanted.kind),
+        "fits": item.fits,
+        "source": item.wanted.text,
+        "tag": target.resolution.tag or item.wanted.parts[0].source.tag if target else None,
         "digest": target.entry.digest if target else None,
-        "stored": verdict.stored,
-        "code": verdict.code,
-        "reason": verdict.reason,
-        "hint": verdict.hint,
+        "stored": item.stored,
+        "code": item.code,
+        "reason": item.reason,
+        "hint": item.hint,
     }

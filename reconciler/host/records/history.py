@@ -28,20 +28,11 @@ class History:
 
 def read_history(paths: Paths) -> History:
     """All records."""
-    found: list[Generation] = []
-    damaged: list[Path] = []
-    newer: list[Path] = []
-    for number in sorted(_numbers(paths)):
-        path = record_of(paths, number)
-        record = read_json(path)
-        generation = generation_from_json(record)
-        if _is_newer(record):
-            newer.append(path)
-        elif generation and generation.number == number:
-            found.append(generation)
-        else:
-            damaged.append(path)
-    return History(tuple(found), tuple(damaged), tuple(newer))
+    records = {path: read_json(path) for path in (record_of(paths, it) for it in sorted(_numbers(paths)))}
+    newer = tuple(path for path, record in records.items() if _is_newer(record))
+    read = {path: generation_from_json(record) for path, record in records.items() if path not in newer}
+    sound = {path: it for path, it in read.items() if it and path.stem == str(it.number)}
+    return History(tuple(sound.values()), tuple(path for path in read if path not in sound), newer)
 
 
 def newest(paths: Paths) -> Generation | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ExtensionForecast:
     """Whether one extension would be merged there."""
 
     wanted: Wanted
@@ -39,12 +39,12 @@ class Forecast:
     """What an OS would make of the configuration."""
 
     host: Host
-    verdicts: tuple[Verdict, ...]
+    extensions: tuple[ExtensionForecast, ...]
 
     @property
     def fits(self) -> bool | None:
         """Whether every extension would be merged; None: it cannot be told of some, and of none that it would not."""
-        answers = {verdict.fits for verdict in self.verdicts}
+        answers = {it.fits for it in self.extensions}
         return False if False in answers else None if None in answers else True
 
 
@@ -64,41 +64,37 @@ def forecast(
     """
     contents = {entry: it for entry, it in looked_into.items() if not isinstance(it, ReconcilerError)}
     empty = replace(observed, links={}, merged=None, store={**contents, **observed.store})
-    problems = {item.extension: item for item in make_plan(desired, empty, targets).problems}
-    verdicts = (
-        _verdict(item, targets[item.name], problems.get(item.name), empty, looked_into) for item in desired.extensions
+    troubles = {item.extension: item for item in make_plan(desired, empty, targets).problems}
+    found = (
+        _forecast(it, targets[it.name], troubles.get(it.name), observed, looked_into) for it in desired.extensions
     )
-    return Forecast(
-        observed.host,
-        tuple(replace(it, stored=it.target is not None and it.target.entry in observed.store) for it in verdicts),
-    )
+    return Forecast(observed.host, tuple(found))
 
 
-def _verdict(
+def _forecast(
     wanted: Wanted,
     target: Target | ReconcilerError,
     trouble: Problem | None,
     observed: ObservedState,
     looked_into: Mapping[Entry, Contents | ReconcilerError],
-) -> Verdict:
+) -> ExtensionForecast:
     if isinstance(target, ReconcilerError):
-        return _refusal(wanted, None, target)
+        return _refusal(ExtensionForecast(wanted, None), target)
+    stored, found = target.entry in observed.store, looked_into.get(target.entry)
+    unknown = ExtensionForecast(wanted, None, target, stored)
     if trouble:
-        return _refusal(wanted, target, trouble)
-    if target.entry in observed.store:
-        return Verdict(wanted, fits=True, target=target, reason=_not_judged(wanted, observed))
-    error = looked_into.get(target.entry)
-    if isinstance(error, ReconcilerError):
-        return _refusal(wanted, target, error)
-    hint = "without --offline it is fetched, or looked into"
-    return Verdict(wanted, fits=None, target=target, reason="it is not in the store", hint=hint)
+        return _refusal(unknown, trouble)
+    if isinstance(found, ReconcilerError):
+        return _refusal(unknown, found)
+    if stored or found:
+        return replace(unknown, fits=True, reason=_not_judged(wanted, observed))
+    return replace(unknown, reason="it is not in the store", hint="without --offline it is fetched, or looked into")
 
 
-def _refusal(wanted: Wanted, target: Target | None, error: ReconcilerError | Problem) -> Verdict:
+def _refusal(unknown: ExtensionForecast, error: ReconcilerError | Problem) -> ExtensionForecast:
     """What this node or the network failed at says nothing about the other OS."""
-    unknown = isinstance(error, Unavailable | Failed)
-    fits = None if unknown else False
-    return Verdict(wanted, fits, target, reason=told_of_another(error.message), hint=error.hint, code=error.code)
+    fits = None if isinstance(error, Unavailable | Failed) else False
+    return replace(unknown, fits=fits, reason=told_of_another(error.message), hint=error.hint, code=error.code)
 
 
 def _not_judged(wanted: Wanted, observed: ObservedState) -> str | None:
