@@ -30,6 +30,7 @@ from reconciler.model.plan.action import (
     Restart,
     Stop,
     Unmask,
+    action_ident,
     action_name,
 )
 from reconciler.model.plan.mismatch import Expectation
@@ -153,7 +154,8 @@ class Applier:
         self._failed |= findings.refused
 
     def _attempt(self, action: Change) -> Outcome:
-        name, kind = action_name(action), _kind(action)
+        name, ident = action_name(action), action_ident(action)
+        kind = action.kind if isinstance(action, Refresh) else ident.kind if ident else None
         blocked = self._failed.get(name or "") or (self._unmasked.get(kind) if kind else None)
         is_pointless = isinstance(action, Refresh) and action.only_after_changes and not self._changed(action.kind)
         if blocked or is_pointless:
@@ -179,17 +181,17 @@ class Applier:
             self._unstarted[name] = error  # what its checks say counts
         elif name:
             self._failed[name] = error
-        if isinstance(action, Mask) and action.ident.kind in self._refreshed:
-            self._unmasked[action.ident.kind] = error
+        if isinstance(action, Mask) and (kind := action.masked.ident.kind) in self._refreshed:
+            self._unmasked[kind] = error
 
     def _carry_out(self, action: Change) -> None:
         match action:
             case Stop():
                 self._stop(action)
             case Mask():
-                masks.mask(self.paths, action)
+                masks.mask(self.paths, action.masked)
             case Unmask():
-                masks.unmask(self.paths, action)
+                masks.unmask(self.paths, action.masked)
             case Place() | Remove():
                 self._change_link(action)
             case Refresh():
@@ -289,9 +291,3 @@ class Applier:
 
 def _unexpected(error: OSError, action: Action) -> Failed:
     return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
-
-
-def _kind(action: Change) -> Kind | None:
-    if isinstance(action, Refresh):
-        return action.kind
-    return action.ident.kind if action.ident else None

@@ -20,6 +20,7 @@ from reconciler.model.plan.action import (
     Restart,
     Stop,
     Unmask,
+    action_ident,
 )
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ def _deed(action: Action) -> str:
         case Check():
             deed = f"check {action.ident or 'the node'}: {action.checks.words}"
         case Mask():
-            deed = f"mask {action.file} by {action.path}"
+            deed = f"mask {action.masked.file} by {action.masked.path}"
         case Unmask():
-            deed = f"unmask {action.file}, which {action.path} hides"
+            deed = f"unmask {action.masked.file}, which {action.masked.path} hides"
         case _:
             assert_never(action)
     return deed
@@ -152,10 +153,8 @@ def _subject(action: Action) -> tuple[ExtensionId | None, Entry | None, Entry | 
             return action.ident, action.old, action.new
         case Remove():
             return action.ident, action.old, None
-        case Restart() | Stop() | Check() | Mask() | Unmask():
-            return action.ident, None, None
-        case Refresh():
-            return None, None, None
+        case Restart() | Stop() | Check() | Mask() | Unmask() | Refresh():
+            return action_ident(action), None, None
         case _:
             assert_never(action)
 

@@ -20,7 +20,6 @@ from reconciler.model.state.observed import Masked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from reconciler.model.plan.action import Mask, Unmask
     from reconciler.model.state.observed import Unmanaged
     from reconciler.paths import Paths
 
@@ -41,22 +40,37 @@ def place_for(paths: Paths, item: Unmanaged, systemd: int) -> Path | None:
     return None if place is None or (os.path.lexists(place) and not _is_empty_directory(place)) else place
 
 
-def mask(paths: Paths, action: Mask) -> None:
+def mask(paths: Paths, made: Masked) -> None:
     """Hide a bad extension.
 
     Raises:
         Failed: something of that name is there by now, or the file system refuses.
     """
-    _make(paths, Masked(action.ident, action.path, action.file, action.flaw))
+    record = _record_of(paths, made.path)
+    _record(record, [*(it for it in _recorded(record) if it.path != made.path), made])
+    try:
+        make_directory(made.path.parent)
+        made.path.mkdir(mode=0o755)
+        sync_directory(made.path.parent)
+    except OSError as error:
+        _forget(record, made.path)
+        hint = f"remove {made.file}"
+        raise Failed(f"{made.file}: cannot be masked by {made.path}: {error.strerror}", hint) from error
 
 
-def unmask(paths: Paths, action: Unmask) -> None:
+def unmask(paths: Paths, made: Masked) -> None:
     """Take a mask away; a directory that somebody has filled meanwhile is not one any more.
 
     Raises:
         Failed: the file system refuses.
     """
-    _take_away(paths, action.path)
+    try:
+        if _is_empty_directory(made.path):
+            made.path.rmdir()
+            sync_directory(made.path.parent)
+    except OSError as error:
+        raise Failed(f"{made.path}: cannot be removed: {error.strerror}", "look at the file system") from error
+    _forget(_record_of(paths, made.path), made.path)
 
 
 @contextmanager
@@ -70,7 +84,7 @@ def hidden(paths: Paths, systemd: int, extensions: Iterable[Unmanaged]) -> Itera
         for it in extensions:
             place = place_for(paths, it, systemd)
             if place and not place.exists():
-                _make(paths, Masked(it.ident, place, it.path, None))
+                mask(paths, Masked(it.ident, place, it.path, None))
         yield
     finally:
         unhide(paths)
@@ -81,30 +95,7 @@ def unhide(paths: Paths) -> None:
     for it in _all_recorded(paths):
         if it.reason is None:
             with suppress(Failed):  # the next refresh tries again
-                _take_away(paths, it.path)
-
-
-def _make(paths: Paths, made: Masked) -> None:
-    record = _record_of(paths, made.path)
-    _record(record, [*(it for it in _recorded(record) if it.path != made.path), made])
-    try:
-        make_directory(made.path.parent)
-        made.path.mkdir(mode=0o755)
-        sync_directory(made.path.parent)
-    except OSError as error:
-        _forget(record, made.path)
-        hint = f"remove {made.file}"
-        raise Failed(f"{made.file}: cannot be masked by {made.path}: {error.strerror}", hint) from error
-
-
-def _take_away(paths: Paths, path: Path) -> None:
-    try:
-        if _is_empty_directory(path):
-            path.rmdir()
-            sync_directory(path.parent)
-    except OSError as error:
-        raise Failed(f"{path}: cannot be removed: {error.strerror}", "look at the file system") from error
-    _forget(_record_of(paths, path), path)
+                unmask(paths, it)
 
 
 def _record_of(paths: Paths, path: Path) -> Path:

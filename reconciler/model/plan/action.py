@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from reconciler.errors import Pending, ReconcilerError, sentence
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from reconciler.model.config.desired import Wanted
     from reconciler.model.config.document import Checks
     from reconciler.model.content.resolution import Resolution
     from reconciler.model.kind import ExtensionId, Kind
     from reconciler.model.state.entry import Entry
+    from reconciler.model.state.observed import Masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,7 @@ class Restart:
 class Mask:
     """Hide an unmanaged extension that would make systemd merge nothing, by an empty directory of its name."""
 
-    ident: ExtensionId
-    path: Path  # of the directory
-    file: Path  # the bad one
-    flaw: str
+    masked: Masked
     reason: str
 
 
@@ -92,9 +88,7 @@ class Mask:
 class Unmask:
     """Take such a directory away again."""
 
-    ident: ExtensionId
-    path: Path
-    file: Path
+    masked: Masked
     reason: str
 
 
@@ -150,16 +144,22 @@ def problem(extension: str | None, error: ReconcilerError) -> Problem:
     )
 
 
-def action_name(action: Action) -> str | None:
+def action_ident(action: Action) -> ExtensionId | None:
     """The extension an action is about; None: the whole."""
     match action:
         case Fetch():
-            return action.wanted.name
+            return action.wanted.ident
         case Refresh():
             return None
-        case Check():
-            return action.ident.name if action.ident else None
-        case Stop() | Place() | Remove() | Restart() | Mask() | Unmask():
-            return action.ident.name
+        case Mask() | Unmask():
+            return action.masked.ident
+        case Stop() | Place() | Remove() | Restart() | Check():
+            return action.ident
         case never:
             assert_never(never)
+
+
+def action_name(action: Action) -> str | None:
+    """The name of the extension an action is about; None: the whole."""
+    ident = action_ident(action)
+    return ident.name if ident else None

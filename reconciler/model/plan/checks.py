@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.target import Target
     from reconciler.model.state.checks import CheckedChange
+    from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import ObservedState
 
 _SHORT = len("sha256:") + 12
@@ -64,9 +65,8 @@ def take_back(ident: ExtensionId, failed: CheckedChange, observed: ObservedState
     link = observed.links.get(ident)
     if link is None or link.entry != failed.entry:
         return
-    if failed.previous and _has_previous(ident, failed, observed):
-        why = f"back to what was there before: {failed.reason}"
-        yield Place(ident, link.entry, failed.previous, why, is_return=True)
+    if previous := _previous(ident, failed, observed):
+        yield Place(ident, link.entry, previous, f"back to what was there before: {failed.reason}", is_return=True)
     else:
         yield Remove(ident, link.entry, f"withdrawn: {failed.reason}")
 
@@ -74,9 +74,8 @@ def take_back(ident: ExtensionId, failed: CheckedChange, observed: ObservedState
 def failure(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> Problem:
     """What to say of content that failed, under the configuration that still asks for it."""
     digest = failed.entry.digest[:_SHORT] if failed.entry else "-"
-    instead = "it was withdrawn"
-    if failed.previous and _has_previous(ident, failed, observed):
-        instead = f"{failed.previous.digest[:_SHORT]} is in its place"
+    previous = _previous(ident, failed, observed)
+    instead = f"{previous.digest[:_SHORT]} is in its place" if previous else "it was withdrawn"
     reason = f"{digest} failed its checks: {failed.reason}; {instead}"
     return Problem("checks.failed", ident.name, reason, _hint(ident))
 
@@ -94,14 +93,15 @@ def take_back_removals(desired: DesiredState, observed: ObservedState) -> Iterat
             continue
         reason = f"its removal was taken back: {failed.reason}"
         yield Problem("checks.removal", ident.name, reason, _hint(ident))
-        if ident not in observed.links and failed.previous and _has_previous(ident, failed, observed):
-            yield Place(ident, None, failed.previous, f"back again: {failed.reason}", is_return=True)
+        if ident not in observed.links and (previous := _previous(ident, failed, observed)):
+            yield Place(ident, None, previous, f"back again: {failed.reason}", is_return=True)
 
 
 def _hint(ident: ExtensionId) -> str:
     return f"change the configuration, or try it again: livelayer apply --retry {ident}"
 
 
-def _has_previous(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> bool:
+def _previous(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> Entry | None:
+    """What was there before, if it is to be had still and fits."""
     contents = observed.store.get(failed.previous) if failed.previous else None
-    return contents is not None and contents.misfit(ident, observed.host) is None
+    return failed.previous if contents and contents.misfit(ident, observed.host) is None else None

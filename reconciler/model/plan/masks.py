@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan.action import Mask, Place, Problem, Remove, Unmask
+from reconciler.model.state.observed import Masked
 
 if TYPE_CHECKING:
     from reconciler.model.config.desired import DesiredState
@@ -45,12 +46,12 @@ def _masks(desired: DesiredState, observed: ObservedState, blockers: list[Blocke
     wanted = {it.mask: it for it in blockers if it.mask} if desired.quarantine else {}
     there = {mask.path for mask in observed.masks}
     masks: list[Mask | Unmask] = [
-        Mask(it.item.ident, path, it.item.path, it.reason, f"{it.reason}; systemd would merge nothing")
+        Mask(Masked(it.item.ident, path, it.item.path, it.reason), f"{it.reason}; systemd would merge nothing")
         for path, it in wanted.items()
         if path not in there
     ]
     why = "it does no harm any more" if desired.quarantine else "settings.quarantine is off"
-    return masks + [Unmask(it.ident, it.path, it.file, why) for it in observed.masks if it.path not in wanted]
+    return masks + [Unmask(it, why) for it in observed.masks if it.path not in wanted]
 
 
 def _concerned(observed: ObservedState, steps: list[Step], kind: Kind) -> list[ExtensionId]:

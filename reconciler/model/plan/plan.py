@@ -227,8 +227,8 @@ def _healed(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | Non
 
 def _shown(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | None:
     """Without a mask systemd sees again what lies below it, if something still does."""
-    unmasked = {action.ident for action in steps if isinstance(action, Unmask) and action.ident.kind is kind}
-    shown = next((it for it in observed.unmanaged if it.searched and it.ident in unmasked), None)
+    unmasked = {it.masked.ident for it in steps if isinstance(it, Unmask)}
+    shown = next((it for it in observed.unmanaged if it.searched and it.kind is kind and it.ident in unmasked), None)
     return f"{shown.path} is not masked any more" if shown else None
 
 

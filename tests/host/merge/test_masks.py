@@ -12,8 +12,7 @@ from reconciler.errors import Failed
 from reconciler.host.merge import masks
 from reconciler.host.merge.links import read_links
 from reconciler.model.kind import ExtensionId, Kind
-from reconciler.model.plan.action import Mask, Unmask
-from reconciler.model.state.observed import Unmanaged
+from reconciler.model.state.observed import Masked, Unmanaged
 
 if TYPE_CHECKING:
     from reconciler.paths import Paths
@@ -22,12 +21,8 @@ IDENT = ExtensionId("byhand")
 SYSTEMD = 252
 
 
-def _mask(path: Path) -> Mask:
-    return Mask(IDENT, path, Path("/var/lib/extensions/byhand.raw"), "empty", "because")
-
-
-def _unmask(path: Path) -> Unmask:
-    return Unmask(IDENT, path, Path("/var/lib/extensions/byhand.raw"), "because")
+def _mask(path: Path) -> Masked:
+    return Masked(IDENT, path, Path("/var/lib/extensions/byhand.raw"), "empty")
 
 
 def _placed(paths: Paths, directory: str, name: str = "bad") -> Unmanaged:
@@ -67,7 +62,7 @@ def test_a_mask_is_recorded_for_as_long_as_it_lasts_and_taken_back(paths: Paths,
     (made,) = masks.read_masks(paths)
     assert (made.ident, made.path, made.reason) == (IDENT, path, "empty")
     assert (paths.masks.exists(), paths.lasting_masks.exists()) == (top == "run", top == "etc")
-    masks.unmask(paths, _unmask(path))
+    masks.unmask(paths, _mask(path))
     assert not path.exists()
     assert masks.read_masks(paths) == ()
 
@@ -80,9 +75,9 @@ def test_what_others_made_is_no_mask(paths: Paths) -> None:
     (filled / "usr").mkdir()
     gone.rmdir()
     assert masks.read_masks(paths) == ()
-    masks.unmask(paths, _unmask(filled))
+    masks.unmask(paths, _mask(filled))
     assert (filled / "usr").is_dir()
-    masks.unmask(paths, _unmask(gone))
+    masks.unmask(paths, _mask(gone))
 
 
 @pytest.mark.parametrize("damaged", ["", "{}", '[["x"]]', '[["x", "nokind", "/a", "/b", "c"]]', "[1, null]"])

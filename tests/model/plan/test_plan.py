@@ -213,7 +213,7 @@ def _line(action: Action) -> str:
         case Restart() | Stop():
             line = f"{type(action).__name__.lower()} {action.ident} {' '.join(action.units)}"
         case Mask() | Unmask():
-            line = f"{type(action).__name__.lower()} {action.path}"
+            line = f"{type(action).__name__.lower()} {action.masked.path}"
         case Check():
             line = f"check {action.ident or 'all'}"
         case _:
