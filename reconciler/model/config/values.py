@@ -1,9 +1,13 @@
-"""Single values of the configuration: durations, limits of removals, URLs of checks, directories for the state."""
+"""Single values of the configuration: durations, limits of removals, URLs of checks, directories for the state.
+
+Each parser raises ValueError, with a sentence for the user, where a text is none.
+"""
 
 from __future__ import annotations
 
 import posixpath
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -28,11 +32,7 @@ _NO_PLACE: Final = {
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read whole numbers, each with one of the units w, d, h, m and s, each unit once at most.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read whole numbers, each with one of the units w, d, h, m and s, each unit once at most."""
     if not _SHAPE.fullmatch(text.strip()):
         raise ValueError(f"{text!r} is no duration; it looks like 3d, 12h or 1d12h, with the units w, d, h, m and s")
     parts = [(_UNITS[unit], int(number)) for number, unit in _PART.findall(text)]
@@ -63,11 +63,7 @@ class PruneLimit:
 
 
 def parse_prune_limit(value: int | str) -> PruneLimit:
-    """Read what a user wrote.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read a count, or a share such as `50%`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return PruneLimit(value)
     if isinstance(value, str) and (match := _SHARE.fullmatch(value)):
@@ -76,29 +72,17 @@ def parse_prune_limit(value: int | str) -> PruneLimit:
 
 
 def parse_loopback_url(text: str) -> str:
-    """A URL that leads to this machine alone: what answers elsewhere says nothing about an extension here.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
-    try:
+    """A URL that leads to this machine alone: what answers elsewhere says nothing about an extension here."""
+    with suppress(ValueError):
         parts = urlsplit(text)
         is_ours = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        is_ours = False
-    else:
-        is_ours = is_ours and parts.scheme in {"http", "https"}
-    if not is_ours:
-        raise ValueError(f"{text!r} is no URL on loopback, such as http://127.0.0.1:8080/healthz")
-    return text
+        if is_ours and parts.scheme in {"http", "https"}:
+            return text
+    raise ValueError(f"{text!r} is no URL on loopback, such as http://127.0.0.1:8080/healthz")
 
 
 def check_state_dir(text: str) -> str:
-    """A directory of livelayer's own that is there at boot and that no merge covers, as the user wrote it.
-
-    Raises:
-        ValueError: with what is wrong.
-    """
+    """A directory of livelayer's own that is there at boot and that no merge covers, as the user wrote it."""
     if not text.startswith("/") or posixpath.normpath(text) != text or text.startswith("//"):
         raise ValueError("must be an absolute path without . and .. and a slash at the end")
     if not text.isprintable():

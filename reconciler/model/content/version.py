@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum, auto
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.model.content.tag import Tag, read_tag, read_tags, version_of
@@ -25,14 +24,6 @@ _WILDCARD: Final = re.compile(r"(?:(?P<numbers>.*)\.)?[*xX]")
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9._*?-]+")
 _KNOWN: Final = ">= > <= < == != ~= ~ ^"
 _SUFFIXED: Final = "{text!r} has the suffix -{suffix}, which is a part of its own: {version},-{suffix}"
-
-
-class _Obstacle(Enum):
-    """Why a tag is not taken although its version is in the range."""
-
-    SUFFIX = auto()
-    PRERELEASE = auto()
-    WHOLE_NUMBER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +73,7 @@ class Range:
             return Invalid(f"no tag of {name} is a version", "name a tag in source:, instead of version:")
         near = [(tag, why) for tag in versions if tag.version in self and (why := self._obstacle(tag))]
         if near:
-            tag, obstacle = max(near, key=lambda item: item[0].order)
-            reason, hint = self._explain(tag, obstacle)
+            tag, (reason, hint) = max(near, key=lambda item: item[0].order)
             return Invalid(f"no tag of {name} fits {self.text}; {tag.text} would, but {reason}", hint)
         best = max([tag for tag in versions if not self._obstacle(tag)] or versions, key=lambda tag: tag.order)
         return Invalid(f"no tag of {name} fits {self.text}; the highest is {best.text}", "change version:")
@@ -91,13 +81,16 @@ class Range:
     def __contains__(self, version: Version) -> bool:
         return all(version in comparison.interval for comparison in self.comparisons)
 
-    def _obstacle(self, tag: Tag) -> _Obstacle | None:
+    def _obstacle(self, tag: Tag) -> tuple[str, str] | None:
+        """Why a tag is not taken although its version is in the range, and how to have it."""
         if not self._takes_suffix(tag.suffix):
-            return _Obstacle.SUFFIX
+            if self.suffix is not None:
+                return f"does not end in -{self.suffix}", "change the suffix in version:"
+            return f"has the suffix -{tag.suffix}", f"to have it: {self.text},-{tag.suffix}"
         if tag.version.is_prerelease and not self._takes_prerelease(tag.version):
-            return _Obstacle.PRERELEASE
+            return "is a pre-release", "to have it, name a pre-release of the same release, such as >=1.30.0-rc1"
         if len(tag.version.release) == 1 and not self._takes_whole_numbers():
-            return _Obstacle.WHOLE_NUMBER
+            return "is one number without a dot", "to have it, compare with such a number, such as >=20240101"
         return None
 
     def _takes_suffix(self, suffix: str) -> bool:
@@ -117,19 +110,6 @@ class Range:
         if self._takes_whole_numbers():
             return versions
         return [tag for tag in versions if len(tag.version.release) > 1] or versions
-
-    def _explain(self, tag: Tag, obstacle: _Obstacle) -> tuple[str, str]:
-        match obstacle:
-            case _Obstacle.SUFFIX if self.suffix is not None:
-                return f"does not end in -{self.suffix}", "change the suffix in version:"
-            case _Obstacle.SUFFIX:
-                return f"has the suffix -{tag.suffix}", f"to have it: {self.text},-{tag.suffix}"
-            case _Obstacle.PRERELEASE:
-                return "is a pre-release", "to have it, name a pre-release of the same release, such as >=1.30.0-rc1"
-            case _Obstacle.WHOLE_NUMBER:
-                return "is one number without a dot", "to have it, compare with such a number, such as >=20240101"
-            case never:
-                assert_never(never)
 
 
 def parse_range(text: str, *, prereleases: bool = False) -> Range:
