@@ -103,8 +103,8 @@ class InvalidConfiguration(Invalid):
         self.mistakes = mistakes
 
 
-def parsed(parse: Callable[[str], T], text: str, hint: str) -> T:
-    """What a user wrote, as a parser of the model understands it.
+def parsed(parse: Callable[[str], T], text: str, hint: str, option: str | None = None) -> T:
+    """What a user wrote, behind an option maybe, as a parser of the model understands it.
 
     Raises:
         Invalid: in the parser's words.
@@ -112,4 +112,4 @@ def parsed(parse: Callable[[str], T], text: str, hint: str) -> T:
     try:
         return parse(text)
     except ValueError as error:
-        raise Invalid(str(error), hint) from None
+        raise Invalid(f"{option}: {error}" if option else str(error), hint) from None

@@ -20,7 +20,7 @@ from reconciler.host.node.machine import read_os_release
 from reconciler.host.tar.decompress import shown
 from reconciler.model.build.assembly import Assembly, difference, text_file
 from reconciler.model.build.output import Built, LeftOut, Output
-from reconciler.model.build.recipe import platform_for, release_of, upholds
+from reconciler.model.build.recipe import release_of, target_platform, upholds
 from reconciler.model.build.screening import Dropped, merge_usr, os_release_in, screen
 from reconciler.model.fit.release import parse_release
 from reconciler.model.kind import RELEASE_PREFIX
@@ -87,7 +87,7 @@ def build(request: Request, paths: Paths) -> Built:
     _check_request(request)
     clock = _clock()
     with _scratch(request.out) as scratch:
-        platform = platform_for(request.recipe.architecture, os.uname().machine)
+        platform = target_platform(request.recipe.architecture, os.uname().machine)
         pantry = Pantry(paths, scratch, platform, request.strict, request.depends)
         found = _sort_out(_gather(request, pantry), request, paths)
         made, digest = _write(found, request, clock, scratch)

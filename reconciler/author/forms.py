@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.host.assembly.assemblywriter import write_archive, write_directory
 from reconciler.model.build.output import Output
-from reconciler.model.build.recipe import platform_for
+from reconciler.model.build.recipe import target_platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +101,7 @@ def _write_image(extension: Extension, target: Path) -> str:
     from reconciler.host.registry.layoutwriter import OciLayout
     from reconciler.model.content.ociwrite import About, Compression
 
-    platform = platform_for(extension.architecture, os.uname().machine)
+    platform = target_platform(extension.architecture, os.uname().machine)
     title = {"org.opencontainers.image.title": extension.ident.name}
     layout = OciLayout(target)
     image = layout.add_image(

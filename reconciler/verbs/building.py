@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, parsed
 from reconciler.paths import Paths
 from reconciler.verbs.console import Verbs, add_verb, print_result, say
 from reconciler.verbs.exitstatus import OK
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.build.recipe import Recipe
 
 _OUTPUTS: Final = ("directory", "squashfs", "erofs", "ext4", "ddi", "oci")
+_ANY: Final = "name one of them, or _any for an extension that fits all"
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -122,7 +123,8 @@ def _request(options: argparse.Namespace) -> Request:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    from reconciler.model.build.recipe import Recipe, parse_architecture
+    from reconciler.model.build.recipe import Recipe
+    from reconciler.model.fit.release import parse_architecture
     from reconciler.model.kind import ExtensionId, Kind
 
     return Recipe(
@@ -130,7 +132,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         options.id,
         options.version_id,
         options.sysext_level,
-        parse_architecture(options.arch) if options.arch else None,
+        options.arch if options.arch in {None, "_any"} else parsed(parse_architecture, options.arch, _ANY, "--arch"),
         tuple(options.scope),
         options.reload_manager,
         tuple(options.restart_unit),

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, ReconcilerError
+from reconciler.errors import Invalid, ReconcilerError, parsed
 from reconciler.paths import Paths
 from reconciler.verbs.console import Verbs, add_verb, is_terminal, print_json, print_result
 from reconciler.verbs.exitstatus import ERROR, OK
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
-    from reconciler.model.content.ociread import Platform
     from reconciler.model.facts.extensionfacts import ExtensionFacts
     from reconciler.model.lint.rule import Finding, Rule
     from reconciler.query.inspection import Request
 
+_SEE = "see livelayer(8)"
 _SUBJECT = "a source, an image file, a tar archive or a directory"
 
 
@@ -58,28 +59,28 @@ def _add_lint(verbs: Verbs) -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="what the extension shall be called")
     parser.add_argument("--digest", metavar="DIGEST", help="what it must have; https:// needs it or a SHA256SUMS")
-    parser.add_argument(
-        "--platform", type=_platform, metavar="PLATFORM", help="of an image for several, such as linux/arm64"
-    )
+    parser.add_argument("--platform", metavar="PLATFORM", help="of an image for several, such as linux/arm64")
 
 
-def _platform(text: str) -> Platform:
+def _request(options: argparse.Namespace, subject: str) -> Request:
     from reconciler.model.content.ociread import parse_platform
+    from reconciler.model.content.source import parse_digest
+    from reconciler.query.inspection import Request
 
-    try:
-        return parse_platform(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    platform = parsed(parse_platform, options.platform, _SEE, "--platform") if options.platform else None
+    digest = parsed(parse_digest, options.digest, _SEE, "--digest") if options.digest else None
+    return Request(subject, options.name, digest, platform)
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    from reconciler.model.fit.release import parse_architecture
     from reconciler.query import inspection
     from reconciler.report import extensionreport, tables
 
     paths = Paths(options.root)
-    request = inspection.Request(options.subject, options.name, options.digest, options.platform)
-    facts = inspection.gather(request, paths)
-    others = [(file, options.systemd, options.architecture) for file in options.os_release]
+    architecture = options.architecture and parsed(parse_architecture, options.architecture, _SEE, "--architecture")
+    facts = inspection.gather(_request(options, options.subject), paths)
+    others = [(file, options.systemd, architecture) for file in options.os_release]
     fits = inspection.fits(facts, paths, others)
     sheet = tables.sheet(extensionreport.inspection_rows(facts, fits), terminal=is_terminal())
     print_result(options, lambda: extensionreport.inspection_document(facts, fits), [sheet])
@@ -88,12 +89,11 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _lint(options: argparse.Namespace) -> int:
     from reconciler.model.lint.rule import fails
-    from reconciler.query.inspection import Request
 
     rules = _rules(options.ignore)
     found = []
     for subject in options.subjects:
-        request = Request(subject, options.name, platform=options.platform, wants_signature=options.require_signature)
+        request = replace(_request(options, subject), wants_signature=options.require_signature)
         found.append((subject, *_look(request, Paths(options.root), rules)))
     _report(found, rules, options)
     failed = any(fails(findings, strict=options.strict) for _, _, findings in found)

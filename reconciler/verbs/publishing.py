@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, parsed
 from reconciler.paths import Paths
 from reconciler.verbs.console import Verbs, add_verb, print_result
 from reconciler.verbs.exitstatus import OK
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from reconciler.author.publish import Wish
     from reconciler.host.registry.skopeopush import Signing
-
-T = TypeVar("T")
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -76,8 +74,8 @@ def _wish(options: argparse.Namespace) -> Wish:
     from reconciler.model.content.ociwrite import Compression
 
     return Wish(
-        _read(parse_destination, options.destination),
-        tuple(_read(parse_platform, text) for text in options.platform),
+        parsed(parse_destination, options.destination, "see livelayer(8)"),
+        tuple(parsed(parse_platform, text, "see livelayer(8)", "--platform") for text in options.platform),
         _pairs("--label", options.label),
         _pairs("--annotation", options.annotation),
         Compression(options.compression) if options.compression else None,
@@ -107,10 +105,3 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
             raise Invalid(f"{option} {text}: is no KEY=VALUE", "write it as org.opencontainers.image.licenses=MIT")
         pairs[key] = value
     return pairs
-
-
-def _read(parse: Callable[[str], T], text: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise Invalid(str(error), "see livelayer(8)") from error

@@ -184,6 +184,38 @@ def test_sarif(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> N
     assert place == f"{bad}/usr/share/x"
 
 
-def test_wrong_usage(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("inspect", "--platform", "x", good) == 1
-    assert "'x' is no platform" in capsys.readouterr().err
+@pytest.mark.parametrize("verb", ["inspect", "lint"])
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--platform", "x"), "--platform: 'x' is no platform"),
+        (("--digest", "x"), "--digest: 'x' is no digest; it looks like sha256:"),
+    ],
+)
+def test_wrong_usage(
+    good: Path, capsys: pytest.CaptureFixture[str], verb: str, option: tuple[str, str], words: str
+) -> None:
+    assert run(verb, *option, good) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_lint_holds_content_to_its_digest(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("lint", "--digest", f"sha256:{'a' * 64}", good) == 1
+    assert "correct --digest, or the source" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["x86-64", "amd64", "x86_64"])
+def test_an_architecture_in_anybodys_words(
+    good: Path, paths: Paths, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    release = good / "usr/lib/extension-release.d/extension-release.x"
+    release.write_text(f"{GOOD_RELEASE}ARCHITECTURE=x86-64\n")
+    other = paths.root / "etc/os-release"
+    assert run("--root", paths.root, "inspect", "--os-release", other, "--architecture", word, good) == 0
+    assert f"{other} (debian 12, systemd 252, x86-64): yes" in capsys.readouterr().out
+
+
+def test_no_architecture(good: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    other = paths.root / "etc/os-release"
+    assert run("--root", paths.root, "inspect", "--os-release", other, "--architecture", "pdp11", good) == 1
+    assert "--architecture: 'pdp11' is no architecture; known are arm," in capsys.readouterr().err

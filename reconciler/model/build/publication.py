@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import TITLE, Platform, platform_for
 from reconciler.model.content.tag import read_tag
-from reconciler.model.fit.release import ARCHITECTURES
+from reconciler.model.fit.release import SYNONYMS
 from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from reconciler.model.fit.contents import Contents
 
 VERSION: Final = "org.opencontainers.image.version"
-# What others call an architecture, where systemd's name is another.
-_WRONG: Final = {
-    "amd64": "x86-64",
-    "386": "x86",
-    "armhf": "arm",
-    "ppc64el": "ppc64-le",
-    **{machine: name for machine, name in ARCHITECTURES.items() if machine != name},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +87,10 @@ def objection(subject: Subject) -> Invalid | None:
             f"{path} has no ID, and so no host merges it", "add ID=_any, or the ID of the hosts' os-release"
         )
     wanted = subject.release.get("ARCHITECTURE", "")
-    if wanted in _WRONG:
+    if wanted in SYNONYMS:
         return Invalid(
             f"{path} has ARCHITECTURE={wanted}, which no host has",
-            f"write it as systemd does: ARCHITECTURE={_WRONG[wanted]}",
+            f"write it as systemd does: ARCHITECTURE={SYNONYMS[wanted]}",
         )
     if subject.architecture and wanted not in {"", "_any", subject.architecture}:
         return Invalid(

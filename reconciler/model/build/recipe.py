@@ -8,25 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
-from reconciler.model.content.ociread import Platform, platform_of
-from reconciler.model.fit.release import ARCHITECTURES
+from reconciler.model.content.ociread import platform_for, platform_of
 from reconciler.model.kind import RELEASE_PREFIX, UNIT, ExtensionId, Kind, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from reconciler.model.content.ociread import Platform
+
 _VALUE: Final = re.compile(r"[A-Za-z0-9._+-]{1,128}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._+-]*")
 _SPECIAL: Final = re.compile(r'["$`\\]')  # to a shell, even in quotation marks
-# Go's words for systemd's, where they differ: those of container images. And Debian's, where they differ from both.
-_GOS: Final = {
-    "x86-64": "amd64",
-    "x86": "386",
-    "ppc64-le": "ppc64le",
-    "loongarch64": "loong64",
-    "mips64-le": "mips64le",
-}
-_OTHER_WORDS: Final = {**{go: word for word, go in _GOS.items()}, "armhf": "arm", "ppc64el": "ppc64-le"}
 _SCOPES: Final = frozenset({"initrd", "system", "portable"})
 _FIRST: Final = ("ID", "VERSION_ID")  # then what depends on the kind, then the rest by name
 
@@ -96,24 +88,11 @@ class Release(NamedTuple):
         return "".join(f"{key}={_quoted(value)}\n" for key, value in self.fields.items())
 
 
-def parse_architecture(text: str) -> str:
-    """An architecture in systemd's words.
-
-    Raises:
-        Invalid: it is none.
-    """
-    known = {*ARCHITECTURES.values(), "_any"}
-    word = _OTHER_WORDS.get(text) or ARCHITECTURES.get(text, text)
-    if word not in known:
-        raise Invalid(f"--arch: {text!r} is no architecture", f"known are {', '.join(sorted(known))}")
-    return word
-
-
-def platform_for(architecture: str | None, machine: str) -> Platform:
+def target_platform(architecture: str | None, machine: str) -> Platform:
     """What images are for an architecture, in systemd's words; None and `_any`: for this machine."""
     if architecture is None or architecture == "_any":
         return platform_of(machine)
-    return Platform("linux", _GOS.get(architecture, architecture))
+    return platform_for(architecture)
 
 
 def release_of(

@@ -53,7 +53,13 @@ _PLATFORMS: Final = {
     "loongarch64": Platform("linux", "loong64"),
 }
 # And for systemd's names, which ARCHITECTURE= in a release file uses; where both agree, none is listed.
-_ARCHITECTURES: Final = {"x86-64": "amd64", "x86": "386", "ppc64-le": "ppc64le", "loongarch64": "loong64"}
+GO_NAMES: Final = {
+    "x86-64": "amd64",
+    "x86": "386",
+    "ppc64-le": "ppc64le",
+    "loongarch64": "loong64",
+    "mips64-le": "mips64le",
+}
 
 
 def platform_of(machine: str) -> Platform:
@@ -63,7 +69,7 @@ def platform_of(machine: str) -> Platform:
 
 def platform_for(architecture: str) -> Platform:
     """The platform of an architecture as systemd names it."""
-    return Platform("linux", _ARCHITECTURES.get(architecture, architecture))
+    return Platform("linux", GO_NAMES.get(architecture, architecture))
 
 
 def parse_platform(text: str) -> Platform:

@@ -164,13 +164,22 @@ def _local_names() -> str:
     return "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]"
 
 
+def parse_digest(text: str) -> str:
+    """Read a digest.
+
+    Raises:
+        ValueError: with a sentence for the user.
+    """
+    if not DIGEST.fullmatch(text):
+        raise ValueError(f"{text!r} is no digest; it looks like sha256: and 64 hexadecimal digits")
+    return text
+
+
 def _split_digest(reference: str) -> tuple[str, str | None]:
     match = _DIGEST_IN_REFERENCE.search(reference)
     if match is None:
         return reference, None
-    if not DIGEST.fullmatch(match["digest"]):
-        raise ValueError(f"{match['digest']!r} is no digest; it looks like sha256: and 64 hexadecimal digits")
-    return reference[: match.start()], match["digest"]
+    return reference[: match.start()], parse_digest(match["digest"])
 
 
 def _without_tag(reference: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.content.ociread import GO_NAMES
 from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.kind import Kind
 
@@ -37,6 +38,28 @@ ARCHITECTURES: Final = {
     "loongarch64": "loongarch64",
     "mips64": "mips64-le",
 }
+
+
+# What others call an architecture, where systemd's name is another: Go (container images), Debian, and uname(2).
+SYNONYMS: Final[Mapping[str, str]] = {
+    **{go: architecture for architecture, go in GO_NAMES.items() if go != architecture},
+    "armhf": "arm",
+    "ppc64el": "ppc64-le",
+    **{machine: name for machine, name in ARCHITECTURES.items() if machine != name},
+}
+
+
+def parse_architecture(text: str) -> str:
+    """Read an architecture in anybody's words, into systemd's.
+
+    Raises:
+        ValueError: with a sentence for the user.
+    """
+    known = sorted({*ARCHITECTURES.values()})
+    word = SYNONYMS.get(text, text)
+    if word not in known:
+        raise ValueError(f"{text!r} is no architecture; known are {', '.join(known)}")
+    return word
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.fit.release import Host, misfit, parse_release
+from reconciler.model.fit.release import Host, misfit, parse_architecture, parse_release
 from tests.model.fit.release_table import DEBIAN, FITS, MISFITS, Row
 
 
@@ -40,3 +40,26 @@ def test_parse_release(text: str, expected: dict[str, str]) -> None:
 )
 def test_architectures_are_called_as_systemd_calls_them(machine: str, architecture: str) -> None:
     assert Host(DEBIAN, machine, 252).architecture == architecture
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x86-64", "x86-64"),
+        ("x86_64", "x86-64"),
+        ("amd64", "x86-64"),
+        ("aarch64", "arm64"),
+        ("386", "x86"),
+        ("armhf", "arm"),
+        ("ppc64le", "ppc64-le"),
+        ("riscv64", "riscv64"),
+    ],
+)
+def test_an_architecture_is_understood_in_anybodys_words(text: str, expected: str) -> None:
+    assert parse_architecture(text) == expected
+
+
+@pytest.mark.parametrize("text", ["pdp11", "", "_any", "X86-64"])
+def test_what_is_no_architecture(text: str) -> None:
+    with pytest.raises(ValueError, match="is no architecture; known are arm, "):
+        parse_architecture(text)
