@@ -212,11 +212,11 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
 
 
 def _begin(paths: Paths, options: Options) -> Session:
-    """Load the configuration, say what is wrong with it, and put the state where it shall be."""
-    loaded = config.load(paths, options.config, options.cloud_configs)
+    """Load the configuration, say what is wrong with it, and make sure that there is a place for the state."""
+    paths, loaded = located(paths, config.load(paths, options.config, options.cloud_configs))
     _log_configuration(loaded)
-    paths, loaded = _settled(paths, loaded, options)
     store.prepare(paths)
+    statedir.remember(paths)
     links.clean(paths)
     if options.config is None and options.cloud_configs is None:
         loaded = _remembered(paths, loaded, options)
@@ -246,15 +246,6 @@ def _apply(session: Session, plan: Plan) -> tuple[Outcome, ...]:
 
     desired, configuration = session.desired, session.configuration
     return Applier(session.paths, session.host, session.resolver, desired, configuration).apply(plan)
-
-
-def _settled(paths: Paths, loaded: config.Loaded, options: Options) -> tuple[Paths, config.Loaded]:
-    """The state where it shall be; if it cannot come there, the node converges with the state where it is."""
-    try:
-        return statedir.settle(paths, loaded.desired.state_dir or options.state_dir), loaded
-    except ReconcilerError as error:
-        logs.log_problems([problem(None, error)])
-        return statedir.locate(paths), replace(loaded, troubles=(*loaded.troubles, error))
 
 
 def _remembered(paths: Paths, loaded: config.Loaded, options: Options) -> config.Loaded:

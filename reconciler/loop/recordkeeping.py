@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
-from reconciler.host.records import history, retries, statedir
+from reconciler.host.records import history, retries
 from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.loop import drift, generations
 from reconciler.model.plan.action import Fetch
@@ -50,8 +50,6 @@ def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, .
     with _noted(troubles):
         newest = history.newest(session.paths)
         newest = generations.record(session.paths, newest, after, session.loaded.tree, _cause(session, doing))
-    with _noted(troubles):
-        statedir.tidy(session.paths, after.observed.merged)
     with _noted(troubles):
         drift.settle(session.paths, after.observed)
     if before.plan.actions:

@@ -42,7 +42,6 @@ class Options:
     refresh: bool = True  # False: place only, something else merges (at boot, systemd's own unit)
     only: frozenset[str] = frozenset()  # names; empty: all
     patience: float = 0.0  # seconds to wait for another run
-    state_dir: str | None = None  # where the state shall be if the configuration does not say it
     automatic: bool = False  # nobody waits for it: what failed lately is left alone until it is due
     retry: frozenset[str] | None = None  # names whose failures are forgotten; empty: all; None: none are
     confirm_prune: bool = False  # however much it removes
@@ -127,12 +126,11 @@ def _deferred(retries: Mapping[str, Retry]) -> dict[str, Retry]:
 
 
 def located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
-    """The state where it is, for a mere look."""
-    found, wanted = statedir.locate(paths), loaded.desired.state_dir
-    if wanted in {None, found.state_dir}:
-        return found, loaded
-    moves = f"the next run moves the state from {found.state_dir} to {wanted}"
-    return found, replace(loaded, warnings=(*loaded.warnings, moves))
+    """The node with its state where it is, and what is wrong with that."""
+    wanted = loaded.desired.state_dir
+    found = statedir.locate(paths, wanted)
+    error = statedir.complaint(found, wanted)
+    return found, replace(loaded, troubles=(*loaded.troubles, error)) if error else loaded
 
 
 def host_of(paths: Paths, desired: DesiredState) -> Host:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.paths import Paths
 from reconciler.verbs.console import PATIENCE, Verbs, add_verb, print_result
-from reconciler.verbs.exitstatus import ERROR, OK
+from reconciler.verbs.exitstatus import OK
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+_DOING: Final = "livelayer move-state"
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
@@ -22,21 +27,23 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def _move_state(options: argparse.Namespace) -> int:
+    from reconciler.host.base import lock
     from reconciler.host.records import statedir
     from reconciler.loop import config, reconcile
 
     paths, wanted = Paths(options.root), _checked(options.directory)
     configured = config.load(paths, options.config).desired.state_dir
     if configured not in {None, wanted}:
-        hint = f"set it to {wanted}: the next run moves the state there"
-        raise Invalid(f"settings.state_dir is {configured}, and every run would move the state back there", hint)
-    how = reconcile.Options(config=options.config, offline=True, patience=PATIENCE, state_dir=wanted)
-    reconcile.converge(paths, how, "livelayer move-state")
-    located = statedir.locate(paths)
-    moved = located.state_dir == wanted
-    lines = _lines(located, statedir.home(paths), is_configured=configured is not None)
-    print_result(options, lambda: {"state_dir": located.state_dir, "configured": configured}, lines if moved else ())
-    return OK if moved else ERROR
+        raise Invalid(f"settings.state_dir is {configured}, not {wanted}", "change it first, then run this again")
+    with lock.hold(paths, _DOING, PATIENCE, log.info):
+        moved = statedir.move(paths, wanted)
+    how = reconcile.Options(config=options.config, offline=True, patience=PATIENCE)
+    merged = reconcile.converge(paths, how, _DOING).view.observed.merged
+    with lock.hold(paths, _DOING, PATIENCE, log.info):
+        left = statedir.remove_former(moved, merged)
+    lines = _lines(moved, statedir.home(paths), left, is_configured=configured is not None)
+    print_result(options, lambda: {"state_dir": wanted, "configured": configured, "left": left}, lines)
+    return OK
 
 
 def _checked(directory: str) -> str:
@@ -48,8 +55,10 @@ def _checked(directory: str) -> str:
         raise Invalid(f"{directory}: {error}", "choose a directory on a disk that is there at boot") from None
 
 
-def _lines(located: Paths, home: Paths, *, is_configured: bool) -> Iterator[str]:
-    yield f"the state is in {located.state_dir}"
-    if not is_configured and located != home:
+def _lines(moved: Paths, home: Paths, left: tuple[str, ...], *, is_configured: bool) -> Iterator[str]:
+    yield f"the state is in {moved.state_dir}"
+    for directory in left:
+        yield f"what was in {directory} is merged still: run this again after the next refresh or boot"
+    if not is_configured and moved != home:
         yield f"put this into the configuration, so that it is found without {home.location}, too:"
-        yield f"settings:\n  state_dir: {located.state_dir}"
+        yield f"settings:\n  state_dir: {moved.state_dir}"

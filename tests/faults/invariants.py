@@ -26,6 +26,7 @@ _ENTRY: Final = re.compile(r"[0-9a-f]{64}\.(directory|squashfs|erofs|raw)(\+.*)?
 # Beside the links: the lock files of systemd-sysext, and a link that is not in its place yet; systemd merges neither.
 _NO_IMAGE: Final = re.compile(r"\.#.*\.(lck|livelayer)")
 _LEFTOVER: Final = re.compile(r"\..*\.[0-9]+")  # a file that was to replace another when the run was killed
+_STATE: Final = "var/lib/livelayer"
 _RECORD: Final = ".systemd-sysext/extensions"
 
 
@@ -102,28 +103,20 @@ def merged(root: Path) -> frozenset[str]:
         return frozenset()
 
 
-def faults(root: Path, state_dirs: tuple[str, ...], complete: Contents, versions: Versions) -> list[str]:
-    """All of the above, for a node whose state may be in any of these directories."""
-    links = root / "var/lib/extensions"
+def faults(root: Path, complete: Contents, versions: Versions) -> list[str]:
+    """All of the above."""
+    links, state = root / "var/lib/extensions", root / _STATE
     found = [*link_faults(links, complete), *overlay_faults(root, versions)]
-    for state_dir in state_dirs:
-        state = root / state_dir.lstrip("/")
-        found += [*store_faults(state, complete), *record_faults(state)]
-    return found
+    return [*found, *store_faults(state, complete), *record_faults(state)]
 
 
-def leftovers(root: Path, state_dirs: tuple[str, ...]) -> list[str]:
+def leftovers(root: Path) -> list[str]:
     """What a killed run leaves and the next one takes away."""
-    states = [root / state_dir.lstrip("/") for state_dir in state_dirs]
-    directories = [
-        root / "run/livelayer",
-        root / "run/livelayer/state",
-        *states,
-        *(it / "store/sha256" for it in states),
-    ]
-    directories += [it / name for it in states for name in ("file-lists", "generations", "manifests", "images")]
+    state = root / _STATE
+    directories = [root / "run/livelayer", root / "run/livelayer/state", state, state / "store/sha256"]
+    directories += [state / name for name in ("file-lists", "generations", "manifests", "images")]
     found = [path for directory in directories for path in _children(directory) if _LEFTOVER.fullmatch(path.name)]
-    found += [path for state in states for path in _children(state / "staging")]
+    found += list(_children(state / "staging"))
     found += [path for path in _children(root / "var/lib/extensions") if path.name.endswith(".livelayer")]
     return [str(path) for path in (*found, *(root / "run/livelayer/state").glob("refresh-owed-*"))]
 

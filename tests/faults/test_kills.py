@@ -6,7 +6,7 @@ Each kill is looked at from outside at once; then the node may boot, and the nex
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,6 @@ _WAYS: Final = {
     "install and remove": (Want({"beta": Wish("1", "squashfs")}), _FIRST),
     "update": (_FIRST, Want({"alpha": Wish("2"), "beta": Wish("2", "squashfs"), "gamma": Wish("2")})),
     "change of format": (_FIRST, Want({"alpha": Wish("1", "squashfs"), "beta": Wish("1"), "gamma": Wish("1")})),
-    "move of the state": (_FIRST, replace(_FIRST, state_dir="/var/lib/elsewhere")),
 }
 # Kills at boundaries, in each direction; None: at every one, both ways to count. With those below a hundred in all.
 _STEPS: Final = None if IS_LONG else 4
@@ -86,7 +85,6 @@ class _Rounds:
 def rounds(request: pytest.FixtureRequest, victim: Victim) -> _Rounds:
     """On one side, whose store is known."""
     one, other = _WAYS[request.param]
-    victim.state_dirs = tuple({one.state_dir: None, other.state_dir: None})
     victim.learn(other)
     victim.learn(one)
     return _Rounds(victim, other, one, seeded(request.param))

@@ -153,7 +153,7 @@ class Trial:
             command = str(Path(sys.executable).parent / "livelayer")
             said = mounted.run("env", f"PATH={self._path}", command, "--root", str(self._node), "apply")
             self._links = _links(mounted.root)
-            wrong = [*self._faults(mounted), *invariants.leftovers(mounted.root, (_STATE,))]
+            wrong = [*self._faults(mounted), *invariants.leftovers(mounted.root)]
             if self._links != self._versions.links(self._step):
                 wrong.append(f"a run for step {self._step} leaves {self._links}:\n{said}")
             self._confirm(wrong, what)

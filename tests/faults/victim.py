@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tests.rig.namespace import Namespace
 
-_HOME: Final = "/var/lib/livelayer"
 _CRASHES: Final = ("Traceback", "unexpected", "this is a bug")
 
 
@@ -33,7 +32,6 @@ class Want:
     """A configuration."""
 
     wishes: Mapping[str, Wish]
-    state_dir: str = _HOME
 
 
 class Victim:
@@ -44,7 +42,6 @@ class Victim:
         self.command = livelayer
         self.versions: dict[str, tuple[dict[str, str], ...]] = {}
         self.complete: dict[str, str] = {}  # the store's entries with their fingerprints, as far as they are known
-        self.state_dirs: tuple[str, ...] = (_HOME,)
         self._sources: dict[tuple[str, str], str] = {}
         for name in ("alpha", "beta", "gamma"):
             self._offer(name, scratch)
@@ -54,13 +51,14 @@ class Victim:
         """The node's root directory, as it sees it."""
         return self.namespace.root
 
-    def state(self, state_dir: str = _HOME) -> Path:
-        """A state directory of the node."""
-        return self.root / state_dir.lstrip("/")
+    @property
+    def state(self) -> Path:
+        """The state directory of the node."""
+        return self.root / "var/lib/livelayer"
 
     def want(self, want: Want) -> None:
         """Write the configuration."""
-        lines = [f"settings: {{allow_empty: true, state_dir: {want.state_dir}}}", "extensions:"]
+        lines = ["settings: {allow_empty: true}", "extensions:"]
         lines += [
             f"  {name}: {{source: '{self._sources[name, wish.version]}', format: {wish.format}}}"
             for name, wish in want.wishes.items()
@@ -80,12 +78,12 @@ class Victim:
 
     def faults(self) -> list[str]:
         """Which invariants do not hold."""
-        return invariants.faults(self.root, self.state_dirs, self.complete, self.versions)
+        return invariants.faults(self.root, self.complete, self.versions)
 
     def differences(self, want: Want) -> Iterator[str]:
         """What is not as it should be after a run that nothing disturbed."""
         yield from self.faults()
-        yield from (f"left over: {it}" for it in invariants.leftovers(self.root, self.state_dirs))
+        yield from (f"left over: {it}" for it in invariants.leftovers(self.root))
         if invariants.merged(self.root) != want.wishes.keys():
             yield f"merged are {sorted(invariants.merged(self.root))}"
         names = {f"{name}{'.raw' if wish.format == 'squashfs' else ''}" for name, wish in want.wishes.items()}
@@ -107,19 +105,18 @@ class Victim:
         """Converge undisturbed, and take what is in the store then as what complete entries are."""
         self.want(want)
         self.apply()
-        self.complete |= invariants.entries(self.state(want.state_dir))
+        self.complete |= invariants.entries(self.state)
         assert list(self.differences(want)) == []
 
     def forget_unused(self) -> None:
         """Drop what no link leads to, and all that would save fetching it again."""
         links = (self.root / "var/lib/extensions").iterdir()
         used = {path.readlink().name for path in links if path.is_symlink()}
-        for state in map(self.state, self.state_dirs):
-            for path in (state / "store/sha256").glob("*"):
-                if path.name.removesuffix(".json") not in used:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-            shutil.rmtree(state / "blobs", ignore_errors=True)
-            (state / "resolutions.json").unlink(missing_ok=True)
+        for path in (self.state / "store/sha256").glob("*"):
+            if path.name.removesuffix(".json") not in used:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(self.state / "blobs", ignore_errors=True)
+        (self.state / "resolutions.json").unlink(missing_ok=True)
 
     def reboot(self) -> None:
         """What a boot does: /run is empty, and systemd merges what lies in the search directories."""

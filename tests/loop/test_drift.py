@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.errors import Terminated
 from reconciler.host.merge import links
+from reconciler.host.records import statedir
 from reconciler.host.store import entries as store
 from reconciler.host.store import manifests, seals
 from reconciler.loop import drift
@@ -342,9 +343,10 @@ def test_records_that_cannot_be_written_do_not_fail_a_run(paths: Paths, caplog: 
 @pytest.mark.commands
 def test_a_move_of_the_state_is_no_change(paths: Paths, tree: Path) -> None:
     """Links and copies have other times; their content is looked into, once."""
-    configure(paths, "settings: {state_dir: /data/livelayer}\nextensions: {x: {source: 'file:///srv/x'}}")
+    moved = statedir.move(paths, "/data/livelayer")
     result = converge(paths)
-    assert (result.in_sync, _actions(result)) == (True, [])
+    assert (result.in_sync, _actions(result)) == (False, [])  # what was left is still there
+    assert statedir.remove_former(moved, None) == ()
     assert not tree.exists()
     (verified,) = verify(paths, frozenset())
     assert verified.is_intact

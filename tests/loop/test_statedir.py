@@ -1,15 +1,16 @@
-"""The state on its way to another directory: complete at both ends, wherever it is interrupted."""
+"""Where the state is: chosen when there is none, moved by a verb, and complete at both ends meanwhile."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.errors import Terminated
+from reconciler.errors import Failed, Invalid, Terminated
 from reconciler.host.base import durable
 from reconciler.host.base.command import Finished
 from reconciler.host.merge import links
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 ONE, TWO = "docker://registry/one:v1", "docker://registry/two:v1"
 EXTENSIONS = f"extensions: {{one: {{source: '{ONE}'}}, two: {{source: '{TWO}'}}}}\n"
 DATA = "/data/livelayer"
-MOVED = f"settings: {{state_dir: {DATA}}}\n{EXTENSIONS}"
+AT_DATA = f"settings: {{state_dir: {DATA}}}\n{EXTENSIONS}"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def filled(paths: Paths) -> None:
     """A node with two extensions placed."""
     configure(paths, EXTENSIONS)
@@ -41,8 +42,14 @@ def filled(paths: Paths) -> None:
     assert _converge(paths).in_sync
 
 
-def _converge(paths: Paths, **options: object) -> Result:
-    return converge(paths, offline=True, **options)
+def _converge(paths: Paths) -> Result:
+    return converge(paths, offline=True)
+
+
+def _move(paths: Paths, directory: str) -> None:
+    moved = statedir.move(paths, directory)
+    assert _converge(paths).problems == look(paths, Options(offline=True)).problems
+    assert statedir.remove_former(moved, None) == ()
 
 
 def _targets(paths: Paths) -> set[str]:
@@ -59,33 +66,80 @@ def _assert_complete(paths: Paths, state_dir: str) -> None:
     assert look(paths, Options(offline=True)).in_sync
 
 
+def test_where_there_is_no_state_yet_it_begins_in_the_configured_directory(paths: Paths) -> None:
+    _converge(paths)  # before anybody has configured anything
+    configure(paths, f"settings: {{state_dir: {DATA}}}\nextensions: {{}}")
+    assert look(paths, Options(offline=True)).in_sync
+    assert not paths.location.exists()
+    assert _converge(paths).in_sync
+    assert statedir.locate(paths).state_dir == DATA
+    assert (paths.root / "data/livelayer").stat().st_mode & 0o777 == 0o700
+    configure(paths, "extensions: {}")
+    assert _converge(paths).in_sync
+    assert statedir.locate(paths).state_dir == DATA
+
+
+@pytest.mark.usefixtures("filled")
 @pytest.mark.commands
-def test_the_state_follows_the_setting_and_comes_back(paths: Paths) -> None:
-    configure(paths, MOVED)
-    assert look(paths, Options()).warnings == (f"the next run moves the state from {paths.state_dir} to {DATA}",)
+def test_a_new_node_takes_up_a_state_that_the_configuration_names(paths: Paths) -> None:
+    """As after a reinstallation that has kept the data disk, or where the record is gone."""
+    _move(paths, DATA)
+    paths.location.unlink()
+    configure(paths, AT_DATA)
     assert _converge(paths).in_sync
     _assert_complete(paths, DATA)
-    assert os.listdir(paths.state) == ["location.json"]
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.commands
+def test_another_directory_in_the_configuration_is_a_problem_and_its_hint_works(paths: Paths) -> None:
+    configure(paths, AT_DATA)
+    for result in (look(paths, Options(offline=True)), _converge(paths)):
+        (problem,) = result.problems
+        assert f"settings.state_dir is {DATA}, but the state is in {paths.state_dir}" in problem.sentence
+        assert problem.hint == f"to move it, run: livelayer move-state {DATA}"
+        assert not result.in_sync
+        assert result.view.plan.actions == ()
+    assert statedir.locate(paths).state_dir == paths.state_dir
+    _move(paths, DATA)
+    _assert_complete(paths, DATA)
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.commands
+def test_the_state_moves_and_comes_back(paths: Paths) -> None:
+    (paths.state / "notes").write_text("another's")
+    _move(paths, DATA)
+    _assert_complete(paths, DATA)
+    assert sorted(os.listdir(paths.state)) == ["location.json", "notes"]
     assert (paths.root / "data/livelayer").stat().st_mode & 0o777 == 0o700
-    configure(paths, MOVED.replace(DATA, paths.state_dir))
-    assert _converge(paths).in_sync
+    _move(paths, "/srv/livelayer")
+    _move(paths, "/var/lib/livelayer")
     _assert_complete(paths, paths.state_dir)
     assert not paths.location.exists()
     assert not (paths.root / "data/livelayer").exists()
 
 
-@pytest.mark.commands
-def test_without_the_setting_it_stays_where_it_was_moved_to(paths: Paths) -> None:
-    assert _converge(paths, state_dir=DATA).in_sync
-    _assert_complete(paths, DATA)
-    assert _converge(paths).in_sync
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("former", [[], ["/var/lib/livelayer"]], ids=["complete", "not-tidied-up"])
+def test_a_state_that_an_earlier_version_has_moved_is_found(paths: Paths, former: list[str]) -> None:
+    at_data = paths.root / "data/livelayer"
+    at_data.parent.mkdir()
+    paths.state.rename(at_data)
+    paths.state.mkdir()
+    paths.location.write_text(json.dumps({"state_dir": DATA, "former": former}))
+    links.repoint(statedir.locate(paths), paths)
+    configure(paths, AT_DATA)
+    assert [it.hint for it in _converge(paths).problems] == [f"run: livelayer move-state {DATA}"] * len(former)
+    _move(paths, DATA)
     _assert_complete(paths, DATA)
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.commands
 def test_the_last_good_configuration_is_found_while_the_present_one_is_broken(paths: Paths) -> None:
-    configure(paths, MOVED)
-    _converge(paths)
+    configure(paths, AT_DATA)
+    _move(paths, DATA)
     configure(paths, "settings: {state_dir: [")
     loaded = config.load(paths)
     assert (len(loaded.mistakes), loaded.desired.state_dir) == (1, DATA)
@@ -93,26 +147,23 @@ def test_the_last_good_configuration_is_found_while_the_present_one_is_broken(pa
     assert statedir.locate(paths).state_dir == DATA
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.commands
-def test_what_others_keep_beside_the_state_stays(paths: Paths) -> None:
-    (paths.state / "notes").write_text("mine")
-    configure(paths, MOVED)
-    _converge(paths)
-    assert sorted(os.listdir(paths.state)) == ["location.json", "notes"]
-    there = statedir.locate(paths)
-    (there.state / "notes").write_text("mine")
-    configure(paths, MOVED.replace(DATA, "/srv/livelayer"))
-    _converge(paths)
-    assert os.listdir(there.state) == ["notes"]
-    _assert_complete(paths, "/srv/livelayer")
-
-
-@pytest.mark.commands
-def test_the_old_default_of_a_kairos_node_is_left_for_the_new_one(paths: Paths) -> None:
+def test_a_state_at_the_old_default_of_a_kairos_node_stays_until_it_is_moved(paths: Paths) -> None:
     (paths.root / "etc/kairos-release").touch()
     assert _converge(paths).in_sync
+    _assert_complete(paths, paths.state_dir)
+    _move(paths, KAIROS_STATE_DIR)
     _assert_complete(paths, KAIROS_STATE_DIR)
     assert not paths.state.exists()
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_boot_that_empties_the_old_default_leads_a_kairos_node_to_its_own(paths: Paths) -> None:
+    (paths.root / "etc/kairos-release").touch()
+    _converge(paths)
+    paths.state.rename(paths.state.with_name("gone"))
+    assert statedir.locate(paths).state_dir == KAIROS_STATE_DIR
 
 
 def test_a_new_kairos_node_begins_with_its_own_default(tmp_path: Path) -> None:
@@ -121,27 +172,56 @@ def test_a_new_kairos_node_begins_with_its_own_default(tmp_path: Path) -> None:
     assert statedir.locate(Paths(tmp_path)).state_dir == KAIROS_STATE_DIR
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.commands
 def test_a_move_that_fails_leaves_everything_as_it_was(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     from reconciler.host.base import command
 
     full = Finished(1, b"", "cp: error writing: No space left on device")
     monkeypatch.setattr(command, "run", lambda *_arguments, **_options: full)
-    configure(paths, MOVED)
-    result = _converge(paths)
-    assert "No space left on device" in result.problems[0].sentence
-    assert not result.in_sync
-    assert _targets(paths) == {str(paths.store / entry(letter).file_name) for letter in "ab"}
+    with pytest.raises(Failed, match="No space left on device"):
+        statedir.move(paths, DATA)
+    assert not (paths.root / "data/livelayer").exists()
+    _assert_complete(paths, paths.state_dir)
     monkeypatch.undo()
-    assert _converge(paths).in_sync
+    _move(paths, DATA)
     _assert_complete(paths, DATA)
 
 
-def test_the_state_does_not_move_into_itself(paths: Paths) -> None:
-    configure(paths, MOVED.replace(DATA, f"{paths.state_dir}/inner"))
-    result = _converge(paths)
-    assert "the state cannot move there" in result.problems[0].sentence
-    assert _targets(paths) == {str(paths.store / entry(letter).file_name) for letter in "ab"}
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("directory", ["/var/lib/livelayer/inner", "/var/lib/livelayer/../livelayer/x"])
+def test_the_state_does_not_move_into_itself(paths: Paths, directory: str) -> None:
+    with pytest.raises(Invalid, match="the state cannot move there"):
+        statedir.move(paths, directory)
+    _assert_complete(paths, paths.state_dir)
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.commands
+def test_the_way_back_is_closed_while_what_was_left_may_be_merged(paths: Paths) -> None:
+    statedir.move(paths, DATA)
+    with pytest.raises(Invalid, match=r"has not been moved from .* completely") as caught:
+        statedir.move(paths, paths.state_dir)
+    assert caught.value.hint == f"run: livelayer move-state {DATA}"
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_state_does_not_move_onto_another(paths: Paths) -> None:
+    there = paths.root / "data/livelayer/store"
+    there.mkdir(parents=True)
+    with pytest.raises(Invalid, match="/data/livelayer has a state already: store") as caught:
+        statedir.move(paths, DATA)
+    assert caught.value.hint == f"if a move that was interrupted has left that, run: rm -r {there}"
+    assert there.is_dir()
+    _assert_complete(paths, paths.state_dir)
+
+
+def _follow_hints(paths: Paths, directory: str) -> None:
+    try:
+        _move(paths, directory)
+    except Invalid as error:
+        subprocess.run((error.hint or "").rpartition("run: ")[2].split(), check=True)
+        _move(paths, directory)
 
 
 class Interruption:
@@ -160,16 +240,13 @@ class Interruption:
         return interrupted
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.commands
-@pytest.mark.parametrize("back", [False, True], ids=["and-goes-on", "and-turns-round"])
-def test_interrupted_anywhere_the_next_run_ends_it(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch, *, back: bool
-) -> None:
-    """Every extension leads to content at every moment; a change of mind is as good as going on."""
+def test_interrupted_anywhere_the_same_command_ends_it(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every extension leads to content at every moment, and a run in between says what to do."""
     for after in range(1000):
         home = statedir.locate(paths).state_dir
-        there, configured = (DATA, MOVED) if home == paths.state_dir else (paths.state_dir, EXTENSIONS)
-        configure(paths, configured if there == DATA else MOVED.replace(DATA, there))
+        there = DATA if home == paths.state_dir else paths.state_dir
         interruption = Interruption(after)
         with monkeypatch.context() as patch:
             for name in ("replace", "symlink_to", "unlink"):
@@ -177,25 +254,30 @@ def test_interrupted_anywhere_the_next_run_ends_it(
             patch.setattr(statedir, "_run_cp", interruption.before(statedir._run_cp))  # noqa: SLF001
             patch.setattr(durable, "sync_directory", interruption.before(durable.sync_directory))
             try:
-                _converge(paths)
+                _move(paths, there)
             except Terminated:
                 assert all(path.is_dir() for path in paths.links(Kind.SYSEXT).iterdir()), after
             else:
                 break
-        if back:
-            configure(paths, MOVED.replace(DATA, home))
-        assert _converge(paths).in_sync
-        _assert_complete(paths, home if back else there)
+        record = json.loads(paths.location.read_text()) if paths.location.exists() else {}
+        if record.get("former") and statedir.locate(paths).state_dir == there:
+            hints = [it.hint for it in look(paths, Options(offline=True)).problems]
+            assert f"run: livelayer move-state {there}" in hints, after
+        _follow_hints(paths, there)
+        _assert_complete(paths, there)
     assert after > 10
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.commands
 def test_what_a_merge_still_shows_is_not_removed(paths: Paths) -> None:
-    at_data = statedir.settle(paths, DATA)
+    at_data = statedir.move(paths, DATA)
     moved = paths.location.stat().st_mtime_ns
-    statedir.tidy(at_data, {Kind.SYSEXT: Merged(frozenset({"one"}), moved - 1), Kind.CONFEXT: Merged()})
+    before = {Kind.SYSEXT: Merged(frozenset({"one"}), moved - 1), Kind.CONFEXT: Merged()}
+    assert statedir.remove_former(at_data, before) == (paths.state_dir,)
     assert paths.store.is_dir()
-    statedir.tidy(at_data, {Kind.SYSEXT: Merged(frozenset({"one"}), moved + 1), Kind.CONFEXT: Merged()})
+    after = {Kind.SYSEXT: Merged(frozenset({"one"}), moved + 1), Kind.CONFEXT: Merged()}
+    assert statedir.remove_former(at_data, after) == ()
     assert not paths.store.exists()
     assert len(links.read_links(at_data, 252).links) == 2
 
@@ -215,19 +297,12 @@ def test_a_damaged_record_says_nothing(paths: Paths, text: str) -> None:
     assert statedir.locate(paths) == paths
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.commands
 @pytest.mark.parametrize("text", ["", "{", "[]"])
 def test_where_the_record_is_damaged_the_links_tell(paths: Paths, text: str) -> None:
-    configure(paths, MOVED)
-    _converge(paths)
-    configure(paths, EXTENSIONS)
-    _converge(paths)
+    _move(paths, DATA)
     paths.location.write_text(text)
     _assert_complete(paths, DATA)
     assert _converge(paths).in_sync
     assert json.loads(paths.location.read_text())["state_dir"] == DATA
-
-
-def test_a_record_is_read_back(paths: Paths) -> None:
-    paths.location.write_text(json.dumps({"state_dir": DATA, "former": []}))
-    assert statedir.locate(paths).state_dir == DATA

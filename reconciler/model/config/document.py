@@ -321,7 +321,7 @@ class Settings(Strict):
     state_dir: Annotated[
         Annotated[str, AfterValidator(check_state_dir)] | None,
         Field(
-            description="Where store and records are; what is elsewhere is moved there. Default: where they are, at "
+            description="Where store and records are; followed until content is placed. Default: where they are, at "
             "first /var/lib/livelayer, on Kairos /var/lib/kairos/livelayer."
         ),
     ] = None
