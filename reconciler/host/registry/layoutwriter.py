@@ -12,12 +12,12 @@ import shutil
 import sys
 import tempfile
 import threading
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from reconciler.errors import Failed, Invalid
-from reconciler.host.tar.gzip import GzipWriter
 from reconciler.host.tar.writer import TarWriter
 from reconciler.model.content import ociwrite
 from reconciler.model.content.ociread import EMPTY_CONFIG, IMAGE_CONFIG
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from reconciler.model.content.ociwrite import About
 
 _PIECE: Final = 1 << 20
+_GZIP_LEVEL: Final = 6
+_GZIP: Final = 31  # zlib's word for the largest window in a gzip's header and trailer, which name no file and no time
 _ZSTD_LEVEL: Final = 9  # about as fast as gzip -6
 
 
@@ -135,10 +137,8 @@ class OciLayout:
         """A layer's diff_id and the layer."""
         found: list[tuple[tuple[str, str], int]] = []
         with self._staged() as out:
-            with (
-                _compressor(compression) as compressor,
-                _pipe(lambda source: found.append(_copied(source, out, compressor))) as sink,
-            ):
+            compressor = _compressor(compression)
+            with _pipe(lambda source: found.append(_copied(source, out, compressor))) as sink:
                 writer = TarWriter(sink)
                 fill(writer)
                 writer.finish()
@@ -211,12 +211,12 @@ class _Unchanged:
         return b""
 
 
-def _compressor(compression: Compression) -> AbstractContextManager[_Compressor]:
+def _compressor(compression: Compression) -> _Compressor:
     match compression:
         case Compression.GZIP:
-            return GzipWriter()
+            return zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP)
         case Compression.ZSTD:
-            return nullcontext(ZstdCompressor(options=_zstd_options()))
+            return ZstdCompressor(options=_zstd_options())
 
 
 def _zstd_options() -> dict[int, int]:
