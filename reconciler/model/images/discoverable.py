@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 GENERIC: Final = "0fc63daf-8483-4772-8e79-3d69d8477de4"  # Linux data: a sole one serves as root
-LUKS: Final = "ca7d7ccb-63ed-4c53-861c-1742536059cc"
 
 _ROLES: Final = ("root", "root-verity", "root-verity-sig", "usr", "usr-verity", "usr-verity-sig")
 _BY_ARCHITECTURE: Final = {  # systemd's names of architectures; the types in the order of the roles
