@@ -14,6 +14,7 @@ from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.digest import file_digest
 from reconciler.host.images.facts import Listing
+from reconciler.host.images.programs import recognise
 from reconciler.host.merge.hostfiles import look_at_host
 from reconciler.host.node.machine import read_host
 from reconciler.host.registry.copiedimage import read_copied
@@ -129,7 +130,7 @@ class _Opener:
 
     def __init__(self, request: Request, paths: Paths, scratch: Path) -> None:
         self.request, self.paths, self.scratch = request, paths, scratch
-        self.listing = Listing()
+        self.listing = Listing(recognise)
 
     def open(self) -> Origin:
         """What the source turns out to be."""
@@ -271,7 +272,7 @@ class _Opener:
             tree = self.scratch / "tree"
             tree.mkdir()
             flatten(layers, blob_of, tree, self.request.limits)
-            self.listing = Listing()
+            self.listing = Listing(recognise)
             self.listing.walk(tree, self.request.limits)
 
     def _carried(self, layers: Sequence[Layer], blob_of: Callable[[str], Path]) -> Path | None:
@@ -296,7 +297,7 @@ class _Opener:
             return None
         if not target.exists():
             return None
-        self.listing = Listing()
+        self.listing = Listing(recognise)
         return target
 
     def _check_digest(self, *found: str | None) -> None:

@@ -7,15 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.assembly.contents import read
+from reconciler.host.images.programs import read_elf
 from reconciler.host.tar.decompress import shown
 from reconciler.model.build.assembly import Shape
 from reconciler.model.build.recipe import Needs
-from reconciler.model.facts.elf import MAGIC, Elf, read_elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.model.build.assembly import Assembly, Content
+    from reconciler.model.facts.program import Program
     from reconciler.model.kind import Kind
 
 _LIBRARY: Final = re.compile(rb"\.so(\.|$)")
@@ -36,22 +37,22 @@ def needs_of(assembly: Assembly, kind: Kind) -> Needs:
     return Needs(tuple(sorted(architectures)), reason, _has_units(assembly, kind))
 
 
-def elf_of(content: Content) -> Elf | None:
+def elf_of(content: Content) -> Program | None:
     """What a file is as a program; None: none.
 
     Raises:
         Failed: it cannot be read.
     """
-    return read_elf(partial(read, content)) if read(content, 0, len(MAGIC)) == MAGIC else None
+    return read_elf(partial(read, content), content.size)
 
 
-def missing(elf: Elf, inside: set[str]) -> list[str]:
+def missing(elf: Program, inside: set[str]) -> list[str]:
     """The libraries, and failing these the loader, that a program finds only on the host."""
     wanted = [*elf.needed, *([elf.interpreter.rpartition("/")[2]] if elf.interpreter else [])]
     return [name for name in wanted if name not in inside]
 
 
-def _elves(assembly: Assembly) -> Iterator[tuple[bytes, Elf]]:
+def _elves(assembly: Assembly) -> Iterator[tuple[bytes, Program]]:
     for name, item in assembly:
         if item.shape is not Shape.FILE or not item.content:
             continue

@@ -13,15 +13,17 @@ from reconciler.host.base.walk import listed
 from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
 from reconciler.host.tar.reader import Kind, Member
 from reconciler.model.content.limits import DEFAULT, Limits
-from reconciler.model.facts import program
 from reconciler.model.facts.extensionfacts import File, FileKind, with_parents
+from reconciler.model.facts.program import HEAD
 from reconciler.model.facts.unitfiles import DBUS_SERVICES
 from reconciler.model.fit.filetree import printable
 from reconciler.model.kind import Kind as ExtensionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from reconciler.model.facts.program import Program
 
 _NS: Final = 10**9
 _TEXT_MAX: Final = (64 << 10) + 1  # bytes of one file; more than a release file may have, so that this is noticed
@@ -46,7 +48,9 @@ _MODES: Final = {
 class Listing:
     """The files of one extension, as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, recognise: Callable[[bytes], Program | None] = lambda _: None) -> None:
+        """`recognise` tells of a file's first bytes what it is as a program, where that is of interest."""
+        self._recognise = recognise
         self._files: dict[bytes, File] = {}
         self._kept = 0
 
@@ -132,7 +136,7 @@ class Listing:
             label=None if label is None else printable(label.rstrip(b"\0")),
             has_capabilities=CAPABILITY in xattrs,
             steers_overlay=any(it.startswith(OVERLAY) for it in xattrs),
-            program=program.recognise(head[: program.HEAD]),
+            program=self._recognise(head[:HEAD]),
             content=content,
         )
 
@@ -144,7 +148,7 @@ def _plain(name: bytes) -> bytes:
 
 def _wanted(name: bytes) -> int:
     """How many of a file's first bytes say something."""
-    return _TEXT_MAX if name.startswith(_TEXTS) else program.HEAD
+    return _TEXT_MAX if name.startswith(_TEXTS) else HEAD
 
 
 def _beginning(chunks: Iterable[memoryview], most: int) -> bytes:

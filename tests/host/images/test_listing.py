@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from reconciler.errors import Invalid
+from reconciler.errors import Failed, Invalid
+from reconciler.host.images import dissect
 from reconciler.host.images import listing as imagelisting
 from reconciler.host.images.facts import Listing
 from reconciler.host.images.inspect import identify, read_signature
 from reconciler.host.images.listing import Known, list_image
+from reconciler.host.images.programs import recognise
 from reconciler.model.content.limits import DEFAULT, Limits
 from reconciler.model.facts.program import Program, Shape
 from reconciler.model.images.veritysignature import VeritySignature
@@ -50,7 +52,7 @@ def _tree(directory: Path) -> Path:
 
 
 def _listed(image: Path, tmp_path: Path, limits: Limits = DEFAULT) -> tuple[dict[str, File], Known]:
-    listing, workplace = Listing(), tmp_path / "workplace"
+    listing, workplace = Listing(recognise), tmp_path / "workplace"
     workplace.mkdir()
     known = list_image(image, identify(image), listing, workplace, limits)
     files = listing.files()
@@ -93,15 +95,25 @@ def test_everything_is_told(name: str, tmp_path: Path) -> None:
         assert program.label == LABEL
 
 
-@pytest.mark.parametrize("name", list(MAKERS))
+@pytest.mark.parametrize("name", ["squashfs", "erofs"])
 def test_without_means_to_mount_it_is_unpacked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagelisting, "_SQUASHFS", "there-is-no-such-program")
-    monkeypatch.setattr(imagelisting, "loop_devices_available", lambda: False)
+    monkeypatch.setattr(dissect, "loop_devices_available", lambda: False)
     files, known = _listed(MAKERS[name](_tree(tmp_path / "tree"), tmp_path / "image"), tmp_path)
     assert known == Known(owners=True, attributes=False)
     assert sorted(files) == sorted(NAMES)
     assert files["usr/bin/x"].mode & 0o777 == 0o755
     assert files["usr/bin/y"].target == "/usr/bin/x"
+
+
+@pytest.mark.parametrize("name", ["ext4", "btrfs"])
+def test_without_means_to_mount_it_others_are_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dissect, "loop_devices_available", lambda: False)
+    with pytest.raises(Failed, match=f"the {name} file system of the image cannot be looked into") as caught:
+        _listed(MAKERS[name](_tree(tmp_path / "tree"), tmp_path / "image"), tmp_path)
+    assert caught.value.hint == "load the kernel module loop, or make a squashfs or erofs image"
 
 
 @pytest.mark.parametrize("name", list(MAKERS))

@@ -1,14 +1,18 @@
-"""Programs by their headers: made here word by word, and hostile ones."""
+"""Programs by their headers: made here word by word, real, damaged and hostile ones."""
 
 from __future__ import annotations
 
+import os
 import struct
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.facts.elf import Elf, read_elf
+from reconciler.host.images.programs import read_elf, recognise
+from reconciler.model.facts.program import HEAD, Program, Shape
 
 
 def program(  # noqa: PLR0913 - as many things decide
@@ -48,8 +52,12 @@ def program(  # noqa: PLR0913 - as many things decide
     return (head + table).ljust(text_at, b"\0") + text + strings + dynamic
 
 
-def _read(content: bytes) -> Elf | None:
-    return read_elf(lambda offset, size: content[offset : offset + size])
+def _elf(architecture: str | None, needed: tuple[str, ...] = (), interpreter: str | None = None) -> Program:
+    return Program(Shape.ELF, interpreter, architecture, needed)
+
+
+def _read(content: bytes) -> Program | None:
+    return read_elf(lambda offset, size: content[offset : offset + size], len(content))
 
 
 @pytest.mark.parametrize(
@@ -67,27 +75,27 @@ def _read(content: bytes) -> Elf | None:
 )
 def test_machines(machine: int, expected: str | None, *, wide: bool, little: bool) -> None:
     found = _read(program(machine=machine, wide=wide, little=little, needed=("libc.so.6", "libm.so.6")))
-    assert found == Elf(expected, ("libc.so.6", "libm.so.6"))
+    assert found == _elf(expected, ("libc.so.6", "libm.so.6"))
 
 
 def test_a_program_has_a_loader() -> None:
     found = _read(program(interpreter="/lib64/ld-linux-x86-64.so.2", needed=("libc.so.6",)))
-    assert found == Elf("x86-64", ("libc.so.6",), "/lib64/ld-linux-x86-64.so.2")
+    assert found == _elf("x86-64", ("libc.so.6",), "/lib64/ld-linux-x86-64.so.2")
 
 
 def test_a_static_program_needs_nothing() -> None:
-    assert _read(program(kind=2)) == Elf("x86-64")
+    assert _read(program(kind=2)) == _elf("x86-64")
 
 
-def test_a_module_is_relocatable() -> None:
-    assert _read(program(kind=1)) == Elf("x86-64", is_relocatable=True)
+def test_a_module_is_for_a_machine() -> None:
+    assert _read(program(kind=1)) == _elf("x86-64")
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF" + bytes(10), b"\x7fELF\2\1" + b"\xff" * 90]
 )
 def test_others_are_none(content: bytes) -> None:
-    assert _read(content) is None or _read(content) == Elf(None)
+    assert _read(content) in {None, _elf(None)}
 
 
 @given(st.data())
@@ -99,3 +107,63 @@ def test_damaged_ones_do_no_harm(data: st.DataObject) -> None:
         content[at] = value
     found = _read(bytes(content[: data.draw(st.integers(0, len(content)))]))
     assert found is None or len(found.needed) <= len(content)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"#!/bin/sh\necho\n", "/bin/sh"),
+        (b"#! /usr/bin/env python3\n", "/usr/bin/env"),
+        (b"#!\t/bin/sh\t-e\n", "/bin/sh"),
+        (b"#!/bin/sh\r\n", "/bin/sh\r"),
+        (b"#!/bin/sh", "/bin/sh"),
+        (b"#!\n", ""),
+        (b"#!/bin/\xff\n", "/bin/\\xff"),
+    ],
+)
+def test_scripts(head: bytes, expected: str) -> None:
+    assert recognise(head) == Program(Shape.SCRIPT, expected)
+
+
+def test_a_loader_is_among_the_first_bytes_and_libraries_are_not() -> None:
+    content = program(interpreter="/lib/ld.so", needed=("libc.so.6",))
+    assert recognise(content[:250]) == _elf("x86-64", (), "/lib/ld.so")
+    assert recognise(content[:230]) == _elf("x86-64")
+
+
+def test_a_real_program() -> None:
+    content = Path("/bin/sh").resolve().read_bytes()
+    found, first = _read(content), recognise(content[:HEAD])
+    assert found
+    assert found.architecture == {"x86_64": "x86-64", "aarch64": "arm64"}[os.uname().machine]
+    assert found.interpreter
+    assert Path(found.interpreter).exists()
+    assert "libc.so.6" in found.needed
+    assert first == replace(found, needed=())
+
+
+@pytest.mark.parametrize("count", [0x400, 0xFFFF], ids=["many", "as many as a section says"])
+@pytest.mark.parametrize("size", [0, 1, 56])
+def test_headers_without_end_end(count: int, size: int) -> None:
+    """Of no size and many of them; a table and a text that nothing ends; places behind the file."""
+    lying = bytearray(program(interpreter="/lib/ld.so", needed=("libc.so.6",)))
+    lying[54:58] = struct.pack("<HH", size, count)
+    assert _read(bytes(lying))
+    lying[32:40] = b"\xff" * 8
+    assert _read(bytes(lying)) == _elf("x86-64")
+
+
+@pytest.mark.parametrize("byte", [b"\1", b"x"], ids=["libraries", "text"])
+def test_a_file_that_says_nothing_but_more_is_given_up(byte: bytes) -> None:
+    """Gigabytes of it, of which a bounded part is read."""
+    head = program(interpreter="/lib/ld.so", needed=("libc.so.6",))[: 64 + 3 * 56]
+    taken = []
+
+    def read(offset: int, size: int) -> bytes:
+        taken.append(size)
+        return head[offset : offset + size].ljust(size, byte) if offset < len(head) else byte * size
+
+    found = read_elf(read, 1 << 40)
+    assert found
+    assert found.architecture == "x86-64"
+    assert sum(taken) < 4 << 20
