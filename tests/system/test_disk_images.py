@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Invalid
-from reconciler.host.images import btrfs, erofs, extfs, squashfs
+from reconciler.host.images import erofs, fsck, squashfs
 from reconciler.host.images.inspect import identify, inspect_image
 from reconciler.host.node.loopdevices import device_mapper_available
 from reconciler.model.fit.contents import Contents
@@ -88,8 +88,8 @@ def test_a_node_without_tools_mounts(
     name: str, good: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file system by itself, so also one with verity on a kernel that has none; nothing is left mounted."""
-    for module in (squashfs, extfs, btrfs):
-        monkeypatch.setattr(module, "PROGRAM", "there-is-no-such-program")
+    monkeypatch.setattr(squashfs, "PROGRAM", "there-is-no-such-program")
+    monkeypatch.setattr(fsck, "available", lambda _: False)
     monkeypatch.setattr(erofs, "can_look_inside", lambda: False)
     monkeypatch.setattr(erofs, "can_extract", lambda: False)
     (tmp_path / "image").write_bytes(({**good, **_subjects(good)})[name])

@@ -1,4 +1,4 @@
-"""Looks into image files by mounting them, where there is no tool that reads them: systemd-dissect and find.
+"""Looks into image files by mounting them, where no tool reads them without that: systemd-dissect and find.
 
 Each look is a process in a mount namespace of its own, so that nothing is left mounted whatever happens, and nobody
 else sees it.
@@ -7,11 +7,13 @@ else sees it.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.host.base.command import Finished, available, run
+from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.model.fit.filetree import FileTree, Node, printable
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ PROGRAM: Final = "systemd-dissect"
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
 _MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
+_ELSE: Final = "or make a squashfs or erofs image"
 _NOTHING: Final = "exit 0"
 _WALK: Final = 'exec find "$1" -xdev -printf ""'
 _LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
@@ -32,9 +35,17 @@ _USES: Final = {"sysext": "useSystemExtension", "confext": "useConfigurationExte
 _NODES: Final = {b"f": Node.FILE, b"d": Node.DIRECTORY}
 
 
-def can_mount() -> bool:
-    """Whether the programs are there; loop devices are another matter."""
-    return all(map(available, (PROGRAM, "unshare", "find")))
+def obstacle() -> tuple[str, str] | None:
+    """Why no image can be mounted here, and what to do about it; None: nothing is in the way."""
+    missing = [program for program in (PROGRAM, "unshare", "find") if not available(program)]
+    if missing:
+        package = "systemd-container (Debian 12: systemd)" if PROGRAM in missing else missing[0]
+        return f"{missing[0]} is not installed", f"install {package}, {_ELSE}"
+    if os.geteuid() != 0:
+        return "only root may mount it", f"run it as root, {_ELSE}"
+    if not loop_devices_available():
+        return "there is no loop device", f"load the kernel module loop, {_ELSE}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +91,20 @@ class MountedTree(FileTree):
         self._file = file
         self._mount_point = mount_point
 
-    def check(self) -> bool:
+    def check(self) -> str | None:
         """Walk through all of its directories and inodes.
 
         Returns:
-            Whether it could be mounted; where not, this node's kernel may be to blame.
+            Why it cannot be mounted; this node's kernel may be to blame.
 
         Raises:
             Invalid: some are damaged.
         """
-        if self._start(_NOTHING, "", 0).status != 0:
-            return False
+        tried = self._start(_NOTHING, "", 0)
+        if tried.status != 0:
+            return tried.complaint
         self._run(_WALK, "", 0)
-        return True
+        return None
 
     def listed(self, directory: str) -> Mapping[str, Node]:
         """See FileTree."""

@@ -1,7 +1,7 @@
 """Image files: what they are, whether they are whole, and what decides whether they may be merged.
 
-Nothing is mounted where a tool on this node reads the file system; where none does, systemd-dissect mounts it, as
-systemd-sysext would.
+squashfs and erofs are read by their own tools, and mounted where these are missing. ext4 and btrfs are checked by
+theirs, and then mounted by systemd-dissect, as systemd-sysext would.
 
 What is found: a file that is no image or cut off; damaged superblocks, partition tables and metadata. What cannot be
 found is a flipped bit in a file's data that no checksum covers: only the digest of the whole image does.
@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.errors import Failed
 from reconciler.host.base.command import available
-from reconciler.host.images import btrfs, dissect, erofs, extfs, squashfs
+from reconciler.host.images import dissect, erofs, fsck, squashfs
 from reconciler.host.images.rawfile import ImageFile, copy_part
-from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.model.fit.filetree import FileTree, WithUsr, read_contents
 from reconciler.model.fit.release import Host
 from reconciler.model.images import diskimage
@@ -36,12 +35,7 @@ if TYPE_CHECKING:
 
 _SIGNATURES: Final = frozenset({"root-verity-sig", "usr-verity-sig"})
 _SIGNATURE_MAX: Final = 1 << 20  # bytes of such a partition; systemd-repart makes 16 KiB
-_PACKAGES: Final = {
-    FileSystem.SQUASHFS: squashfs.PACKAGE,
-    FileSystem.EROFS: erofs.PACKAGE,
-    FileSystem.EXT4: extfs.PACKAGE,
-    FileSystem.BTRFS: btrfs.PACKAGE,
-}
+_PACKAGES: Final = {FileSystem.SQUASHFS: squashfs.PACKAGE, FileSystem.EROFS: erofs.PACKAGE}
 
 
 def identify(path: Path, architecture: str | None = None) -> ImageFormat:
@@ -126,27 +120,14 @@ def _open(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree:
 
 def _open_volume(file: Path, volume: Volume, workplace: Path) -> FileTree:
     """By the best means that this node has."""
-    tree = _by_tools(file, volume, workplace) or _by_mounting(file, volume, workplace)
-    if tree:
-        return tree
-    if volume.file_system is FileSystem.EROFS and erofs.can_extract():
-        return erofs.extract(_bare(file, volume, workplace), workplace / f"{volume.top}.extracted")
-    package = _PACKAGES[volume.file_system]
-    raise Failed(
-        f"no program on this node reads the {volume.file_system} file system of the image", f"install {package}"
-    )
-
-
-def _by_tools(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
     match volume.file_system:
         case FileSystem.SQUASHFS:
-            return _squashfs(file, volume)
-        case FileSystem.EXT4:
-            return _ext4(file, volume)
+            return _squashfs(file, volume) or _mounted(file, volume, workplace)
         case FileSystem.EROFS:
-            return _erofs(file, volume, workplace)
-        case FileSystem.BTRFS:
-            return _btrfs(file, volume, workplace)
+            return _erofs(file, volume, workplace) or _mounted(file, volume, workplace)
+        case FileSystem.EXT4 | FileSystem.BTRFS:
+            fsck.check(volume.file_system, _bare(file, volume, workplace))
+            return _mounted(file, volume, workplace)
     assert_never(volume.file_system)
 
 
@@ -158,14 +139,6 @@ def _squashfs(file: Path, volume: Volume) -> FileTree | None:
     return tree
 
 
-def _ext4(file: Path, volume: Volume) -> FileTree | None:
-    if not available(extfs.PROGRAM):
-        return None
-    tree = extfs.ExtTree(file, volume.offset)
-    tree.check()
-    return tree
-
-
 def _erofs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
     if not erofs.can_look_inside():
         return None
@@ -173,22 +146,29 @@ def _erofs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
     return erofs.ErofsTree(bare) if erofs.check(bare) else None
 
 
-def _btrfs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
-    if not available(btrfs.PROGRAM):
-        return None
-    tree = btrfs.BtrfsTree(_bare(file, volume, workplace), workplace)
-    tree.check()
-    return tree
-
-
-def _by_mounting(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
+def _mounted(file: Path, volume: Volume, workplace: Path) -> FileTree:
     """The file system alone, since what protects a partition is not always at hand (device-mapper, a key)."""
-    if not (dissect.can_mount() and loop_devices_available()):
-        return None
-    mount_point = workplace / f"{volume.top}.mounted"
-    mount_point.mkdir()
-    tree = dissect.MountedTree(_bare(file, volume, workplace), mount_point)
-    return tree if tree.check() else None
+    bare = _bare(file, volume, workplace)
+    obstacle = dissect.obstacle()
+    if not obstacle:
+        mount_point = workplace / f"{volume.top}.mounted"
+        mount_point.mkdir()
+        tree = dissect.MountedTree(bare, mount_point)
+        complaint = tree.check()
+        if not complaint:
+            return tree
+        obstacle = f"it cannot be mounted: {complaint}", "look whether this node's kernel has the file system"
+    if volume.file_system is FileSystem.EROFS and erofs.can_extract():
+        return erofs.extract(bare, workplace / f"{volume.top}.extracted")
+    raise _unreadable(volume.file_system, *obstacle)
+
+
+def _unreadable(file_system: FileSystem, obstacle: str, hint: str) -> Failed:
+    if package := _PACKAGES.get(file_system):
+        return Failed(
+            f"no program on this node reads the {file_system} file system of the image", f"install {package}"
+        )
+    return Failed(f"the {file_system} file system of the image cannot be looked into: {obstacle}", hint)
 
 
 def _bare(file: Path, volume: Volume, workplace: Path) -> Path:

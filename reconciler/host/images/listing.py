@@ -1,24 +1,22 @@
 """Every file of an image file: by streaming it as a tar archive, or by unpacking it where nothing better is here.
 
 What has all attributes and takes neither root nor space comes first: sqfs2tar for squashfs. For others it is
-systemd-dissect and tar in a mount namespace of their own, which nothing outlives; then the file systems' own tools,
-which unpack into a scratch directory and lose some attributes.
+systemd-dissect and tar in a mount namespace of their own, which nothing outlives; where nothing can be mounted, the
+tools of squashfs and erofs unpack into a scratch directory and lose some attributes.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
 from reconciler.host.base.command import Finished, available, drain, run
-from reconciler.host.images import btrfs, dissect, extfs
+from reconciler.host.images import dissect
 from reconciler.host.images.rawfile import copy_part
 from reconciler.host.layers.budget import Budget, Exceeded
-from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
 from reconciler.host.tar.reader import members
 from reconciler.model.fit.filetree import unreadable
@@ -91,15 +89,17 @@ class _Reader(NamedTuple):
         if file_system is FileSystem.SQUASHFS and available(_SQUASHFS):
             self._stream(file_system, _SQUASHFS, "--no-skip", "--root-becomes", ".", str(self.file))
             return Known()
-        if self._can_mount():
+        obstacle = dissect.obstacle() or self._failure_to_mount()
+        if obstacle is None:
             self._stream(file_system, *self._mounting(_MOUNT + _TAR))
             return Known()
-        return self._unpack(file_system)
+        return self._unpack(file_system, obstacle)
 
-    def _can_mount(self) -> bool:
-        if not (dissect.can_mount() and available("tar") and loop_devices_available() and os.geteuid() == 0):
-            return False
-        return run(*self._mounting(_MOUNT + "exit 0"), timeout=_ATTEMPT, most=_COMPLAINTS).status == 0
+    def _failure_to_mount(self) -> tuple[str, str] | None:
+        if not available("tar"):
+            return "tar is not installed", "install tar"
+        done = run(*self._mounting(_MOUNT + "exit 0"), timeout=_ATTEMPT, most=_COMPLAINTS)
+        return None if done.status == 0 else (done.complaint, "look whether this node's kernel has the file system")
 
     def _mounting(self, script: str) -> tuple[str, ...]:
         mount_point = self.workplace / "mounted"
@@ -124,14 +124,14 @@ class _Reader(NamedTuple):
             self.budget.member(member)
             self.listing.take(member, content.chunks(member.size), self.below)
 
-    def _unpack(self, file_system: FileSystem) -> Known:
+    def _unpack(self, file_system: FileSystem, obstacle: tuple[str, str]) -> Known:
         target = self.workplace / f"unpacked{len(list(self.workplace.iterdir()))}"
         target.mkdir()
-        _check(self._unpacked(file_system, target), file_system)
+        _check(self._unpacked(file_system, target, obstacle), file_system)
         self.listing.walk(target, self.limits)
         return Known(owners=os.geteuid() == 0, attributes=False)
 
-    def _unpacked(self, file_system: FileSystem, target: Path) -> Finished:
+    def _unpacked(self, file_system: FileSystem, target: Path, obstacle: tuple[str, str]) -> Finished:
         match file_system:
             case FileSystem.SQUASHFS:
                 return self._run("unsquashfs", "-no-progress", "-force", "-dest", str(target), str(self.file))
@@ -139,14 +139,9 @@ class _Reader(NamedTuple):
                 return self._run(
                     "fsck.erofs", f"--extract={target}", "--preserve-perms", "--overwrite", str(self.file)
                 )
-            case FileSystem.EXT4:
-                return _of_debugfs(self._run(extfs.PROGRAM, "-R", f'rdump / "{target}"', str(self.file)))
-            case FileSystem.BTRFS:
-                if os.geteuid() != 0:
-                    hint = "run it as root, or make a squashfs or erofs image"
-                    raise Failed("btrfs restore cannot keep the modes of files for users other than root", hint)
-                options = ("--metadata", "--xattr", "--symlink")
-                return self._run(btrfs.PROGRAM, "restore", *options, str(self.file), str(target))
+            case FileSystem.EXT4 | FileSystem.BTRFS:
+                words, hint = obstacle
+                raise Failed(f"the {file_system} file system of the image cannot be looked into: {words}", hint)
         assert_never(file_system)
 
     def _run(self, program: str, *arguments: str) -> Finished:
@@ -163,13 +158,6 @@ def _bare(file: Path, volume: Volume, workplace: Path) -> Path:
     else:
         bare.symlink_to(file.absolute())
     return bare
-
-
-def _of_debugfs(done: Finished) -> Finished:
-    """Its exit status is 0 whatever happens; who is not root cannot give files away, which does no harm here."""
-    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("debugfs ")]
-    faults = [line for line in lines if "changing ownership" not in line]
-    return replace(done, status=done.status or 1, stderr=faults[-1]) if faults else done
 
 
 def _check(done: Finished, file_system: FileSystem) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.errors import Failed, Invalid
-from reconciler.host.images import btrfs, dissect, erofs, extfs, inspect, squashfs
+from reconciler.host.images import dissect, erofs, fsck, squashfs
 from reconciler.host.images.inspect import identify, inspect_image
 from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.model.fit.contents import Contents
@@ -135,21 +136,44 @@ def test_release_files_of_odd_content(name: str, tmp_path: Path) -> None:
 @pytest.fixture
 def without_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that has none of the file systems' packages."""
-    for module in (squashfs, extfs, btrfs):
-        monkeypatch.setattr(module, "PROGRAM", "there-is-no-such-program")
+    monkeypatch.setattr(squashfs, "PROGRAM", "there-is-no-such-program")
+    monkeypatch.setattr(fsck, "available", lambda _: False)
     monkeypatch.setattr(erofs, "can_look_inside", lambda: False)
 
 
 @pytest.mark.usefixtures("without_tools")
-@pytest.mark.parametrize("name", ["squashfs", "ext4", "btrfs"])
-def test_a_node_without_anything_is_told_the_package(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_node_without_tools_mounts_what_it_looks_into(name: str, tmp_path: Path) -> None:
+    assert _look(_made(name, tmp_path), tmp_path) == GOOD
+
+
+@pytest.mark.usefixtures("without_tools")
+def test_a_node_without_anything_is_told_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dissect, "loop_devices_available", lambda: False)
+    with pytest.raises(Failed, match="no program on this node reads the squashfs") as error:
+        _look(_made("squashfs", tmp_path), tmp_path)
+    assert error.value.hint == "install squashfs-tools"
+
+
+@pytest.mark.parametrize("name", ["ext4", "btrfs"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("PROGRAM", "no-such-program", "no-such-program is not installed", "install systemd-container"),
+        ("loop_devices_available", lambda: False, "there is no loop device", "load the kernel module loop"),
+        ("os", SimpleNamespace(geteuid=lambda: 1000), "only root may mount it", "run it as root"),
+    ],
+    ids=["program", "loop device", "root"],
+)
+def test_what_keeps_an_image_from_being_mounted_is_told(
+    name: str, case: tuple[str, object, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspect, "loop_devices_available", lambda: False)
-    with pytest.raises(Failed, match=f"no program on this node reads the {name}") as error:
+    attribute, value, words, hint = case
+    monkeypatch.setattr(dissect, attribute, value)
+    with pytest.raises(Failed, match=f"{name} file system of the image cannot be looked into: {words}") as error:
         _look(_made(name, tmp_path), tmp_path)
-    package = {"squashfs": "squashfs-tools", "ext4": "e2fsprogs", "btrfs": "btrfs-progs"}[name]
-    assert error.value.hint == f"install {package}"
+    assert (error.value.hint or "").startswith(hint)
+    assert (error.value.hint or "").endswith("or make a squashfs or erofs image")
 
 
 @pytest.mark.usefixtures("without_tools")
