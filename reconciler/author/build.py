@@ -16,6 +16,7 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.assemblywriter import Clock
 from reconciler.host.assembly.contents import read, same
 from reconciler.host.assembly.elffiles import needs_of
+from reconciler.host.base.durable import sync_filesystem
 from reconciler.host.node.machine import read_os_release
 from reconciler.host.tar.decompress import shown
 from reconciler.model.build.assembly import Assembly, difference, text_file
@@ -247,8 +248,6 @@ def _size(made: Path) -> int:
 
 def _place(made: Path, request: Request) -> None:
     """Put the result where it was asked for, in place of what is there."""
-    from reconciler.host.base.durable import sync_filesystem
-
     try:
         sync_filesystem(made)
         if request.out.is_dir() and not request.out.is_symlink():

@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.host.assembly.assemblywriter import write_archive, write_directory
+from reconciler.host.base.digest import file_digest
+from reconciler.host.images.write.erofs import write_erofs
+from reconciler.host.images.write.ext4 import write_ext4
+from reconciler.host.images.write.repart import DiskImage, write_ddi
+from reconciler.host.images.write.squashfs import write_squashfs
+from reconciler.host.registry.layoutwriter import OciLayout
+from reconciler.host.sources.local import Tree
+from reconciler.host.tar.writer import TarWriter
 from reconciler.model.build.output import Output
 from reconciler.model.build.recipe import target_platform
+from reconciler.model.content.ociwrite import About, Compression
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.host.assembly.assemblywriter import Clock
     from reconciler.host.images.write.repart import KeyPair
     from reconciler.model.build.assembly import Assembly
-    from reconciler.model.content.ociwrite import Compression
     from reconciler.model.kind import ExtensionId
 
 _SQUASHFS_LEVEL: Final = 15  # of zstd; an extension is built once, and read often
@@ -48,9 +56,6 @@ def write(extension: Extension, output: Output, target: Path, scratch: Path) -> 
         Invalid: something belongs to another user than root, and this process cannot write that.
         OSError: the disk does not take it.
     """
-    from reconciler.host.base.digest import file_digest
-    from reconciler.host.sources.local import Tree
-
     match output:
         case Output.DIRECTORY:
             target.mkdir()
@@ -68,10 +73,6 @@ def write(extension: Extension, output: Output, target: Path, scratch: Path) -> 
 
 
 def _write_packed(extension: Extension, output: Output, target: Path, scratch: Path) -> None:
-    from reconciler.host.images.write.erofs import write_erofs
-    from reconciler.host.images.write.squashfs import write_squashfs
-    from reconciler.host.tar.writer import TarWriter
-
     def fill(descriptor: int) -> None:
         writer = TarWriter(descriptor)
         write_archive(extension.content, extension.clock, writer)
@@ -84,9 +85,6 @@ def _write_packed(extension: Extension, output: Output, target: Path, scratch: P
 
 
 def _write_of_tree(extension: Extension, output: Output, target: Path, scratch: Path) -> None:
-    from reconciler.host.images.write.ext4 import write_ext4
-    from reconciler.host.images.write.repart import DiskImage, write_ddi
-
     tree = scratch / "tree"
     tree.mkdir()
     write_directory(extension.content, extension.clock, tree)
@@ -98,9 +96,6 @@ def _write_of_tree(extension: Extension, output: Output, target: Path, scratch: 
 
 
 def _write_image(extension: Extension, target: Path) -> str:
-    from reconciler.host.registry.layoutwriter import OciLayout
-    from reconciler.model.content.ociwrite import About, Compression
-
     platform = target_platform(extension.architecture, os.uname().machine)
     title = {"org.opencontainers.image.title": extension.ident.name}
     layout = OciLayout(target)

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
 from reconciler.host.assembly import gathering
+from reconciler.host.assembly.contents import chunks_of, read
+from reconciler.host.assembly.elffiles import elf_of, missing
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.digest import file_digest
+from reconciler.host.images.payload import payload_in
 from reconciler.host.registry.copiedimage import read_copied
+from reconciler.host.registry.skopeo import Skopeo
+from reconciler.host.sources import debs
+from reconciler.host.sources.debs import is_package_name
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import Limits
 from reconciler.model.content.ociread import Layer
@@ -103,8 +109,6 @@ class Pantry:
         return Ingredient(self._archive(path))
 
     def _image(self, source: Source) -> Assembly:
-        from reconciler.host.registry.skopeo import Skopeo
-
         scratch = self._directory()
         layout, blobs = scratch / "image", scratch / "blobs"
         blobs.mkdir()
@@ -116,8 +120,6 @@ class Pantry:
         return gathering.from_layers(image.layers, lambda digest: blob_in(blobs, digest), scratch, _LIMITS)
 
     def _archive(self, path: Path) -> Assembly:
-        from reconciler.host.images.payload import payload_in
-
         if not path.is_file():
             raise Invalid(f"{path}: there is no such file or directory", "check --from; see livelayer-sources(7)")
         if path.suffix == ".deb":
@@ -128,8 +130,6 @@ class Pantry:
         return gathering.from_layers((layer,), lambda _: path, self._directory(), _LIMITS)
 
     def _packages(self, words: Sequence[str], base: Assembly | None) -> Iterator[Ingredient]:
-        from reconciler.host.sources import debs
-
         files, names = _sorted_out(words)
         if names:
             status = self._status_of(base) if base else None
@@ -143,17 +143,12 @@ class Pantry:
 
     def _status_of(self, base: Assembly) -> Path:
         """The packages of the base, for apt; a base without dpkg has none."""
-        from reconciler.host.assembly.contents import chunks_of
-
         status = self._directory() / "status"
         item = base.get(_STATUS)
         status.write_bytes(b"".join(chunks_of(item.content)) if item and item.content else b"")
         return status
 
     def _program(self, word: str) -> Ingredient:
-        from reconciler.host.assembly.contents import read
-        from reconciler.host.assembly.elffiles import elf_of, missing
-
         assembly = gathering.from_program(Path(word))
         ((_, item),) = assembly.files()
         assert item.content  # noqa: S101 - it is a file
@@ -193,8 +188,6 @@ def _parse(text: str) -> Source:
 
 def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Files, in the order given and by name in a directory; and names for apt."""
-    from reconciler.host.sources.debs import is_package_name
-
     files: list[Path] = []
     names: list[str] = []
     for word in words:

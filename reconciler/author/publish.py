@@ -23,6 +23,7 @@ from reconciler.host.assembly.publishable import (
 )
 from reconciler.host.registry.layoutreader import LayoutReader
 from reconciler.host.registry.layoutwriter import OciLayout
+from reconciler.host.registry.skopeopush import push
 from reconciler.host.tar.fromtree import write_tree
 from reconciler.host.tar.reader import Kind as MemberKind
 from reconciler.host.tar.reader import Member
@@ -250,7 +251,6 @@ def _forward(path: Path, wish: Wish, skopeo: Skopeo, workplace: Path) -> Publish
 def _send(layout: str, published: Published, wish: Wish, skopeo: Skopeo) -> None:
     if wish.dry_run:
         return
-    from reconciler.host.registry.skopeopush import push
 
     for image in published.images:
         what = (

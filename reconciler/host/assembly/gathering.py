@@ -17,6 +17,7 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import Heap
 from reconciler.host.base.walk import listed
 from reconciler.host.layers.flatten import Entangled, merge
+from reconciler.host.layers.unpack import flatten
 from reconciler.host.tar.attributes import CAPABILITY, OVERLAY
 from reconciler.host.tar.decompress import shown
 from reconciler.host.tar.reader import Kind
@@ -62,8 +63,6 @@ def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch
             merge(layers, blob_of, gathered.take, limits)
             return gathered.assembly
     except Entangled:
-        from reconciler.host.layers.unpack import flatten
-
         tree = scratch / "tree"
         tree.mkdir()
         flatten(layers, blob_of, tree, limits)

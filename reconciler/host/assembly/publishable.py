@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
+from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.host.images.inspect import architecture_of, inspect_image
+from reconciler.host.images.payload import payload_in
+from reconciler.host.images.rawfile import decompress_to
+from reconciler.host.layers.flatten import Entangled, merge
 from reconciler.host.registry.layoutreader import is_layout
+from reconciler.host.store.packed import PackedTree, ReleaseKeeper
+from reconciler.host.tar.decompress import is_compressed
 from reconciler.host.tar.reader import Kind as MemberKind
 from reconciler.model.build.publication import Subject
+from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import DEFAULT
 from reconciler.model.fit.filetree import read_contents
 from reconciler.model.kind import Kind
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from reconciler.host.registry.layoutreader import Image, LayoutReader
-    from reconciler.host.store.packed import ReleaseKeeper
     from reconciler.host.tar.reader import Member
     from reconciler.model.fit.contents import Contents
 
@@ -66,8 +72,6 @@ def look_into_tree(path: Path) -> Subject:
         Invalid: its release files are none.
         Failed: it cannot be read.
     """
-    from reconciler.host.images.directorytree import DirectoryTree
-
     tree = DirectoryTree(path)
     return _subject(path, lambda kind: read_contents(tree, kind))
 
@@ -84,10 +88,6 @@ def look_into_file(path: Path, scratch: Path, shown: Path | None = None) -> Subj
         Invalid: it is none, or a damaged one.
         Failed: no tool here reads it, or the disk is full.
     """
-    from reconciler.host.images.payload import payload_in
-    from reconciler.host.images.rawfile import decompress_to
-    from reconciler.model.content.format import Payload
-
     name = shown or path
     if payload_in(path) is Payload.TAR:
         raise Invalid(f"{name} is a tar archive", "unpack it into a directory, and push that")
@@ -115,9 +115,6 @@ def look_into_image(image: Image, layout: LayoutReader, scratch: Path, shown: Pa
 
 
 def _look_into_layers(image: Image, layout: LayoutReader, shown: Path) -> Subject | None:
-    from reconciler.host.layers.flatten import Entangled, merge
-    from reconciler.host.store.packed import PackedTree, ReleaseKeeper
-
     sysext = ReleaseKeeper(_Nowhere(), Kind.SYSEXT.traits.releases)
     confext = ReleaseKeeper(_Through(sysext), Kind.CONFEXT.traits.releases)
     try:
@@ -182,8 +179,6 @@ def own_name(path: Path) -> str:
 
 
 def _is_compressed(path: Path) -> bool:
-    from reconciler.host.tar.decompress import is_compressed
-
     with path.open("rb") as file:
         return is_compressed(file.read(16))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from reconciler.host.tar.decompress import Blob, Content, Refused
 from reconciler.model.content.format import Payload
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ def payload_in(path: Path) -> Payload:
     Raises:
         Failed: it cannot be read.
     """
-    from reconciler.host.tar.decompress import Blob, Content, Refused
-
     with Blob(path) as blob:
         try:
             head = Content(blob).read(_BLOCK)

@@ -7,12 +7,12 @@ import stat
 from typing import TYPE_CHECKING, Final, Self
 
 from reconciler.errors import Failed, Invalid
+from reconciler.host.tar.decompress import Blob, Content, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from reconciler.host.tar.decompress import Content
 
 _PIECE: Final = 1 << 18
 _BLOCK: Final = 4096  # the unit of holes
@@ -142,8 +142,6 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
         Invalid: the data is damaged, or more than the limit.
         Failed: the disk could not give or take it.
     """
-    from reconciler.host.tar.decompress import Blob, Content, Refused
-
     try:
         with Blob(source) as blob:
             content = Content(blob)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.merge.judgeimage import judge
 from reconciler.host.merge.masks import place_for
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker
@@ -83,7 +84,6 @@ def _flaw(item: Unmanaged, host: Host, memory: _Memory) -> str | None:
         return flaw
     if os.geteuid() != 0:
         return memory.masked.get(item.path)  # who may not look can only repeat what was found
-    from reconciler.host.merge.judgeimage import judge
 
     finding = judge(item.path, item.kind, host)
     memory.keep(item.path, status, policy, finding)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.base.durable import write_atomically
+from reconciler.host.sources.web import read_small
 from reconciler.model.content.catalog import parse_catalog
 from reconciler.model.content.source import Transport, parse_source, shown_url
 
@@ -81,7 +82,6 @@ class Catalogs:
         source = parse_source(url)
         if source.transport is Transport.FILE:
             return _read_file(self.paths.under(source.reference))
-        from reconciler.host.sources.web import read_small
 
         return read_small(source.reference, _SIZE_MAX)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import ReconcilerError
+from reconciler.host.images.facts import Listing
+from reconciler.host.images.listing import list_image
 from reconciler.host.store import entries as store
 from reconciler.host.tar.attributes import LABEL
 from reconciler.model.content.limits import DEFAULT
@@ -61,9 +63,6 @@ def _in_directory(tree: Path, paths: Paths) -> Lack | None:
 
 def _in_image(file: Path, image: ImageFormat) -> Lack | None:
     """An image in which nothing has a label; of some images the tools at hand do not tell."""
-    from reconciler.host.images.facts import Listing
-    from reconciler.host.images.listing import list_image
-
     listing = Listing()
     with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as workplace:
         known = list_image(file, image, listing, Path(workplace), DEFAULT)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from reconciler.errors import Failed
 from reconciler.host.base import termination
 from reconciler.host.base.durable import write_atomically
+from reconciler.host.base.workers import workers
 from reconciler.host.store import seals
 from reconciler.model.state.contentmanifest import UNREADABLE, Difference, Item, Manifest
 
@@ -166,7 +167,6 @@ def _digests(files: Iterable[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
         return {}
     if len(batches) == 1:
         return dict(_hash(batches[0]))
-    from reconciler.host.base.workers import workers
 
     threads = min(_THREADS_MAX, len(os.sched_getaffinity(0)), len(batches))
     with workers(threads) as pool:

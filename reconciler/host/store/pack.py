@@ -8,9 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
+from reconciler.host.images.directorytree import DirectoryTree
+from reconciler.host.images.write.erofs import write_erofs
+from reconciler.host.images.write.squashfs import write_squashfs
 from reconciler.host.layers.flatten import Entangled, merge
+from reconciler.host.layers.unpack import flatten
 from reconciler.host.store import entries as store
 from reconciler.host.store.packed import PackedTree, ReleaseKeeper
+from reconciler.host.tar.fromtree import write_tree
 from reconciler.host.tar.writer import TarWriter
 from reconciler.model.content.format import Format
 from reconciler.model.fit.filetree import read_contents
@@ -69,8 +74,6 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
         with _making(target):
             return _pack_stream(lambda sink: merge(layers, blob_of, sink, limits), target, entry, scratch, tell)
     except Entangled:
-        from reconciler.host.layers.unpack import flatten
-
         tree = scratch / "tree"
         store.new_tree(tree)
         flatten(layers, blob_of, tree, limits)
@@ -95,9 +98,6 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: 
         Failed: the disk is full or broken, or the program that makes the file is not here or failed.
         Unavailable: that program did not end in time.
     """
-    from reconciler.host.images.directorytree import DirectoryTree
-    from reconciler.host.tar.fromtree import write_tree
-
     if entry.renamed_to:
         _rename(tree, entry.kind, entry.renamed_to)
     contents = read_contents(DirectoryTree(tree), entry.kind)
@@ -156,12 +156,8 @@ def _make(target: Path, entry: Entry, scratch: Path, fill: Callable[[TarWriter],
         writer.finish()
 
     if entry.format is Format.SQUASHFS:
-        from reconciler.host.images.write.squashfs import write_squashfs
-
         write_squashfs(target, write)
     else:
-        from reconciler.host.images.write.erofs import write_erofs
-
         write_erofs(target, write, scratch)
 
 

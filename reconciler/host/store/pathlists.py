@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.durable import read_json, write_atomically
+from reconciler.host.images.facts import Listing
+from reconciler.host.images.listing import list_image
 from reconciler.host.store import entries as store
 from reconciler.host.tar.reader import Kind as MemberKind
 from reconciler.model.content.limits import DEFAULT
+from reconciler.model.facts.extensionfacts import FileKind
 from reconciler.model.plan.collisions import FileList
 from reconciler.paths import SCRATCH
 
@@ -105,10 +108,6 @@ def _of_directory(tree: Path) -> FileList:
 
 
 def _of_image(file: Path, image: ImageFormat) -> FileList:
-    from reconciler.host.images.facts import Listing
-    from reconciler.host.images.listing import list_image
-    from reconciler.model.facts.extensionfacts import FileKind
-
     listing = Listing()
     with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as workplace:
         list_image(file, image, listing, Path(workplace), DEFAULT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -102,8 +102,6 @@ class ExtensionFacts:
     @cached_property
     def contents(self) -> Contents:
         """What decides whether it may be merged."""
-        from dataclasses import replace
-
         return replace(read_contents(ListedFiles(self.files), self.kind), image=self.origin.image)
 
     @property
