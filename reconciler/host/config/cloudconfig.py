@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -61,9 +62,8 @@ def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
     found = _Found()
     for path in files:
         text = _read(path, found)
-        if text is None or not has_header(text):
-            why = found.warnings[-1] if found.warnings else f"{path}: there is no such file"
-            raise Invalid(why, "name a file with the line #cloud-config among its first ten")
+        if text is None:
+            raise Invalid(found.warnings[-1], "name a file with the line #cloud-config among its first ten")
         if root_only:
             _refuse_foreign_writers(path, path.parent, set())
         _understand(text, path, found)
@@ -73,21 +73,25 @@ def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
 def _read(path: Path, found: _Found) -> bytes | None:
     """The content of a file that is a cloud-config; of any other, nothing but a warning."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size >= _SIZE_END:
-            what = "larger than 2 MiB" if stat.S_ISREG(status.st_mode) else "no regular file"
-            found.warnings.append(f"{path}: passed over, as it is {what}")
-            return None
-        text = path.read_bytes()
+        text, unfit = _content(path)
     except FileNotFoundError:
-        found.warnings.append(f"{path}: passed over, as there is no such file")
-        return None
+        text, unfit = b"", "there is no such file"
     except OSError as error:
         raise Invalid(f"{path}: cannot be read: {error.strerror}", "check the file and its disk") from error
-    if not has_header(text):
-        found.warnings.append(f"{path}: passed over, as it has no line #cloud-config among the first ten")
-        return None
-    return text
+    if unfit:
+        found.warnings.append(f"{path}: passed over, as {unfit}")
+    return None if unfit else text
+
+
+def _content(path: Path) -> tuple[bytes, str | None]:
+    """What is in a file, and why it is no cloud-config."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return b"", "it is no regular file"
+    if status.st_size >= _SIZE_END:
+        return b"", "it is larger than 2 MiB"
+    text = path.read_bytes()
+    return text, None if has_header(text) else "it has no line #cloud-config among the first ten"
 
 
 def _refuse_foreign_writers(path: Path, place: Path, trusted: set[Path]) -> None:
@@ -121,10 +125,7 @@ def _parse(text: bytes, name: str) -> Fragment:
         return parse_parts(text, name, PARTS)
     except Invalid:
         neutral = without_templates(text.decode(errors="replace")).encode()
-        if neutral == text:
-            raise
-        try:
-            return parse_parts(neutral, name, PARTS)
-        except Invalid:
-            pass
+        with suppress(Invalid):
+            if neutral != text:
+                return parse_parts(neutral, name, PARTS)
         raise

@@ -31,14 +31,16 @@ class Transport(StrEnum):
     @property
     def is_skopeos(self) -> bool:
         """Whether it leads to a container image, which skopeo fetches."""
-        return self not in {Transport.HTTPS, Transport.HTTP, Transport.FILE}
+        return self not in {*_WEB, Transport.FILE}
 
 
-_SCHEMES: Final = {"docker": Transport.DOCKER, "container": Transport.DOCKER}
-_WEB: Final = {"https": Transport.HTTPS, "http": Transport.HTTP}
-_REMOTE: Final = frozenset({Transport.DOCKER, Transport.CATALOG, Transport.HTTPS, Transport.HTTP})
+_WEB: Final = frozenset({Transport.HTTPS, Transport.HTTP})
+_REMOTE: Final = _WEB | {Transport.DOCKER, Transport.CATALOG}
 _LOCAL: Final = {str(item): item for item in Transport if item.is_skopeos and item not in _REMOTE}
-_KNOWN: Final = "docker://REF, container://REF, https://HOST/FILE, file:///PATH"
+_KNOWN: Final = (
+    "docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
+    "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Source:
     @property
     def is_web(self) -> bool:
         """Whether it is a URL, which may carry a password."""
-        return self.transport in {Transport.HTTPS, Transport.HTTP}
+        return self.transport in _WEB
 
     @property
     def tag(self) -> str | None:
@@ -104,17 +106,17 @@ def parse_source(text: str) -> Source:
             return _parse_web(scheme.lower(), text)
         case "file":
             return _parse_file(rest)
-        case known if known in _SCHEMES:
-            return _parse_reference(known, rest)
+        case "docker" | "container":
+            return _parse_reference(rest)
         case _:
-            raise ValueError(f"unknown scheme {scheme}://; known are {_KNOWN}, {_local_names()}")
+            raise ValueError(f"unknown scheme {scheme}://; known are {_KNOWN}")
 
 
-def _parse_reference(scheme: str, rest: str) -> Source:
+def _parse_reference(rest: str) -> Source:
     reference, digest = _split_digest(rest)
     if not _REFERENCE.fullmatch(reference) or reference.endswith(("/", ":")):
         raise ValueError(f"{rest!r} is no image reference; it looks like registry.example/name:tag")
-    return Source(_SCHEMES[scheme], reference, digest)
+    return Source(Transport.DOCKER, reference, digest)
 
 
 def _parse_web(scheme: str, text: str) -> Source:
@@ -128,7 +130,7 @@ def _parse_web(scheme: str, text: str) -> Source:
         raise ValueError(f"{shown_url(text)!r} is no URL; it looks like https://host.example/file.raw")
     if parts.path.endswith("/") or not parts.path:
         raise ValueError(f"{shown_url(text)!r} names no file; it looks like https://host.example/file.raw")
-    return Source(_WEB[scheme], urlunsplit(parts._replace(scheme=scheme, fragment="")))
+    return Source(Transport(scheme), urlunsplit(parts._replace(scheme=scheme, fragment="")))
 
 
 def _parse_file(rest: str) -> Source:
@@ -146,7 +148,7 @@ def _parse_local(text: str) -> Source:
         return _parse_listed(path)
     transport = _LOCAL.get(scheme.lower())
     if not separator or transport is None:
-        raise ValueError(f"{text!r} names no transport; write {_KNOWN}, {_local_names()}")
+        raise ValueError(f"{text!r} names no transport; write {_KNOWN}")
     if not path.startswith("/"):
         raise ValueError(f"{transport}: needs an absolute path, not {path!r}")
     return Source(transport, path)
@@ -158,10 +160,6 @@ def _parse_listed(path: str) -> Source:
             f"catalog:{path} is no name in a catalog; it looks like catalog:fwupd or catalog:fwupd@2.1.7"
         )
     return Source(Transport.CATALOG, path)
-
-
-def _local_names() -> str:
-    return "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]"
 
 
 def parse_digest(text: str) -> str:
