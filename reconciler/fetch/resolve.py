@@ -339,15 +339,17 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
     document = read_json(paths.resolutions)
     records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}
-    return Resolver(paths, host, lookups, desired.keyring, _catalogs(paths, desired), sound, _read_first_seen(paths))
+    return Resolver(
+        paths, host, lookups, desired.settings.keyring, _catalogs(paths, desired), sound, _read_first_seen(paths)
+    )
 
 
 def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
-    if not desired.catalogs:
+    if not desired.settings.catalogs:
         return None
     from reconciler.host.sources.catalogs import Catalogs
 
-    return Catalogs(paths, desired.catalogs)
+    return Catalogs(paths, desired.settings.catalogs)
 
 
 def _assumed_payload(part: Part, wanted: Format | None) -> Payload:

@@ -99,7 +99,7 @@ class Applier:
         """Fetch several at once; each entry once, though several extensions may want it."""
         if not fetches:
             return []
-        reactions, manifests = self.desired.preflight, self.resolver.manifests
+        reactions, manifests = self.desired.settings.preflight, self.resolver.manifests
         self._heed(preflight.examine_space(self.paths, fetches, manifests, reactions))
         refused = dict(self._failed)
         fetcher = Fetcher(
@@ -145,7 +145,7 @@ class Applier:
     def _examine(self, plan: Plan) -> None:
         """Look at what is to be placed, before the first link changes."""
         left = [it for it in plan.actions if action_name(it) not in self._failed]
-        reactions = self.desired.preflight
+        reactions = self.desired.settings.preflight
         self._heed(preflight.examine(self.paths, self.host.systemd, left, reactions, remember=True))
 
     def _heed(self, findings: Findings) -> None:
@@ -285,7 +285,7 @@ class Applier:
 
     def _check(self, action: Check) -> None:
         trouble = self._unstarted.get(action_name(action) or "")
-        node_follows = self.desired.checks is not None
+        node_follows = self.desired.settings.checks is not None
         checks.check(self.paths, action, trouble, self.configuration, node_follows=node_follows)
 
 

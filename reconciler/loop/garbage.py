@@ -71,7 +71,7 @@ def collect(session: Session, observed: ObservedState, *, dry_run: bool = False)
 
 def _expired(recorded: History, session: Session) -> list[Generation]:
     """Never the one that is held."""
-    old = expired(recorded.generations, session.desired.retention, datetime.now(UTC))
+    old = expired(recorded.generations, session.desired.settings.retention, datetime.now(UTC))
     held = session.held.number if session.held else None
     return [it for it in old if it.number != held]
 

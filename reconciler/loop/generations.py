@@ -131,8 +131,7 @@ def desired_of(generation: Generation, configured: DesiredState) -> DesiredState
         configured,
         extensions=wanted,
         absent=frozenset(),
-        prune=True,
-        allow_empty=True,
+        settings=configured.settings.model_copy(update={"prune": True, "allow_empty": True}),
         configured=True,
         held=generation.number,
     )

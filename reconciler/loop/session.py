@@ -101,12 +101,11 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
     """
     held = generations.held(paths, loaded)
     desired = generations.desired_of(held, loaded.desired) if held else loaded.desired
-    desired = replace(
-        desired,
-        refresh_now=desired.refresh_now and options.refresh,
-        prune_limit=None if options.confirm_prune else desired.prune_limit,
-        vanished=() if options.confirm_prune else loaded.vanished,
-    )
+    given: dict[str, object] = {} if options.refresh else {"refresh": "boot"}
+    if options.confirm_prune:
+        given["prune_limit"] = None
+    settings = desired.settings.model_copy(update=given)
+    desired = replace(desired, settings=settings, vanished=() if options.confirm_prune else loaded.vanished)
     host = host_of(paths, desired)
     desired = for_host(desired, host)
     configuration = generations.configuration_digest(paths, loaded)
@@ -127,7 +126,7 @@ def _deferred(retries: Mapping[str, Retry]) -> dict[str, Retry]:
 
 def located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
     """The node with its state where it is, and what is wrong with that."""
-    wanted = loaded.desired.state_dir
+    wanted = loaded.desired.settings.state_dir
     found = statedir.locate(paths, wanted)
     error = statedir.complaint(found, wanted)
     return found, replace(loaded, troubles=(*loaded.troubles, error)) if error else loaded

@@ -32,7 +32,7 @@ def _move_state(options: argparse.Namespace) -> int:
     from reconciler.loop import config, reconcile
 
     paths, wanted = Paths(options.root), _checked(options.directory)
-    configured = config.load(paths, options.config).desired.state_dir
+    configured = config.load(paths, options.config).desired.settings.state_dir
     if configured not in {None, wanted}:
         raise Invalid(f"settings.state_dir is {configured}, not {wanted}", "change it first, then run this again")
     with lock.hold(paths, _DOING, PATIENCE, log.info):

@@ -142,7 +142,7 @@ def test_the_last_good_configuration_is_found_while_the_present_one_is_broken(pa
     _move(paths, DATA)
     configure(paths, "settings: {state_dir: [")
     loaded = config.load(paths)
-    assert (len(loaded.mistakes), loaded.desired.state_dir) == (1, DATA)
+    assert (len(loaded.mistakes), loaded.desired.settings.state_dir) == (1, DATA)
     _converge(paths)
     assert statedir.locate(paths).state_dir == DATA
 

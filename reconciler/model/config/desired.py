@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.config.document import Extension, Preflight, Retention
+from reconciler.model.config.document import Extension, Settings
 from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Open, Part, shown
 from reconciler.model.content.format import Format
-from reconciler.model.content.limits import DEFAULT, Limits
+from reconciler.model.content.limits import Limits
 from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reconciler.model.config.document import Checks, Pull
     from reconciler.model.config.merge import Fragment
     from reconciler.model.config.placeholders import Template
-    from reconciler.model.config.values import PruneLimit
     from reconciler.model.content.source import Source
     from reconciler.model.content.version import Range
     from reconciler.model.fit.release import Host
@@ -82,26 +81,25 @@ class DesiredState:
 
     extensions: tuple[Wanted, ...] = ()
     absent: frozenset[str] = frozenset()
-    prune: bool = True
-    allow_empty: bool = False
-    refresh_now: bool = True
-    keyring: str | None = None  # of keys that sign SHA256SUMS
-    limits: Limits = DEFAULT
-    catalogs: tuple[str, ...] = ()  # URLs, in the order in which they are asked
-    state_dir: str | None = None  # None: where it is
-    preflight: Preflight = Preflight()  # noqa: RUF009 - frozen
-    prune_limit: PruneLimit | None = None  # None: whatever no file lists any more may go
-    checks: Checks | None = None  # what must hold after any change
+    settings: Settings = Settings()  # noqa: RUF009 - frozen
     held: int | None = None  # the generation that it is in place of the configuration
     vanished: tuple[str, ...] = ()  # where a part of the configuration was that may come back
-    retention: Retention = Retention()  # noqa: RUF009 - frozen
-    quarantine: bool = False  # whether what others placed may be masked if it would make systemd merge nothing
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property
     def names(self) -> frozenset[str]:
         """Every name the configuration speaks of."""
         return frozenset(item.name for item in self.extensions) | self.absent
+
+    @property
+    def refresh_now(self) -> bool:
+        """Whether what changes is merged at once."""
+        return self.settings.refresh == "now"
+
+    @property
+    def limits(self) -> Limits:
+        """How much one extension may take of the node."""
+        return Limits(**dict(self.settings.limits))
 
     @property
     def wants_image_files(self) -> bool:
@@ -126,22 +124,11 @@ def desired_state(fragment: Fragment) -> DesiredState:
         InvalidConfiguration: with the file, line and column of each mistake.
     """
     document = read_document(fragment)
-    settings, listed = document.settings, sorted(document.extensions.items())
+    listed = sorted(document.extensions.items())
     return DesiredState(
         tuple(_wanted(name, item) for name, item in listed if item and item.state != "absent"),
         frozenset(name for name, item in listed if item and item.state == "absent"),
-        settings.prune,
-        settings.allow_empty,
-        settings.refresh == "now",
-        settings.keyring,
-        Limits(**dict(settings.limits)),
-        settings.catalogs,
-        settings.state_dir,
-        settings.preflight,
-        settings.prune_limit,
-        settings.checks,
-        retention=settings.retention,
-        quarantine=settings.quarantine,
+        document.settings,
     )
 
 

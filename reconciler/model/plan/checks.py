@@ -35,8 +35,8 @@ def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence
     for wanted in desired.extensions:
         if wanted.checks and wanted.ident in due:
             yield Check(wanted.ident, wanted.checks, _why(wanted.ident in new))
-    if desired.checks and due:
-        yield Check(None, desired.checks, _why(bool(new)))
+    if desired.settings.checks and due:
+        yield Check(None, desired.settings.checks, _why(bool(new)))
 
 
 def _why(changes: bool) -> str:  # noqa: FBT001 - the one thing it is about

@@ -25,7 +25,7 @@ def mask_blockers(
         The steps, and the kinds of which nothing may be refreshed.
     """
     blockers = _in_effect(observed, steps)
-    unmasked = [it for it in blockers if not (desired.quarantine and it.mask)]
+    unmasked = [it for it in blockers if not (desired.settings.quarantine and it.mask)]
     blocked: dict[Kind, Blocker] = {it.item.kind: it for it in unmasked} if desired.refresh_now else {}
     waiting = {ident.name: it for kind, it in blocked.items() for ident in _concerned(observed, steps, kind)}
     kept = [it for it in steps if not (isinstance(it, Place | Remove) and it.ident.kind in blocked)]
@@ -43,14 +43,14 @@ def _in_effect(observed: ObservedState, steps: list[Step]) -> list[Blocker]:
 
 
 def _masks(desired: DesiredState, observed: ObservedState, blockers: list[Blocker]) -> list[Mask | Unmask]:
-    wanted = {it.mask: it for it in blockers if it.mask} if desired.quarantine else {}
+    wanted = {it.mask: it for it in blockers if it.mask} if desired.settings.quarantine else {}
     there = {mask.path for mask in observed.masks}
     masks: list[Mask | Unmask] = [
         Mask(Masked(it.item.ident, path, it.item.path, it.reason), f"{it.reason}; systemd would merge nothing")
         for path, it in wanted.items()
         if path not in there
     ]
-    why = "it does no harm any more" if desired.quarantine else "settings.quarantine is off"
+    why = "it does no harm any more" if desired.settings.quarantine else "settings.quarantine is off"
     return masks + [Unmask(it, why) for it in observed.masks if it.path not in wanted]
 
 

@@ -51,7 +51,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     steps += withdraw(desired, observed)
     steps += take_back_removals(desired, observed)
     excess = [it for kind in _KINDS for it in excess_of(kind, observed, steps)]
-    if desired.preflight.layers == "refuse":
+    if desired.settings.preflight.layers == "refuse":
         steps, excess = [*_without(steps, excess), *excess], []
     steps, blocked = mask_blockers(desired, observed, steps)
     refreshes = [it for kind in _KINDS if kind not in blocked for it in _refresh(kind, desired, observed, steps)]
@@ -172,7 +172,9 @@ def _place(wanted: Wanted, entry: Entry, desired: DesiredState, observed: Observ
         yield Problem("unmanaged.in-the-way", ident.name, message, f"{way_out}, or give the extension another name")
     elif reason := _replacement_reason(link, entry, observed) if link else "new":
         why = reason if desired.held is None else f"as in generation {desired.held}"
-        yield Place(ident, link.entry if link else None, entry, why, checked=bool(wanted.checks or desired.checks))
+        yield Place(
+            ident, link.entry if link else None, entry, why, checked=bool(wanted.checks or desired.settings.checks)
+        )
 
 
 def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> str | None:

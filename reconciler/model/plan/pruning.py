@@ -21,7 +21,7 @@ _CONFIRM = "if they shall go: livelayer apply --confirm-prune"
 
 def withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
     """Remove what shall be absent, what is wanted as another kind, and what no configuration lists any more."""
-    if desired.configured and not desired.names and observed.links and not desired.allow_empty:
+    if desired.configured and not desired.names and observed.links and not desired.settings.allow_empty:
         yield Problem(
             "prune.empty",
             None,
@@ -39,7 +39,7 @@ def withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
 
 def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
     """Remove what is not listed; all of it, or nothing where that is more than the limit."""
-    if not (desired.configured and desired.prune):
+    if not (desired.configured and desired.settings.prune):
         return
     unlisted = [ident for ident in sorted(observed.links) if _may_go(ident, desired, observed)]
     if unlisted and desired.vanished:
@@ -47,7 +47,7 @@ def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
         what = f"{places}: is not mounted, and had cloud-configs when it was; nothing is pruned ({names})"
         yield Problem("prune.not-mounted", None, what, f"mount it, or {_CONFIRM}")
         return
-    limit = desired.prune_limit
+    limit = desired.settings.prune_limit
     if limit and not limit.allows(len(unlisted), len(observed.links)):
         names = ", ".join(ident.name for ident in unlisted)
         many = f"{len(unlisted)} of {len(observed.links)} extensions are not listed any more ({names})"
@@ -55,7 +55,7 @@ def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
         return
     reason = _REASON if desired.held is None else f"it is not in generation {desired.held}"
     for ident in unlisted:
-        yield Remove(ident, observed.links[ident].entry, reason, checked=desired.checks is not None)
+        yield Remove(ident, observed.links[ident].entry, reason, checked=desired.settings.checks is not None)
 
 
 def kept_for_itself(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.config.desired import DesiredState, Wanted
+from reconciler.model.config.document import Settings
 from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.resolution import Resolution
@@ -66,9 +67,10 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
         for name in sorted(names)
     ]
     absent = frozenset(draw(st.sets(NAMES)) - names)
-    prune, allow_empty, refresh_now = (draw(st.booleans()) for _ in range(3))
+    prune, allow_empty = draw(st.booleans()), draw(st.booleans())
+    settings = Settings(prune=prune, allow_empty=allow_empty, refresh=draw(st.sampled_from(("now", "boot"))))
     configured = draw(st.booleans()) or bool(names | absent)
-    return DesiredState(tuple(wanted), absent, prune, allow_empty, refresh_now, configured=configured)
+    return DesiredState(tuple(wanted), absent, settings, configured=configured)
 
 
 @st.composite
