@@ -93,7 +93,7 @@ def held(paths: Paths, loaded: Loaded) -> Generation | None:
 
 
 def hold(paths: Paths, loaded: Loaded, number: int | None) -> Generation:
-    """Let a generation be in force from the next run on, until the configuration changes; None: the one before.
+    """Let a generation (None: the one before the present one) be in force until the configuration changes.
 
     Raises:
         Invalid: there is none such, or the store does not have all of its content any more.

@@ -104,12 +104,7 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
 
 
 def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
-    """Go back to a generation, and stay there until the configuration changes.
-
-    Args:
-        paths: the node.
-        options: of the run that does it.
-        number: of the generation; None: the one before the present one.
+    """Go back to a generation (None: the one before the present one), and stay until the configuration changes.
 
     Raises:
         ReconcilerError: there is no such generation, its content is gone, or nothing could be done at all.

@@ -217,8 +217,5 @@ def _if_not_started(unit: str, kind: Kind, paths: Paths, host: Host) -> str:
     if kind in left:
         return f"a condition of {unit} does not hold, so it did not start"
     hierarchies = overlay.read_hierarchies(kind)
-    return _complaint(sysext.unmerge(kind, hierarchies)) if hierarchies else ""
-
-
-def _complaint(finished: Finished) -> str:
-    return finished.complaint if finished.status else ""
+    unmerged = sysext.unmerge(kind, hierarchies) if hierarchies else None
+    return unmerged.complaint if unmerged and unmerged.status else ""

@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import Kind
-from reconciler.model.plan.action import (
-    Check,
-    Fetch,
-    Mask,
-    Place,
-    Plan,
-    Refresh,
-    Remove,
-    Restart,
-    Stop,
-    Unmask,
-)
+from reconciler.model.plan.action import Fetch, Place, Plan, Remove, action_ident
 from reconciler.model.plan.pruning import kept_for_itself
 
 if TYPE_CHECKING:
@@ -27,7 +16,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.kind import ExtensionId
-    from reconciler.model.plan.action import Action, Problem
+    from reconciler.model.plan.action import Problem
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
     from reconciler.model.state.retry import Retry
@@ -156,20 +145,8 @@ def _not_shown(link: Link, view: View) -> str | None:
 
 def _planned(ident: ExtensionId, plan: Plan) -> str | None:
     """Why the plan touches this extension; None: it does not."""
-    for action in plan.actions:
-        if _touches(action, ident):
-            return action.reason
-    return None
-
-
-def _touches(action: Action, ident: ExtensionId) -> bool:
-    match action:
-        case Fetch():
-            return action.wanted.ident == ident
-        case Place() | Remove():
-            return action.ident == ident
-        case Refresh() | Restart() | Stop() | Check() | Mask() | Unmask():
-            return False
+    touching = (it for it in plan.actions if isinstance(it, Fetch | Place | Remove) and action_ident(it) == ident)
+    return next((it.reason for it in touching), None)
 
 
 def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> ExtensionStatus:
