@@ -7,13 +7,24 @@ that it concerns. The class decides the rest: `Invalid` waits for the user, `Una
 
 from __future__ import annotations
 
+import errno
 from copy import copy
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+_ERRNOS: Final = {
+    errno.ENOSPC: "disk.full",
+    errno.EDQUOT: "disk.full",
+    errno.EROFS: "disk.read-only",
+    errno.EIO: "disk.broken",
+    errno.EACCES: "file.forbidden",
+    errno.EPERM: "file.forbidden",
+    errno.ENOENT: "file.missing",
+}
 
 
 def printable(text: str) -> str:
@@ -40,6 +51,11 @@ class ReconcilerError(Exception):
     def __str__(self) -> str:
         return sentence(self.extension, self.message)
 
+    @classmethod
+    def of(cls, error: OSError, what: str, hint: str | None = None) -> Self:
+        """What the kernel refused; the code says why."""
+        return cls(f"{what}: {error.strerror or error}", hint, code=_ERRNOS.get(error.errno or 0, "file.unusable"))
+
     def about(self, extension: str) -> Self:
         """The same failure, of an extension."""
         error = copy(self)
@@ -56,6 +72,18 @@ class Invalid(ReconcilerError):
     """The user's input is wrong; trying again without a change is pointless."""
 
     default_code = "invalid"
+
+
+class Mistake(Invalid):
+    """The configuration says what it cannot say."""
+
+    default_code = "config.invalid"
+
+
+class Malformed(Invalid):
+    """An image is not what it says that it is, or is made as none may be."""
+
+    default_code = "image.malformed"
 
 
 class Unavailable(ReconcilerError):
@@ -81,9 +109,17 @@ class Deferred(Unavailable):
 class Offline(Pending):
     """It takes the network, which this run must not use."""
 
+    default_code = "source.offline"
+
 
 class Failed(ReconcilerError):
     """The node itself could not do it (a full disk, a refresh that merged nothing)."""
+
+
+class NotInstalled(Failed):
+    """A program that it takes is not on this node."""
+
+    default_code = "program.missing"
 
 
 class Terminated(BaseException):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 
 import pytest
@@ -50,3 +52,12 @@ def test_a_problem_is_of_the_extension_that_its_error_names() -> None:
     assert problem("x", error) == Problem("disk.full", "x", "is full")
     assert problem("x", error.about("y")).sentence == problem(None, error.about("y")).sentence == "y: is full"
     assert problem(None, Pending("waits")).pending
+
+
+def test_what_the_kernel_refused_has_the_code_of_its_reason() -> None:
+    cases = {errno.ENOSPC: "disk.full", errno.EROFS: "disk.read-only", errno.EPERM: "file.forbidden"}
+    for number, code in (cases | {errno.ELOOP: "file.unusable"}).items():
+        error = Failed.of(OSError(number, os.strerror(number), "/x"), "/x: cannot be written", "look at the disk")
+        assert (error.code, error.hint) == (code, "look at the disk")
+        assert str(error) == f"/x: cannot be written: {os.strerror(number)}"
+    assert str(Failed.of(OSError("of Python's own"), "/x")) == "/x: of Python's own"

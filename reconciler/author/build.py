@@ -143,7 +143,7 @@ def _scratch(out: Path) -> Iterator[Path]:
     try:
         directory = Path(tempfile.mkdtemp(prefix=".livelayer-", dir=out.parent))
     except OSError as error:
-        raise Failed(f"{out.parent}: cannot be used: {error.strerror}", "look at its space and mode") from error
+        raise Failed.of(error, f"{out.parent}: cannot be used", "look at its space and mode") from error
     try:
         yield directory
     finally:
@@ -256,4 +256,4 @@ def _place(made: Path, request: Request) -> None:
             request.out.unlink(missing_ok=True)
         made.rename(request.out)
     except OSError as error:
-        raise Failed(f"{request.out}: cannot be placed: {error.strerror}", "look at its directory's mode") from error
+        raise Failed.of(error, f"{request.out}: cannot be placed", "look at its directory's mode") from error

@@ -267,6 +267,6 @@ def _workplace() -> Iterator[Path]:
     try:
         made = tempfile.TemporaryDirectory(prefix="livelayer-push-", dir=parent)
     except OSError as error:
-        raise Failed(f"{parent}: cannot be used: {error.strerror}", "set TMPDIR to a directory with space") from error
+        raise Failed.of(error, f"{parent}: cannot be used", "set TMPDIR to a directory with space") from error
     with made as directory:
         yield Path(directory)

@@ -290,4 +290,4 @@ class Applier:
 
 
 def _unexpected(error: OSError, action: Action) -> Failed:
-    return Failed(f"{error.filename or type(action).__name__}: {error.strerror}", "look at the file system")
+    return Failed.of(error, f"{error.filename or type(action).__name__}", "look at the file system")

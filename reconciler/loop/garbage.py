@@ -190,4 +190,4 @@ def _drop(paths: Paths, drops: Iterable[Dropped]) -> None:
             sync_directory(directory)
     except OSError as error:
         hint = "look at the file system's mode and its disk"
-        raise Failed(f"{error.filename}: cannot be removed: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{error.filename}: cannot be removed", hint) from error

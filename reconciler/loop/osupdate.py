@@ -119,7 +119,7 @@ def _host_with(own: Host, new: NewOs) -> Host:
         fields = parse_release(read_bounded(new.os_release).decode(errors="replace"))
     except OSError as error:
         hint = "name the os-release file of the new OS"
-        raise Invalid(f"{new.os_release}: cannot be read: {error.strerror}", hint) from error
+        raise Invalid.of(error, f"{new.os_release}: cannot be read", hint) from error
     if not fields:
         raise Invalid(f"{new.os_release} is no os-release file", "name the os-release file of the new OS")
     return replace(

@@ -67,7 +67,7 @@ def _noted(troubles: list[ReconcilerError]) -> Iterator[None]:
     except ReconcilerError as error:
         troubles.append(error)
     except OSError as error:
-        troubles.append(Failed(f"{error.filename or 'the state'}: {error.strerror}", "look at the file system"))
+        troubles.append(Failed.of(error, f"{error.filename or 'the state'}", "look at the file system"))
 
 
 def read(session: Session) -> Kept:

@@ -67,7 +67,7 @@ def gather(request: Request, paths: Paths) -> ExtensionFacts:
             files = opener.listing.files()
     except OSError as error:
         hint = "look at its mode, at the file system and at the space in TMPDIR"
-        raise Failed(f"{error.filename or request.subject}: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{error.filename or request.subject}", hint) from error
     facts = ExtensionFacts(
         origin,
         kind_of(files),
@@ -112,9 +112,7 @@ def _other_host(own: Host, file: Path, systemd: int | None, architecture: str | 
     try:
         release = parse_release(read_bounded(file).decode(errors="replace"))
     except OSError as error:
-        raise Invalid(
-            f"{file}: cannot be read: {error.strerror}", "name an os-release file of the other OS"
-        ) from error
+        raise Invalid.of(error, f"{file}: cannot be read", "name an os-release file of the other OS") from error
     has_id_like = systemd is None and own.has_id_like
     return Host(release, architecture or own.machine, systemd or own.systemd, has_id_like=has_id_like)
 
@@ -319,7 +317,7 @@ def _file_digest(path: Path) -> str:
     try:
         return file_digest(path)
     except OSError as error:
-        raise Failed(f"{path}: cannot be read: {error.strerror}", "look at its mode and disk") from error
+        raise Failed.of(error, f"{path}: cannot be read", "look at its mode and disk") from error
 
 
 def _tree_digest(path: Path) -> str | None:
@@ -331,4 +329,4 @@ def _tree_digest(path: Path) -> str | None:
     except Invalid:
         return None
     except OSError as error:
-        raise Failed(f"{error.filename}: cannot be read: {error.strerror}", "read it as root") from error
+        raise Failed.of(error, f"{error.filename}: cannot be read", "read it as root") from error

@@ -123,7 +123,7 @@ def _dressed(descriptor: int, member: Member) -> None:
         os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))
     except PermissionError as error:
         hint = "run livelayer as root, or build squashfs, erofs or oci"
-        raise Failed(f"/{shown(member.name)}: {error.strerror}", hint) from error
+        raise Failed.of(error, f"/{shown(member.name)}", hint) from error
     finally:
         os.close(descriptor)
 

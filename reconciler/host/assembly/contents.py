@@ -98,4 +98,4 @@ def _opened(path: Path) -> FileIO:
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
-        raise Failed(f"{path}: cannot be read: {error.strerror}", _CHANGED) from error
+        raise Failed.of(error, f"{path}: cannot be read", _CHANGED) from error

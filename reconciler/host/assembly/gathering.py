@@ -68,7 +68,7 @@ def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch
         flatten(layers, blob_of, tree, limits)
         return _from_tree(tree, _as_it_is)
     except OSError as error:
-        raise Failed(f"{scratch}: {error.strerror or error}", "make space there, or set TMPDIR") from error
+        raise Failed.of(error, str(scratch), "make space there, or set TMPDIR") from error
 
 
 def from_directory(directory: Path, but: Path | None = None) -> Assembly:
@@ -86,7 +86,7 @@ def from_directory(directory: Path, but: Path | None = None) -> Assembly:
         return _from_tree(directory.resolve(), _as_roots, os.fsencode(but.resolve()) if but else None)
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
-        raise Failed(f"{where}: cannot be read: {error.strerror}", "look at its mode") from error
+        raise Failed.of(error, f"{where}: cannot be read", "look at its mode") from error
 
 
 def from_program(program: Path) -> Assembly:

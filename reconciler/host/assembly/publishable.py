@@ -57,7 +57,7 @@ def form_of(path: Path) -> Form:
     except FileNotFoundError as error:
         raise Invalid(f"{path}: there is no such file or directory", "name what is to be pushed") from error
     except OSError as error:
-        raise Failed(f"{path}: cannot be read: {error.strerror}", "look at its mode and its disk") from error
+        raise Failed.of(error, f"{path}: cannot be read", "look at its mode and its disk") from error
     if stat.S_ISDIR(mode):
         return Form.LAYOUT if is_layout(path) else Form.TREE
     if not stat.S_ISREG(mode):
@@ -196,7 +196,7 @@ def fingerprint(path: Path) -> tuple[int, int]:
             latest = max(latest, int(it.st_mtime))
             found = hash((found, name, it.st_ino, it.st_mode, it.st_size, it.st_mtime_ns, it.st_ctime_ns))
     except OSError as error:
-        raise Failed(f"{path}: cannot be read: {error.strerror}", "look at its mode and its disk") from error
+        raise Failed.of(error, f"{path}: cannot be read", "look at its mode and its disk") from error
     return found, latest
 
 

@@ -51,7 +51,7 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, mtime_
         with suppress(OSError):  # a disk that is broken may refuse that, too; the next run sees to it
             temporary.unlink()
         hint = f"remove it: {path}" if isinstance(error, IsADirectoryError) else _LOOK
-        raise Failed(f"{path}: cannot be written: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{path}: cannot be written", hint) from error
 
 
 def drop_leftovers(directory: Path) -> None:
@@ -83,7 +83,7 @@ def link_atomically(path: Path, target: str) -> None:
         with suppress(OSError):
             temporary.unlink()
         hint = "look at the file system's space and mode"
-        raise Failed(f"{path}: cannot be linked: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{path}: cannot be linked", hint) from error
 
 
 def write_json(path: Path, document: object, *, durable: bool = True) -> None:

@@ -52,7 +52,7 @@ def _open(paths: Paths) -> int:
         hint = "livelayer changes the node as root"
         if not isinstance(error, PermissionError):
             hint = "look at the file system's space and mode"
-        raise Failed(f"{paths.lock}: cannot be opened: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{paths.lock}: cannot be opened", hint) from error
 
 
 def _write(descriptor: int, holder: str) -> None:

@@ -77,7 +77,7 @@ def _read(path: Path, found: _Found) -> bytes | None:
     except FileNotFoundError:
         text, unfit = b"", "there is no such file"
     except OSError as error:
-        raise Invalid(f"{path}: cannot be read: {error.strerror}", "check the file and its disk") from error
+        raise Invalid.of(error, f"{path}: cannot be read", "check the file and its disk") from error
     if unfit:
         found.warnings.append(f"{path}: passed over, as {unfit}")
     return None if unfit else text

@@ -39,7 +39,7 @@ def read_fragment(path: Path, *, root_only: bool = True) -> Fragment:
                 _refuse_foreign_writers(os.fstat(file.fileno()), path)
             text = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise Invalid(f"{path}: cannot be read: {error.strerror}", "check the path and its permissions") from error
+        raise Invalid.of(error, f"{path}: cannot be read", "check the path and its permissions") from error
     if len(text) > _MAX_BYTES:
         raise Invalid(f"{path}: is larger than {_MAX_BYTES >> 20} MiB", "a configuration is a few kilobytes")
     return parse_fragment(text, str(path))

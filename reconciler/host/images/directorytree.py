@@ -97,7 +97,7 @@ class DirectoryTree(FileTree):
             os.close(here)
 
     def _unreadable(self, path: str, error: OSError) -> Failed:
-        return Failed(f"{self._directory}/{path}: cannot be read: {error.strerror}", "look at the file system")
+        return Failed.of(error, f"{self._directory}/{path}: cannot be read", "look at the file system")
 
 
 def _kind(item: os.DirEntry[str]) -> Node:

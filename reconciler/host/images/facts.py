@@ -99,7 +99,7 @@ class Listing:
                     raise Invalid(f"{directory} has more than {limits.members} files", "inspect a smaller directory")
         except OSError as error:
             name = os.fsdecode(error.filename) if error.filename else str(directory)
-            raise Failed(f"{name}: cannot be read: {error.strerror}", "read it as root") from error
+            raise Failed.of(error, f"{name}: cannot be read", "read it as root") from error
 
     def drop_below(self, directory: bytes) -> None:
         """Forget what another file system is mounted over."""

@@ -65,7 +65,7 @@ class ImageFile:
             yield self.read(start, min(_PIECE, offset + length - start))
 
     def _unreadable(self, error: OSError) -> Failed:
-        return Failed(f"{self._path}: cannot be read: {error.strerror}", "look at the file system and its disk")
+        return Failed.of(error, f"{self._path}: cannot be read", "look at the file system and its disk")
 
 
 def copy_part(source: Path, offset: int, length: int, target: Path) -> None:
@@ -88,7 +88,7 @@ def write_sparse(target: Path, pieces: Iterable[bytes]) -> None:
         with target.open("xb", buffering=0) as file:
             _fill(file.fileno(), target, pieces)
     except OSError as error:
-        raise Failed(f"{target}: cannot be written: {error.strerror}", _SPACE) from error
+        raise Failed.of(error, f"{target}: cannot be written", _SPACE) from error
 
 
 def _fill(fd: int, target: Path, pieces: Iterable[bytes]) -> None:

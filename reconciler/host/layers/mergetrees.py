@@ -32,7 +32,7 @@ def lay_over(upper: Path, lower: Path) -> None:
         _merge(os.fsencode(upper), os.fsencode(lower))
     except OSError as error:
         hint = "look at the store's file system and its disk"
-        raise Failed(f"{lower}: another source cannot be laid over it: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{lower}: another source cannot be laid over it", hint) from error
 
 
 def _merge(upper: bytes, lower: bytes) -> None:

@@ -208,4 +208,4 @@ def _link_source(path: bytes, link: bytes, tree: Staging) -> bytes:
 
 def _failed(what: str, error: OSError) -> Failed:
     hint = _HINTS.get(error.errno or 0, "look at the store's file system and its disk")
-    return Failed(f"{what}: cannot be unpacked: {error.strerror or error}", hint)
+    return Failed.of(error, f"{what}: cannot be unpacked", hint)

@@ -89,9 +89,7 @@ def place(paths: Paths, ident: ExtensionId, entry: Entry) -> None:
                 path.unlink(missing_ok=True)
         sync_directory(directory)
     except OSError as error:
-        raise Failed(
-            f"{link}: cannot be placed: {error.strerror}", "look at the file system's space and mode"
-        ) from error
+        raise Failed.of(error, f"{link}: cannot be placed", "look at the file system's space and mode") from error
 
 
 def clean(paths: Paths) -> None:
@@ -108,7 +106,7 @@ def clean(paths: Paths) -> None:
                     path.unlink(missing_ok=True)
                 except OSError as error:
                     hint = "look at the file system's mode"
-                    raise Failed(f"{path}: cannot be removed: {error.strerror}", hint) from error
+                    raise Failed.of(error, f"{path}: cannot be removed", hint) from error
 
 
 def repoint(paths: Paths, former: Paths) -> None:
@@ -127,7 +125,7 @@ def repoint(paths: Paths, former: Paths) -> None:
                     _make(paths, link, kind, entry)
             except OSError as error:
                 hint = "look at the file system's space and mode"
-                raise Failed(f"{link}: cannot be replaced: {error.strerror}", hint) from error
+                raise Failed.of(error, f"{link}: cannot be replaced", hint) from error
         if directory.is_dir():
             sync_directory(directory)
 
@@ -162,7 +160,7 @@ def _remove(link: Path, paths: Paths) -> None:
         link.unlink()
         sync_directory(link.parent)
     except OSError as error:
-        raise Failed(f"{link}: cannot be removed: {error.strerror}", "look at the file system's mode") from error
+        raise Failed.of(error, f"{link}: cannot be removed", "look at the file system's mode") from error
 
 
 def _forms(paths: Paths, ident: ExtensionId) -> tuple[Path, Path]:

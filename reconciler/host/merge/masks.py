@@ -55,7 +55,7 @@ def mask(paths: Paths, made: Masked) -> None:
     except OSError as error:
         _forget(record, made.path)
         hint = f"remove {made.file}"
-        raise Failed(f"{made.file}: cannot be masked by {made.path}: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{made.file}: cannot be masked by {made.path}", hint) from error
 
 
 def unmask(paths: Paths, made: Masked) -> None:
@@ -69,7 +69,7 @@ def unmask(paths: Paths, made: Masked) -> None:
             made.path.rmdir()
             sync_directory(made.path.parent)
     except OSError as error:
-        raise Failed(f"{made.path}: cannot be removed: {error.strerror}", "look at the file system") from error
+        raise Failed.of(error, f"{made.path}: cannot be removed", "look at the file system") from error
     _forget(_record_of(paths, made.path), made.path)
 
 

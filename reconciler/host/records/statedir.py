@@ -207,7 +207,7 @@ def _remove(paths: Paths) -> None:
         if paths != home(paths) and not children(paths.state):
             paths.state.rmdir()
     except OSError as error:
-        raise Failed(f"{error.filename or paths.state}: cannot be removed: {error.strerror}", "remove it") from error
+        raise Failed.of(error, f"{error.filename or paths.state}: cannot be removed", "remove it") from error
 
 
 def children(directory: Path) -> list[Path]:

@@ -128,4 +128,4 @@ class LayoutReader:
 def _unreadable(path: Path, error: OSError) -> Invalid | Failed:
     if isinstance(error, FileNotFoundError):
         return Invalid(f"{path} is missing", _AGAIN)
-    return Failed(f"{path}: cannot be read: {error.strerror}", "look at its mode and its disk")
+    return Failed.of(error, f"{path}: cannot be read", "look at its mode and its disk")

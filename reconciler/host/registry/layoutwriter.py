@@ -184,7 +184,7 @@ class OciLayout:
         culprit = Path(os.fsdecode(error.filename or self._directory))
         ours = culprit.is_relative_to(self._directory)
         hint = f"look at the space and mode of {self._directory}" if ours else "look at its mode and its disk"
-        return Failed(f"{culprit}: {error.strerror or error}", hint)
+        return Failed.of(error, str(culprit), hint)
 
 
 class _Compressor(Protocol):

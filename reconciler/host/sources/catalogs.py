@@ -95,7 +95,7 @@ def _read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_SIZE_MAX)
     except OSError as error:
-        raise Invalid(f"{path}: cannot be read: {error.strerror}", "check settings.catalogs") from error
+        raise Invalid.of(error, f"{path}: cannot be read", "check settings.catalogs") from error
 
 
 def _kept(copy: Path) -> bytes | None:

@@ -62,7 +62,7 @@ def download(  # noqa: PLR0913 - what to fetch, where to, and within which bound
     except OSError as error:
         full = error.errno in _FULL
         hint = "make space there" if full else "look at the file system and its disk"
-        raise Failed(f"{directory}: a download cannot be stored: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{directory}: a download cannot be stored", hint) from error
     return target
 
 

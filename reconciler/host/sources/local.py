@@ -55,7 +55,7 @@ def look_at(path: Path) -> tuple[str, Payload, int]:
     except FileNotFoundError as error:
         raise Invalid(f"{error.filename}: there is no such file or directory", "check the path in source:") from error
     except OSError as error:
-        raise Failed(f"{error.filename}: cannot be read: {error.strerror}", "look at its mode and disk") from error
+        raise Failed.of(error, f"{error.filename}: cannot be read", "look at its mode and disk") from error
 
 
 def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:

@@ -48,7 +48,7 @@ def stage(paths: Paths) -> Iterator[Path]:
         directory = Path(tempfile.mkdtemp(prefix="fetch-", dir=paths.staging))
     except OSError as error:
         hint = "look at the file system's space and mode"
-        raise Failed(f"{paths.staging}: cannot be used: {error.strerror}", hint) from error
+        raise Failed.of(error, f"{paths.staging}: cannot be used", hint) from error
     try:
         yield directory
     finally:
@@ -73,9 +73,7 @@ def prepare(paths: Paths) -> None:
     try:
         paths.store.parent.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise Failed(
-            f"{paths.store.parent}: cannot be made: {error.strerror}", "look at what is in its place"
-        ) from error
+        raise Failed.of(error, f"{paths.store.parent}: cannot be made", "look at what is in its place") from error
     _clean_staging(paths)
     volatile = (paths.public_status.parent, paths.runtime)
     lasting = (paths.state, paths.store, paths.generations, paths.images, paths.catalogs, *paths.records_of_entries)
@@ -93,7 +91,7 @@ def make_state_directory(paths: Paths) -> None:
         make_directory(paths.state.parent)
         paths.state.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise Failed(f"{paths.state}: cannot be made: {error.strerror}", "look at the file system's mode") from error
+        raise Failed.of(error, f"{paths.state}: cannot be made", "look at the file system's mode") from error
 
 
 def _clean_staging(paths: Paths) -> None:
@@ -140,7 +138,7 @@ def commit(
             made.rename(target)
         sync_directory(paths.store)
     except OSError as error:
-        raise Failed(f"{target}: cannot be stored: {error.strerror}", "look at the disk's space") from error
+        raise Failed.of(error, f"{target}: cannot be stored", "look at the disk's space") from error
 
 
 def _exchange(paths: Paths, made: Path, target: Path, kind: Kind) -> None:
@@ -242,4 +240,4 @@ def give_release_name(tree: Path, kind: Kind, name: str) -> None:
     try:
         wanted.hardlink_to(directory / f"{RELEASE_PREFIX}{next(iter(releases))}")
     except OSError as error:
-        raise Failed(f"{wanted}: cannot be made: {error.strerror}") from error
+        raise Failed.of(error, f"{wanted}: cannot be made") from error

@@ -107,7 +107,7 @@ def _scan(place: Path) -> dict[str, Found]:
     try:
         return dict(_walk(place))
     except OSError as error:
-        raise Failed(f"{error.filename}: {error.strerror}", "look at the file system and its disk") from error
+        raise Failed.of(error, f"{error.filename}", "look at the file system and its disk") from error
 
 
 def _walk(place: Path) -> Iterator[tuple[str, Found]]:

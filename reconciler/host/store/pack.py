@@ -174,7 +174,7 @@ def _making(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         target.unlink(missing_ok=True)
-        raise Failed(f"{target}: cannot be made: {error.strerror or error}", _SPACE) from error
+        raise Failed.of(error, f"{target}: cannot be made", _SPACE) from error
     except BaseException:
         target.unlink(missing_ok=True)
         raise

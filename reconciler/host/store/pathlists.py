@@ -103,7 +103,7 @@ def _of_directory(tree: Path) -> FileList:
                     else:
                         files.append(path)
     except OSError as error:
-        raise Failed(f"{error.filename}: cannot be read: {error.strerror}", "look at the file system") from error
+        raise Failed.of(error, f"{error.filename}: cannot be read", "look at the file system") from error
     return FileList(frozenset(files), frozenset(directories))
 
 

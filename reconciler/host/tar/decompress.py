@@ -135,7 +135,7 @@ class Blob:
             reader.stop()
 
     def _unreadable(self, error: OSError) -> Failed:
-        return Failed(f"{self._what}: cannot be read: {error.strerror}", "look at the file system and its disk")
+        return Failed.of(error, f"{self._what}: cannot be read", "look at the file system and its disk")
 
 
 class Content:
