@@ -188,6 +188,29 @@ def test_every_rule_is_described_as_it_is() -> None:
     assert described == [(rule.id, str(rule.severity), rule.title) for rule in (UNREADABLE, *RULES)]
 
 
+def test_every_code_of_an_error_is_in_its_page_and_the_reverse() -> None:
+    """A code is the value of `code=` or `default_code`, or a word with a dot of one of the page's families."""
+    page = (PROJECT / "docs/livelayer-errors.7.md").read_text()
+    described = re.findall(r"^\*\*([a-z.-]+)\*\*\n:   ", page, re.MULTILINE)
+    assert len(set(described)) == len(described)
+    families = "|".join({code.partition(".")[0] for code in described if "." in code})
+    code = re.compile(rf"(?:{families})\.[a-z]+(?:-[a-z]+)*")
+    given, words = set[str](), set[str]()
+    for file in (PROJECT / "reconciler").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.keyword(arg="code", value=ast.Constant(str(text))):
+                    given.add(text)
+                case ast.Assign([ast.Name("default_code")], ast.Constant(str(text))):
+                    given.add(text)
+                case ast.AnnAssign(ast.Name("default_code"), value=ast.Constant(str(text))):
+                    given.add(text)
+                case ast.Constant(str(text)) if code.fullmatch(text):
+                    words.add(text)
+    assert given - set(described) == set()
+    assert set(described) == given | words - {"image.raw"}  # the name of a file
+
+
 def test_every_unit_is_in_the_manual_and_the_readme() -> None:
     units = {path.name for path in (PROJECT / "systemd").iterdir() if path.suffix in {".service", ".path", ".timer"}}
     for page in ("docs/livelayer.8.md", "README.md"):

@@ -226,7 +226,9 @@ class Fetcher:
         source = self.paths.under(job.part.source.reference)
         if local.look_at(source)[0] != job.resolution.digest:
             hint = "put the former content there, or place the present one by pull: always"
-            raise Failed(f"{source} is not what was placed any more, so that cannot be made anew", hint)
+            raise Failed(
+                f"{source} is not what was placed any more, so that cannot be made anew", hint, code="source.changed"
+            )
 
     def _from_tree(self, job: Job, stage: Path) -> Made:
         from reconciler.host.sources import local
@@ -291,13 +293,15 @@ class Fetcher:
 
         if job.entry.renamed_to:
             hint = f"give the extension the name that its release file has, in place of {job.wanted.name}"
-            raise Invalid(f"{job.part.text}: rename: true cannot change an image file", hint)
+            raise Invalid(f"{job.part.text}: rename: true cannot change an image file", hint, code="config.format")
         image = stage / "image.raw"
         image.unlink(missing_ok=True)  # of a first attempt with a damaged blob
         found, _ = decompress_to(file, image, self.limits.size)
         if digest and found != digest:
             raise Invalid(
-                f"{file} has the digest {found} in place of {digest}", "fetch it again, and look at the disk"
+                f"{file} has the digest {found} in place of {digest}",
+                "fetch it again, and look at the disk",
+                code="digest.mismatch",
             )
         return Made(image, inspect_image(image, job.entry.kind, stage))
 

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
+from reconciler.errors import Deferred, Invalid, Malformed, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.store import entries as store
 from reconciler.model.content.format import Format, Payload
@@ -176,7 +176,11 @@ class Resolver:
         if kept and not (wanted.pull != "never" and self._may_look_up(wanted)):
             return kept
         if wanted.pull == "never":
-            raise Invalid("is not in the store, and pull: never forbids to fetch it", "set pull: missing")
+            raise Invalid(
+                "is not in the store, and pull: never forbids to fetch it",
+                "set pull: missing",
+                code="source.not-pulled",
+            )
         if not self._may_look_up(wanted):
             raise Offline(f"{wanted.text} is not in the store yet", "it is fetched by: livelayer apply")
         if known is None and (retry := self.deferred.get(wanted.name)):
@@ -245,6 +249,7 @@ class Resolver:
             raise Invalid(
                 f"{part.text} leads to {resolution.digest}, not to the pinned {part.pin}",
                 "correct digest: or source:",
+                code="digest.mismatch",
             )
         return resolution
 
@@ -259,7 +264,7 @@ class Resolver:
                 return Resolution(digest, manifest_digest)
             found = parse_manifest(self._skopeo().raw_manifest(source.argument(manifest_digest)))
         if isinstance(found, Index):
-            raise Invalid(f"{part.text}: an index inside an index", "push the image again")
+            raise Malformed(f"{part.text}: an index inside an index", "push the image again")
         self.manifests[manifest_digest] = found
         payload = Payload.IMAGE if found.is_artifact else Payload.LAYERS
         tag = source.tag if part.version else None
@@ -314,7 +319,11 @@ class Resolver:
             return found
         sentence = f"{found.digest} may be used from {in_utc(usable_from)}"
         if known is None:
-            raise Pending(f"{wanted.text}: {sentence} (min_age)", "pin it with digest: to use it at once")
+            raise Pending(
+                f"{wanted.text}: {sentence} (min_age)",
+                "pin it with digest: to use it at once",
+                code="source.too-young",
+            )
         log.info("%s: staying at %s: %s", wanted.name, known.digest, sentence)
         return known
 

@@ -239,7 +239,7 @@ class Applier:
             self.paths.refresh_owed(kind).unlink(missing_ok=True)
             self._reload_manager(kind)
         if mismatch:
-            raise Failed(mismatch.reason, mismatch.hint)
+            raise Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch")
 
     def _restore(self, mismatch: Mismatch, action: Refresh) -> bool:
         """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too.
@@ -250,7 +250,7 @@ class Applier:
         innocent_suffer = bool(mismatch.unmerged - changed.keys()) or bool(mismatch.still_merged)
         self._culprits = frozenset(changed) if innocent_suffer else mismatch.unmerged
         for name in sorted(self._culprits):
-            self._failed[name] = Failed(mismatch.reason, mismatch.hint)
+            self._failed[name] = Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch")
             self._restore_link(ExtensionId(name, action.kind), changed[name])
         kept = {name for name, previous in changed.items() if previous}
         expected = Expectation(action.kind, action.unchanged | kept)

@@ -104,10 +104,10 @@ def hold(paths: Paths, loaded: Loaded, number: int | None) -> Generation:
     if generation is None:
         known = ", ".join(str(it.number) for it in recorded) or "none"
         what = "there is no generation to go back to" if number is None else f"there is no generation {number}"
-        raise Invalid(what, f"recorded are: {known}")
+        raise Invalid(what, f"recorded are: {known}", code="generation.unknown")
     if gone := [ident.name for ident, entry in generation.entries.items() if not store.has(paths, entry)]:
         what = f"generation {generation.number}: the store does not have {', '.join(sorted(gone))} any more"
-        raise Invalid(what, "choose another one: livelayer history")
+        raise Invalid(what, "choose another one: livelayer history", code="generation.incomplete")
     record = {"generation": generation.number, "configuration": configuration_digest(paths, loaded)}
     write_json(paths.rollback, record)
     return generation

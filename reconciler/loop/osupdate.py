@@ -134,7 +134,9 @@ def _host_with(own: Host, new: NewOs) -> Host:
 def _named(desired: DesiredState, only: frozenset[str]) -> DesiredState:
     if unknown := sorted(only - desired.names):
         known = ", ".join(sorted(desired.names)) or "none"
-        raise Invalid(f"{', '.join(unknown)}: no such extension", f"configured are: {known}")
+        raise Invalid(
+            f"{', '.join(unknown)}: no such extension", f"configured are: {known}", code="extension.unknown"
+        )
     kept = tuple(item for item in desired.extensions if not only or item.name in only)
     return replace(desired, extensions=kept)
 

@@ -264,7 +264,9 @@ def _scoped(view: View, options: Options) -> Plan:
     unknown = options.only - view.desired.names - {ident.name for ident in view.observed.links}
     if unknown:
         known = ", ".join(sorted(view.desired.names)) or "none"
-        raise Invalid(f"{', '.join(sorted(unknown))}: no such extension", f"configured are: {known}")
+        raise Invalid(
+            f"{', '.join(sorted(unknown))}: no such extension", f"configured are: {known}", code="extension.unknown"
+        )
     return narrow(view.plan, options.only)
 
 

@@ -125,9 +125,13 @@ def _unseen(kind: Kind) -> Failed | None:
     unit = unit_of(kind)
     if booted and (settings := units.unit_state(unit).hiding):
         reason = f"{unit} has a mount namespace of its own, where a merge would stay unseen ({', '.join(settings)})"
-        return Failed(reason, f"take these settings out of it: systemctl edit {unit}")
+        return Failed(reason, f"take these settings out of it: systemctl edit {unit}", code="overlay.unseen")
     if mount := overlay.read_private_mount(kind, of_manager=booted):
-        return Failed(f"the mount {mount} is private, so a merge would stay unseen", f"mount --make-shared {mount}")
+        return Failed(
+            f"the mount {mount} is private, so a merge would stay unseen",
+            f"mount --make-shared {mount}",
+            code="overlay.unseen",
+        )
     return None
 
 
@@ -141,7 +145,9 @@ def _too_many(paths: Paths, host: Host, expected: Expectation) -> Failed | None:
         return None  # some do not fit this host and are no layers
     strangers = listed([it.path for it in others.values()])
     reason = f"{len(names)} extensions are more than an overlay takes; livelayer did not place {strangers}"
-    return Failed(reason, "remove some, give them shorter names, or make one image of several")
+    return Failed(
+        reason, "remove some, give them shorter names, or make one image of several", code="overlay.too-many"
+    )
 
 
 def _suspects(paths: Paths, found: Found, kind: Kind) -> tuple[Unmanaged, ...]:

@@ -142,7 +142,7 @@ class _Opener:
             if ":" in subject:
                 raise Invalid(str(error), "check the source") from error
             hint = "name a file, a directory, or a source such as docker://REF"
-            raise Invalid(f"{subject}: there is no such file or directory", hint) from error
+            raise Invalid(f"{subject}: there is no such file or directory", hint, code="source.not-found") from error
         if source.transport is Transport.FILE:
             return self._from_path(self.paths.under(source.reference), source.text)
         return self._from_url(source) if source.is_web else self._from_registry(source)
@@ -151,7 +151,7 @@ class _Opener:
         if path.is_dir():
             return self._from_directory(path, subject)
         if not path.exists():
-            raise Invalid(f"{path}: there is no such file or directory", "check the path")
+            raise Invalid(f"{path}: there is no such file or directory", "check the path", code="source.not-found")
         if not path.is_file():
             raise Invalid(
                 f"{path} is neither a file nor a directory", "name an image file, a tar archive or a directory"
@@ -204,7 +204,11 @@ class _Opener:
         self._check_digest(digest, manifest)
         limit = self.request.limits.size
         if not isinstance(found, Index) and found.size > limit:
-            raise Invalid(f"{source.text}: the image has more than {size_text(limit)}", "inspect a smaller one")
+            raise Invalid(
+                f"{source.text}: the image has more than {size_text(limit)}",
+                "inspect a smaller one",
+                code="limit.exceeded",
+            )
         return digest, manifest
 
     def _from_image(self, image: Manifest, blob_of: Callable[[str], Path], origin: Origin) -> Origin:
@@ -300,7 +304,11 @@ class _Opener:
 
     def _check_digest(self, *found: str | None) -> None:
         if self.request.digest and self.request.digest not in found:
-            raise Invalid(f"{self.request.subject} has the digest {found[0]}, not {self.request.digest}", _CHANGED)
+            raise Invalid(
+                f"{self.request.subject} has the digest {found[0]}, not {self.request.digest}",
+                _CHANGED,
+                code="digest.mismatch",
+            )
 
 
 def _stem(file_name: str) -> str | None:

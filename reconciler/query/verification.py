@@ -36,7 +36,11 @@ def verify(paths: Paths, names: frozenset[str]) -> list[Verified]:
     placed = links.read_links(paths, machine.systemd_version(paths)).links
     if unknown := names - {ident.name for ident in placed}:
         others = ", ".join(sorted({ident.name for ident in placed})) or "none"
-        raise Invalid(f"{', '.join(sorted(unknown))}: no such extension is placed", f"placed are: {others}")
+        raise Invalid(
+            f"{', '.join(sorted(unknown))}: no such extension is placed",
+            f"placed are: {others}",
+            code="extension.unknown",
+        )
     asked = [link for ident, link in sorted(placed.items()) if not names or ident.name in names]
     known = _known(paths, (link.entry for link in asked if not link.dangling))
     found = manifests.differences(paths, known, {})
@@ -59,6 +63,8 @@ def _verified(link: Link, manifest: Manifest | None, differences: list[Differenc
         gone = Difference(None if link.entry.format.is_file else "/", "is gone from the store")
         return Verified(link.ident, link.entry, 0, 0, (gone,))
     if manifest is None:
-        error = Failed("there is no record of how it was placed", "livelayer apply makes one").about(link.ident.name)
+        error = Failed(
+            "there is no record of how it was placed", "livelayer apply makes one", code="content.unsealed"
+        ).about(link.ident.name)
         return Verified(link.ident, link.entry, 0, 0, (), error)
     return Verified(link.ident, link.entry, manifest.files, manifest.bytes, tuple(differences))

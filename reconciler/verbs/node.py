@@ -220,7 +220,7 @@ def _explain(options: argparse.Namespace) -> int:
     found = [item for item in result.statuses if item.name == options.name]
     if not found:
         known = ", ".join(sorted({item.name for item in result.statuses})) or "none"
-        raise Invalid(f"{options.name}: no such extension", f"there are: {known}")
+        raise Invalid(f"{options.name}: no such extension", f"there are: {known}", code="extension.unknown")
     located = statedir.locate(Paths(options.root))
     collisions = {
         it.kind: present(located, result.view.observed.links, ExtensionId(it.name, it.kind)) for it in found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sh
 
-from reconciler.errors import Failed, ReconcilerError, Unavailable
+from reconciler.errors import Failed, NotInstalled, ReconcilerError, Unavailable
 from reconciler.host.base import termination
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def check(finished: Finished, doing: str) -> Finished:
 def _find(program: str, path: str) -> Any:  # noqa: ANN401 - sh has no types
     found = shutil.which(program, path=path)
     if found is None:
-        raise Failed(f"the program {program} is not on this machine", f"install the package that has {program}")
+        raise NotInstalled(f"the program {program} is not on this machine", f"install the package that has {program}")
     return sh.Command(found)
 
 
@@ -353,4 +353,6 @@ def _kill(running: Any) -> None:  # noqa: ANN401 - sh has no types
 
 
 def _timed_out(program: str, timeout: float) -> ReconcilerError:
-    return Unavailable(f"{program} did not finish within {timeout:.0f} s", "look at the network and the load")
+    return Unavailable(
+        f"{program} did not finish within {timeout:.0f} s", "look at the network and the load", code="program.timeout"
+    )

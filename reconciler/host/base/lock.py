@@ -68,7 +68,9 @@ def _acquire(descriptor: int, patience: float, tell: Callable[[str], None]) -> N
     while not _try(descriptor):
         holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another run"
         if time.monotonic() >= deadline:
-            raise Unavailable(f"{holder} is at work on this node", "wait for it to end, then try again")
+            raise Unavailable(
+                f"{holder} is at work on this node", "wait for it to end, then try again", code="run.other-at-work"
+            )
         if not told:
             tell(f"waiting for {holder}")
             told = True

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Mistake
 from reconciler.host.config.cloudplaces import cloud_configs
 from reconciler.host.config.yamlfile import parse_parts, refuse_foreign_writers
 from reconciler.model.config.cloudconfig import MENTIONS, PARTS, has_header, translate, without_templates
@@ -63,7 +63,7 @@ def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
     for path in files:
         text = _read(path, found)
         if text is None:
-            raise Invalid(found.warnings[-1], "name a file with the line #cloud-config among its first ten")
+            raise Mistake(found.warnings[-1], "name a file with the line #cloud-config among its first ten")
         if root_only:
             _refuse_foreign_writers(path, path.parent, set())
         _understand(text, path, found)

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,7 @@ def find_files(paths: Paths, config: Path | None = None) -> Files:
         Invalid: the file named by the user does not exist.
     """
     if config is not None and not config.exists():
-        raise Invalid(f"{config}: no such file", "check the path given to --config")
+        raise Mistake(f"{config}: no such file", "check the path given to --config")
     mains = (config.absolute(),) if config else paths.main_files
     main = [path for path in mains if os.path.lexists(path)][:1]
     dropins, ignored = _dropins(paths.dropin_dirs)

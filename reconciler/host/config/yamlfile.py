@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Mistake
 from reconciler.model.config.merge import Fragment, KeyPath, Mark
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read_fragment(path: Path, *, root_only: bool = True) -> Fragment:
     except OSError as error:
         raise Invalid.of(error, f"{path}: cannot be read", "check the path and its permissions") from error
     if len(text) > _MAX_BYTES:
-        raise Invalid(f"{path}: is larger than {_MAX_BYTES >> 20} MiB", "a configuration is a few kilobytes")
+        raise Mistake(f"{path}: is larger than {_MAX_BYTES >> 20} MiB", "a configuration is a few kilobytes")
     return parse_fragment(text, str(path))
 
 
@@ -75,7 +75,7 @@ def _loading(text: bytes, name: str) -> Iterator[Any]:
     except yaml.YAMLError as error:
         raise _syntax_error(error, name) from error
     except RecursionError as error:
-        raise Invalid(f"{name}: is nested too deeply", "a configuration has four levels") from error
+        raise Mistake(f"{name}: is nested too deeply", "a configuration has four levels") from error
     finally:
         if loader:
             loader.dispose()
@@ -94,10 +94,14 @@ def parse_parts(text: bytes, name: str, wanted: Collection[KeyPath]) -> Fragment
 
 def _refuse_foreign_writers(found: os.stat_result, path: Path) -> None:
     if found.st_uid != 0:
-        raise Invalid(f"{path}: belongs to user {found.st_uid}, not to root", f"chown root {path}")
+        raise Invalid(
+            f"{path}: belongs to user {found.st_uid}, not to root", f"chown root {path}", code="config.not-roots"
+        )
     if stat.S_IMODE(found.st_mode) & 0o022 and not stat.S_ISCHR(found.st_mode):
         mode = stat.S_IMODE(found.st_mode)
-        raise Invalid(f"{path}: others than root can write it (mode {mode:04o})", f"chmod go-w {path}")
+        raise Invalid(
+            f"{path}: others than root can write it (mode {mode:04o})", f"chmod go-w {path}", code="config.not-roots"
+        )
 
 
 def _refuse_depth(text: bytes, name: str) -> None:
@@ -109,14 +113,14 @@ def _refuse_depth(text: bytes, name: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH_MAX:
-            raise Invalid(f"{name}: is nested too deeply", "a configuration has four levels")
+            raise Mistake(f"{name}: is nested too deeply", "a configuration has four levels")
 
 
 def _syntax_error(error: yaml.YAMLError, name: str) -> Invalid:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return Invalid(f"{place}: no valid YAML: {what}", "check the indentation and quoting around this place")
+    return Mistake(f"{place}: no valid YAML: {what}", "check the indentation and quoting around this place")
 
 
 class _Walk:
@@ -209,4 +213,4 @@ class _Walk:
         return Mark(self._name, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def _invalid(self, node: yaml.Node, what: str, hint: str) -> Invalid:
-        return Invalid(f"{self._mark(node)}: {what}", hint)
+        return Mistake(f"{self._mark(node)}: {what}", hint)

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.host.base.command import Finished, available, run
 from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.model.fit.filetree import FileTree, Node, printable
@@ -132,4 +132,4 @@ class MountedTree(FileTree):
 def _unreadable(complaint: str) -> Invalid:
     words = printable(complaint.encode())[:200]
     hint = "build or fetch the image again, and compare its digest with its publisher's"
-    return Invalid(f"the image cannot be read by mounting it: {words}", hint)
+    return Malformed(f"the image cannot be read by mounting it: {words}", hint)

@@ -96,7 +96,11 @@ class Listing:
                 termination.check()
                 self._look_at(path, path[len(root) + 1 :], inodes)
                 if len(self._files) > limits.members:
-                    raise Invalid(f"{directory} has more than {limits.members} files", "inspect a smaller directory")
+                    raise Invalid(
+                        f"{directory} has more than {limits.members} files",
+                        "inspect a smaller directory",
+                        code="limit.exceeded",
+                    )
         except OSError as error:
             name = os.fsdecode(error.filename) if error.filename else str(directory)
             raise Failed.of(error, f"{name}: cannot be read", "read it as root") from error

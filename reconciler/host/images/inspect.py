@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, NotInstalled
 from reconciler.host.base.command import available
 from reconciler.host.images import dissect, erofs, fsck, squashfs
 from reconciler.host.images.rawfile import ImageFile, copy_part
@@ -165,7 +165,7 @@ def _mounted(file: Path, volume: Volume, workplace: Path) -> FileTree:
 
 def _unreadable(file_system: FileSystem, obstacle: str, hint: str) -> Failed:
     if package := _PACKAGES.get(file_system):
-        return Failed(
+        return NotInstalled(
             f"no program on this node reads the {file_system} file system of the image", f"install {package}"
         )
     return Failed(f"the {file_system} file system of the image cannot be looked into: {obstacle}", hint)

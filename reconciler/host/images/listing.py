@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.host.base import termination
 from reconciler.host.base.command import Finished, available, drain, run
 from reconciler.host.images import dissect
@@ -141,7 +141,7 @@ class _Reader(NamedTuple):
                 )
             case FileSystem.EXT4 | FileSystem.BTRFS:
                 words, hint = obstacle
-                raise Failed(f"the {file_system} file system of the image cannot be looked into: {words}", hint)
+                raise Malformed(f"the {file_system} file system of the image cannot be looked into: {words}", hint)
         assert_never(file_system)
 
     def _run(self, program: str, *arguments: str) -> Finished:
@@ -168,10 +168,10 @@ def _check(done: Finished, file_system: FileSystem) -> None:
 def _refuse_sockets(done: Finished) -> None:
     """They are what no archive can hold; sqfs2tar fails, tar only says so."""
     if any(words in done.stderr for words in _SKIPPED):
-        raise Invalid("the image has a socket, which no extension may contain", _REBUILD)
+        raise Invalid("the image has a socket, which no extension may contain", _REBUILD, code="content.special-file")
 
 
 def _invalid(error: Refused) -> Invalid:
     hint = error.hint if isinstance(error, Exceeded) else _REBUILD
     where = f"{shown(error.member)}: " if error.member else ""
-    return Invalid(f"the image: {where}{error}", hint)
+    return Malformed(f"the image: {where}{error}", hint)

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, Self
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.tar.decompress import Blob, Content, Refused
 
 if TYPE_CHECKING:
@@ -149,12 +149,14 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
             return blob.digest(), content.digest()
     except Refused as error:
         hint = "fetch the image again, and compare its digest with its publisher's"
-        raise Invalid(f"the image cannot be decompressed: {error}", hint) from error
+        raise Malformed(f"the image cannot be decompressed: {error}", hint) from error
 
 
 def _limited(content: Content, limit: int) -> Iterator[bytes]:
     while piece := content.read(_PIECE):
         if content.position > limit:
             hint = "raise settings.limits.size if the image is to be trusted"
-            raise Invalid(f"the image has more than {limit} bytes when it is decompressed", hint)
+            raise Invalid(
+                f"the image has more than {limit} bytes when it is decompressed", hint, code="limit.exceeded"
+            )
         yield piece

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.host.layers.arrival import Arriving
 from reconciler.host.layers.budget import Exceeded
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
@@ -43,11 +43,15 @@ def read_layer(layer: Layer, blob_file: LayerBlob, budget: Budget, use: Callable
             refused, diff_id = error, ""
         found = blob.digest()
     if found != layer.digest:
-        raise Invalid(f"{where}: the blob's content has the digest {found}", _REFETCH)
+        raise Invalid(f"{where}: the blob's content has the digest {found}", _REFETCH, code="digest.mismatch")
     if refused:
         raise _invalid(where, refused) from refused
     if layer.diff_id not in {None, diff_id}:
-        raise Invalid(f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}", _REPUSH)
+        raise Invalid(
+            f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}",
+            _REPUSH,
+            code="digest.mismatch",
+        )
     if isinstance(blob_file, Arriving):
         blob_file.unpacked_to(diff_id)
 
@@ -56,11 +60,15 @@ def _check_size(layer: Layer, blob_file: Path, where: str) -> None:
     """Before anything is read, where the blob is complete: the limits count with the size that the manifest gives."""
     size = blob_file.stat().st_size
     if size != layer.size:
-        raise Invalid(f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}", _REFETCH)
+        raise Invalid(
+            f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}",
+            _REFETCH,
+            code="digest.mismatch",
+        )
 
 
 def _invalid(where: str, refused: Refused) -> Invalid:
     hint = refused.hint if isinstance(refused, Exceeded) else None
     if refused.member is None:
-        return Invalid(f"{where}: {refused}", hint or _REPUSH)
-    return Invalid(f"{where}: {shown(refused.member)}: {refused}", hint or _REBUILD)
+        return Malformed(f"{where}: {refused}", hint or _REPUSH)
+    return Malformed(f"{where}: {shown(refused.member)}: {refused}", hint or _REBUILD)

@@ -80,7 +80,11 @@ def place(paths: Paths, ident: ExtensionId, entry: Entry) -> None:
     link = directory / entry.link_name(ident.name)
     for path in _forms(paths, ident):
         if os.path.lexists(path) and _target(path, paths) is None:
-            raise Failed(f"{path} appeared meanwhile, and livelayer did not place it", f"remove {path}")
+            raise Failed(
+                f"{path} appeared meanwhile, and livelayer did not place it",
+                f"remove {path}",
+                code="unmanaged.in-the-way",
+            )
     try:
         make_directory(directory)
         _make(paths, link, ident.kind, entry)
@@ -155,7 +159,11 @@ def remove(paths: Paths, ident: ExtensionId) -> None:
 
 def _remove(link: Path, paths: Paths) -> None:
     if _target(link, paths) is None:
-        raise Failed(f"{link}: livelayer did not place it, so it stays", "remove it by hand if it shall go")
+        raise Failed(
+            f"{link}: livelayer did not place it, so it stays",
+            "remove it by hand if it shall go",
+            code="unmanaged.in-the-way",
+        )
     try:
         link.unlink()
         sync_directory(link.parent)

@@ -149,6 +149,7 @@ def read_os_release(paths: Paths) -> dict[str, str]:
     raise Failed(
         f"{paths.root}: there is no os-release file",
         hint if paths.is_running_system else f"{hint}; check the path given to --root",
+        code="host.no-os-release",
     )
 
 

@@ -52,7 +52,10 @@ def policy_of(paths: Paths) -> Policy | None:
     missing = None if contexts.is_file() else str(contexts)
     missing = missing or (None if available("setfiles") else "setfiles")
     if missing:
-        _give_up(Failed(f"SELinux is on, but {missing} is not there to label files with", _HINT), enforcing=enforcing)
+        _give_up(
+            Failed(f"SELinux is on, but {missing} is not there to label files with", _HINT, code="selinux.no-labels"),
+            enforcing=enforcing,
+        )
         return None
     return Policy(contexts, enforcing)
 

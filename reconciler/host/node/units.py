@@ -121,6 +121,7 @@ def restart_all(units: tuple[str, ...]) -> None:
         raise Failed(
             f"systemctl restart {' '.join(units)} failed: {finished.complaint}",
             f"look at: systemctl status {' '.join(units)}",
+            code="unit.restart-failed",
         )
 
 

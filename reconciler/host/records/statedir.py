@@ -168,7 +168,9 @@ def _write(at_home: Paths, record: _Record) -> None:
 
 def _refuse_nesting(old: str, new: str) -> None:
     if f"{new}/".startswith(f"{old}/") or f"{old}/".startswith(f"{new}/"):
-        raise Invalid(f"{new}: the state cannot move there from {old}", "choose a directory beside it")
+        raise Invalid(
+            f"{new}: the state cannot move there from {old}", "choose a directory beside it", code="state.immovable"
+        )
 
 
 def _copy(source: Paths, target: Paths) -> None:

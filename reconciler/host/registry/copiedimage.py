@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.host.base.blobs import blob_in
 from reconciler.model.content.ociread import Index, parse_manifest, platform_in, with_diff_ids
 
@@ -28,7 +28,7 @@ def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Man
     """
     manifest = parse_manifest(blob_in(blobs, copied_digest(layout)).read_bytes())
     if isinstance(manifest, Index):
-        raise Invalid(f"{text}: an index inside an index", "push the image again")
+        raise Malformed(f"{text}: an index inside an index", "push the image again")
     if manifest.is_artifact:
         return manifest
     config = blob_in(blobs, manifest.config).read_bytes()
@@ -50,4 +50,5 @@ def _check_platform(config: bytes, platform: Platform, text: str) -> None:
         raise Invalid(
             f"{text} is an image for {declared}, not for {platform}",
             f"if its content runs here nevertheless: platform: {declared}",
+            code="platform.mismatch",
         )

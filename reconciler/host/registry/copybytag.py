@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, Unavailable
+from reconciler.errors import Malformed, Unavailable
 from reconciler.model.content.ociread import Index, parse_manifest
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ def copy_by_name(  # noqa: PLR0913, PLR0917 - as `Skopeo.copy`, and what is expe
     again = layout.with_name(f"{layout.name}-by-digest")
     skopeo.copy(source.argument(manifest), platform, again, blobs)
     if _held(again) != found:
-        raise Unavailable(f"{source.text}: the tag was moved while its image was fetched", "a later run tries again")
+        raise Unavailable(
+            f"{source.text}: the tag was moved while its image was fetched",
+            "a later run tries again",
+            code="source.changed",
+        )
 
 
 def _platform_in_index(skopeo: Skopeo, index: str, manifest: str) -> Platform | None:
@@ -62,5 +66,5 @@ def _platform_in_index(skopeo: Skopeo, index: str, manifest: str) -> Platform | 
 def _held(layout: Path) -> str:
     index = parse_manifest((layout / "index.json").read_bytes())
     if not isinstance(index, Index) or len(index.manifests) != 1:
-        raise Invalid(f"{layout} does not hold one image", "this is a bug in skopeo or livelayer")
+        raise Malformed(f"{layout} does not hold one image", "this is a bug in skopeo or livelayer")
     return index.manifests[0].digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.model.content.ociread import (
     Index,
     Manifest,
@@ -56,7 +56,7 @@ class LayoutReader:
             if known == name:
                 return entry, known
         names = ", ".join(sorted(str(known) for _, known in entries if known)) or "none with a name"
-        raise Invalid(
+        raise Malformed(
             f"{self._directory} holds {len(entries)} images ({names}), and none is called {name}",
             "push to a tag that is the name of one of them",
         )
@@ -81,7 +81,7 @@ class LayoutReader:
     def _member(self, manifest: Blob) -> Image:
         found = parse_manifest(self._document(manifest.digest))
         if isinstance(found, Index):
-            raise Invalid(f"{self._directory}: an index inside an index", _AGAIN)
+            raise Malformed(f"{self._directory}: an index inside an index", _AGAIN)
         return self._image(manifest, found)
 
     def _image(self, manifest: Blob, found: Manifest) -> Image:
@@ -101,7 +101,7 @@ class LayoutReader:
     def _document(self, digest: str) -> bytes:
         content = self._read(self.blob(digest))
         if digest_of(content) != digest:
-            raise Invalid(f"{self.blob(digest)} is not what its name says", _AGAIN)
+            raise Invalid(f"{self.blob(digest)} is not what its name says", _AGAIN, code="digest.mismatch")
         return content
 
     def _check_size(self, digest: str, size: int) -> None:
@@ -111,7 +111,7 @@ class LayoutReader:
         except OSError as error:
             raise _unreadable(path, error) from error
         if found != size:
-            raise Invalid(f"{path} has {found} bytes, and its manifest says {size}", _AGAIN)
+            raise Malformed(f"{path} has {found} bytes, and its manifest says {size}", _AGAIN)
 
     @staticmethod
     def _read(path: Path) -> bytes:
@@ -121,11 +121,11 @@ class LayoutReader:
         except OSError as error:
             raise _unreadable(path, error) from error
         if len(content) > _DOCUMENT_MAX:
-            raise Invalid(f"{path} has more than {_DOCUMENT_MAX >> 20} MiB, and is to be a document", _AGAIN)
+            raise Malformed(f"{path} has more than {_DOCUMENT_MAX >> 20} MiB, and is to be a document", _AGAIN)
         return content
 
 
 def _unreadable(path: Path, error: OSError) -> Invalid | Failed:
     if isinstance(error, FileNotFoundError):
-        return Invalid(f"{path} is missing", _AGAIN)
+        return Malformed(f"{path} is missing", _AGAIN)
     return Failed.of(error, f"{path}: cannot be read", "look at its mode and its disk")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Malformed
 from reconciler.host.tar.writer import TarWriter
 from reconciler.model.content import ociwrite
 from reconciler.model.content.ociread import EMPTY_CONFIG, IMAGE_CONFIG
@@ -54,7 +54,7 @@ class OciLayout:
         self._blobs = directory / "blobs/sha256"
         with self._writing():
             if directory.exists() and any(directory.iterdir()):
-                raise Invalid(f"{directory} is not empty", "name a directory that does not exist yet")
+                raise Malformed(f"{directory} is not empty", "name a directory that does not exist yet")
             self._blobs.mkdir(parents=True)
 
     def add_image(

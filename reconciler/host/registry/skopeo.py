@@ -87,7 +87,7 @@ class Skopeo:
         try:
             finished = run("skopeo", "--debug", *arguments, timeout=timeout, watch=watch)
         except Unavailable as error:
-            raise Unavailable(f"{source}: {error.message}", error.hint) from error
+            raise Unavailable(f"{source}: {error.message}", error.hint, code=error.code) from error
         if finished.status == 0:
             return finished
         if watch and watch.is_reached:
@@ -113,7 +113,11 @@ def _tags(answer: bytes, repository: str) -> tuple[str, ...]:
         case {"Tags": [*tags]} if all(isinstance(tag, str) for tag in tags):
             return tuple(tags)
         case _:
-            raise Unavailable(f"{repository}: skopeo lists no tags", f"run it by hand: skopeo list-tags {repository}")
+            raise Unavailable(
+                f"{repository}: skopeo lists no tags",
+                f"run it by hand: skopeo list-tags {repository}",
+                code="registry.failed",
+            )
 
 
 def _check_answer(argument: str, content: bytes) -> None:
@@ -124,12 +128,16 @@ def _check_answer(argument: str, content: bytes) -> None:
     found = digest_of(content)
     if named and found != f"sha256:{digest}":
         told = f"{argument}: the registry's answer has another digest, {found}"
-        raise Unavailable(told, "a later run tries again; if this repeats, look for a proxy that changes it")
+        raise Unavailable(
+            told,
+            "a later run tries again; if this repeats, look for a proxy that changes it",
+            code="registry.not-a-registry",
+        )
     try:
         json.loads(content)
     except ValueError as error:
         told = f"{argument}: what answers there sends no manifest, or half of one"
-        raise Unavailable(told, NOT_A_REGISTRY) from error
+        raise Unavailable(told, NOT_A_REGISTRY, code="registry.not-a-registry") from error
     except RecursionError:
         return  # it is judged where it is parsed
 
@@ -146,6 +154,7 @@ def _check_layout(argument: str, content: bytes) -> None:
         raise Invalid(
             f"{argument}: the manifest's content has the digest {found}, the layout's index says {expected[0]}",
             "copy the image into the layout again",
+            code="digest.mismatch",
         )
 
 

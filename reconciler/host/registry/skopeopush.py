@@ -159,5 +159,7 @@ def understand_push(stderr: str, destination: str) -> ReconcilerError:
         if re.search(pattern, words, re.IGNORECASE):
             return kind(f"{destination}: {meaning} (skopeo: {words})", hint)
     return Unavailable(
-        f"{destination}: cannot be pushed (skopeo: {words})", "run it again with -v, or skopeo by hand"
+        f"{destination}: cannot be pushed (skopeo: {words})",
+        "run it again with -v, or skopeo by hand",
+        code="registry.failed",
     )

@@ -50,8 +50,13 @@ class Catalogs:
                 reasons.append(f"{shown_url(url)}: {told}")
         told, hint = f"{wish.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
         if unread:
-            raise Unavailable(told, hint, retry_after=max(it.retry_after or 0.0 for it in unread) or None)
-        raise Invalid(told, hint)
+            raise Unavailable(
+                told,
+                hint,
+                retry_after=max(it.retry_after or 0.0 for it in unread) or None,
+                code="catalog.unavailable",
+            )
+        raise Invalid(told, hint, code="catalog.unavailable")
 
     def remember(self) -> None:
         """Keep what was read from the web.

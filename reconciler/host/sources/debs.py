@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid, Unavailable
+from reconciler.errors import Invalid, NotInstalled, Unavailable
 from reconciler.host.base.command import available, check, run
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def download(names: Sequence[str], scratch: Path, status: Path | None, *, depend
     """
     if not available("apt-get"):
         hint = "give the files themselves, --debs FILE.deb..., or build on Debian or Ubuntu"
-        raise Failed("apt-get is not on this machine, which downloads packages by name", hint)
+        raise NotInstalled("apt-get is not on this machine, which downloads packages by name", hint)
     wanted = [*names, *(_dependencies(names, status) if depends else ())]
     scratch.mkdir()
     _apt("env", f"--chdir={scratch}", "apt-get", "--quiet", "download", *wanted)
@@ -76,7 +76,7 @@ def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
         Failed: there is no dpkg-deb here, or the disk is full.
     """
     if not available("dpkg-deb"):
-        raise Failed("dpkg-deb is not on this machine, which takes packages apart", "install dpkg")
+        raise NotInstalled("dpkg-deb is not on this machine, which takes packages apart", "install dpkg")
     done = run("dpkg-deb", "--show", "--showformat=${Package}\n${Version}\n", str(file), timeout=_TIMEOUT)
     if done.status != 0:
         raise Invalid(f"{file}: {done.complaint}", "name a Debian package")
@@ -112,7 +112,7 @@ def _apt(program: str, *arguments: str) -> str:
     said = done.stderr + done.stdout.decode(errors="replace")
     words = done.complaint.removeprefix("E: ")
     if _UNKNOWN.search(said):
-        raise Invalid(f"apt: {words}", "check the name, or run: apt-get update")
+        raise Invalid(f"apt: {words}", "check the name, or run: apt-get update", code="source.not-found")
     if _UNMET.search(said):
-        raise Invalid(f"apt: {words}", "see what is missing with: apt-get --simulate install")
-    raise Unavailable(f"apt: {words}", "check the network, or run: apt-get update")
+        raise Invalid(f"apt: {words}", "see what is missing with: apt-get --simulate install", code="apt.unresolved")
+    raise Unavailable(f"apt: {words}", "check the network, or run: apt-get update", code="apt.unavailable")

@@ -135,6 +135,7 @@ class Partial:
             raise Invalid(
                 f"{shown_url(url)} has the digest {found}, not {digest}",
                 "correct digest:, or ask the publisher which file is the right one",
+                code="digest.mismatch",
             )
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -232,7 +233,11 @@ def _continue(part: Partial, url: str, size_limit: int, progress: Meter, patienc
             progress(part.size, total)
             _check_size(url, part.size, part.size, size_limit, part)
     if total is not None and part.size < total:
-        raise Unavailable(f"{shown_url(url)}: the connection ended after {part.size} of {total} bytes", _LATER)
+        raise Unavailable(
+            f"{shown_url(url)}: the connection ended after {part.size} of {total} bytes",
+            _LATER,
+            code="web.broken-off",
+        )
 
 
 def _open(url: str, headers: dict[str, str], patience: Patience, part: Partial) -> HTTPResponse:
@@ -261,10 +266,12 @@ def _check_size(url: str, total: int | None, size: int, limit: int, part: Partia
     if total > limit:
         part.restart()
         hint = "raise settings.limits.size if it is to be trusted"
-        raise Invalid(f"{shown_url(url)} has more than {size_text(limit)}", hint)
+        raise Invalid(f"{shown_url(url)} has more than {size_text(limit)}", hint, code="limit.exceeded")
     if total > size and total - size > (free := part.free_space()):
         raise Failed(
-            f"{shown_url(url)} needs {size_text(total - size)}, and {size_text(free)} are free", "make space"
+            f"{shown_url(url)} needs {size_text(total - size)}, and {size_text(free)} are free",
+            "make space",
+            code="disk.full",
         )
 
 

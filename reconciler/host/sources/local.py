@@ -53,7 +53,11 @@ def look_at(path: Path) -> tuple[str, Payload, int]:
             raise Invalid(f"{path} is {_noun(status.st_mode)}", "name a file or a directory")
         return file_digest(path), payload_in(path), status.st_size
     except FileNotFoundError as error:
-        raise Invalid(f"{error.filename}: there is no such file or directory", "check the path in source:") from error
+        raise Invalid(
+            f"{error.filename}: there is no such file or directory",
+            "check the path in source:",
+            code="source.not-found",
+        ) from error
     except OSError as error:
         raise Failed.of(error, f"{error.filename}: cannot be read", "look at its mode and disk") from error
 
@@ -73,7 +77,7 @@ def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:
         shutil.rmtree(target)  # the subvolumes inside are not in it
     _copy(source, target)
     if Tree(target).digest() != digest:
-        raise Failed(f"{source} changed while it was copied", _CHANGED)
+        raise Failed(f"{source} changed while it was copied", _CHANGED, code="source.changed")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -136,7 +140,9 @@ class Tree:
         kind = stat.S_IFMT(status.st_mode)
         if kind in _KINDS:
             raise Invalid(
-                f"{_shown(path)} is {_KINDS[kind]}, which no extension may contain", "remove it from the source"
+                f"{_shown(path)} is {_KINDS[kind]}, which no extension may contain",
+                "remove it from the source",
+                code="content.special-file",
             )
         xattrs = self._xattrs(path)
         self._count(path, status, xattrs)
@@ -147,7 +153,9 @@ class Tree:
         for name in names:
             if name.startswith(OVERLAY):
                 hint = "remove it: it would steer the overlay that the extension becomes a part of"
-                raise Invalid(f"{_shown(path)} has the extended attribute {_shown(name)}", hint)
+                raise Invalid(
+                    f"{_shown(path)} has the extended attribute {_shown(name)}", hint, code="content.attribute"
+                )
         kept = [name for name in names if name != LABEL]
         return [name + b"=" + os.getxattr(path, name, follow_symlinks=False) for name in kept]
 
@@ -160,14 +168,24 @@ class Tree:
             return
         if self.size > limits.size:
             raise Invalid(
-                f"{_shown(self._root)} has more than {size_text(limits.size)}", "raise settings.limits.size"
+                f"{_shown(self._root)} has more than {size_text(limits.size)}",
+                "raise settings.limits.size",
+                code="limit.exceeded",
             )
         if self._members > limits.members:
             hint = "raise settings.limits.members"
-            raise Invalid(f"{_shown(self._root)} has more than {limits.members} files, directories and links", hint)
+            raise Invalid(
+                f"{_shown(self._root)} has more than {limits.members} files, directories and links",
+                hint,
+                code="limit.exceeded",
+            )
         privileged = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID)
         if not limits.setuid and (privileged or any(it.startswith(CAPABILITY) for it in xattrs)):
-            raise Invalid(f"{_shown(path)} is setuid, setgid or has capabilities", "set settings.limits.setuid: true")
+            raise Invalid(
+                f"{_shown(path)} is setuid, setgid or has capabilities",
+                "set settings.limits.setuid: true",
+                code="limit.setuid",
+            )
 
     def _content(self, path: bytes, mode: int) -> bytes:
         if stat.S_ISLNK(mode):

@@ -50,13 +50,18 @@ def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -
         raise Invalid(
             f"{shown_url(url)}: without a digest it needs a signed {_LIST}, and there is no keyring to check it with",
             f"add digest: sha256:..., or put the publisher's key into one of {looked}",
+            code="signature.no-key",
         )
     content = _beside(url, _LIST, _LIST_MAX, patience)
     signature = _beside(url, _SIGNATURE, _SIGNATURE_MAX, patience)
     _verify(content, signature, there, shown_url(beside(url, _LIST)))
     digest = parse_checksums(content.decode(errors="replace")).get(name)
     if digest is None:
-        raise Invalid(f"{shown_url(beside(url, _LIST))} does not list {name}", "check the name in source:")
+        raise Invalid(
+            f"{shown_url(beside(url, _LIST))} does not list {name}",
+            "check the name in source:",
+            code="source.not-found",
+        )
     return digest
 
 
@@ -65,7 +70,9 @@ def _beside(url: str, name: str, limit: int, patience: Patience) -> bytes:
         return read_small(beside(url, name), limit, patience)
     except Invalid as error:
         hint = f"add digest: sha256:..., or have the publisher put a signed {_LIST} beside the file"
-        raise Invalid(f"without a digest, {name} beside the file decides: {error.message}", hint) from error
+        raise Invalid(
+            f"without a digest, {name} beside the file decides: {error.message}", hint, code=error.code
+        ) from error
 
 
 def _verify(content: bytes, signature: bytes, keyrings: Sequence[Path], shown: str) -> None:
@@ -88,8 +95,14 @@ def _judge(finished: Finished, shown: str) -> None:
     for word, meaning in _FAULTS.items():
         if word in told:
             key = f" ({told[word][0]})" if word != "NODATA" and told[word] else ""
-            raise Invalid(f"{shown}: {meaning}{key}", "put the publisher's present key into settings.keyring")
-    raise Invalid(f"{shown}: the signature is not good: {finished.complaint}", "look at it with: gpgv")
+            raise Invalid(
+                f"{shown}: {meaning}{key}",
+                "put the publisher's present key into settings.keyring",
+                code="signature.refused",
+            )
+    raise Invalid(
+        f"{shown}: the signature is not good: {finished.complaint}", "look at it with: gpgv", code="signature.refused"
+    )
 
 
 def _binary(keyring: Path, scratch: Path) -> Path:
@@ -110,5 +123,7 @@ def _dearmored(block: bytes, keyring: Path) -> bytes:
         return base64.b64decode(b"".join(line for line in data if not line.startswith(b"=")), validate=True)
     except binascii.Error as error:
         raise Failed(
-            f"{keyring}: is no armored keyring: {error}", "write it anew with: gpg --armor --export"
+            f"{keyring}: is no armored keyring: {error}",
+            "write it anew with: gpg --armor --export",
+            code="signature.no-key",
         ) from error

@@ -136,7 +136,9 @@ def _read(url: str, limit: int, patience: Patience) -> bytes:
     with understanding(url), open_url(url, {}, patience) as answer:
         content = _read_whole(answer, limit + 1, url)
         if len(content) > limit:
-            raise Invalid(f"{shown_url(url)} has more than {size_text(limit)}", "check source:")
+            raise Invalid(
+                f"{shown_url(url)} has more than {size_text(limit)}", "check source:", code="limit.exceeded"
+            )
         return content
 
 
@@ -144,7 +146,9 @@ def _read_whole(answer: http.client.HTTPResponse, size: int, url: str) -> bytes:
     """The body, or the first `size` bytes of it; told a number, read() does not mind a connection that broke off."""
     content = answer.read(size)
     if len(content) < size and answer.length:
-        raise Unavailable(f"{shown_url(url)}: the connection ended before the file did", _AGAIN)
+        raise Unavailable(
+            f"{shown_url(url)}: the connection ended before the file did", _AGAIN, code="web.broken-off"
+        )
     return content
 
 
@@ -165,7 +169,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if urlsplit(newurl).scheme not in {urlsplit(req.full_url).scheme, "https"}:
             fp.close()
             raise Invalid(
-                f"{shown_url(req.full_url)} leads to {shown_url(newurl)}, which is not encrypted", "correct source:"
+                f"{shown_url(req.full_url)} leads to {shown_url(newurl)}, which is not encrypted",
+                "correct source:",
+                code="web.redirect",
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -182,7 +188,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             return super().http_error_302(req, fp, code, msg, headers)
         except ValueError as error:
             fp.close()
-            raise Invalid(f"{shown_url(req.full_url)} leads to what is no URL", "correct source:") from error
+            raise Invalid(
+                f"{shown_url(req.full_url)} leads to what is no URL", "correct source:", code="web.redirect"
+            ) from error
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
@@ -201,7 +209,7 @@ def open_url(url: str, headers: dict[str, str], patience: Patience) -> http.clie
     if encoding.strip().lower() not in {"", "identity"}:
         answer.close()
         hint = "have the server send the file as it is, which is what was asked for"
-        raise Invalid(f"{shown_url(url)}: the server sends it in the encoding {encoding}", hint)
+        raise Invalid(f"{shown_url(url)}: the server sends it in the encoding {encoding}", hint, code="web.malformed")
     return answer
 
 
@@ -270,17 +278,24 @@ def understanding(url: str) -> Iterator[None]:
         raise _of_connection(error, shown) from error
     except http.client.HTTPException as error:
         what = f"the server's answer is no proper HTTP ({type(error).__name__})"
-        raise Unavailable(f"{shown}: {what}", _AGAIN) from error
+        raise Unavailable(f"{shown}: {what}", _AGAIN, code="web.malformed") from error
 
 
 _LOGIN: Final = "put the right USER:PASSWORD@ before the host in source:"
 # What a status means where it is not the server's own trouble: what it says, and what to do.
-_STATUSES: Final[dict[int, tuple[str, str]]] = {
-    401: ("the server wants valid credentials", _LOGIN),
-    403: ("the server forbids it", f"ask who runs it for access, or {_LOGIN}"),
-    407: ("the proxy wants valid credentials", "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY"),
-    **dict.fromkeys((404, 410), ("there is no such file", "check source:")),
-    **dict.fromkeys((301, 302, 303, 307, 308), ("it leads from one place to the next, without end", "check source:")),
+_STATUSES: Final[dict[int, tuple[str, str, str]]] = {
+    401: ("web.credentials", "the server wants valid credentials", _LOGIN),
+    403: ("web.refused", "the server forbids it", f"ask who runs it for access, or {_LOGIN}"),
+    407: (
+        "web.proxy",
+        "the proxy wants valid credentials",
+        "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY",
+    ),
+    **dict.fromkeys((404, 410), ("web.not-found", "there is no such file", "check source:")),
+    **dict.fromkeys(
+        (301, 302, 303, 307, 308),
+        ("web.redirect", "it leads from one place to the next, without end", "check source:"),
+    ),
 }
 
 
@@ -288,11 +303,15 @@ def _of_status(error: urllib.error.HTTPError, shown: str) -> ReconcilerError:
     told = f"{shown}: {error.code} {error.reason}"
     if error.code in {429, 503}:
         seconds = retry_after(error.headers.get("Retry-After", ""))
-        return Unavailable(f"{told}: the server asks to come back later", _AGAIN, retry_after=seconds)
+        return Unavailable(
+            f"{told}: the server asks to come back later", _AGAIN, retry_after=seconds, code="web.busy"
+        )
     if error.code in {408, 416} or error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Unavailable(f"{told}: the server has trouble with it", _AGAIN)
-    meaning, hint = _STATUSES.get(error.code, ("the server refuses the request", "check source:"))
-    return Invalid(f"{told}: {meaning}", hint)
+        return Unavailable(f"{told}: the server has trouble with it", _AGAIN, code="web.failed")
+    code, meaning, hint = _STATUSES.get(
+        error.code, ("web.refused", "the server refuses the request", "check source:")
+    )
+    return Invalid(f"{told}: {meaning}", hint, code=code)
 
 
 # By class, the more special one first.
@@ -319,23 +338,25 @@ _PROXIES: Final = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and that the prox
 def _of_connection(reason: object, shown: str, proxy: str | None = None) -> ReconcilerError:
     if isinstance(reason, ssl.SSLCertVerificationError):
         kind, what, hint = _CERTIFICATES.get(reason.verify_code, _UNTRUSTED)
-        return kind(f"{shown}: the server's certificate {what}: {reason.verify_message}", hint)
+        return kind(
+            f"{shown}: the server's certificate {what}: {reason.verify_message}", hint, code="web.certificate"
+        )
     if tunnel := _CONNECT_FAILED.match(str(reason)):
         return _of_tunnel(int(tunnel["status"]), f"{shown}: {tunnel['status']} {tunnel['reason']}")
     if proxy and isinstance(reason, (socket.gaierror, ConnectionRefusedError)):
-        return Unavailable(f"{shown}: the proxy {proxy} cannot be used ({reason})", _PROXIES)
+        return Unavailable(f"{shown}: the proxy {proxy} cannot be used ({reason})", _PROXIES, code="web.proxy")
     for fault, what, hint in _FAULTS:
         if isinstance(reason, fault):
-            return Unavailable(f"{shown}: {what} ({reason})", hint)
-    return Unavailable(f"{shown}: {reason}", "check the network")
+            return Unavailable(f"{shown}: {what} ({reason})", hint, code="web.unreachable")
+    return Unavailable(f"{shown}: {reason}", "check the network", code="web.unreachable")
 
 
 def _of_tunnel(status: int, told: str) -> ReconcilerError:
     """What a proxy said instead of connecting."""
     if status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        meaning, hint = _STATUSES[status]
-        return Invalid(f"{told}: {meaning}", hint)
-    return Unavailable(f"{told}: the proxy does not connect", _PROXIES)
+        code, meaning, hint = _STATUSES[status]
+        return Invalid(f"{told}: {meaning}", hint, code=code)
+    return Unavailable(f"{told}: the proxy does not connect", _PROXIES, code="web.proxy")
 
 
 def _proxy_for(url: str) -> str | None:

@@ -102,5 +102,6 @@ def _set_xattr(where: int | bytes, name: bytes, value: bytes) -> None:
             raise Failed(
                 f"the store's file system cannot keep the extended attribute {text} of {len(value)} bytes",
                 "put /var/lib/livelayer on a file system with large extended attributes, such as xfs or btrfs",
+                code="disk.no-attributes",
             ) from error
         raise

@@ -64,6 +64,7 @@ def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | No
         raise Invalid(
             f"{shown(name)} is neither a file, a link nor a directory",
             "leave devices, FIFOs and sockets out of the extension",
+            code="content.special-file",
         )
     link = origin or (os.readlink(path) if kind is Kind.SYMLINK else b"")  # noqa: PTH115 - paths are bytes here
     size = status.st_size if kind is Kind.FILE else 0

@@ -54,10 +54,18 @@ class Reproducible:
         """
         if member.name.rpartition(b"/")[2].startswith(_WHITEOUT):
             hint = "rename it, or push the extension as an image file"
-            raise Invalid(f"{shown(member.name)}: in a layer, this name means that a file is deleted", hint)
+            raise Invalid(
+                f"{shown(member.name)}: in a layer, this name means that a file is deleted",
+                hint,
+                code="content.whiteout",
+            )
         if steering := [key for key in member.xattrs if key.startswith(OVERLAY)]:
             hint = "remove it: it would steer the overlay that the extension becomes a part of"
-            raise Invalid(f"{shown(member.name)} has the extended attribute {shown(steering[0])}", hint)
+            raise Invalid(
+                f"{shown(member.name)} has the extended attribute {shown(steering[0])}",
+                hint,
+                code="content.attribute",
+            )
         is_root = member.kind is Kind.DIRECTORY and member.name == b"./"
         time = member.mtime_ns if self._latest is None else min(member.mtime_ns, self._latest)
         mode = 0o755 if is_root else member.mode

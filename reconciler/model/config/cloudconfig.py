@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.errors import Invalid, InvalidConfiguration, Mistake
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
 from reconciler.model.config.merge import CloudParts, Fragment, KeyPath, Mark, Tree
 from reconciler.model.kind import Kind, is_name
@@ -95,11 +95,11 @@ def _document(fragment: Fragment) -> Fragment:
     """What stands under `livelayer:`, a document like the main file."""
     tree, path = fragment.tree["livelayer"], ("livelayer",)
     if not isinstance(tree, dict):
-        raise Invalid(f"{fragment.place(path)}: livelayer: must be a map", "it has the keys of livelayer.yaml(5)")
+        raise Mistake(f"{fragment.place(path)}: livelayer: must be a map", "it has the keys of livelayer.yaml(5)")
     if isinstance(settings := tree.get("settings"), dict) and "cloud_config" in settings:
         where = fragment.place(("livelayer", "settings", "cloud_config"))
         hint = "set it in /etc/livelayer"
-        raise Invalid(f"{where}: livelayer.settings.cloud_config: a cloud-config cannot say where they are", hint)
+        raise Mistake(f"{where}: livelayer.settings.cloud_config: a cloud-config cannot say where they are", hint)
     marks = {key[1:]: mark for key, mark in fragment.marks.items() if key[:1] == path}
     return Fragment(tree, marks)
 
@@ -138,7 +138,7 @@ def _merge(below: Any, above: Any, fragment: Fragment, path: KeyPath) -> Any:  #
         case (dict() | list(), _) | (_, dict() | list()):
             key = ".".join(map(str, path))
             what = "cannot be merged with what another file has there, which is of another kind"
-            raise Invalid(f"{fragment.place(path)}: {key}: {what}", "let it be the same kind in all cloud-configs")
+            raise Mistake(f"{fragment.place(path)}: {key}: {what}", "let it be the same kind in all cloud-configs")
         case _:
             return above
 
@@ -184,11 +184,11 @@ class _Translator:
     def _of(self, kind: type, value: Any, key: str, noun: str) -> Any:  # noqa: ANN401 - any YAML value
         if value is None or isinstance(value, kind):
             return value
-        self.mistakes.append(Invalid(f"{key}: must be {noun} in a cloud-config, not {value!r}", "correct the file"))
+        self.mistakes.append(Mistake(f"{key}: must be {noun} in a cloud-config, not {value!r}", "correct the file"))
         return None
 
     def _wrong(self, item: _Item, what: str, hint: str, *below: str | int) -> None:
-        self.mistakes.append(Invalid(item.told(what, *below), hint))
+        self.mistakes.append(Mistake(item.told(what, *below), hint))
 
     def _bundle(self, item: _Item) -> None:
         """One bundle: a list of images to be unpacked to one place."""
@@ -250,10 +250,10 @@ class _Translator:
     def _extension(self, item: _Item) -> None:
         """One of `install.extensions`."""
         if _has_template(str(item.value)):
-            raise Invalid("has a Go template, which nobody fills in here", "write it out")
+            raise Mistake("has a Go template, which nobody fills in here", "write it out")
         name, tree = read_entry(item.value)
         if self._trees.setdefault(name, tree) != tree:
-            raise Invalid(
+            raise Mistake(
                 f"there is another {name}, which differs: {self._marks['extensions', name]}", "keep one of them"
             )
         self._marks.setdefault(("extensions", name), item.mark() or Mark("cloud-config", 1, 1))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.errors import Invalid, InvalidConfiguration, Mistake
 from reconciler.model.config.document import Document
 from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.content.source import Transport
@@ -143,4 +143,4 @@ def _model_in(annotation: Any) -> Any:  # noqa: ANN401 - a type
 def _mistake(fragment: Fragment, path: KeyPath, what: str, hint: str | None = None) -> Invalid:
     place = fragment.place(path)
     name = ".".join(str(part) for part in path) or "the configuration"
-    return Invalid(f"{place}: {name}: {what}" if place else f"{name}: {what}", hint)
+    return Mistake(f"{place}: {name}: {what}" if place else f"{name}: {what}", hint)

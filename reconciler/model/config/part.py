@@ -44,7 +44,12 @@ class Part:
         except ReconcilerError as error:
             return replace(self, unresolved=error)
         except ValueError as error:
-            return replace(self, unresolved=Invalid(f"{self.text}: {error}", "look at this host's os-release"))
+            return replace(
+                self,
+                unresolved=Invalid(
+                    f"{self.text}: {error}", "look at this host's os-release", code="config.placeholder"
+                ),
+            )
 
     def _filled(self, left_open: Open, host: Host) -> Part:
         template = left_open.source.on(host)

@@ -93,9 +93,15 @@ def value_on(name: str, host: Host) -> str:
     value = _MACHINE[name](host) if name in _MACHINE else host.os_release.get(name, _DEFAULTS.get(name, ""))
     if not value:
         hint = "leave the placeholder out for hosts like this one, or add the field to os-release"
-        raise Invalid(f"this host's os-release has no {name}, which {{{name}}} stands for", hint)
+        raise Invalid(
+            f"this host's os-release has no {name}, which {{{name}}} stands for", hint, code="config.placeholder"
+        )
     if not _VALUE.fullmatch(value):
-        raise Invalid(f"{name}={value!r} in this host's os-release is no plain word", "write it out in source:")
+        raise Invalid(
+            f"{name}={value!r} in this host's os-release is no plain word",
+            "write it out in source:",
+            code="config.placeholder",
+        )
     return value
 
 

@@ -65,12 +65,16 @@ class Catalog:
         """
         layer = self.layers.get(wish.name)
         if layer is None:
-            raise Invalid(f"has no {wish.name}", "check the name")
+            raise Invalid(f"has no {wish.name}", "check the name", code="source.not-found")
         tag = _choose(layer, wish)
         images = layer.tags[tag]
         if wish.architecture not in images:
             there = ", ".join(sorted(images)) or "nothing"
-            raise Invalid(f"has {wish.name} {tag} for {there}, not for {wish.architecture}", "choose another version")
+            raise Invalid(
+                f"has {wish.name} {tag} for {there}, not for {wish.architecture}",
+                "choose another version",
+                code="platform.mismatch",
+            )
         return Found(_source(images[wish.architecture], f"{wish.name} {tag}"), tag)
 
 
@@ -84,7 +88,7 @@ def parse_catalog(content: bytes) -> Catalog:
         return Catalog({it["name"]: _layer(it) for it in reversed(json.loads(content)["layers"])})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         hint = "it is to be JSON with a list of layers (releases.json)"
-        raise Invalid("is no catalog of extensions", hint) from error
+        raise Invalid("is no catalog of extensions", hint, code="catalog.unavailable") from error
 
 
 def _layer(document: Any) -> _Layer:  # noqa: ANN401 - JSON
@@ -99,7 +103,7 @@ def _source(reference: str, shown: str) -> Source:
         source = parse_source(f"docker://{name}@{digest.lower()}")
     except ValueError as error:
         what = f"{shown} is not an image with a digest: {reference!r}"
-        raise Invalid(what, "report it to its publisher") from error
+        raise Invalid(what, "report it to its publisher", code="catalog.unavailable") from error
     return source
 
 
@@ -109,10 +113,12 @@ def _choose(layer: _Layer, wish: Wish) -> str:
     if wanted in layer.tags:
         return str(wanted)
     if wanted == layer.latest:
-        raise Invalid(f"has no {wish.name} {wanted}, which it says is the latest", "name a version")
+        raise Invalid(
+            f"has no {wish.name} {wanted}, which it says is the latest", "name a version", code="source.not-found"
+        )
     span = wish.range or _range(wanted or "")
     if span is None:
-        raise Invalid(f"has no {wish.name} {wanted}", "name another version")
+        raise Invalid(f"has no {wish.name} {wanted}", "name another version", code="source.not-found")
     if best := span.highest(layer.tags):
         return best
     raise span.miss(wish.name, layer.tags)

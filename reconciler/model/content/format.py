@@ -83,9 +83,12 @@ def choose(wanted: Format | None, payload: Payload, size: int | None, against_im
 
 def _check(wanted: Format, payload: Payload) -> None:
     if payload is Payload.IMAGE and wanted is not Format.RAW:
-        raise Invalid(f"the source is an image file, which cannot be had as {wanted}", "set format: raw")
+        raise Invalid(
+            f"the source is an image file, which cannot be had as {wanted}", "set format: raw", code="config.format"
+        )
     if payload in {Payload.TAR, Payload.TREE} and wanted is Format.RAW:
         raise Invalid(
             f"the source is {payload.noun}, and format: raw takes an image file as it is",
             "set format: directory, squashfs or erofs",
+            code="config.format",
         )

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.model.content.source import DIGEST
 
 
@@ -112,7 +112,9 @@ class Index:
             if entry.platform and _same_but_for_variant(entry.platform, platform) and not platform.variant:
                 return entry.digest
         raise Invalid(
-            f"the image index has no {platform}; it has {self._platforms()}", "set platform: to one of them"
+            f"the image index has no {platform}; it has {self._platforms()}",
+            "set platform: to one of them",
+            code="platform.mismatch",
         )
 
     def _platforms(self) -> str:
@@ -172,12 +174,16 @@ def parse_manifest(content: bytes) -> Index | Manifest:
         document = _parsed(content)
         found = _index(document) if "manifests" in document else _manifest(document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Invalid(
+        raise Malformed(
             "the source's manifest is neither an OCI nor a Docker schema 2 manifest",
             "livelayer takes container images; look at it with: skopeo inspect --raw SOURCE",
         ) from error
     if isinstance(found, Manifest) and len(found.layers) > _LAYERS_MAX:
-        raise Invalid(f"the image has {len(found.layers)} layers, more than {_LAYERS_MAX}", "rebuild it with fewer")
+        raise Invalid(
+            f"the image has {len(found.layers)} layers, more than {_LAYERS_MAX}",
+            "rebuild it with fewer",
+            code="limit.exceeded",
+        )
     return found
 
 
@@ -214,9 +220,9 @@ def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
     try:
         diff_ids = [_digest(item) for item in _parsed(config)["rootfs"]["diff_ids"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise Invalid("the image's configuration lists no diff_ids", _REPUSH) from error
+        raise Malformed("the image's configuration lists no diff_ids", _REPUSH) from error
     if len(diff_ids) != len(manifest.layers):
-        raise Invalid(
+        raise Malformed(
             f"the image's configuration counts {len(diff_ids)} layers, its manifest {len(manifest.layers)}",
             _REPUSH,
         )
@@ -236,7 +242,7 @@ def platform_in(config: bytes) -> Platform | None:
             return None
         return _platform(document)
     except (ValueError, TypeError) as error:
-        raise Invalid("the image's configuration is unreadable", _REPUSH) from error
+        raise Malformed("the image's configuration is unreadable", _REPUSH) from error
 
 
 def _descriptor(entry: Any) -> Descriptor:  # noqa: ANN401 - JSON

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Malformed
 from reconciler.model.content.ociread import (
     EMPTY_CONFIG,
     TITLE,
@@ -123,7 +123,7 @@ def read_index(content: bytes) -> list[Blob]:
     """
     found = parse_manifest(content)
     if not isinstance(found, Index):
-        raise Invalid("an index of images was expected, and this is a manifest", "write the layout again")
+        raise Malformed("an index of images was expected, and this is a manifest", "write the layout again")
     entries = json.loads(content)["manifests"]
     return [_read(entry, item) for entry, item in zip(entries, found.manifests, strict=True)]
 

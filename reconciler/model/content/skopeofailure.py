@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.errors import Failed, Invalid, Malformed, ReconcilerError, Unavailable
 from reconciler.model.content.retryafter import retry_after
 
 _AGAIN: Final = "a later run tries again"
@@ -18,165 +18,180 @@ _PREAMBLE: Final = re.compile(r'^(Error parsing image name "[^"]*"|initializing 
 NOT_A_REGISTRY: Final = "look for a proxy, or a login page of the network, in the registry's place"
 # What skopeo says (in Go's logging or plain words), what that means, and what to do, with REGISTRY for its address.
 # First match wins. A meaning with the word registry is none for images that are files.
-_MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
+_MEANINGS: Final[tuple[tuple[str, tuple[type[ReconcilerError], str], str, str], ...]] = (
     (
         r"policy\.json: no such file|no policy\.json file found",
-        Invalid,
+        (Invalid, "signature.policy"),
         "skopeo has no signature policy",
         'write /etc/containers/policy.json; {"default": [{"type": "insecureAcceptAnything"}]} takes all images',
     ),
     (
         r"invalid policy in|loading trust policy",
-        Invalid,
+        (Invalid, "signature.policy"),
         "the signature policy is not valid",
         "correct the policy.json that skopeo names, see containers-policy.json(5)",
     ),
     (
         r"sigstore disabled",
-        Failed,
+        (Failed, "signature.unsupported"),
         "the signature policy asks for sigstore signatures, and this node's skopeo was built without them",
         "install a newer skopeo, such as Debian 13's, or have images signed by GPG",
     ),
     (
         r"Source image rejected: (open|stat) ",
-        Invalid,
+        (Invalid, "signature.no-key"),
         "a key that the signature policy names cannot be read",
         "put the public key where /etc/containers/policy.json says",
     ),
     (
         r"Invalid GPG signature|signature verification failed|invalid signature when validating",
-        Invalid,
+        (Invalid, "signature.refused"),
         "it is signed by a key that the signature policy does not trust",
         "if it is its publisher's new key: add it to /etc/containers/policy.json",
     ),
     (
         r"Signature for identity",
-        Invalid,
+        (Invalid, "signature.refused"),
         "its signature is for another name",
         "somebody has put the image under this tag without signing it for that; ask its publisher",
     ),
     (
         r"Source image rejected|signature .*(required|rejected|not accepted)|invalid signature",
-        Invalid,
+        (Invalid, "signature.refused"),
         "refused by the signature policy",
         "sign the image, or change /etc/containers/policy.json",
     ),
     (
         r"proxy authentication required",
-        Invalid,
+        (Invalid, "registry.proxy"),
         "the proxy before the registry wants valid credentials",
         "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY",
     ),
     (
         r"proxyconnect",
-        Unavailable,
+        (Unavailable, "registry.proxy"),
         "the proxy before the registry cannot be used",
         "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and that the proxy is up",
     ),
-    (r"toomanyrequests|too many requests|\b429\b", Unavailable, "the registry asks to slow down", _AGAIN),
+    (
+        r"toomanyrequests|too many requests|\b429\b",
+        (Unavailable, "registry.busy"),
+        "the registry asks to slow down",
+        _AGAIN,
+    ),
     (
         r"getting username and password",
-        Invalid,
+        (Invalid, "registry.credentials"),
         "the file with the credentials for the registry cannot be read",
         f"correct it, or write it anew: remove it, and {_LOGIN}",
     ),
     (
         r"(?<!permission )denied|\b403\b",
-        Invalid,
+        (Invalid, "registry.credentials"),
         "the registry does not let these credentials read it",
         f"check the name, ask for access, or {_LOGIN}",
     ),
     (
         r"unauthorized|authentication required|\b401\b|invalid username/password",
-        Invalid,
+        (Invalid, "registry.credentials"),
         "the registry wants valid credentials",
         _LOGIN,
     ),
-    (r"no space left", Failed, "the disk is full", "make space below /var/lib/livelayer"),
+    (r"no space left", (Failed, "disk.full"), "the disk is full", "make space below /var/lib/livelayer"),
     (
         r"server gave HTTP response to HTTPS client",
-        Invalid,
+        (Invalid, "registry.plain-http"),
         "the registry speaks plain HTTP",
         "if that is meant: insecure = true for it in /etc/containers/registries.conf",
     ),
     (
         r"not yet valid: .* is before",
-        Unavailable,
+        (Unavailable, "registry.certificate"),
         "the registry's certificate is not valid yet",
         "check this node's clock: timedatectl",
     ),
     (
         r"certificate has expired",
-        Unavailable,
+        (Unavailable, "registry.certificate"),
         "the registry's certificate has expired",
         "have it renewed by who runs the registry, or check this node's clock: timedatectl",
     ),
     (
         r"certificate is (not )?valid for|not valid for any names|doesn't contain any IP SANs|legacy Common Name",
-        Invalid,
+        (Invalid, "registry.certificate"),
         "the registry's certificate is another host's",
         "correct the host in source:, or have the certificate name it",
     ),
     (
         r"x509|certificate",
-        Invalid,
+        (Invalid, "registry.certificate"),
         "the registry's certificate is not trusted",
         "install its CA certificate in the system or in /etc/containers/certs.d/REGISTRY/",
     ),
     (
         r"writing blob: (rename|open|write|mkdir|creating|chmod)",
-        Failed,
+        (Failed, "file.unusable"),
         "it cannot be stored on this node",
         "look at /var/lib/livelayer and its file system",
     ),
     (
         r"(reading (config )?blob|image from manifest list).*(no such file|not found|unknown|\b404\b|does not exist)",
-        Invalid,
+        (Invalid, "image.malformed"),
         "the image has a part that is missing",
         "push the image again",
     ),
     (
         r"digest did not match|does not match expected|does not match provided manifest digest",
-        Unavailable,
+        (Unavailable, "digest.mismatch"),
         "its content is not what its digest says",
         "a later run tries again; if this repeats, push the image again",
     ),
     (
         r"no such host|server misbehaving|\blookup \S+( on \S+)?: ",
-        Unavailable,
+        (Unavailable, "registry.unreachable"),
         "the registry's name cannot be resolved",
         "check the name, the network and DNS",
     ),
-    (_NO_SUCH_IMAGE, Invalid, "there is no such image", "check the name and the tag"),
-    (r"connection refused", Unavailable, "the registry refuses connections", "check that it is up"),
+    (_NO_SUCH_IMAGE, (Invalid, "registry.not-found"), "there is no such image", "check the name and the tag"),
+    (
+        r"connection refused",
+        (Unavailable, "registry.unreachable"),
+        "the registry refuses connections",
+        "check that it is up",
+    ),
     (
         r"network is unreachable|no route to host",
-        Unavailable,
+        (Unavailable, "registry.unreachable"),
         "there is no way to the registry",
         "check the network, its routes and the firewall",
     ),
     (
         r"timeout|timed out|deadline exceeded",
-        Unavailable,
+        (Unavailable, "registry.timeout"),
         "the registry does not answer in time",
         "a later run tries again; if this repeats, check the network and the firewall",
     ),
     (
         r"\btls: ",
-        Unavailable,
+        (Unavailable, "registry.unreachable"),
         "no encrypted connection to the registry comes about",
         "look at what answers there, and at proxies in between",
     ),
-    (r"connection reset|broken pipe|EOF", Unavailable, "the connection to the registry broke off", _AGAIN),
+    (
+        r"connection reset|broken pipe|EOF",
+        (Unavailable, "registry.broken-off"),
+        "the connection to the registry broke off",
+        _AGAIN,
+    ),
     (
         r"\b5\d\d\b|internal server error|bad gateway|service unavailable",
-        Unavailable,
+        (Unavailable, "registry.failed"),
         "the registry has trouble of its own",
         "a later run tries again; if this repeats, tell who runs it",
     ),
     (
         r"invalid character|unexpected end of JSON",
-        Unavailable,
+        (Unavailable, "registry.not-a-registry"),
         "what answers in the registry's place is none",
         NOT_A_REGISTRY,
     ),
@@ -188,23 +203,31 @@ def understand(stderr: str, argument: str) -> ReconcilerError:
     words = _PREAMBLE.sub("", last_words(stderr))
     essence = _essence(words, argument)
     is_local = not argument.startswith("docker://")
-    for pattern, kind, meaning, hint in _MEANINGS:
+    for pattern, (kind, code), meaning, hint in _MEANINGS:
         if re.search(pattern, essence, re.IGNORECASE) and not (is_local and "registry" in meaning):
             told = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
-            return _error(told, f"{argument}: {meaning} (skopeo: {words})", _about(hint, argument), stderr)
+            error = told(f"{argument}: {meaning} (skopeo: {words})", _about(hint, argument), code=code)
+            if isinstance(error, Unavailable):
+                error.retry_after = asked_to_wait(stderr)
+            return error
     if is_local:
-        return Invalid(f"{argument}: the image cannot be read (skopeo: {words})", "copy or push the image again")
-    return Unavailable(f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument)
+        return Malformed(f"{argument}: the image cannot be read (skopeo: {words})", "copy or push the image again")
+    return Unavailable(
+        f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument, code="registry.failed"
+    )
 
 
 def understand_standstill(stderr: str, argument: str, patience: float) -> Unavailable:
     """Why a skopeo was ended that got nothing from a registry any more, in `patience` seconds."""
     asked = asked_to_wait(stderr)
     if asked is not None or "Too many requests" in stderr:
-        return Unavailable(f"{argument}: the registry asks to slow down", _AGAIN, retry_after=asked)
+        return Unavailable(
+            f"{argument}: the registry asks to slow down", _AGAIN, retry_after=asked, code="registry.busy"
+        )
     return Unavailable(
         f"{argument}: the registry does not go on, nothing came for {patience:.0f} s",
         "a later run tries again; if this repeats, check the network and the registry",
+        code="registry.timeout",
     )
 
 
@@ -239,9 +262,3 @@ def _essence(words: str, argument: str) -> str:
 
 def _about(hint: str, argument: str) -> str:
     return hint.replace("REGISTRY", argument.removeprefix("docker://").partition("/")[0])
-
-
-def _error(kind: type[ReconcilerError], message: str, hint: str, stderr: str) -> ReconcilerError:
-    if issubclass(kind, Unavailable):
-        return kind(message, hint, retry_after=asked_to_wait(stderr))
-    return kind(message, hint)

@@ -70,13 +70,23 @@ class Range:
         """Why no tag of this repository fits, and what to do."""
         versions = self._worth_naming(read_tags(tags))
         if not versions:
-            return Invalid(f"no tag of {name} is a version", "name a tag in source:, instead of version:")
+            return Invalid(
+                f"no tag of {name} is a version",
+                "name a tag in source:, instead of version:",
+                code="source.no-version",
+            )
         near = [(tag, why) for tag in versions if tag.version in self and (why := self._obstacle(tag))]
         if near:
             tag, (reason, hint) = max(near, key=lambda item: item[0].order)
-            return Invalid(f"no tag of {name} fits {self.text}; {tag.text} would, but {reason}", hint)
+            return Invalid(
+                f"no tag of {name} fits {self.text}; {tag.text} would, but {reason}", hint, code="source.no-version"
+            )
         best = max([tag for tag in versions if not self._obstacle(tag)] or versions, key=lambda tag: tag.order)
-        return Invalid(f"no tag of {name} fits {self.text}; the highest is {best.text}", "change version:")
+        return Invalid(
+            f"no tag of {name} fits {self.text}; the highest is {best.text}",
+            "change version:",
+            code="source.no-version",
+        )
 
     def __contains__(self, version: Version) -> bool:
         return all(version in comparison.interval for comparison in self.comparisons)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.release import parse_release
 from reconciler.model.kind import RELEASE_PREFIX
@@ -139,7 +139,7 @@ def unreadable(what: str, complaint: str) -> Invalid:
     """
     words = printable(complaint.encode())[:200]
     hint = "build or fetch the image again, and compare its digest with its publisher's"
-    return Invalid(f"the image's {what} file system is damaged: {words}", hint)
+    return Malformed(f"the image's {what} file system is damaged: {words}", hint)
 
 
 def read_contents(tree: FileTree, kind: Kind) -> Contents:

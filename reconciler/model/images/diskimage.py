@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.model.images import magic
 from reconciler.model.images.discoverable import GENERIC, architecture, foreign, role
 from reconciler.model.images.gpt import Partition, Table, has_mbr, read_table
@@ -41,7 +41,7 @@ def identify(image: Bytes, architecture: str) -> ImageFormat:
             _refuse_ambiguity(file_system)
             return _disk(image, table, architecture)
     except Damaged as error:
-        raise Invalid(f"the image {error}", _AGAIN) from error
+        raise Malformed(f"the image {error}", _AGAIN) from error
     if file_system:
         return ImageFormat((Volume(file_system, 0, image.size),))
     raise _unknown(image)
@@ -107,7 +107,11 @@ def _generic(partitions: list[Partition], architecture: str) -> Partition:
     for partition in partitions:
         if other := foreign(partition.type, architecture):
             hint = f"use the image for {architecture}"
-            raise Invalid(f"the image is a disk image for {other}, this machine is {architecture}", hint)
+            raise Invalid(
+                f"the image is a disk image for {other}, this machine is {architecture}",
+                hint,
+                code="platform.mismatch",
+            )
     raise Invalid("the image is a disk image without a root or usr partition", _PARTITIONS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, NotInstalled
 from reconciler.host.base.command import available, feed, run
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def _require() -> None:
     wanted = "erofs-utils 1.7 or newer is needed to make an erofs file"
     hint = "install it, or choose the format squashfs"
     if not available(_PROGRAM):
-        raise Failed(f"{wanted}; {_PROGRAM} is not on this machine", hint)
+        raise NotInstalled(f"{wanted}; {_PROGRAM} is not on this machine", hint)
     done = run(_PROGRAM, "-V", timeout=30)
     match = _VERSION.search(done.stdout.decode(errors="replace") + done.stderr)
     if match is None or (int(match[1]), int(match[2])) < _SINCE:
-        raise Failed(f"{wanted}; this machine has {match[0] if match else 'an unknown version'}", hint)
+        raise NotInstalled(f"{wanted}; this machine has {match[0] if match else 'an unknown version'}", hint)

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, NotInstalled
 from reconciler.host.base.command import available, run
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def write_ext4(target: Path, tree: Path, scratch: Path) -> None:
     """
     for program in ("mke2fs", "debugfs"):
         if not available(program):
-            raise Failed(
+            raise NotInstalled(
                 f"the program {program} is not on this machine", "install e2fsprogs, or choose another --format"
             )
     inodes, blocks = _needs(tree)

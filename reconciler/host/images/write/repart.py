@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, NotInstalled
 from reconciler.host.base.command import available, run
 
 if TYPE_CHECKING:
@@ -105,13 +105,17 @@ def _file_system() -> str:
     for program, file_system in (("mkfs.erofs", "erofs"), ("mksquashfs", "squashfs")):
         if available(program):
             return file_system
-    raise Failed("neither mkfs.erofs nor mksquashfs is on this machine", "install erofs-utils or squashfs-tools")
+    raise NotInstalled(
+        "neither mkfs.erofs nor mksquashfs is on this machine", "install erofs-utils or squashfs-tools"
+    )
 
 
 def _require() -> None:
     wanted = f"systemd-repart {_SINCE} or newer is needed to make a disk image"
     if not available(_PROGRAM):
-        raise Failed(f"{wanted}; there is none on this machine", _HINT)
+        raise NotInstalled(f"{wanted}; there is none on this machine", _HINT)
     match = _VERSION.search(run(_PROGRAM, "--version", timeout=30).stdout)
     if match is None or int(match[1]) < _SINCE:
-        raise Failed(f"{wanted}; this machine has {match[1].decode() if match else 'an unknown version'}", _HINT)
+        raise NotInstalled(
+            f"{wanted}; this machine has {match[1].decode() if match else 'an unknown version'}", _HINT
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, NotInstalled
 from reconciler.host.base.command import available, feed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def write_squashfs(target: Path, write: Callable[[int], None], level: int = 1, j
         Unavailable: it did not end in time.
     """
     if not available(_PROGRAM):
-        raise Failed(
+        raise NotInstalled(
             f"the program {_PROGRAM} is not on this machine", f"install {_PACKAGE}, or choose the format directory"
         )
     jobs = jobs or min(os.cpu_count() or 1, _JOBS_MAX)
