@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -42,7 +43,7 @@ BULK: Final = Member("usr/share/bulk", hashlib.shake_128(b"bulk").digest(1 << 19
 MANIFESTS: Final = "/manifests/"
 BLOBS: Final = "/blobs/"
 JSON: Final = {"Content_Type": "application/json"}
-HASTE: Final = web.Patience(attempts=2, stall=0.3, pause=0.01)
+HASTE: Final = web.Patience(attempts=2, pause=0.01)
 
 
 def _said(code: str, message: str = "as recorded") -> bytes:
@@ -157,8 +158,10 @@ FILES: Final = {
     ),
     "half as if it were all": Trouble(((faulty.cut_short, ""),), Invalid, "has the digest", "digest:"),
     "another file": Trouble(((faulty.corrupt, ""),), Invalid, "has the digest", "digest:"),
-    "stall": Trouble(((faulty.stall, ""),), Unavailable, "does not go on", "later run"),
-    "stall in the middle": Trouble(_first_a_part(faulty.stall), Unavailable, "does not go on", "goes on from there"),
+    "stall": Trouble(((faulty.stall, ""),), Unavailable, "does not go on", "later run", stall=1.0),
+    "stall in the middle": Trouble(
+        _first_a_part(faulty.stall), Unavailable, "does not go on", "goes on from there", stall=1.0
+    ),
     "500": Trouble(((status(500), ""),), Unavailable, "500 .*the server has trouble", "later run"),
     "503 for an hour": Trouble(
         ((status(503, Retry_After="3600"), ""),), Unavailable, "asks to come back later", "later run", 3600.0
@@ -286,7 +289,8 @@ def test_images(site: Site, proxy: FaultyRegistry, trouble: Trouble) -> None:
 def test_files(site: Site, proxy: FaultyRegistry, trouble: Trouble) -> None:
     for fault, where in trouble.faults:
         proxy.inject(fault, where)
-    site.monkeypatch.setattr(download, "download", functools.partial(download.download, patience=HASTE))
+    patience = replace(HASTE, stall=trouble.stall)
+    site.monkeypatch.setattr(download, "download", functools.partial(download.download, patience=patience))
     url = f"http://{proxy.address}/v2/{site.published.name}/blobs/{site.published.layer}"
     bad = f"source: '{url}', digest: '{site.published.layer}', format: directory"
     site.is_kept_apart(bad, trouble)
@@ -296,7 +300,7 @@ def test_files(site: Site, proxy: FaultyRegistry, trouble: Trouble) -> None:
 
 def test_registries_are_asked_at_once(site: Site, proxy: FaultyRegistry) -> None:
     """A silent one does not keep the others waiting: neither request is answered before both are there."""
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=100)
 
     def meet(exchange: faulty.Exchange) -> None:
         both.wait()

@@ -62,7 +62,7 @@ class SlowRegistry:
     def _send_in_two(handler: Handler, content: bytes, at: int, until: Callable[[], bool]) -> bool:
         handler.send(200, content[:at], Content_Length=str(len(content)))
         handler.wfile.flush()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 100
         while not until():
             if time.monotonic() > deadline:
                 handler.hang_up()  # what was waited for does not happen before the rest is here

@@ -62,7 +62,7 @@ class Registry:
         with (self._directory / "log").open("ab") as log:
             command = ["docker-registry", "serve", str(self._directory / "config.yaml")]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        for _ in range(200):
+        for _ in range(1200):
             if self._answers():
                 return
             time.sleep(0.05)

@@ -114,7 +114,7 @@ def _overlays(node: Node) -> set[str]:
 
 
 def _eventually(node: Node, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         if time.monotonic() > deadline:
             journal = node.run("journalctl", "--boot", "--no-pager").stdout

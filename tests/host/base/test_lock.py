@@ -41,9 +41,9 @@ def test_a_second_run_waits_and_says_so(paths: Paths) -> None:
     thread = threading.Thread(target=second)
     with lock.hold(paths, "first", 0, told.append):
         thread.start()
-        assert waiting.wait(20)
+        assert waiting.wait(100)
         order.append("first")
-    thread.join(20)
+    thread.join(100)
     assert order == ["first", "second"]
     assert told[0].startswith("waiting for first (PID ")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_results_come_back_and_work_overlaps() -> None:
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=100)
     with workers(2) as pool:
         both = [pool.submit(meeting.wait) for _ in range(2)]
         assert sorted(it.result() for it in both) == [0, 1]

@@ -31,18 +31,18 @@ def _on_sync(monkeypatch: pytest.MonkeyPatch, outcome: Callable[[], list[Failed]
 def test_it_is_written_out_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     happened = _on_sync(monkeypatch, list)
     with writeout.early(tmp_path):
-        assert happened.wait(10)
+        assert happened.wait(100)
     assert threading.enumerate() == [threading.main_thread()]
 
 
 def test_an_error_is_raised_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     happened = _on_sync(monkeypatch, lambda: [Failed("the disk is broken")])
     with pytest.raises(Failed, match="the disk is broken"), writeout.early(tmp_path):
-        assert happened.wait(10)
+        assert happened.wait(100)
 
 
 def test_the_error_of_the_work_itself_counts_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     happened = _on_sync(monkeypatch, lambda: [Failed("the disk is broken")])
     with pytest.raises(ZeroDivisionError), writeout.early(tmp_path):  # noqa: PT012 - the wait belongs to the work
-        assert happened.wait(10)
+        assert happened.wait(100)
         _ = 1 / 0

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CONTENT: Final = hashlib.shake_256(b"content").digest(3 << 20)
 DIGEST: Final = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-HASTE: Final = Patience(attempts=3, stall=0.5, pause=0.01, longest=0.05)
+HASTE: Final = Patience(attempts=3, stall=1, pause=0.01, longest=0.05)
 
 
 class Bench:
