@@ -13,12 +13,15 @@ NODE_PYTHON ?= /usr/bin/python3
 # What is installed: this checkout, or a wheel of it.
 PACKAGE ?= .
 PYTEST_ARGS ?=
+# How many of them run side by side: a number, or as many as there are processors.
+TEST_PROCESSES ?= auto
 
 bin := $(VENV)/bin
 ready := $(VENV)/.ready
 # Below lib/livelayer, not it: with PREFIX=/usr that is where a vendor keeps the configuration.
 libdir := $(PREFIX)/lib/livelayer/python
 units := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
+pytest = $(bin)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup
 packages = $(shell awk '!/^\#/ && ($(1)) {print $$1}' system-packages.txt)
 man_pages := $(patsubst docs/%.md,build/man/%,$(wildcard docs/*.[578].md))
 
@@ -30,15 +33,34 @@ help: ## Show the targets
 demo: packages-demo $(ready) ## Show the main job: plan, apply, run, update, remove (root; touches nothing outside a namespace)
 	@$(bin)/python -m demo
 
+.PHONY: check
+check: $(ready) ## Lint, and run the tests that start no program: a minute or so
+	@$(MAKE) --no-print-directory lint
+	$(pytest) -m 'not commands and not system' $(PYTEST_ARGS)
+
 .PHONY: test
 test: packages-test $(ready) man ## Run all tests, system tests included (root)
-	$(bin)/python -m pytest $(PYTEST_ARGS)
+	$(pytest) $(PYTEST_ARGS)
+
+.PHONY: test-long
+test-long: packages-test $(ready) man ## The same, with every fault at every instant: many hours (root)
+	LIVELAYER_LONG=1 $(pytest) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(ready) ## Run the linters, the type checker and the architecture contracts
+	@$(MAKE) --no-print-directory --jobs --output-sync=target ruff types contracts
+
+.PHONY: ruff
+ruff: $(ready)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
+
+.PHONY: types
+types: $(ready)
 	$(bin)/mypy
+
+.PHONY: contracts
+contracts: $(ready)
 	$(bin)/lint-imports
 
 .PHONY: bench
@@ -51,7 +73,6 @@ schema: $(ready) ## Write config/extensions.schema.json anew from the model
 
 .PHONY: lock
 lock: $(ready) ## Write requirements.lock anew: the versions CI uses
-	$(bin)/python -m pip install --quiet uv
 	$(bin)/uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-header \
 	  pyproject.toml --output-file requirements.lock
 
@@ -78,8 +99,8 @@ endef
 
 $(ready): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(bin)/python -m pip install --quiet --requirement requirements.lock
-	$(bin)/python -m pip install --quiet --no-deps --editable .
+	$(bin)/python -m pip install --quiet "$$(grep ^uv== requirements.lock)"
+	$(bin)/uv pip install --quiet --python $(bin)/python --no-deps --requirement requirements.lock --editable .
 	touch $@
 
 .PHONY: wheel

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from bench.figures import Row
 from tests.rig.images import extension, write_image
 from tests.rig.node import PROJECT, Node, debian_root, install_livelayer
-from tests.rig.wheels import build_wheel, download_dependencies
+from tests.rig.wheels import build_wheel, dependencies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,7 +185,7 @@ def _node() -> Iterator[_Node]:
         wheels.mkdir()
         subprocess.run(["make", "--silent", f"--directory={PROJECT}", "man"], check=True)  # they are installed, too
         build_wheel(wheels)
-        download_dependencies(wheels, root)
-        install_livelayer(root, wheels)
+        (wheel,) = wheels.iterdir()
+        install_livelayer(root, wheel, dependencies(root))
         with _Node(root) as node:
             yield node

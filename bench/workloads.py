@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.rig.images import write_image_of_tars
-from tests.rig.node import CACHE
+from tests.rig.once import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

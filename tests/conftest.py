@@ -59,6 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["LIVELAYER_TEST_RUN"] = shared.name
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, let the long ones come first, so that no process is left with one in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda it: it.get_closest_marker("system") is None)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """While a test runs that is marked `alone`, no other one does."""

@@ -11,17 +11,17 @@ import os
 import shutil
 import stat
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
+
+from tests.rig.once import CACHE, once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
 PROJECT: Final = Path(__file__).parent.parent.parent
-CACHE: Final = Path(os.environ.get("LIVELAYER_TEST_CACHE", "/var/cache/livelayer-tests"))
 _PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "python3", "python3-venv"),
     *("skopeo", "ca-certificates", "make", "strace"),
@@ -36,6 +36,15 @@ _OPTIONS: Final = (
 )
 _BOOT_SECONDS: Final = 90
 _LOOP_MAJOR: Final = 7
+# Where tests leave something on a node, beside /usr and /run.
+_CHANGED: Final = (
+    *("etc/livelayer", "etc/extensions", "etc/systemd/system", "etc/kairos-release", "oem", "srv", "usr/local/bin"),
+    *("var/lib/confexts", "var/lib/extensions", "var/lib/kairos", "var/lib/livelayer"),
+)
+_UNMERGE: Final = """
+for kind in sysext confext; do ! command -v systemd-$kind >/dev/null || systemd-$kind unmerge; done
+rm -rf /run/begun /run/confexts /run/extensions /run/livelayer /run/systemd/system/* /run/systemd/transient/*
+"""
 _INSIDE: Final = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 
 
@@ -43,19 +52,13 @@ def debian_root(suite: str, *packages: str) -> Path:
     """The root of a minimal Debian with systemd, Python, skopeo and more; made once, complete or absent."""
     options = ["--variant=minbase", f"--include={','.join((*_PACKAGES, *packages))}", *_OPTIONS]
     key = hashlib.sha256(" ".join(options).encode()).hexdigest()[:12]
-    root = CACHE / f"{suite}-{key}"
-    if not root.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as begun:
-            command = ["mmdebstrap", "--quiet", *options, suite, f"{begun}/root"]
-            # No initial RAM disk, if there is a kernel: it would take longer to make than the root.
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "INITRD": "No"})
-            try:
-                Path(begun, "root").rename(root)
-            except OSError:  # another run was faster
-                if not root.is_dir():
-                    raise
-    return root
+
+    def make(root: Path) -> None:
+        command = ["mmdebstrap", "--quiet", *options, suite, str(root)]
+        # No initial RAM disk, if there is a kernel: it would take longer to make than the root.
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "INITRD": "No"})
+
+    return once(CACHE, f"{suite}-{key}", make)
 
 
 def copy_root(origin: Path, root: Path) -> None:
@@ -66,10 +69,10 @@ def copy_root(origin: Path, root: Path) -> None:
     subprocess.run(["cp", "--archive", "--link", str(origin / "usr"), str(root)], check=True)
 
 
-def install_livelayer(root: Path, wheels: Path) -> None:
+def install_livelayer(root: Path, wheel: Path, dependencies: Path) -> None:
     """Install from this checkout as a user would: the wheel, on the node's own Python, through `make install`.
 
-    `wheels` holds livelayer's wheel and those of its dependencies, since a node need not reach an index.
+    `dependencies` holds the wheels of what it needs, since a node need not reach an index.
     """
     source = root / "usr/src/livelayer"
     source.mkdir(parents=True)
@@ -80,8 +83,8 @@ def install_livelayer(root: Path, wheels: Path) -> None:
         else:
             shutil.copy2(origin, source / name)
     shutil.copytree(PROJECT / "build/man", source / "build/man")
-    shutil.copytree(wheels, source / "wheels")
-    (wheel,) = wheels.glob("livelayer-*.whl")
+    shutil.copytree(dependencies, source / "wheels")
+    shutil.copy2(wheel, source / "wheels")
     offline = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=wheels", "PIP_ROOT_USER_ACTION=ignore")
     make = ("make", "--directory=/usr/src/livelayer", "install", f"PACKAGE=wheels/{wheel.name}")
     run_in_root(root, *offline, *make)
@@ -109,6 +112,8 @@ class Node:
         self._options = options  # systemd-nspawn's
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        self._idle_units: set[str] = set()  # that are active after a boot without any extension
+        self._cursor = ""  # what the journal had when the node was reset
 
     def __enter__(self) -> Self:
         self.boot()
@@ -142,6 +147,31 @@ class Node:
             "a manager", lambda: self.run("test", "-S", "/run/systemd/private", status=None).returncode == 0
         )
         self.run("systemctl", "is-system-running", "--wait", status=None)
+        self._idle_units = self._idle_units or self._active_units()
+
+    def reset(self, origin: Path) -> None:
+        """Whatever a test did, be as after a boot from a copy of `origin`."""
+        if self._process is None:
+            self.boot()
+        if left := sorted(self._active_units() - self._idle_units):
+            self.run("systemctl", "stop", *left, status=None)
+        self.run("sh", "-c", _UNMERGE)
+        for place in _CHANGED:
+            subprocess.run(["rm", "-rf", str(self.root / place)], check=True)
+            if (origin / place).exists():
+                subprocess.run(["cp", "--archive", str(origin / place), str(self.root / place)], check=True)
+        self.run(
+            "sh",
+            "-c",
+            "systemctl daemon-reload && systemctl reset-failed && systemd-tmpfiles --create livelayer.conf",
+        )
+        shown = self.run("journalctl", "--quiet", "--lines=1", "--show-cursor", "--output=cat").stdout
+        self._cursor = shown.rpartition("-- cursor: ")[2].strip()
+
+    def _active_units(self) -> set[str]:
+        kinds = "--type=path,service,socket,timer"
+        listed = self.run("systemctl", "list-units", kinds, "--plain", "--no-legend", "--state=active,activating")
+        return {line.split()[0] for line in listed.stdout.splitlines()}
 
     def power_off(self) -> None:
         """Switch off cleanly."""
@@ -181,8 +211,9 @@ class Node:
         path.write_text(text)
 
     def journal(self, unit: str) -> str:
-        """What a unit logged in this boot."""
-        return self.run("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+        """What a unit logged in this boot, since the node was reset."""
+        since = [f"--after-cursor={self._cursor}"] if self._cursor else []
+        return self.run("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}", *since).stdout
 
     def make_loop_devices(self, count: int = 64) -> None:
         """Device nodes that a container has not, for image files; it must have been given /dev/loop-control."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.rig.node import PROJECT
+from tests.rig.once import CACHE, once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +23,24 @@ _PIP: Final = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-ch
 _KINDS: Final = ("_2_17", "2014", "_2_28", "_2_34")  # of manylinux
 
 
-def build_wheel(directory: Path) -> Path:
+def build_wheel(directory: Path) -> None:
     """The wheel of this checkout; it suits every Python."""
-    subprocess.run([*_PIP, "wheel", "--no-deps", f"--wheel-dir={directory}", str(PROJECT)], check=True)
-    (wheel,) = directory.glob("livelayer-*.whl")
-    return wheel
+    how = ("--no-deps", "--no-build-isolation", f"--wheel-dir={directory}")
+    subprocess.run([*_PIP, "wheel", *how, str(PROJECT)], check=True)
 
 
-def download_dependencies(directory: Path, root: Path) -> None:
+def dependencies(root: Path) -> Path:
     """The wheels of what livelayer needs with the Python of a root."""
     python = (root / "usr/bin/python3").readlink().name.removeprefix("python")
+    pinned = _pinned(python)
+    key = hashlib.sha256(" ".join(pinned).encode()).hexdigest()[:12]
+    return once(CACHE, f"wheels-{python}-{key}", lambda directory: _download(directory, python, pinned))
+
+
+def _download(directory: Path, python: str, pinned: list[str]) -> None:
     kinds = [f"--platform=manylinux{kind}_{platform.machine()}" for kind in _KINDS]
     download = ["download", "--no-deps", "--only-binary=:all:", f"--python-version={python}", *kinds]
-    subprocess.run([*_PIP, *download, f"--dest={directory}", *_pinned(python)], check=True)
+    subprocess.run([*_PIP, *download, f"--dest={directory}", *pinned], check=True)
 
 
 def _pinned(python: str) -> list[str]:

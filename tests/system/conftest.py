@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import shutil
 import sys
 import tempfile
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,9 +14,10 @@ import pytest
 
 from tests.rig.namespace import Namespace
 from tests.rig.node import Node, copy_root, debian_root, install_livelayer
+from tests.rig.once import once_in_this_run
 from tests.rig.registry import Registry
 from tests.rig.releases import BOOKWORM, RELEASES, TRIXIE, Release
-from tests.rig.wheels import build_wheel, download_dependencies
+from tests.rig.wheels import build_wheel, dependencies
 from tests.system.bench import Bench
 
 if TYPE_CHECKING:
@@ -65,6 +64,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("release", releases, ids=str, scope="session")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests that share a node run in one process."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "release" in item.fixturenames:
+            for shared in {"node_of_release", "shared_node"} & set(item.fixturenames):
+                item.add_marker(pytest.mark.xdist_group(f"{shared}-{item.callspec.params['release']}"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which version of systemd each result on a node is from."""
     passed, failed = (
@@ -97,38 +104,30 @@ def _ask_version(node: Node, release: Release) -> None:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel() -> Path:
     """The wheel, made from this checkout."""
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+    (wheel,) = once_in_this_run("wheel", build_wheel).iterdir()
+    return wheel
 
 
 @pytest.fixture(scope="session")
-def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+def install(wheel: Path) -> Callable[[Path], None]:
     """What installs livelayer from its wheel into a root."""
-
-    def install(root: Path) -> None:
-        wheels = tmp_path_factory.mktemp("wheels")
-        shutil.copy2(wheel, wheels)
-        download_dependencies(wheels, root)
-        install_livelayer(root, wheels)
-
-    return install
+    return lambda root: install_livelayer(root, wheel, dependencies(root))
 
 
 @pytest.fixture(scope="session")
-def installed(install: Callable[[Path], None]) -> Iterator[Callable[[Release], Path]]:
+def installed(install: Callable[[Path], None]) -> Callable[[Release], Path]:
     """What makes, once for each release, a root with livelayer installed; to be copied, not to be booted."""
-    with ExitStack() as stack:
 
-        @functools.cache
-        def make(release: Release) -> Path:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="livelayer-root-", dir="/var/tmp"))
-            root = Path(scratch, "root")
+    def make(release: Release) -> Path:
+        def fill(root: Path) -> None:
             copy_root(debian_root(release.suite), root)
             install(root)
-            return root
 
-        yield make
+        return once_in_this_run(f"installed-{release}", fill)
+
+    return make
 
 
 @pytest.fixture
@@ -143,9 +142,24 @@ def recent_root(installed_root: Path) -> Path:
     return installed_root
 
 
+@pytest.fixture(scope="session")
+def node_of_release(installed: Callable[[Release], Path], release: Release, registry: Registry) -> Iterator[Node]:
+    """One boot for all tests on a release."""
+    with booted(installed(release), release, registry) as running:
+        yield running
+
+
 @pytest.fixture
-def node(installed_root: Path, release: Release, registry: Registry) -> Iterator[Node]:
+def node(node_of_release: Node, installed_root: Path, registry: Registry) -> Node:
     """A booted node with livelayer installed and nothing of it enabled."""
+    registry.start()
+    node_of_release.reset(installed_root)
+    return node_of_release
+
+
+@pytest.fixture
+def own_node(installed_root: Path, release: Release, registry: Registry) -> Iterator[Node]:
+    """The same for a test that takes it apart."""
     with booted(installed_root, release, registry) as running:
         yield running
 

@@ -62,7 +62,7 @@ class Bench:
         return self.node.run(f"/usr/bin/{name}", status=None).stdout.strip()
 
     def eventually(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not condition():
             if time.monotonic() > deadline:
                 pytest.fail(
@@ -195,7 +195,7 @@ def test_the_daemon_ends_cleanly_in_the_middle_of_a_fetch(bench: Bench) -> None:
     bench.eventually(lambda: bench.node.run("test", "-e", "/run/begun", status=None).returncode == 0)
     began = time.monotonic()
     bench.node.run("systemctl", "stop", "livelayer-watch.service")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # systemd kills it after 90
     result = ("systemctl", "show", "--value", "--property=Result", "livelayer-watch.service")
     assert bench.node.run(*result).stdout == "success\n"
     assert bench.node.run("pgrep", "-f", "sleep 300", status=None).stdout == ""
@@ -294,7 +294,10 @@ def _at_work(bench: Bench) -> list[str]:
     return listed.stdout.splitlines()
 
 
-def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(bench: Bench) -> None:
+def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(
+    own_node: Node, registry: Registry, tmp_path: Path
+) -> None:
+    bench = Bench(own_node, registry, tmp_path)
     units = sorted(path.name for path in bench.node.path("/usr/local/lib/systemd/system").glob("livelayer*"))
     assert len(units) == 7
     verified = bench.node.run("systemd-analyze", "--man=no", "verify", *units)
