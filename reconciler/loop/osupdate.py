@@ -27,7 +27,7 @@ from reconciler.model.plan.action import Fetch, Plan
 from reconciler.model.plan.forecast import Forecast, forecast
 from reconciler.model.plan.plan import make_plan
 from reconciler.model.plan.target import Target
-from reconciler.report import logs
+from reconciler.report import runlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,7 +150,7 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
     empty = replace(look.observed, links={}, merged=None)
     plan = make_plan(look.desired, empty, look.targets)
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
-    logs.log_actions("plan", fetches)
+    runlog.log_actions("plan", fetches)
     applier = Applier(look.paths, look.observed.host, look.resolver, look.desired)
     outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.

@@ -19,7 +19,7 @@ from reconciler.loop.session import Options, Session, host_of, located, open_ses
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Refresh, action_name, problem
 from reconciler.model.plan.plan import narrow
 from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, View, extension_statuses
-from reconciler.report import documents, logs
+from reconciler.report import documents, runlog
 
 if TYPE_CHECKING:
     from reconciler.loop.apply import Outcome
@@ -192,16 +192,16 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     before = session.view()
     session.resolver.remember_first_seen(session.desired)
     plan = _scoped(before, options)
-    logs.log_plan(plan)
+    runlog.log_plan(plan)
     outcomes = _apply(session, plan)
     after = session.view(before.targets) if plan.actions else before
     kept = recordkeeping.keep(session, before, after, outcomes, doing)
 
     result = _result(after, session, options, kept, outcomes)
-    logs.log_actions("done", (it.action for it in outcomes if it.error is None and not it.skipped))
+    runlog.log_actions("done", (it.action for it in outcomes if it.error is None and not it.skipped))
     told = [*_mistakes(session.loaded), *plan.problems]
     told += after.plan.problems if result.checks_failed else ()  # the next pass says what has become of it
-    logs.log_problems(it for it in result.problems if it not in told)
+    runlog.log_problems(it for it in result.problems if it not in told)
     log.info("in sync" if result.in_sync else "not in sync")
     return result
 
@@ -228,7 +228,7 @@ def _log_configuration(loaded: config.Loaded) -> None:
         log.warning(warning)
     for note in loaded.notes:
         log.debug(note)
-    logs.log_problems(_mistakes(loaded))
+    runlog.log_problems(_mistakes(loaded))
     if loaded.mistakes:
         log.warning("the configuration is broken; the last good one stays in force")
 
@@ -248,7 +248,7 @@ def _remembered(paths: Paths, loaded: config.Loaded, options: Options) -> config
     try:
         config.remember(paths, loaded, forget_vanished=options.confirm_prune)
     except ReconcilerError as error:
-        logs.log_problems([problem(None, error)])
+        runlog.log_problems([problem(None, error)])
         return replace(loaded, troubles=(*loaded.troubles, error))
     return loaded
 

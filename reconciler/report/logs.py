@@ -1,20 +1,10 @@
-"""Log lines for people and for the journal, and what a run says in the log while it works."""
+"""Log lines for people and for the journal."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
-
-from reconciler.report import documents
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from reconciler.model.plan.action import Action, Plan, Problem
-
-log = logging.getLogger(__name__)
 
 # syslog(3)'s numbers, which the journal takes off the front of a line (sd-daemon(3)).
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -30,26 +20,6 @@ def set_up(verbosity: int) -> None:
     logger.setLevel(level)
     logger.propagate = False
     logging.raiseExceptions = False  # a message that cannot be written is lost; the run goes on, without a traceback
-
-
-def log_plan(plan: Plan) -> None:
-    """Before anything is changed, always."""
-    log_actions("plan", plan.actions)
-    for item in plan.warnings:
-        log.warning(item.sentence)
-    log_problems(plan.problems)
-
-
-def log_actions(what: str, actions: Iterable[Action]) -> None:
-    """What is to be done, or was done."""
-    for action in actions:
-        log.info("%s: %s", what, documents.action_line(action))
-
-
-def log_problems(problems: Iterable[Problem]) -> None:
-    """Each once, also where it concerns several extensions."""
-    for line in documents.problem_lines(problems):
-        log.error(line)
 
 
 class _JournalFormatter(logging.Formatter):
