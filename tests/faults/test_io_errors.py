@@ -29,7 +29,7 @@ _FAULTS: Final = None if IS_LONG else 3  # in each direction; None: at every bou
 _REASON: Final = re.compile(r".+\n {2}\S", re.MULTILINE)
 
 
-@pytest.mark.timeout(6 * 3600 if IS_LONG else 300)
+@pytest.mark.timeout(6 * 3600 if IS_LONG else 600)
 @pytest.mark.parametrize("reach", Reach)
 def test_a_call_that_fails(victim: Victim, reach: Reach) -> None:
     """Once or from then on: a clear error, if it matters, and the next run converges."""

@@ -90,7 +90,7 @@ def rounds(request: pytest.FixtureRequest, victim: Victim) -> _Rounds:
     return _Rounds(victim, other, one, seeded(request.param))
 
 
-@pytest.mark.timeout(6 * 3600 if IS_LONG else 300)
+@pytest.mark.timeout(6 * 3600 if IS_LONG else 600)
 def test_killed(rounds: _Rounds) -> None:
     """At each step by itself, and with all that it has started, or one of these programs alone; and at any time."""
     reaches = list(Reach) if IS_LONG else [rounds.luck.choice(list(Reach))]

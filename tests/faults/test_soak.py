@@ -63,7 +63,7 @@ def _held(bench: Bench, daemon: int) -> Held:
     )
 
 
-@pytest.mark.timeout(4 * 3600 if IS_LONG else 300)
+@pytest.mark.timeout(4 * 3600 if IS_LONG else 600)
 def test_a_daemon_that_takes_many_edits_keeps_nothing_of_them(bench: Bench) -> None:
     sources = {tag: bench.push(tag, command("x", tag)) for tag in ("one", "two")}
     image = bench.push("image", command("packed", bench.repository), name="packed")  # like no other test's

@@ -11,7 +11,7 @@ import pytest
 from reconciler.model.content.ociread import digest_of
 from tests.rig import diskimages
 from tests.rig.images import Member, command, extension
-from tests.rig.webserver import WebServer, certificate
+from tests.rig.webserver import Handler, WebServer, certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,16 +139,23 @@ def test_listed_extensions_come_from_catalogs(bench: Bench, tmp_path: Path) -> N
         assert bench.livelayer("plan", SSL_CERT_FILE=trust).stdout == "in sync\n"
         assert len(server.requests) == asked
 
-    # The server of the catalog is away: what it said before still leads to the registry.
-    _cloud(bench, f"{fwupd}  - {{name: git, version: '>= 2.50 < 2.55'}}\n")
-    told = bench.livelayer("apply", SSL_CERT_FILE=trust).stderr
-    assert "taking the copy of an earlier run" in told
-    assert bench.says("git") == "2.54.1"
-    assert "version   2.54.1" in _explained(bench, "git")
+        # The server of the catalog wants to be left alone: what it said before still leads to the registry.
+        server.fail("/releases.json", *[_come_back_later] * 9)
+        _cloud(bench, f"{fwupd}  - {{name: git, version: '>= 2.50 < 2.55'}}\n")
+        told = bench.livelayer("apply", SSL_CERT_FILE=trust).stderr
+        assert "taking the copy of an earlier run" in told
+        assert bench.says("git") == "2.54.1"
+        assert "version   2.54.1" in _explained(bench, "git")
 
-    _cloud(bench, f"{fwupd}  - nowhere\n")
-    assert "nowhere is in no catalog" in bench.livelayer("apply", status=1, SSL_CERT_FILE=trust).stderr
-    assert bench.merged() == ["fwupd"]
+        _cloud(bench, f"{fwupd}  - nowhere\n")
+        assert "nowhere is in no catalog" in bench.livelayer("apply", status=1, SSL_CERT_FILE=trust).stderr
+        assert bench.merged() == ["fwupd"]
+
+
+def _come_back_later(handler: Handler) -> bool:
+    """Other than one that is not there at all, it is not asked again and again."""
+    handler.fail(503, Retry_After="3600")
+    return True
 
 
 def _catalog(directory: Path, **versions: dict[str, str]) -> None:

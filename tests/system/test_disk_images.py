@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from tests.rig.namespace import Namespace
 
-pytestmark = [pytest.mark.system, pytest.mark.commands]
+pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.xdist_group("disk images")]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # The first test also makes the root, if there is none, and boots.
-pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(1200), pytest.mark.xdist_group("guest")]
 
 EXTENSIONS: Final = "/var/lib/extensions"
 UNIT: Final = "systemd-sysext.service"

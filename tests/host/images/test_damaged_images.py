@@ -16,7 +16,7 @@ from tests.rig.diskimages import MAKERS, RELEASES, extension_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.commands
+pytestmark = [pytest.mark.commands, pytest.mark.xdist_group("damaged images")]
 
 
 @pytest.fixture(scope="module")

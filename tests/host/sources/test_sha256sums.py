@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.commands
+pytestmark = [pytest.mark.commands, pytest.mark.xdist_group("keys")]
 
 HASTE = Patience(attempts=1, stall=5)
 HEX = hashlib.sha256(b"content").hexdigest()
