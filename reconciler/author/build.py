@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.author import forms
-from reconciler.author.ingredients import Pantry
+from reconciler.author.ingredients import Ingredients
 from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.assemblywriter import Clock
 from reconciler.host.assembly.contents import read, same
@@ -29,7 +29,7 @@ from reconciler.model.kind import RELEASE_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from reconciler.author.ingredients import Part
+    from reconciler.author.ingredients import Option
     from reconciler.host.images.write.repart import KeyPair
     from reconciler.model.build.assembly import Item
     from reconciler.model.build.recipe import Recipe, Release
@@ -49,7 +49,7 @@ class Request:
     """What to build."""
 
     recipe: Recipe
-    parts: tuple[Part, ...]
+    parts: tuple[Option, ...]
     output: Output
     out: Path
     base: str | None = None
@@ -89,8 +89,8 @@ def build(request: Request, paths: Paths) -> Built:
     clock = _clock()
     with _scratch(request.out) as scratch:
         platform = target_platform(request.recipe.architecture, os.uname().machine)
-        pantry = Pantry(paths, scratch, platform, request.strict, request.depends)
-        found = _sort_out(_gather(request, pantry), request, paths)
+        ingredients = Ingredients(paths, scratch, platform, request.strict, request.depends)
+        found = _sort_out(_gather(request, ingredients), request, paths)
         made, digest = _write(found, request, clock, scratch)
         size = _size(made)
         _place(made, request)
@@ -150,13 +150,13 @@ def _scratch(out: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _gather(request: Request, pantry: Pantry) -> _Gathered:
+def _gather(request: Request, ingredients: Ingredients) -> _Gathered:
     """Lay all sources over each other, and take away what the base has."""
-    base = pantry.source(request.base).content if request.base else None
+    base = ingredients.source(request.base).content if request.base else None
     content, is_system, moved = Assembly(), False, 0
     notices: list[str] = []
     for part in request.parts:
-        for ingredient in pantry.take(part, base):
+        for ingredient in ingredients.take(part, base):
             merged, count = merge_usr(ingredient.content)
             content.lay(merged)
             notices += ingredient.notices

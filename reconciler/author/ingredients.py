@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,24 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
+from reconciler.fetch.content import Layers, content_of_file
+from reconciler.fetch.transport import Access, Opening, transport_for
 from reconciler.host.assembly import gathering
 from reconciler.host.assembly.contents import chunks_of, read
 from reconciler.host.assembly.elffiles import elf_of, missing
-from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.digest import file_digest
-from reconciler.host.images.payload import payload_in
-from reconciler.host.registry.copiedimage import read_copied
-from reconciler.host.registry.skopeo import Skopeo
 from reconciler.host.sources import debs
 from reconciler.host.sources.debs import is_package_name
-from reconciler.model.content.format import Payload
+from reconciler.model.config.part import Part
+from reconciler.model.content.format import Format
 from reconciler.model.content.limits import Limits
-from reconciler.model.content.ociread import Layer
 from reconciler.model.content.source import Source, Transport, parse_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from reconciler.fetch.content import Content
     from reconciler.model.build.assembly import Assembly
     from reconciler.model.content.ociread import Platform
     from reconciler.paths import Paths
@@ -46,7 +46,7 @@ class Origin(StrEnum):
     BINARY = "--binary"
 
 
-class Part(NamedTuple):
+class Option(NamedTuple):
     """One option of a command line, and what stood behind it."""
 
     origin: Origin
@@ -63,7 +63,7 @@ class Ingredient:
 
 
 @dataclass(frozen=True, slots=True)
-class Pantry:
+class Ingredients:
     """Where ingredients come from, and where what has to be kept of them is kept."""
 
     paths: Paths
@@ -73,23 +73,23 @@ class Pantry:
     depends: bool = True
     _numbers: Iterator[int] = field(default_factory=count)
 
-    def take(self, part: Part, base: Assembly | None) -> Iterator[Ingredient]:
+    def take(self, option: Option, base: Assembly | None) -> Iterator[Ingredient]:
         """What one option brings.
 
         Args:
-            part: the option.
+            option: what it was.
             base: the system that the extension is for, whose packages need not be brought along.
 
         Raises:
             ReconcilerError: sorted by what may be done about it.
         """
-        match part.origin:
+        match option.origin:
             case Origin.FROM:
-                yield from map(self.source, part.words)
+                yield from map(self.source, option.words)
             case Origin.DEBS:
-                yield from self._packages(part.words, base)
+                yield from self._packages(option.words, base)
             case Origin.BINARY:
-                yield from map(self._program, part.words)
+                yield from map(self._program, option.words)
 
     def source(self, text: str) -> Ingredient:
         """What a source is, in the words of the configuration or as a path.
@@ -109,25 +109,28 @@ class Pantry:
         return Ingredient(self._archive(path))
 
     def _image(self, source: Source) -> Assembly:
-        scratch = self._directory()
-        layout, blobs = scratch / "image", scratch / "blobs"
-        blobs.mkdir()
-        Skopeo(self.paths.auth_file).copy(source.argument(), self.platform, layout, blobs)
-        image = read_copied(layout, blobs, self.platform, source.text)
-        if image.is_artifact:
-            hint = "push it as it is; an extension is built of a container image, a directory or packages"
-            raise Invalid(f"{source.text} is an artifact with a file, not a container image", hint)
-        return gathering.from_layers(image.layers, lambda digest: blob_in(blobs, digest), scratch, _LIMITS)
+        scratch, part = self._directory(), Part(source.text, source, platform=self.platform)
+        access = Access(self.paths, os.uname().machine, _LIMITS, scratch_blobs=scratch / "blobs")
+        transport = transport_for(part, access)
+        found = transport.look_up(part, Format.DIRECTORY)
+
+        def gathered(content: Content) -> Assembly:
+            if not isinstance(content, Layers):
+                hint = "push it as it is; an extension is built of a container image, a directory or packages"
+                raise Invalid(f"{source.text} is an artifact with a file, not a container image", hint)
+            return gathering.from_layers(content.layers, content.blob_of, scratch, _LIMITS)
+
+        return transport.open(Opening(part, found, scratch), gathered)
 
     def _archive(self, path: Path) -> Assembly:
         if not path.is_file():
             raise Invalid(f"{path}: there is no such file or directory", "check --from; see livelayer-sources(7)")
         if path.suffix == ".deb":
             raise Invalid(f"{path} is a Debian package", f"give it as: --debs {path}")
-        if payload_in(path) is not Payload.TAR:
+        content = content_of_file(path, file_digest(path), path.name)
+        if not isinstance(content, Layers):
             raise Invalid(f"{path} is no tar archive", "give a directory, a tar archive or a container image")
-        layer = Layer(file_digest(path), path.stat().st_size, "", None)
-        return gathering.from_layers((layer,), lambda _: path, self._directory(), _LIMITS)
+        return gathering.from_layers(content.layers, content.blob_of, self._directory(), _LIMITS)
 
     def _packages(self, words: Sequence[str], base: Assembly | None) -> Iterator[Ingredient]:
         files, names = _sorted_out(words)

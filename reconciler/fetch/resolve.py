@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import Deferred, Invalid, Malformed, Offline, Pending, ReconcilerError, Unavailable
+from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
+from reconciler.fetch.transport import Access, look_up, transport_for
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.store import entries as store
-from reconciler.model.content.format import Format, Payload
-from reconciler.model.content.ociread import Index, digest_of, parse_manifest, platform_of
+from reconciler.model.content.format import assumed_payload
 from reconciler.model.content.resolution import (
     Resolution,
     combined,
@@ -27,12 +25,9 @@ from reconciler.model.plan.target import Target, Targets, target_for
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.host.registry.skopeo import Skopeo
     from reconciler.host.sources.catalogs import Catalogs
     from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.config.part import Part
-    from reconciler.model.content.ociread import Manifest
-    from reconciler.model.content.source import Source
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId, Kind
     from reconciler.model.state.generation import Placed
@@ -56,11 +51,9 @@ class Lookups(Enum):
 class Resolver:
     """What sources lead to, for one run on one node."""
 
-    paths: Paths
+    access: Access
     host: Host
     lookups: Lookups = Lookups.ALL
-    keyring: str | None = None  # for the signatures of SHA256SUMS, before those of the system
-    catalogs: Catalogs | None = None
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
     first_seen: dict[str, dict[str, float]] = field(
         default_factory=dict
@@ -69,7 +62,11 @@ class Resolver:
         default_factory=dict
     )  # what some shall be, whatever their sources say
     deferred: Mapping[str, Retry] = field(default_factory=dict)  # by extension: not to be asked again yet
-    manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
+
+    @property
+    def paths(self) -> Paths:
+        """Where everything lies."""
+        return self.access.paths
 
     @property
     def may_use_network(self) -> bool:
@@ -126,8 +123,8 @@ class Resolver:
             self._record(stored)
 
     def _record(self, found: Mapping[str, Resolution]) -> None:
-        if self.catalogs:
-            self.catalogs.remember()
+        if self.access.catalogs:
+            self.access.catalogs.remember()
         self.records.update(found)
         document = {key: resolution_as_json(it) for key, it in self.records.items()}
         write_json(self.paths.resolutions, document)
@@ -202,7 +199,8 @@ class Resolver:
         record = self.records.get(self._key(wanted))
         candidates = [record] if record else []
         if wanted.pin and wanted.format:
-            candidates.append(Resolution(wanted.pin, wanted.pin, _assumed_payload(wanted.parts[0], wanted.format)))
+            payload = assumed_payload(wanted.format, wanted.parts[0].source)
+            candidates.append(Resolution(wanted.pin, wanted.pin, payload))
         for resolution in candidates:
             if resolution.satisfies(wanted.pin) and store.has(self.paths, self._target(wanted, resolution).entry):
                 return resolution
@@ -215,95 +213,14 @@ class Resolver:
 
     def _has_blobs(self, wanted: Wanted, resolution: Resolution) -> bool:
         """Whether all that content is made of has been kept."""
-        found = resolution.of_parts
-        pairs = zip(wanted.parts, found, strict=False)
-        return len(wanted.parts) == len(found) and all(self._has_blob(*pair) for pair in pairs)
-
-    def _has_blob(self, part: Part, resolution: Resolution) -> bool:
-        from reconciler.host.base.blobs import blob_in
-        from reconciler.host.registry import keptimages
-
-        match part.source.transport:
-            case Transport.FILE:
-                return False  # nothing of it is kept but the source itself, which may be another one by now
-            case Transport.HTTPS | Transport.HTTP:
-                return blob_in(self.paths.blobs, resolution.digest).is_file()
-            case _:
-                return keptimages.find(self.paths, resolution.manifest) is not None
+        found, parts = resolution.of_parts, wanted.parts
+        return len(parts) == len(found) and all(
+            transport_for(part, self.access).is_kept(it) for part, it in zip(parts, found, strict=True)
+        )
 
     def _look_up(self, wanted: Wanted) -> Resolution:
-        found = tuple(self._look_up_part(part, wanted.format) for part in wanted.parts)
+        found = tuple(look_up(part, self.access, wanted.format) for part in wanted.parts)
         return combined(found) if len(found) > 1 else found[0]
-
-    def _look_up_part(self, part: Part, wanted: Format | None) -> Resolution:
-        match part.source.transport:
-            case Transport.FILE:
-                resolution = self._look_up_file(part)
-            case Transport.HTTPS | Transport.HTTP:
-                resolution = self._look_up_url(part, wanted)
-            case Transport.CATALOG:
-                resolution = self._look_up_listed(part)
-            case _:
-                resolution = self._look_up_image(part)
-        if not resolution.satisfies(part.pin):
-            raise Invalid(
-                f"{part.text} leads to {resolution.digest}, not to the pinned {part.pin}",
-                "correct digest: or source:",
-                code="digest.mismatch",
-            )
-        return resolution
-
-    def _look_up_image(self, part: Part) -> Resolution:
-        source = self._versioned(part)
-        content = self._skopeo().raw_manifest(source.argument(part.pin))
-        found = parse_manifest(content)
-        digest = manifest_digest = digest_of(content)
-        if isinstance(found, Index):
-            manifest_digest = found.choose(part.platform or platform_of(self.host.machine))
-            if source.transport is not Transport.DOCKER:  # nothing but a registry gives a manifest by its digest
-                return Resolution(digest, manifest_digest)
-            found = parse_manifest(self._skopeo().raw_manifest(source.argument(manifest_digest)))
-        if isinstance(found, Index):
-            raise Malformed(f"{part.text}: an index inside an index", "push the image again")
-        self.manifests[manifest_digest] = found
-        payload = Payload.IMAGE if found.is_artifact else Payload.LAYERS
-        tag = source.tag if part.version else None
-        return Resolution(digest, manifest_digest, payload, found.size, tag)
-
-    def _look_up_listed(self, part: Part) -> Resolution:
-        from reconciler.model.content.catalog import Wish
-
-        assert self.catalogs  # noqa: S101 - checked with the configuration
-        name, _, version = part.source.reference.partition("@")
-        architecture = (part.platform or platform_of(self.host.machine)).architecture
-        found = self.catalogs.find(Wish(name, version or None, part.version, architecture))
-        image = self._look_up_image(replace(part, source=found.source, pin=found.source.digest, version=None))
-        return replace(image, tag=found.tag, origin=found.source)
-
-    def _versioned(self, part: Part) -> Source:
-        """The source with the tag that its range of versions leads to."""
-        if part.version is None:
-            return part.source
-        repository = part.source.argument()
-        tags = self._skopeo().list_tags(repository)
-        tag = part.version.highest(tags)
-        if tag is None:
-            raise part.version.miss(repository, tags)
-        return part.source.with_tag(tag)
-
-    def _look_up_url(self, part: Part, wanted: Format | None) -> Resolution:
-        from reconciler.host.sources import sha256sums
-
-        url = part.source.reference
-        digest = part.pin or sha256sums.resolve(url, self.paths.keyrings(self.keyring))
-        return Resolution(digest, digest, _assumed_payload(part, wanted) if wanted else _peeked_payload(url))
-
-    def _look_up_file(self, part: Part) -> Resolution:
-        from reconciler.host.sources import local
-
-        path = self.paths.under(part.source.reference)
-        digest, payload, size = local.look_at(path)
-        return Resolution(digest, digest, payload, size)
 
     def _of_minimum_age(self, wanted: Wanted, found: Resolution, known: Resolution | None) -> Resolution:
         """Let new content wait until it is as old as `min_age` wants it; what is in use or pinned does not wait."""
@@ -331,16 +248,11 @@ class Resolver:
         return " + ".join(map(self._key_of, wanted.parts))
 
     def _key_of(self, part: Part) -> str:
-        platform = part.platform or platform_of(self.host.machine)
+        platform = self.access.platform(part)
         source = part.source.argument(part.pin) if part.source.transport.is_skopeos else part.source.text
-        if part.source.transport is Transport.CATALOG and self.catalogs:
-            source += f" of {' '.join(map(shown_url, self.catalogs.urls))}"
+        if part.source.transport is Transport.CATALOG and self.access.catalogs:
+            source += f" of {' '.join(map(shown_url, self.access.catalogs.urls))}"
         return f"{source} {platform}" + (f" {part.version.text}" if part.version else "")
-
-    def _skopeo(self) -> Skopeo:
-        from reconciler.host.registry.skopeo import Skopeo
-
-        return Skopeo(self.paths.auth_file)
 
 
 def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:
@@ -348,9 +260,9 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
     document = read_json(paths.resolutions)
     records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}
-    return Resolver(
-        paths, host, lookups, desired.settings.keyring, _catalogs(paths, desired), sound, _read_first_seen(paths)
-    )
+    offline = lookups is not Lookups.ALL
+    access = Access(paths, host.machine, desired.limits, desired.settings.keyring, _catalogs(paths, desired), offline)
+    return Resolver(access, host, lookups, sound, _read_first_seen(paths))
 
 
 def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
@@ -359,24 +271,6 @@ def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
     from reconciler.host.sources.catalogs import Catalogs
 
     return Catalogs(paths, desired.settings.catalogs)
-
-
-def _assumed_payload(part: Part, wanted: Format | None) -> Payload:
-    """What the configured format lets expect; whether it is true shows when the content is there."""
-    if wanted is Format.RAW:
-        return Payload.IMAGE
-    return Payload.LAYERS if part.source.transport.is_skopeos else Payload.TAR
-
-
-def _peeked_payload(url: str) -> Payload:
-    """What the beginning of a file shows it to be, where the configuration leaves the format open."""
-    from reconciler.host.images.payload import payload_in
-    from reconciler.host.sources import web
-
-    with tempfile.NamedTemporaryFile(prefix="livelayer-") as head:
-        head.write(web.peek(url))
-        head.flush()
-        return payload_in(Path(head.name))
 
 
 def _read_first_seen(paths: Paths) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from reconciler.errors import Failed, ReconcilerError
-from reconciler.fetch.fetcher import Fetcher, Job
+from reconciler.fetch.fetcher import Fetcher
 from reconciler.fetch.progress import Display, display
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.workers import workers
@@ -99,17 +99,10 @@ class Applier:
         """Fetch several at once; each entry once, though several extensions may want it."""
         if not fetches:
             return []
-        reactions, manifests = self.desired.settings.preflight, self.resolver.manifests
-        self._heed(preflight.examine_space(self.paths, fetches, manifests, reactions))
+        reactions, access = self.desired.settings.preflight, self.resolver.access
+        self._heed(preflight.examine_space(self.paths, fetches, access.manifests, reactions))
         refused = dict(self._failed)
-        fetcher = Fetcher(
-            self.paths,
-            self.host.machine,
-            self.desired.limits,
-            manifests,
-            offline=not self.resolver.may_use_network,
-            require_space=reactions.space == "refuse",
-        )
+        fetcher = Fetcher(access, require_space=reactions.space == "refuse")
         entries = {it.entry: it for it in reversed(fetches) if it.wanted.name not in refused}
         with workers(max(1, min(_PARALLEL, len(entries)))) as pool, display() as shown:
             begun = {entry: pool.submit(self._fetch, fetcher, it, shown) for entry, it in entries.items()}
@@ -125,7 +118,7 @@ class Applier:
     def _fetch(self, fetcher: Fetcher, action: Fetch, shown: Display) -> None:
         log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
         with shown.meter(action.wanted.name) as meter:
-            fetcher.fetch(Job(action.wanted, action.wanted.parts[0], action.resolution, action.entry, meter))
+            fetcher.fetch(action, meter)
 
     def _fetched(self, action: Fetch, work: Future[None]) -> Outcome:
         """Judge what came before anything is placed: a bad image can block every other one."""

@@ -18,7 +18,6 @@ from reconciler.loop.observe import observe
 from reconciler.loop.reconcile import configured
 from reconciler.model.config.desired import for_host
 from reconciler.model.content.format import Format, choose
-from reconciler.model.content.source import Transport
 from reconciler.model.facts.extensionfacts import ListedFiles
 from reconciler.model.fit.filetree import read_contents
 from reconciler.model.fit.release import parse_release
@@ -169,22 +168,11 @@ def _look_into(wanted: Wanted, target: Target, paths: Paths, limits: Limits) -> 
 
 
 def _gather(wanted: Wanted, part: Part, resolution: Resolution, paths: Paths, limits: Limits) -> ExtensionFacts:
-    from reconciler.query.inspection import Request, gather
+    from reconciler.query.inspection import Request, gather_resolved
 
-    subject = _subject(part, resolution, paths)
-    facts = gather(Request(subject, wanted.name, resolution.digest, part.platform, limits=limits), paths)
+    facts = gather_resolved(Request(part.text, wanted.name, limits=limits), part, resolution, paths)
     choose(wanted.format, facts.origin.payload, resolution.size, None)
     return facts
-
-
-def _subject(part: Part, resolution: Resolution, paths: Paths) -> str:
-    """The source for `inspect`, with the tag that its range of versions or its catalog leads to."""
-    source = resolution.origin or part.source
-    if resolution.tag and not resolution.origin:
-        source = source.with_tag(resolution.tag)
-    if source.transport is Transport.FILE:
-        return str(paths.under(source.reference))
-    return source.reference if source.is_web else source.argument()
 
 
 def _as_stored(found: Sequence[ExtensionFacts], entry: Entry) -> Contents:

@@ -158,7 +158,7 @@ def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
         return view
     from reconciler.loop.preflight import examine, examine_space
 
-    room = examine_space(paths, fetches, resolver.manifests, view.desired.settings.preflight)
+    room = examine_space(paths, fetches, resolver.access.manifests, view.desired.settings.preflight)
     found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.settings.preflight)
     problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
     warnings = (*plan.warnings, *room.warnings, *found.warnings)

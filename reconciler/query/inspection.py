@@ -7,38 +7,46 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from reconciler.errors import Failed, Invalid, ReconcilerError
-from reconciler.host.base.blobs import blob_in
+from reconciler.fetch.content import ImageFile, Layers, Tree, content_of_file, stem_of
+from reconciler.fetch.make import sole_file
+from reconciler.fetch.transport import Access, Opening, transport_for
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.digest import file_digest
 from reconciler.host.images.facts import Listing
+from reconciler.host.images.inspect import architecture_of, inspect_image, read_signature
+from reconciler.host.images.listing import list_image
 from reconciler.host.images.programs import recognise
+from reconciler.host.images.rawfile import ImageFile as ImageBytes
+from reconciler.host.images.rawfile import decompress_to
+from reconciler.host.layers.flatten import flatten
 from reconciler.host.merge.hostfiles import look_at_host
 from reconciler.host.node.machine import read_host
-from reconciler.host.registry.copiedimage import read_copied
-from reconciler.host.tar.reader import Kind as MemberKind
-from reconciler.model.content.format import Payload
+from reconciler.host.sources import local
+from reconciler.host.tar.decompress import is_compressed
+from reconciler.model.config.part import Part
+from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.limits import DEFAULT, Limits, size_text
-from reconciler.model.content.ociread import Index, Layer, digest_of, parse_manifest, platform_of
 from reconciler.model.content.source import Transport, parse_source
-from reconciler.model.facts.extensionfacts import ExtensionFacts, FileKind, Origin, kind_of
+from reconciler.model.facts.extensionfacts import ExtensionFacts, File, FileKind, Origin, kind_of
 from reconciler.model.facts.hostfit import THIS_HOST, HostFit, judge
 from reconciler.model.fit.release import Host, parse_release
+from reconciler.model.kind import Kind
 from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from reconciler.host.registry.skopeo import Skopeo
-    from reconciler.host.tar.reader import Member
-    from reconciler.model.content.ociread import Manifest, Platform
+    from reconciler.fetch.content import Content
+    from reconciler.host.layers.flatten import Flattened
+    from reconciler.model.content.ociread import Platform
+    from reconciler.model.content.resolution import Resolution
     from reconciler.model.content.source import Source
     from reconciler.paths import Paths
 
 _NEWEST: Final = 262  # the systemd that other hosts are taken to have where this one has none
-_COMPRESSED: Final = frozenset({".gz", ".xz", ".zst", ".bz2"})
 _CHANGED: Final = "correct --digest, or the source"
 
 
@@ -60,11 +68,24 @@ def gather(request: Request, paths: Paths) -> ExtensionFacts:
     Raises:
         ReconcilerError: it cannot be read, is damaged, or takes more than the limits allow.
     """
+    return _gathered(request, paths, _Look.at_subject)
+
+
+def gather_resolved(request: Request, part: Part, resolution: Resolution, paths: Paths) -> ExtensionFacts:
+    """All that is known of what a source has led to.
+
+    Raises:
+        ReconcilerError: as for `gather`.
+    """
+    return _gathered(request, paths, lambda look: look.at_source(part, resolution))
+
+
+def _gathered(request: Request, paths: Paths, found_by: Callable[[_Look], _Found]) -> ExtensionFacts:
     try:
         with tempfile.TemporaryDirectory(prefix="livelayer-", dir=os.environ.get("TMPDIR", SCRATCH)) as scratch:
-            opener = _Opener(request, paths, Path(scratch))
-            origin = opener.open()
-            files = opener.listing.files()
+            blobs = Path(scratch, "blobs")
+            access = Access(paths, os.uname().machine, request.limits, scratch_blobs=blobs)
+            origin, files = found_by(_Look(request, access, Path(scratch)))
     except OSError as error:
         hint = "look at its mode, at the file system and at the space in TMPDIR"
         raise Failed.of(error, f"{error.filename or request.subject}", hint) from error
@@ -117,189 +138,118 @@ def _other_host(own: Host, file: Path, systemd: int | None, architecture: str | 
     return Host(release, architecture or own.machine, systemd or own.systemd, has_id_like=has_id_like)
 
 
-@dataclass(slots=True)
-class _Opener:
-    """Opens one source, into a listing of its files."""
+class _Found(NamedTuple):
+    """What was opened, and its files."""
+
+    origin: Origin
+    files: dict[str, File]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look into content, by the way that `apply` takes, too; what comes from elsewhere is kept in `scratch`."""
 
     request: Request
-    paths: Paths
+    access: Access
     scratch: Path
-    listing: Listing
 
-    def __init__(self, request: Request, paths: Paths, scratch: Path) -> None:
-        self.request, self.paths, self.scratch = request, paths, scratch
-        self.listing = Listing(recognise)
-
-    def open(self) -> Origin:
-        """What the source turns out to be."""
-        subject = self.request.subject
-        path = Path(subject)
+    def at_subject(self) -> _Found:
+        """What a user has named."""
+        subject, path = self.request.subject, Path(self.request.subject)
         if "://" not in subject and path.exists():
-            return self._from_path(path, subject)
-        try:
-            source = parse_source(subject)
-        except ValueError as error:
-            if ":" in subject:
-                raise Invalid(str(error), "check the source") from error
-            hint = "name a file, a directory, or a source such as docker://REF"
-            raise Invalid(f"{subject}: there is no such file or directory", hint, code="source.not-found") from error
+            return self._at_path(path, subject)
+        source = _parsed(subject)
         if source.transport is Transport.FILE:
-            return self._from_path(self.paths.under(source.reference), source.text)
-        return self._from_url(source) if source.is_web else self._from_registry(source)
-
-    def _from_path(self, path: Path, subject: str) -> Origin:
-        if path.is_dir():
-            return self._from_directory(path, subject)
-        if not path.exists():
-            raise Invalid(f"{path}: there is no such file or directory", "check the path", code="source.not-found")
-        if not path.is_file():
-            raise Invalid(
-                f"{path} is neither a file nor a directory", "name an image file, a tar archive or a directory"
-            )
-        digest = _file_digest(path)
-        self._check_digest(digest)
-        origin = Origin(subject, Payload.TAR, _stem(path.name), digest, packed=path.stat().st_size)
-        return self._from_file(path, origin)
-
-    def _from_directory(self, path: Path, subject: str) -> Origin:
-        self.listing.walk(path, self.request.limits)
-        digest = _tree_digest(path)
-        self._check_digest(digest)
-        return Origin(subject, Payload.TREE, None, digest)
-
-    def _from_url(self, source: Source) -> Origin:
-        from reconciler.host.sources import download, sha256sums
-        from reconciler.model.content.sha256sums import file_name
-
-        digest = self.request.digest or sha256sums.resolve(source.reference, self.paths.keyrings(None))
+            return self._at_path(self.access.paths.under(source.reference), source.text)
+        part = Part(source.text, source, self.request.digest if source.is_web else None, self.request.platform)
+        found = transport_for(part, self.access).look_up(part, Format.DIRECTORY)  # whatever it is, its bytes will say
+        self._check_digest(found.digest, found.manifest)
         limit = self.request.limits.size
-        file = download.download(
-            source.reference, digest, self.scratch / "downloads", size_limit=limit, progress=lambda *_: None
-        )
-        stem = _stem(file_name(source.reference))
-        return self._from_file(file, Origin(source.text, Payload.TAR, stem, digest, packed=file.stat().st_size))
-
-    def _from_registry(self, source: Source) -> Origin:
-        from reconciler.host.registry.skopeo import Skopeo
-
-        skopeo = Skopeo(self.paths.auth_file)
-        platform = self.request.platform or platform_of(os.uname().machine)
-        digest, manifest = self._resolve(skopeo, source, platform)
-        layout, blobs = self.scratch / "image", self.scratch / "blobs"
-        blobs.mkdir()
-        skopeo.copy(source.argument(manifest), platform, layout, blobs)
-        image = read_copied(layout, blobs, platform, source.text)
-        origin = Origin(source.text, Payload.LAYERS, None, digest, manifest, image.size)
-        return self._from_image(image, lambda it: blob_in(blobs, it), origin)
-
-    def _resolve(self, skopeo: Skopeo, source: Source, platform: Platform) -> tuple[str, str]:
-        """The digests of what the source names and of the platform's manifest in it, whose size is within limits."""
-        content = skopeo.raw_manifest(source.argument())
-        found = parse_manifest(content)
-        digest = manifest = digest_of(content)
-        if isinstance(found, Index):
-            manifest = found.choose(platform)
-            if source.transport is Transport.DOCKER:  # nothing but a registry gives a manifest by its digest
-                found = parse_manifest(skopeo.raw_manifest(source.argument(manifest)))
-        self._check_digest(digest, manifest)
-        limit = self.request.limits.size
-        if not isinstance(found, Index) and found.size > limit:
+        if found.size is not None and found.size > limit:
             raise Invalid(
                 f"{source.text}: the image has more than {size_text(limit)}",
                 "inspect a smaller one",
                 code="limit.exceeded",
             )
-        return digest, manifest
+        return self.at_source(part, found)
 
-    def _from_image(self, image: Manifest, blob_of: Callable[[str], Path], origin: Origin) -> Origin:
-        if not image.is_artifact:
-            self._merge(image.layers, blob_of)
-            file = self._carried(image.layers, blob_of)
-            return self._from_file(file, replace(origin, stem=_stem(file.name))) if file else origin
-        if len(image.layers) != 1:
-            hint = "push each image file as an artifact of its own"
-            raise Invalid(f"{origin.subject}: the artifact has {len(image.layers)} files, not one", hint)
-        (layer,) = image.layers
-        return self._from_file(blob_of(layer.digest), replace(origin, stem=_stem(layer.title or "")))
+    def at_source(self, part: Part, resolution: Resolution) -> _Found:
+        """What a source has led to."""
+        manifest = resolution.manifest if part.source.transport.is_skopeos else None
+        origin = Origin(part.text, resolution.payload, None, resolution.digest, manifest)
+        scratch = self.scratch / "opened"
+        scratch.mkdir()
+        return transport_for(part, self.access).open(
+            Opening(part, resolution, scratch), lambda content: self._listed(content, origin)
+        )
 
-    def _from_file(self, file: Path, origin: Origin) -> Origin:
-        from reconciler.host.images.payload import payload_in
+    def _at_path(self, path: Path, subject: str) -> _Found:
+        if path.is_dir():
+            digest = _tree_digest(path)
+            self._check_digest(digest)
+            return self._listed(Tree(path), Origin(subject, Payload.TREE, None, digest))
+        if not path.exists():
+            raise Invalid(f"{path}: there is no such file or directory", "check the path", code="source.not-found")
+        if not path.is_file():
+            hint = "name an image file, a tar archive or a directory"
+            raise Invalid(f"{path} is neither a file nor a directory", hint)
+        digest = _file_digest(path)
+        self._check_digest(digest)
+        return self._listed(content_of_file(path, digest, path.name), Origin(subject, Payload.TAR, None, digest))
 
-        if payload_in(file) is Payload.IMAGE:
-            return self._from_image_file(file, replace(origin, payload=Payload.IMAGE))
-        layer = Layer(origin.digest or "", file.stat().st_size, "", None)
-        self._merge((layer,), lambda _: file)
-        return origin
+    def _listed(self, content: Content, origin: Origin) -> _Found:
+        match content:
+            case Layers():
+                return self._from_layers(content, replace(origin, packed=content.size))
+            case ImageFile():
+                return self._from_image_file(content, replace(origin, packed=content.path.stat().st_size))
+            case Tree():
+                files = _walked(content.path, self.request.limits).files()
+                return _Found(replace(origin, payload=Payload.TREE), files)
+            case never:
+                assert_never(never)
 
-    def _from_image_file(self, file: Path, origin: Origin) -> Origin:
-        from reconciler.host.images.inspect import architecture_of, inspect_image, read_signature
-        from reconciler.host.images.listing import list_image
-        from reconciler.model.kind import Kind
+    def _from_layers(self, content: Layers, origin: Origin) -> _Found:
+        limits = self.request.limits
+        listing = flatten(
+            content.layers, content.blob_of, self.scratch, limits, _taken, lambda tree: _walked(tree, limits)
+        )
+        found = listing.files()
+        if content.is_archive:
+            return _Found(replace(origin, payload=Payload.TAR), found)
+        names = [path for path, file in found.items() if file.kind is not FileKind.DIRECTORY]
+        if len(names) == 1 and (stem := stem_of(names[0].rpartition("/")[2])) is not None:  # `format: raw`
+            file = sole_file(content, self.scratch, limits, origin.subject)
+            return self._from_image_file(ImageFile(file, None, stem), origin)
+        return _Found(replace(origin, payload=Payload.LAYERS), found)
 
-        image_file = self._decompressed(file)
+    def _from_image_file(self, file: ImageFile, origin: Origin) -> _Found:
+        image_file = self._decompressed(file.path)
         architecture = architecture_of(image_file)
         image = inspect_image(image_file, Kind.SYSEXT, self.scratch, architecture).image
         assert image  # noqa: S101 - it was a file
         workplace = self.scratch / "listing"
         workplace.mkdir()
-        known = list_image(image_file, image, self.listing, workplace, self.request.limits)
-        return replace(
+        listing = Listing(recognise)
+        known = list_image(image_file, image, listing, workplace, self.request.limits)
+        origin = replace(
             origin,
+            payload=Payload.IMAGE,
+            stem=file.stem,
             image=image,
             signature=read_signature(image_file, architecture),
             knows_owners=known.owners,
             knows_attributes=known.attributes,
         )
+        return _Found(origin, listing.files())
 
     def _decompressed(self, file: Path) -> Path:
-        from reconciler.host.images.rawfile import ImageFile, decompress_to
-        from reconciler.host.tar.decompress import is_compressed
-
-        with ImageFile(file) as image:
+        with ImageBytes(file) as image:
             head = image.read(0, 16)
         if not is_compressed(head):
             return file
         target = self.scratch / "decompressed"
         decompress_to(file, target, self.request.limits.size)
-        return target
-
-    def _merge(self, layers: Sequence[Layer], blob_of: Callable[[str], Path]) -> None:
-        """The tree that layers are; unpacked only where one pass does not tell."""
-        from reconciler.host.layers.flatten import Entangled, merge
-        from reconciler.host.layers.unpack import flatten
-
-        try:
-            merge(layers, blob_of, self.listing.take, self.request.limits)
-        except Entangled:
-            tree = self.scratch / "tree"
-            tree.mkdir()
-            flatten(layers, blob_of, tree, self.request.limits)
-            self.listing = Listing(recognise)
-            self.listing.walk(tree, self.request.limits)
-
-    def _carried(self, layers: Sequence[Layer], blob_of: Callable[[str], Path]) -> Path | None:
-        """The image file that a container image carries as its only file (`format: raw`)."""
-        from reconciler.host.images.rawfile import write_sparse
-        from reconciler.host.layers.flatten import Entangled, merge
-
-        names = [path for path, file in self.listing.files().items() if file.kind is not FileKind.DIRECTORY]
-        if len(names) != 1 or _stem(names[0]) is None:
-            return None
-        directory = self.scratch / "carried"
-        directory.mkdir()
-        target = directory / names[0].rpartition("/")[2]
-
-        def keep(member: Member, chunks: Iterable[memoryview]) -> None:
-            if member.kind is MemberKind.FILE and not member.sparse:
-                write_sparse(target, map(bytes, chunks))
-
-        try:
-            merge(layers, blob_of, keep, self.request.limits)
-        except Entangled:  # what was kept may be another layer's
-            return None
-        if not target.exists():
-            return None
-        self.listing = Listing(recognise)
         return target
 
     def _check_digest(self, *found: str | None) -> None:
@@ -311,14 +261,27 @@ class _Opener:
             )
 
 
-def _stem(file_name: str) -> str | None:
-    """The name that systemd takes an image file's extension to have; None: it takes it for none."""
-    stem = file_name
-    while Path(stem).suffix in _COMPRESSED:
-        stem = Path(stem).stem
-    if not stem.endswith(".raw"):
-        return None
-    return stem.removesuffix(".raw").removesuffix(".sysext").removesuffix(".confext")
+def _parsed(subject: str) -> Source:
+    try:
+        return parse_source(subject)
+    except ValueError as error:
+        if ":" in subject:
+            raise Invalid(str(error), "check the source") from error
+        hint = "name a file, a directory, or a source such as docker://REF"
+        raise Invalid(f"{subject}: there is no such file or directory", hint, code="source.not-found") from error
+
+
+def _taken(flattened: Flattened) -> Listing:
+    listing = Listing(recognise)
+    for member, chunks in flattened.members:
+        listing.take(member, chunks)
+    return listing
+
+
+def _walked(tree: Path, limits: Limits) -> Listing:
+    listing = Listing(recognise)
+    listing.walk(tree, limits)
+    return listing
 
 
 def _file_digest(path: Path) -> str:
@@ -330,10 +293,8 @@ def _file_digest(path: Path) -> str:
 
 def _tree_digest(path: Path) -> str | None:
     """None for a directory that no configuration could name as a source."""
-    from reconciler.host.sources.local import Tree
-
     try:
-        return Tree(path).digest()
+        return local.Tree(path).digest()
     except Invalid:
         return None
     except OSError as error:

@@ -101,7 +101,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def _request(options: argparse.Namespace) -> Request:
     from reconciler.author.build import Request
-    from reconciler.author.ingredients import Origin, Part
+    from reconciler.author.ingredients import Option, Origin
     from reconciler.model.build.output import Output
     from reconciler.model.content.ociwrite import Compression
 
@@ -110,7 +110,7 @@ def _request(options: argparse.Namespace) -> Request:
         raise Invalid(f"--compression: {output} has none to choose", "choose --format oci")
     return Request(
         _recipe(options),
-        tuple(Part(Origin(origin), words) for origin, words in options.parts),
+        tuple(Option(Origin(origin), words) for origin, words in options.parts),
         output,
         (options.output or Path(output.file_name(options.name))).absolute(),
         options.base,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.author.build import Request, build
-from reconciler.author.ingredients import Origin, Part
+from reconciler.author.ingredients import Option, Origin
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base.command import run
 from reconciler.host.base.digest import file_digest
@@ -70,7 +70,7 @@ def make(tmp_path: Path, paths: Paths) -> Callable[..., Built]:
     """Build `x` from sources, into the directory `out` unless said otherwise."""
 
     def make(*words: str, origin: Origin = Origin.FROM, recipe: Recipe = X, **changes: Any) -> Built:  # noqa: ANN401 - fields of Request
-        request = Request(recipe, (Part(origin, words),), Output.DIRECTORY, tmp_path / "out")
+        request = Request(recipe, (Option(origin, words),), Output.DIRECTORY, tmp_path / "out")
         return build(replace(request, **changes), paths)
 
     return make
@@ -459,7 +459,7 @@ def test_nobody_needs_to_be_root(output: Output, tree: Path, paths: Paths, monke
         for path in (Path(scratch), *Path(scratch, "tree").rglob("*")):
             os.chown(path, 65534, 65534, follow_symlinks=False)
         request = Request(
-            Recipe(ExtensionId("x")), (Part(Origin.FROM, (f"{scratch}/tree",)),), output, Path(scratch, "root")
+            Recipe(ExtensionId("x")), (Option(Origin.FROM, (f"{scratch}/tree",)),), output, Path(scratch, "root")
         )
         ours = build(request, paths)
         with _nobody():
@@ -482,7 +482,7 @@ def test_files_of_other_users_take_root(make: Callable[..., Built], tmp_path: Pa
         assert (tmp_path / "out/usr/x").stat().st_uid == 5
         os.chown(scratch, 65534, 65534)
         request = Request(
-            Recipe(ExtensionId("x")), (Part(Origin.FROM, (str(archive),)),), Output.EXT4, Path(scratch, "x")
+            Recipe(ExtensionId("x")), (Option(Origin.FROM, (str(archive),)),), Output.EXT4, Path(scratch, "x")
         )
         with (
             _nobody(),

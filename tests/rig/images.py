@@ -96,15 +96,21 @@ def write_index(layout: Path, tag: str, images: Mapping[str, Sequence[Member]]) 
     return str(descriptor["digest"])
 
 
-def write_artifact(layout: Path, tag: str, *files: bytes) -> str:
+def write_artifact(
+    layout: Path,
+    tag: str,
+    *files: bytes,
+    media_type: str = "application/vnd.example.extension",
+    title: str = "extension.raw",
+) -> str:
     """Add an artifact that holds files to an OCI layout, as `oras push` would; returns the manifest's digest."""
-    blobs = [_put(layout, content, "application/vnd.example.extension") for content in files]
+    blobs = [_put(layout, content, media_type) for content in files]
     manifest = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
         "artifactType": "application/vnd.example.extension",
         "config": _put_json(layout, {}, "application/vnd.oci.empty.v1+json"),
-        "layers": [{**blob, "annotations": {"org.opencontainers.image.title": "extension.raw"}} for blob in blobs],
+        "layers": [{**blob, "annotations": {"org.opencontainers.image.title": title}} for blob in blobs],
     }
     descriptor = _put_json(layout, manifest, _MANIFEST)
     _tag(layout, tag, descriptor)

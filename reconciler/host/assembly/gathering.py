@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import Heap
 from reconciler.host.base.walk import listed
-from reconciler.host.layers.flatten import Entangled, merge
-from reconciler.host.layers.unpack import flatten
+from reconciler.host.layers.flatten import flatten
 from reconciler.host.tar.attributes import CAPABILITY, OVERLAY
 from reconciler.host.tar.decompress import shown
 from reconciler.host.tar.reader import Kind
 from reconciler.model.build.assembly import Assembly, Content, Item, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from reconciler.host.layers.arrival import Blobs
+    from reconciler.host.layers.flatten import Flattened
     from reconciler.host.tar.reader import Member
     from reconciler.model.content.limits import Limits
     from reconciler.model.content.ociread import Layer
@@ -43,7 +44,7 @@ _SETUID: Final = stat.S_ISUID | stat.S_ISGID
 _KEPT: Final = (b"user.", b"trusted.", CAPABILITY)
 
 
-def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch: Path, limits: Limits) -> Assembly:
+def from_layers(layers: Sequence[Layer], blob_of: Blobs, scratch: Path, limits: Limits) -> Assembly:
     """What the layers of an image are together, lowest first; a tar archive is one layer.
 
     Args:
@@ -57,16 +58,13 @@ def from_layers(layers: Sequence[Layer], blob_of: Callable[[str], Path], scratch
             that no extension may have.
         Failed: the disk is full or broken; or the layers must be unpacked, and this process may not write as root.
     """
-    try:
+
+    def from_members(flattened: Flattened) -> Assembly:
         with closing(Heap(scratch / "heap")) as heap:
-            gathered = _Gathered(heap)
-            merge(layers, blob_of, gathered.take, limits)
-            return gathered.assembly
-    except Entangled:
-        tree = scratch / "tree"
-        tree.mkdir()
-        flatten(layers, blob_of, tree, limits)
-        return _from_tree(tree, _as_it_is)
+            return _gathered(flattened, heap)
+
+    try:
+        return flatten(layers, blob_of, scratch, limits, from_members, lambda tree: _from_tree(tree, _as_it_is))
     except OSError as error:
         raise Failed.of(error, str(scratch), "make space there, or set TMPDIR") from error
 
@@ -104,25 +102,20 @@ def from_program(program: Path) -> Assembly:
     return assembly
 
 
-class _Gathered:
-    """The members of a merged image."""
-
-    def __init__(self, heap: Heap) -> None:
-        self.assembly = Assembly()
-        self._heap = heap
-
-    def take(self, member: Member, chunks: Iterable[memoryview]) -> None:
-        """See `tarmerge.Sink`."""
+def _gathered(flattened: Flattened, heap: Heap) -> Assembly:
+    assembly = Assembly()
+    for member, chunks in flattened.members:
         name = member.name.removeprefix(b"./")
         if not name:
-            return
+            continue
         if member.kind is Kind.HARD_LINK:
-            origin = self.assembly.get(member.link)
-            assert origin  # noqa: S101 - merge has seen to it
-            self.assembly.put(name, origin)
-            return
-        content = self._heap.keep(chunks, member.size, member.sparse) if member.kind is Kind.FILE else None
-        self.assembly.put(name, _item(member, content))
+            origin = assembly.get(member.link)
+            assert origin  # noqa: S101 - merging has seen to it
+            assembly.put(name, origin)
+            continue
+        content = heap.keep(chunks, member.size, member.sparse) if member.kind is Kind.FILE else None
+        assembly.put(name, _item(member, content))
+    return assembly
 
 
 def _item(member: Member, content: Content | None) -> Item:

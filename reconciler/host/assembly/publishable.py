@@ -14,7 +14,7 @@ from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.host.images.inspect import architecture_of, inspect_image
 from reconciler.host.images.payload import payload_in
 from reconciler.host.images.rawfile import decompress_to
-from reconciler.host.layers.flatten import Entangled, merge
+from reconciler.host.layers.flatten import in_one_pass
 from reconciler.host.registry.layoutreader import is_layout
 from reconciler.host.store.packed import PackedTree, ReleaseKeeper
 from reconciler.host.tar.decompress import is_compressed
@@ -26,12 +26,10 @@ from reconciler.model.fit.filetree import read_contents
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from typing_extensions import Buffer
-
+    from reconciler.host.layers.flatten import Flattened
     from reconciler.host.registry.layoutreader import Image, LayoutReader
-    from reconciler.host.tar.reader import Member
     from reconciler.model.fit.contents import Contents
 
 _SUFFIXES: Final = (".gz", ".xz", ".zst", ".bz2", ".raw", ".sysext", ".confext")  # outermost first
@@ -115,16 +113,18 @@ def look_into_image(image: Image, layout: LayoutReader, scratch: Path, shown: Pa
 
 
 def _look_into_layers(image: Image, layout: LayoutReader, shown: Path) -> Subject | None:
-    sysext = ReleaseKeeper(_Nowhere(), Kind.SYSEXT.traits.releases)
-    confext = ReleaseKeeper(_Through(sysext), Kind.CONFEXT.traits.releases)
-    try:
-        names = merge(image.content.layers, layout.blob, confext.take, DEFAULT)
-    except Entangled:
+    releases = ReleaseKeeper(*(kind.traits.releases for kind in Kind))
+
+    def names_of(flattened: Flattened) -> Mapping[bytes, MemberKind]:
+        for _, chunks in releases.watch(flattened.members):
+            for _ in chunks:  # which is checked on the way
+                pass
+        return flattened.names
+
+    names = in_one_pass(image.content.layers, layout.blob, DEFAULT, names_of)
+    if names is None or _carries_a_file(names):
         return None
-    kept = {**sysext.kept, **confext.kept}
-    if _carries_a_file(names):
-        return None
-    tree = PackedTree(names, kept)
+    tree = PackedTree(names, releases.kept)
     return _subject(shown, lambda kind: read_contents(tree, kind))
 
 
@@ -133,27 +133,6 @@ def _carries_a_file(names: Mapping[bytes, MemberKind]) -> bool:
     files = [name for name, kind in names.items() if kind is MemberKind.FILE]
     tops = {top.encode() for kind in Kind for top in kind.traits.tops}
     return len(files) == 1 and files[0].partition(b"/")[0] not in tops
-
-
-class _Nowhere:
-    """Takes members, and keeps nothing."""
-
-    @staticmethod
-    def add(_member: Member, chunks: Iterable[Buffer] = ()) -> None:
-        """Read the content, which is checked on the way."""
-        for _ in chunks:
-            pass
-
-
-class _Through:
-    """Passes members on to a keeper of release files."""
-
-    def __init__(self, keeper: ReleaseKeeper) -> None:
-        self._keeper = keeper
-
-    def add(self, member: Member, chunks: Iterable[Buffer] = ()) -> None:
-        """See `ReleaseKeeper.take`."""
-        self._keeper.take(member, map(memoryview, chunks))
 
 
 def _subject(path: Path, look: Callable[[Kind], Contents], architecture: str | None = None) -> Subject:

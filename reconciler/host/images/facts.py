@@ -55,7 +55,7 @@ class Listing:
         self._kept = 0
 
     def take(self, member: Member, chunks: Iterable[memoryview], below: bytes = b"") -> None:
-        """Note a member of a tar archive; see `tarmerge.Sink`.
+        """Note a member of a tar archive; as flattened layers have it.
 
         Args:
             member: its header.

@@ -1,42 +1,46 @@
 """Merges an image's layers into one tar archive, in one pass over each of them, the topmost layer first.
 
 A member is passed on unless something above it hides it, so that nothing is unpacked and each name comes once. The
-result is the tree that `layers.flatten` makes. What one pass cannot decide, because it depends on the order of
+result is the tree that `unpack` makes. What one pass cannot decide, because it depends on the order of
 members or on what a lower layer has, is not decided here but told, for the caller to take the long way:
 
 - names that occur twice in a layer, and members beneath something that is no directory;
 - names whose parents are or may be symbolic links;
 - hard links to what the same layer does not have, or to what an upper layer has replaced;
-- everything that `flatten` refuses when it comes to the file system.
+- everything that `unpack` refuses when it comes to the file system.
 """
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from reconciler.host.base import termination
 from reconciler.host.layers import whiteouts
 from reconciler.host.layers.budget import Budget, Exceeded
-from reconciler.host.layers.readlayer import read_layer
+from reconciler.host.layers.readlayer import opened
 from reconciler.host.layers.staging import parts_of, split
+from reconciler.host.layers.unpack import unpack
 from reconciler.host.layers.whiteouts import Whiteout
 from reconciler.host.tar.attributes import CAPABILITY, kept
 from reconciler.host.tar.decompress import Refused
-from reconciler.host.tar.reader import Kind, Member, members
+from reconciler.host.tar.reader import Kind, Member
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from pathlib import Path
     from typing import TypeAlias
 
     from reconciler.host.layers.arrival import Blobs
-    from reconciler.host.tar.decompress import Content
     from reconciler.model.content.limits import Limits
     from reconciler.model.content.ociread import Layer
 
-    Sink: TypeAlias = Callable[[Member, Iterable[memoryview]], None]
-    """Takes each member of the merged image, with the stored part of a file's content."""
+    MemberContent: TypeAlias = tuple[Member, Iterable[memoryview]]
+    """A member, and the stored part of its content if it is a file."""
+
+Made = TypeVar("Made")
 
 _PART_MAX: Final = 255  # bytes; NAME_MAX of every Linux file system
 _NAME_MAX: Final = 3000  # below PATH_MAX with room for wherever the image is unpacked
@@ -52,23 +56,58 @@ class Entangled(Exception):
     """The layers cannot be merged in one pass."""
 
 
-def merge(layers: Sequence[Layer], blob_of: Blobs, sink: Sink, limits: Limits) -> Mapping[bytes, Kind]:
-    """Give `sink` every member of the merged image; directories that no layer describes and the root come last.
+def flatten(  # noqa: PLR0913, PLR0917 - the image, and two ways to use it
+    layers: Sequence[Layer],
+    blob_of: Blobs,
+    scratch: Path,
+    limits: Limits,
+    use_members: Callable[[Flattened], Made],
+    use_tree: Callable[[Path], Made],
+) -> Made:
+    """Let an image be used member by member or, where one pass is not enough, as a tree unpacked in `scratch`.
 
-    Returns:
-        What the image has, by name; hard links as what they lead to. The root's name is empty.
+    Args:
+        layers: what to take, lowest first; a tar archive is one layer.
+        blob_of: where a layer's blob is, by its digest.
+        scratch: a directory; the caller removes it.
+        limits: what the image may take.
+        use_members: what to make of the members; what that has begun may be left behind, as it is of no use then.
+        use_tree: what to make of the tree instead.
 
     Raises:
-        Entangled: one pass is not enough.
-        Invalid: a layer is damaged, is not what its digests say, or takes more than the limits allow.
-        Failed: a blob cannot be read.
+        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
+            that no extension may have.
+        Failed: a blob cannot be read; or the layers must be unpacked, and the disk or this process may not do that.
     """
-    merger = _Merger(sink, limits)
-    for layer in reversed(layers):
-        merger.begin_layer()
-        read_layer(layer, blob_of(layer.digest), merger.budget, merger.take)
-    merger.finish()
-    return merger.names
+    if (made := in_one_pass(layers, blob_of, limits, use_members)) is not None:
+        return made
+    tree = scratch / "tree"
+    if tree.exists():
+        shutil.rmtree(tree)
+    tree.mkdir()
+    tree.chmod(0o755)
+    unpack(layers, blob_of, tree, limits)
+    return use_tree(tree)
+
+
+def in_one_pass(
+    layers: Sequence[Layer], blob_of: Blobs, limits: Limits, use: Callable[[Flattened], Made]
+) -> Made | None:
+    """What `use` makes of an image's members; None: one pass is not enough.
+
+    Raises:
+        ReconcilerError: as for `flatten`.
+    """
+    flattened = Flattened(layers, blob_of, limits)
+    try:
+        with closing(flattened.members):  # what an error leaves unread has threads and files
+            try:
+                return use(flattened)
+            except Refused as error:  # while a member's content was read: the layer is to be checked as a whole
+                flattened.members.throw(error)
+                raise
+    except Entangled:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +131,15 @@ class _Place(NamedTuple):
     closed: bool  # upper layers hide all that lower layers have in it
 
 
-class _Merger:
-    """What the layers read so far make of the image."""
+class Flattened:
+    """The merged image, read as its members are taken."""
 
-    def __init__(self, sink: Sink, limits: Limits) -> None:
-        self.budget: Final = Budget(limits)
+    def __init__(self, layers: Sequence[Layer], blob_of: Blobs, limits: Limits) -> None:
         self.names: Final[dict[bytes, Kind]] = {b"": Kind.DIRECTORY}
-        self._sink = sink
+        """What the image has, by name, once all was read; hard links as what they lead to. The root's is empty."""
+        self.members: Final = self._read(layers, blob_of)
+        """Every member once, with the stored part of a file's content; what no layer describes comes last."""
+        self._budget = Budget(limits)
         self._described: set[bytes] = set()  # directories whose owner, mode and time are known
         self._gone: set[bytes] = set()  # what upper layers hide, as in _Layer
         self._opaque: set[bytes] = set()
@@ -107,54 +148,52 @@ class _Merger:
         self._passed: set[bytes] = set()
         self._layer = _Layer()
 
-    def begin_layer(self) -> None:
+    def _read(self, layers: Sequence[Layer], blob_of: Blobs) -> Generator[MemberContent]:
+        for layer in reversed(layers):
+            self._begin_layer()
+            with opened(layer, blob_of(layer.digest), self._budget) as reader:
+                for member in reader:
+                    merged = self._merge(member)
+                    if merged and merged.kind is Kind.FILE:
+                        yield merged, reader.content.chunks(merged.size)
+                    elif merged:
+                        yield merged, ()
+        for name, kind in self.names.items():
+            if kind is Kind.DIRECTORY and name not in self._described:
+                yield Member(name or _ROOT, kind, 0o755, 0, 0, 0, 0, b"", {}), ()
+
+    def _begin_layer(self) -> None:
         """From now on, what was read belongs to upper layers."""
         self._gone |= self._layer.gone
         self._opaque |= self._layer.opaque
         self._layer = _Layer()
 
-    def take(self, content: Content) -> None:
-        """Read one layer."""
-        for member in members(content):
-            termination.check()
-            try:
-                self.budget.member(member)
-                self._merge(member, content)
-            except Refused as error:
-                error.member = error.member or member.name
-                raise
-
-    def finish(self) -> None:
-        """Give the directories that no layer describes."""
-        for name, kind in self.names.items():
-            if kind is Kind.DIRECTORY and name not in self._described:
-                self._sink(Member(name or _ROOT, kind, 0o755, 0, 0, 0, 0, b"", {}), ())
-
-    def _merge(self, member: Member, content: Content) -> None:
+    def _merge(self, member: Member) -> Member | None:
+        """The member as the merged image has it; None: it has nothing of it."""
         if whiteouts.PREFIX in member.name and (whiteout := whiteouts.understand(member.name)):
             if isinstance(whiteout, Whiteout):
                 self._hide(whiteout)
-            return
+            return None
         directory, base = split(member.name)
         place = self._layer.entered.get(directory) or self._enter(directory)
         name = b"%b/%b" % (place.name, base) if place.name else base
         if name in self._layer.files or name in self._layer.directories or len(base) > _PART_MAX:
             raise Entangled
         member = replace(member, name=name, xattrs=_xattrs(member))
+        hidden = place.closed or name in self._gone
         if member.kind is Kind.DIRECTORY:
-            self._directory(member, hidden=place.closed or name in self._gone)
-        else:
-            self._leaf(member, content, hidden=place.closed or name in self._gone)
+            return self._directory(member, hidden=hidden)
+        return self._leaf(member, hidden=hidden)
 
-    def _directory(self, member: Member, *, hidden: bool) -> None:
+    def _directory(self, member: Member, *, hidden: bool) -> Member | None:
         name = member.name
         self._layer.directories.add(name)
         if hidden or self.names.setdefault(name, Kind.DIRECTORY) is not Kind.DIRECTORY or name in self._described:
-            return
+            return None
         self._described.add(name)
-        self._sink(member if name else _root(member), ())
+        return member if name else _root(member)
 
-    def _leaf(self, member: Member, content: Content, *, hidden: bool) -> None:
+    def _leaf(self, member: Member, *, hidden: bool) -> Member | None:
         """A member that is no directory: of lower layers, it hides what is at its name and beneath it."""
         name, layer = member.name, self._layer
         if not name or name in layer.entered or (member.kind is Kind.SYMLINK and name in self._passed):
@@ -164,14 +203,11 @@ class _Merger:
         layer.files[name] = origin = self._origin(member, replaced=replaced)
         if not replaced and origin is None:
             raise Entangled
-        if replaced:
+        if replaced or origin is None:
             layer.gone.add(name)
-        elif origin == name:
-            self.names[name] = member.kind
-            self._sink(member, content.chunks(member.size))
-        elif origin is not None:
-            self.names[name] = self.names[origin]
-            self._sink(replace(member, link=origin, xattrs={}), ())
+            return None
+        self.names[name] = member.kind if origin == name else self.names[origin]
+        return member if origin == name else replace(member, link=origin, xattrs={})
 
     def _settled(self, member: Member) -> Member:
         """Leave what a file system might refuse to the one that does."""
@@ -180,7 +216,7 @@ class _Merger:
                 raise Entangled
             return replace(member, mode=0o777)
         if member.sparse:
-            self.budget.holes(member)
+            self._budget.holes(member)
         return member
 
     def _origin(self, member: Member, *, replaced: bool) -> bytes | None:
@@ -238,7 +274,7 @@ class _Merger:
     def _count(self, name: bytes) -> None:
         """Parents are counted otherwise than from below; if they are too many, that way decides."""
         try:
-            self.budget.name(name)
+            self._budget.name(name)
         except Exceeded as error:
             raise Entangled from error
 

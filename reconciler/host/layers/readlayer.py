@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Malformed
+from reconciler.host.base import termination
 from reconciler.host.layers.arrival import Arriving
 from reconciler.host.layers.budget import Exceeded
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
+from reconciler.host.tar.reader import members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from reconciler.host.layers.arrival import LayerBlob
     from reconciler.host.layers.budget import Budget
+    from reconciler.host.tar.reader import Member
     from reconciler.model.content.ociread import Layer
 
 _REBUILD: Final = "build the image without it, or report this to whoever built it"
@@ -22,11 +26,29 @@ _REFETCH: Final = "fetch the image again; if this repeats, the registry's copy o
 _REPUSH: Final = "rebuild or re-push the image"
 
 
-def read_layer(layer: Layer, blob_file: LayerBlob, budget: Budget, use: Callable[[Content], None]) -> None:
-    """Let `use` read one layer, and check it; that the blob is another one is said before anything about its content.
+class LayerReader:
+    """The members of one layer as they come, counted."""
+
+    def __init__(self, content: Content, budget: Budget) -> None:
+        self.content = content
+        self.current: bytes | None = None  # the name of the member that is being used
+        self._budget = budget
+
+    def __iter__(self) -> Iterator[Member]:
+        for member in members(self.content):
+            termination.check()
+            self.current = member.name
+            self._budget.member(member)
+            yield member
+            self.current = None
+
+
+@contextmanager
+def opened(layer: Layer, blob_file: LayerBlob, budget: Budget) -> Iterator[LayerReader]:
+    """One layer, checked when the context ends; that the blob is another one is said before anything in it.
 
     Raises:
-        Invalid: the layer is damaged, is not what its digests say, or `use` raised `Refused`.
+        Invalid: the layer is damaged, is not what its digests say, or the body of the context raised `Refused`.
         Failed: the blob cannot be read.
     """
     where = f"layer {layer.digest}"
@@ -34,13 +56,14 @@ def read_layer(layer: Layer, blob_file: LayerBlob, budget: Budget, use: Callable
         if isinstance(blob_file, Path):
             _check_size(layer, blob_file, where)
         budget.begin_layer(layer.size)
-        content = Content(blob, budget.unpacked)
+        reader = LayerReader(Content(blob, budget.unpacked), budget)
         refused: Refused | None = None
         try:
-            use(content)
-            diff_id = content.digest()
+            yield reader
+            diff_id = reader.content.digest()
         except Refused as error:
             refused, diff_id = error, ""
+            error.member = error.member or reader.current
         found = blob.digest()
     if found != layer.digest:
         raise Invalid(f"{where}: the blob's content has the digest {found}", _REFETCH, code="digest.mismatch")

@@ -27,21 +27,21 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
-from reconciler.host.base import termination
 from reconciler.host.layers import whiteouts
 from reconciler.host.layers.budget import Budget
-from reconciler.host.layers.readlayer import read_layer
+from reconciler.host.layers.readlayer import opened
 from reconciler.host.layers.staging import Staging, mode_of
 from reconciler.host.tar.attributes import set_attributes, set_link_attributes
 from reconciler.host.tar.decompress import Refused, shown
-from reconciler.host.tar.reader import Kind, Member, members
+from reconciler.host.tar.reader import Kind, Member
 from reconciler.model.content.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.host.layers.arrival import Blobs, LayerBlob
+    from reconciler.host.layers.arrival import Blobs
+    from reconciler.host.layers.readlayer import LayerReader
     from reconciler.host.tar.decompress import Content
     from reconciler.model.content.ociread import Layer
 
@@ -62,7 +62,7 @@ _HINTS: Final = {
 _DEFAULTS: Final = Limits()
 
 
-def flatten(layers: Sequence[Layer], blob_of: Blobs, target: Path, limits: Limits = _DEFAULTS) -> None:
+def unpack(layers: Sequence[Layer], blob_of: Blobs, target: Path, limits: Limits = _DEFAULTS) -> None:
     """Apply layers, lowest first, into the empty existing directory `target`.
 
     After an error the content of `target` is garbage, for the caller to delete. Nothing is synced.
@@ -77,29 +77,20 @@ def flatten(layers: Sequence[Layer], blob_of: Blobs, target: Path, limits: Limit
         tree = Staging(target, budget.name)
         for layer in layers:
             tree.begin_layer()
-            _apply(layer, blob_of(layer.digest), tree, budget)
+            with opened(layer, blob_of(layer.digest), budget) as reader:
+                _unpack(reader, tree, f"layer {layer.digest}")
         tree.finish()
     except OSError as error:
         raise _failed(str(target), error) from error
 
 
-def _apply(layer: Layer, blob_file: LayerBlob, tree: Staging, budget: Budget) -> None:
-    where = f"layer {layer.digest}"
-    read_layer(layer, blob_file, budget, lambda content: _unpack(content, tree, where, budget))
-
-
-def _unpack(content: Content, tree: Staging, where: str, budget: Budget) -> None:
-    for member in members(content):
-        termination.check()
+def _unpack(reader: LayerReader, tree: Staging, where: str) -> None:
+    for member in reader:
         try:
-            budget.member(member)
-            _place(member, tree, content)
-        except Refused as error:
-            error.member = error.member or member.name
-            raise
+            _place(member, tree, reader.content)
         except OSError as error:
             if reason := _CONTENT_ERRORS.get(error.errno or 0):
-                raise Refused(reason, member.name) from error
+                raise Refused(reason) from error
             raise _failed(f"{where}: {shown(member.name)}", error) from error
 
 

@@ -16,7 +16,7 @@ from reconciler.model.content.source import Transport, parse_source, shown_url
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.content.catalog import Found, Wish
+    from reconciler.model.content.catalog import Found, Query
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class Catalogs:
     urls: tuple[str, ...]
     _read: dict[str, bytes | ReconcilerError] = field(default_factory=dict)
 
-    def find(self, wish: Wish) -> Found:
-        """The image that the first catalog which has one gives for a wish.
+    def find(self, query: Query) -> Found:
+        """The image that the first catalog which has one gives for a query.
 
         Raises:
             Unavailable: no catalog has it, but one of them could not be asked.
@@ -43,12 +43,12 @@ class Catalogs:
         unread: list[Unavailable] = []
         for url in self.urls:
             try:
-                return parse_catalog(self._content(url)).find(wish)
+                return parse_catalog(self._content(url)).find(query)
             except ReconcilerError as error:
                 unread += [error] if isinstance(error, Unavailable) else []
                 told = error.message.removeprefix(shown_url(url)).removeprefix(": ")
                 reasons.append(f"{shown_url(url)}: {told}")
-        told, hint = f"{wish.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
+        told, hint = f"{query.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
         if unread:
             raise Unavailable(
                 told,

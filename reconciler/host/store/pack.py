@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.host.images.write.erofs import write_erofs
 from reconciler.host.images.write.squashfs import write_squashfs
-from reconciler.host.layers.flatten import Entangled, merge
-from reconciler.host.layers.unpack import flatten
+from reconciler.host.layers.flatten import Entangled, flatten
 from reconciler.host.store import entries as store
 from reconciler.host.store.packed import PackedTree, ReleaseKeeper
 from reconciler.host.tar.fromtree import write_tree
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.host.layers.arrival import Blobs
-    from reconciler.host.layers.flatten import Sink
+    from reconciler.host.layers.flatten import Flattened
     from reconciler.host.tar.reader import Kind as MemberKind
     from reconciler.model.content.limits import Limits
     from reconciler.model.content.ociread import Layer
@@ -39,18 +38,18 @@ _SPACE: Final = "look at the space on the store's file system and at its disk"
 _FILE_SYSTEMS: Final = {Format.SQUASHFS: FileSystem.SQUASHFS, Format.EROFS: FileSystem.EROFS}
 
 
-def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
-    layers: Sequence[Layer],
-    blob_of: Blobs,
-    target: Path,
-    entry: Entry,
-    scratch: Path,
-    limits: Limits,
-    tell: Callable[[Mapping[bytes, MemberKind]], None] = lambda _: None,
-) -> Contents:
-    """Make an image file of the tree that layers are, lowest first.
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An image file that was made, and what is in it."""
 
-    Mostly nothing is unpacked; where the layers cannot be merged in one pass, they are unpacked in `scratch`.
+    contents: Contents  # as `store.inspect` would find it
+    names: Mapping[bytes, MemberKind] | None  # of all that is in it; None: they can be read from it
+
+
+def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
+    layers: Sequence[Layer], blob_of: Blobs, target: Path, entry: Entry, scratch: Path, limits: Limits
+) -> Packed:
+    """Make an image file of the tree that layers are, lowest first.
 
     Args:
         layers: what to take, lowest first.
@@ -59,10 +58,6 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
         entry: which file system; what kind of extension, and whether it is renamed.
         scratch: a directory on the store's file system; the caller removes it.
         limits: what the image may take.
-        tell: told all names in the image, where nothing was unpacked.
-
-    Returns:
-        What is inside, as `store.inspect` would find it.
 
     Raises:
         Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
@@ -70,14 +65,14 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
         Failed: the disk is full or broken, or the program that makes the file is not here or failed.
         Unavailable: that program did not end in time.
     """
-    try:
-        with _making(target):
-            return _pack_stream(lambda sink: merge(layers, blob_of, sink, limits), target, entry, scratch, tell)
-    except Entangled:
-        tree = scratch / "tree"
-        store.new_tree(tree)
-        flatten(layers, blob_of, tree, limits)
-        return pack_tree(tree, target, entry, scratch)
+
+    def from_members(flattened: Flattened) -> Packed:
+        return _pack_members(flattened, target, entry, scratch)
+
+    def from_tree(tree: Path) -> Packed:
+        return Packed(pack_tree(tree, target, entry, scratch), None)
+
+    return flatten(layers, blob_of, scratch, limits, from_members, from_tree)
 
 
 def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: bool = False) -> Contents:
@@ -106,23 +101,20 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: 
         return _described(contents, target, entry)
 
 
-def _pack_stream(
-    merge_into: Callable[[Sink], Mapping[bytes, MemberKind]],
-    target: Path,
-    entry: Entry,
-    scratch: Path,
-    tell: Callable[[Mapping[bytes, MemberKind]], None],
-) -> Contents:
+def _pack_members(flattened: Flattened, target: Path, entry: Entry, scratch: Path) -> Packed:
+    """From the stream of members to the program that makes the file; release files are looked at as they pass."""
+    releases = ReleaseKeeper(entry.kind.traits.releases)
     found: list[Contents] = []
 
     def fill(writer: TarWriter) -> None:
-        keeper = ReleaseKeeper(writer, entry.kind.traits.releases)
-        names = merge_into(keeper.take)
-        tell(names)
-        found.append(_renamed(read_contents(PackedTree(names, keeper.kept), entry.kind), names, writer, entry))
+        for member, chunks in releases.watch(flattened.members):
+            writer.add(member, chunks)
+        contents = read_contents(PackedTree(flattened.names, releases.kept), entry.kind)
+        found.append(_renamed(contents, flattened.names, writer, entry))
 
-    _make(target, entry, scratch, fill)
-    return _described(found[0], target, entry)
+    with _making(target):
+        _make(target, entry, scratch, fill)
+        return Packed(_described(found[0], target, entry), flattened.names)
 
 
 def _renamed(contents: Contents, names: Mapping[bytes, MemberKind], writer: TarWriter, entry: Entry) -> Contents:

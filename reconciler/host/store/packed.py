@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.layers.flatten import Entangled
-from reconciler.host.tar.reader import Kind, Member
+from reconciler.host.tar.reader import Kind
 from reconciler.model.fit.filetree import FileTree, Node, printable
 from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from reconciler.host.tar.writer import Archive
+    from reconciler.host.layers.flatten import MemberContent
+    from reconciler.host.tar.reader import Member
 
 _KEPT_MAX: Final = 1 << 17  # bytes of a release file; longer ones are refused anyway
 _FILES_MAX: Final = 128  # release files; more than a hundred are refused anyway, before any of them is read
@@ -20,19 +21,18 @@ _NODES: Final = {Kind.FILE: Node.FILE, Kind.DIRECTORY: Node.DIRECTORY, Kind.SYML
 
 
 class ReleaseKeeper:
-    """Passes members on, and keeps what is in release files."""
+    """Lets members pass, and keeps what is in release files."""
 
-    def __init__(self, writer: Archive, releases: str) -> None:
-        """`releases` is the directory of the release files."""
+    def __init__(self, *directories: str) -> None:
+        """`directories` are those of release files."""
         self.kept: Final[dict[bytes, bytes]] = {}
-        self._writer = writer
-        self._prefix = f"{releases}/{RELEASE_PREFIX}".encode()
+        self._directories = tuple(map(str.encode, directories))
+        self._prefixes = tuple(f"{it}/{RELEASE_PREFIX}".encode() for it in directories)
 
-    def take(self, member: Member, chunks: Iterable[memoryview]) -> None:
-        """See `tarmerge.Sink`."""
-        if member.name.startswith(self._prefix):
-            chunks = self._keep(member, chunks)
-        self._writer.add(member, chunks)
+    def watch(self, members: Iterable[MemberContent]) -> Iterator[MemberContent]:
+        """The same members."""
+        for member, chunks in members:
+            yield member, self._keep(member, chunks) if member.name.startswith(self._prefixes) else chunks
 
     def _keep(self, member: Member, chunks: Iterable[memoryview]) -> Iterable[memoryview]:
         if member.kind is Kind.HARD_LINK:
@@ -42,7 +42,8 @@ class ReleaseKeeper:
             return chunks
         if member.sparse:
             raise Entangled
-        if member.kind is not Kind.FILE or b"/" in member.name[len(self._prefix) :]:
+        is_below = member.name.rpartition(b"/")[0] not in self._directories
+        if member.kind is not Kind.FILE or is_below:
             return chunks  # none of the release files
         return self._copied(member.name, chunks, _KEPT_MAX if len(self.kept) < _FILES_MAX else 0)
 

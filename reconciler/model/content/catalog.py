@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is looked for."""
+class Query:
+    """What is looked for in catalogs."""
 
     name: str
     version: str | None  # a tag, or else a range; None: the latest
@@ -37,7 +37,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a catalog has for a wish."""
+    """What a catalog has for a query."""
 
     source: Source  # an image in a registry, with its digest
     tag: str
@@ -57,25 +57,25 @@ class Catalog:
 
     layers: Mapping[str, _Layer]
 
-    def find(self, wish: Wish) -> Found:
-        """The image for a wish.
+    def find(self, query: Query) -> Found:
+        """The image for a query.
 
         Raises:
             Invalid: there is none, and why.
         """
-        layer = self.layers.get(wish.name)
+        layer = self.layers.get(query.name)
         if layer is None:
-            raise Invalid(f"has no {wish.name}", "check the name", code="source.not-found")
-        tag = _choose(layer, wish)
+            raise Invalid(f"has no {query.name}", "check the name", code="source.not-found")
+        tag = _choose(layer, query)
         images = layer.tags[tag]
-        if wish.architecture not in images:
+        if query.architecture not in images:
             there = ", ".join(sorted(images)) or "nothing"
             raise Invalid(
-                f"has {wish.name} {tag} for {there}, not for {wish.architecture}",
+                f"has {query.name} {tag} for {there}, not for {query.architecture}",
                 "choose another version",
                 code="platform.mismatch",
             )
-        return Found(_source(images[wish.architecture], f"{wish.name} {tag}"), tag)
+        return Found(_source(images[query.architecture], f"{query.name} {tag}"), tag)
 
 
 def parse_catalog(content: bytes) -> Catalog:
@@ -107,21 +107,21 @@ def _source(reference: str, shown: str) -> Source:
     return source
 
 
-def _choose(layer: _Layer, wish: Wish) -> str:
-    """The tag of a wish."""
-    wanted = wish.version or (None if wish.range else layer.latest)
+def _choose(layer: _Layer, query: Query) -> str:
+    """The tag of a query."""
+    wanted = query.version or (None if query.range else layer.latest)
     if wanted in layer.tags:
         return str(wanted)
     if wanted == layer.latest:
         raise Invalid(
-            f"has no {wish.name} {wanted}, which it says is the latest", "name a version", code="source.not-found"
+            f"has no {query.name} {wanted}, which it says is the latest", "name a version", code="source.not-found"
         )
-    span = wish.range or _range(wanted or "")
+    span = query.range or _range(wanted or "")
     if span is None:
-        raise Invalid(f"has no {wish.name} {wanted}", "name another version", code="source.not-found")
+        raise Invalid(f"has no {query.name} {wanted}", "name another version", code="source.not-found")
     if best := span.highest(layer.tags):
         return best
-    raise span.miss(wish.name, layer.tags)
+    raise span.miss(query.name, layer.tags)
 
 
 def _range(text: str) -> Range | None:

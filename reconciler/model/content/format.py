@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.content.ociread import Layer
+    from reconciler.model.content.source import Source
 
 # An image file saves the space of many small files and is unpacked by nobody; a directory is there at once, can be
 # looked into, and needs neither loop devices nor a policy's consent. Below this size the second weighs more.
@@ -92,3 +98,34 @@ def _check(wanted: Format, payload: Payload) -> None:
             "set format: directory, squashfs or erofs",
             code="config.format",
         )
+
+
+_IMAGE_NAMES: Final = (".raw", ".img", ".squashfs", ".erofs", ".ext4", ".btrfs", ".xfs")
+_COMPRESSED: Final = (".gz", ".xz", ".zst", ".bz2")
+
+
+def assumed_payload(wanted: Format | None, source: Source) -> Payload:
+    """What the configured format lets expect; whether it is true shows when the content is there."""
+    if wanted is Format.RAW:
+        return Payload.IMAGE
+    return Payload.LAYERS if source.transport.is_skopeos else Payload.TAR
+
+
+def artifact_payload(layers: Sequence[Layer], wanted: Format | None) -> Payload:
+    """What an artifact's blob promises to be by its name and media type, as far as the format leaves it open.
+
+    Tools call what they do not know an OCI layer, an image file too: the name says more than the media type.
+    """
+    layer = layers[0] if len(layers) == 1 else None
+    if layer is None or wanted is Format.RAW or _names_image(layer.title or ""):
+        return Payload.IMAGE
+    title, media_type = layer.title or "", layer.media_type
+    is_layer = "tar" in media_type and (not title or "tar+" in media_type or "tar." in media_type)
+    return Payload.TAR if wanted or is_layer or ".tar" in title else Payload.IMAGE
+
+
+def _names_image(title: str) -> bool:
+    name = title.lower()
+    for suffix in _COMPRESSED:
+        name = name.removesuffix(suffix)
+    return name.endswith(_IMAGE_NAMES)

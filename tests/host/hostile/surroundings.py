@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.errors import ReconcilerError
-from reconciler.host.layers.unpack import flatten
+from reconciler.host.layers.unpack import unpack
 from reconciler.model.content.ociread import Layer
 from tests.host import tars
 
@@ -69,7 +69,7 @@ class Surroundings:
         os.mkfifo(self.outside / "fifo")
         _leave_socket(self.outside)
 
-    def attempt(self, case: Case, use: Use = flatten) -> str | None:
+    def attempt(self, case: Case, use: Use = unpack) -> str | None:
         """Unpack; return the message, or None where there was nothing to refuse. What is around must stay.
 
         `use` may do something else with the layers, inside the target.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed, Invalid
-from reconciler.host.layers.unpack import flatten
+from reconciler.host.layers.unpack import unpack
 from reconciler.host.tar import attributes
 from tests.host import tars
 from tests.host.layers.unpacking import needs_root
@@ -201,7 +201,7 @@ def test_an_unreadable_blob(bench: Bench) -> None:
 def test_a_missing_target(bench: Bench) -> None:
     stack = tars.stack(bench.blobs, SOME)
     with pytest.raises(Failed, match="cannot be unpacked: No such file"):
-        flatten(stack.layers, stack.blob_of, bench.target / "missing")
+        unpack(stack.layers, stack.blob_of, bench.target / "missing")
 
 
 @pytest.mark.parametrize(

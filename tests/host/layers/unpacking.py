@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Invalid
-from reconciler.host.layers.unpack import flatten
+from reconciler.host.layers.unpack import unpack
 from tests.host import tars
 from tests.host.tars import tar
 
@@ -43,7 +43,7 @@ class Bench:
         shutil.rmtree(self.target)
         self.target.mkdir(mode=0o700)
         try:
-            flatten(stack.layers, stack.blob_of, self.target)
+            unpack(stack.layers, stack.blob_of, self.target)
         finally:
             assert threading.enumerate() == [threading.main_thread()]
             assert self.beside() == self._before
@@ -54,7 +54,7 @@ class Bench:
         """Unpack into an emptied target what need not be text."""
         shutil.rmtree(self.target)
         self.target.mkdir()
-        flatten(stack.layers, stack.blob_of, self.target)
+        unpack(stack.layers, stack.blob_of, self.target)
         return list(tars.tree(self.target))
 
     def unpack_layers(self, *layers: list[Entry]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from reconciler.errors import Invalid, Unavailable
 from reconciler.host.sources import web
 from reconciler.host.sources.catalogs import Catalogs
 from reconciler.host.sources.web import Patience
-from reconciler.model.content.catalog import Wish
+from reconciler.model.content.catalog import Query
 from tests.rig.webserver import Handler, WebServer, certificate
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def _out_of_order(handler: Handler) -> bool:
     return True
 
 
-def _wish(name: str) -> Wish:
-    return Wish(name, None, None, "amd64")
+def _wish(name: str) -> Query:
+    return Query(name, None, None, "amd64")
 
 
 @pytest.fixture

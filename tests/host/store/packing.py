@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from reconciler.host.layers.unpack import flatten
+from reconciler.host.layers.unpack import unpack
 from reconciler.host.store import entries as store
 from reconciler.host.store.pack import pack, pack_tree
 from reconciler.model.content.format import Format
@@ -41,7 +41,7 @@ class Packing:
     def pack(self, stack: Stack, entry: StoreEntry = SQUASHFS, limits: Limits | None = None) -> Contents:
         self.image.unlink(missing_ok=True)
         limits = limits or Limits()
-        return pack(stack.layers, stack.blob_of, self.image, entry, self.scratch, limits)
+        return pack(stack.layers, stack.blob_of, self.image, entry, self.scratch, limits).contents
 
     def pack_tree(self, tree: Path, entry: StoreEntry = SQUASHFS) -> Contents:
         self.image.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ class Packing:
     def flatten(self, stack: Stack) -> dict[str, Found]:
         """What the layers are when they are unpacked, the root under the name of `.`."""
         store.new_tree(self.flat)
-        flatten(stack.layers, stack.blob_of, self.flat)
+        unpack(stack.layers, stack.blob_of, self.flat)
         return tree_of(self.flat)
 
     def unpack(self) -> dict[str, Found]:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import pytest
 
 from reconciler.errors import Invalid
 from reconciler.host.store.packed import PackedTree, ReleaseKeeper
 from reconciler.host.tar.reader import Kind, Member
-from reconciler.host.tar.writer import TarWriter
 from reconciler.model.fit.filetree import read_contents
 from reconciler.model.kind import Kind as ExtensionKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RELEASES = "usr/lib/extension-release.d"
 PARENTS = dict.fromkeys((b"", b"usr", b"usr/lib", RELEASES.encode()), Kind.DIRECTORY)
@@ -24,16 +16,17 @@ LARGE = bytes(1 << 17)
 
 
 @pytest.fixture
-def keeper() -> Iterator[ReleaseKeeper]:
-    with Path(os.devnull).open("wb", buffering=0) as nothing:
-        yield ReleaseKeeper(TarWriter(nothing.fileno()), RELEASES)
+def keeper() -> ReleaseKeeper:
+    return ReleaseKeeper(RELEASES)
 
 
 def _take(keeper: ReleaseKeeper, name: str, content: bytes = b"", kind: Kind = Kind.FILE) -> bytes:
     path = f"{RELEASES}/extension-release.{name}".encode()
     half = len(content) // 2
     chunks = [memoryview(content[:half]), memoryview(content[half:])] if content else []
-    keeper.take(Member(path, kind, 0o644, 0, 0, 0, len(content), b"x" if kind is Kind.SYMLINK else b"", {}), chunks)
+    member = Member(path, kind, 0o644, 0, 0, 0, len(content), b"x" if kind is Kind.SYMLINK else b"", {})
+    for _, passed in keeper.watch([(member, chunks)]):
+        assert b"".join(passed) == content
     return path
 
 

@@ -1,0 +1,125 @@
+"""One way from a source to its content, whichever transport leads there: look up, what is kept, open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from reconciler.errors import Invalid, Unavailable
+from reconciler.model.content.limits import DEFAULT, Limits
+from reconciler.model.content.ociread import platform_of
+from reconciler.model.content.source import Transport as Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.fetch.content import Content
+    from reconciler.host.registry.transfer import Meter
+    from reconciler.host.sources.catalogs import Catalogs
+    from reconciler.model.config.part import Part
+    from reconciler.model.content.format import Format
+    from reconciler.model.content.ociread import Manifest, Platform
+    from reconciler.model.content.resolution import Resolution
+    from reconciler.paths import Paths
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How this node reaches sources, and where it keeps what comes from there. For several threads at once."""
+
+    paths: Paths
+    machine: str
+    limits: Limits = DEFAULT
+    keyring: str | None = None  # for the signatures of SHA256SUMS, before those of the system
+    catalogs: Catalogs | None = None
+    offline: bool = False  # only what is on this node may be used
+    scratch_blobs: Path | None = None  # None: blobs are kept, for later runs
+    manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
+
+    @property
+    def blobs(self) -> Path:
+        """Where blobs and downloads go."""
+        return self.scratch_blobs or self.paths.blobs
+
+    def platform(self, part: Part) -> Platform:
+        """Which image of an index is meant."""
+        return part.platform or platform_of(self.machine)
+
+    def require_network(self, text: str) -> None:
+        """For what is not here.
+
+        Raises:
+            Unavailable: this run may not use it.
+        """
+        if self.offline:
+            missing = "what it was made of is not on this node any more, and this run uses no network"
+            raise Unavailable(f"{text}: {missing}", "livelayer apply fetches it")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A source whose content is wanted."""
+
+    part: Part
+    resolution: Resolution  # what it led to
+    scratch: Path  # an empty directory; the caller removes it
+    meter: Meter = lambda _done, _total: None
+    again: bool = False  # the store has it, and somebody changed it there
+
+
+class Transport(Protocol):
+    """What a new way to content has to bring."""
+
+    def look_up(self, part: Part, wanted: Format | None) -> Resolution:
+        """What a source leads to now, in the format that the configuration asks for.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it.
+        """
+
+    def is_kept(self, resolution: Resolution) -> bool:
+        """Whether all that content is made of is here, so that it can be opened without asking the source."""
+
+    def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
+        """Let content be used; once more from the beginning where that failed, and fetching anew may help.
+
+        Raises:
+            ReconcilerError: sorted by what may be done about it; and whatever `use` raises.
+        """
+
+
+def transport_for(part: Part, access: Access) -> Transport:
+    """How a source is reached. What that takes is loaded only now: a node in sync asks no source."""
+    match part.source.transport:
+        case Scheme.FILE:
+            from reconciler.fetch.transports.local import Local
+
+            return Local(access)
+        case Scheme.HTTPS | Scheme.HTTP:
+            from reconciler.fetch.transports.web import Web
+
+            return Web(access)
+        case Scheme.CATALOG:
+            from reconciler.fetch.transports.catalog import Catalog
+
+            return Catalog(access)
+        case Scheme.DOCKER | Scheme.OCI | Scheme.OCI_ARCHIVE | Scheme.DOCKER_ARCHIVE | Scheme.DIR:
+            from reconciler.fetch.transports.registry import Registry
+
+            return Registry(access)
+
+
+def look_up(part: Part, access: Access, wanted: Format | None) -> Resolution:
+    """What a source leads to now, which is what it is pinned to.
+
+    Raises:
+        ReconcilerError: sorted by what may be done about it.
+    """
+    found = transport_for(part, access).look_up(part, wanted)
+    if not found.satisfies(part.pin):
+        what = f"{part.text} leads to {found.digest}, not to the pinned {part.pin}"
+        raise Invalid(what, "correct digest: or source:", code="digest.mismatch")
+    return found

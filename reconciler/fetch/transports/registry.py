@@ -1,0 +1,182 @@
+"""Container images and artifacts by skopeo, from registries, layouts and archives."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from reconciler.errors import Invalid, Malformed, ReconcilerError
+from reconciler.fetch.content import Layers, content_of_image
+from reconciler.host.base.blobs import blob_in
+from reconciler.host.base.digest import file_digest
+from reconciler.host.layers.arrival import Arrival, arriving
+from reconciler.host.node.signaturepolicy import asks_for_signatures
+from reconciler.host.registry import keptimages, transfer
+from reconciler.host.registry.copiedimage import copied_digest, read_copied
+from reconciler.host.registry.copybytag import copy_by_name
+from reconciler.host.registry.skopeo import Skopeo
+from reconciler.model.content.format import Payload, artifact_payload
+from reconciler.model.content.ociread import Index, digest_of, parse_manifest
+from reconciler.model.content.resolution import Resolution
+from reconciler.model.content.source import Transport as Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.fetch.content import Content
+    from reconciler.fetch.transport import Access, Made, Opening
+    from reconciler.model.config.part import Part
+    from reconciler.model.content.format import Format
+    from reconciler.model.content.ociread import Manifest
+    from reconciler.model.content.source import Source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """`docker://REF`, `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`, `dir:DIR`."""
+
+    access: Access
+
+    def look_up(self, part: Part, wanted: Format | None) -> Resolution:
+        """See Transport."""
+        source = self._versioned(part)
+        content = self._skopeo.raw_manifest(source.argument(part.pin))
+        found = parse_manifest(content)
+        digest = manifest = digest_of(content)
+        if isinstance(found, Index):
+            manifest = found.choose(self.access.platform(part))
+            if source.transport is not Scheme.DOCKER:  # nothing but a registry gives a manifest by its digest
+                return Resolution(digest, manifest)
+            found = parse_manifest(self._skopeo.raw_manifest(source.argument(manifest)))
+        if isinstance(found, Index):
+            raise Malformed(f"{part.text}: an index inside an index", "push the image again")
+        self.access.manifests[manifest] = found
+        payload = artifact_payload(found.layers, wanted) if found.is_artifact else Payload.LAYERS
+        return Resolution(digest, manifest, payload, found.size, source.tag if part.version else None)
+
+    def is_kept(self, resolution: Resolution) -> bool:
+        """See Transport."""
+        return keptimages.find(self.access.paths, resolution.manifest) is not None
+
+    def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
+        """See Transport. Blobs that a power cut damaged are fetched once more."""
+        if (kept := self._kept(it)) and (made := self._use_intact(kept, it, use)) is not None:
+            return made
+        if it.part.source.is_remote:
+            self.access.require_network(it.part.text)
+        image, made = self._use_while_copied(it, use)
+        if made is None:
+            made = self._use_intact(image, it, use)
+        if made is None:
+            made = use(self._content(self._copy(it, it.scratch / "again"), it))
+        return made
+
+    def _kept(self, it: Opening) -> Manifest | None:
+        """The image whose blobs are all here; what was accepted once, for this place, is not judged again."""
+        if self.access.scratch_blobs or (asks_for_signatures() and not it.again):
+            return None
+        return keptimages.find(self.access.paths, it.resolution.manifest)
+
+    def _use_intact(self, image: Manifest, it: Opening, use: Callable[[Content], Made]) -> Made | None:
+        """None: some of its blobs were damaged, and are not here any more."""
+        try:
+            return use(self._content(image, it))
+        except Invalid:
+            if not self._drop_damaged_blobs(image):
+                raise
+        return None
+
+    def _use_while_copied(self, it: Opening, use: Callable[[Content], Made]) -> tuple[Manifest, Made | None]:
+        """Copy an image, and use it meanwhile where its manifest is known already.
+
+        Whatever fails there is left to be found again, and worded, once everything is here.
+        """
+        layout, known = it.scratch / "image", self.access.manifests.get(it.resolution.manifest)
+        if known is None or known.is_artifact or self.access.scratch_blobs:
+            return self._copy(it, layout), None
+        arrival = Arrival(layout, self.access.blobs, known.layers)
+        with arriving(arrival, lambda: self._copy(it, layout)) as copy:
+            made = _tried(it, partial(use, Layers(known.layers, arrival.blob)))
+        image = copy.result()
+        confirmed = [(layer.digest, layer.diff_id) for layer in image.layers] == [
+            (layer.digest, arrival.diff_ids.get(layer.digest)) for layer in known.layers
+        ]
+        return image, made if confirmed else None
+
+    def _content(self, image: Manifest, it: Opening) -> Content:
+        return content_of_image(image, self._blob, it.part.text)
+
+    def _copy(self, it: Opening, layout: Path) -> Manifest:
+        access, platform = self.access, self.access.platform(it.part)
+        access.blobs.mkdir(parents=True, exist_ok=True)
+        with transfer.watch(layout, access.blobs, it.resolution.size, it.meter):
+            self._transfer(it, layout)
+        if not access.scratch_blobs:
+            keptimages.note(access.paths, it.resolution.manifest, copied_digest(layout))
+        return read_copied(layout, access.blobs, platform, it.part.text)
+
+    def _transfer(self, it: Opening, layout: Path) -> None:
+        """Copy by digest where the source is a registry, since its tag may move at any time.
+
+        But where signatures are asked for, they are for a name.
+        """
+        platform, blobs = self.access.platform(it.part), self.access.blobs
+        if (named := _by_tag(it)) and asks_for_signatures():
+            copy_by_name(self._skopeo, named, it.resolution, platform, layout, blobs)
+        else:
+            self._skopeo.copy(it.part.source.argument(it.resolution.manifest), platform, layout, blobs)
+
+    def _versioned(self, part: Part) -> Source:
+        """The source with the tag that its range of versions leads to."""
+        if part.version is None:
+            return part.source
+        repository = part.source.argument()
+        tags = self._skopeo.list_tags(repository)
+        tag = part.version.highest(tags)
+        if tag is None:
+            raise part.version.miss(repository, tags)
+        return part.source.with_tag(tag)
+
+    def _blob(self, digest: str) -> Path:
+        return blob_in(self.access.blobs, digest)
+
+    def _drop_damaged_blobs(self, image: Manifest) -> bool:
+        """Drop blobs that are not what their name says (a power cut while skopeo wrote); tell whether any were."""
+        digests = (image.config, *(layer.digest for layer in image.layers))
+        damaged = [blob for blob in map(self._blob, digests) if not _is_intact(blob)]
+        for blob in damaged:
+            log.warning("%s is damaged and will be fetched again", blob)
+            blob.unlink(missing_ok=True)
+        return bool(damaged)
+
+    @property
+    def _skopeo(self) -> Skopeo:
+        return Skopeo(self.access.paths.auth_file)
+
+
+def _tried(it: Opening, use: Callable[[], Made]) -> Made | None:
+    try:
+        return use()
+    except ReconcilerError as error:
+        log.debug("%s: not unpacked while it was copied: %s", it.part.text, error.message)
+        return None
+
+
+def _by_tag(it: Opening) -> Source | None:
+    """The source with the tag that was resolved; None where it was named by a digest, or is no registry."""
+    source, tag = it.part.source, it.resolution.tag
+    if source.transport is not Scheme.DOCKER or it.part.pin:
+        return None
+    return source.with_tag(tag) if tag else source
+
+
+def _is_intact(blob: Path) -> bool:
+    try:
+        return file_digest(blob) == f"sha256:{blob.name}"
+    except OSError:
+        return False

@@ -1,0 +1,58 @@
+"""Files from web servers: their digest is configured, or listed in a signed SHA256SUMS beside them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.fetch.content import content_of_file
+from reconciler.host.base.blobs import blob_in
+from reconciler.host.images.payload import payload_in
+from reconciler.host.sources import download, sha256sums, web
+from reconciler.model.content.format import assumed_payload
+from reconciler.model.content.resolution import Resolution
+from reconciler.model.content.sha256sums import file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.fetch.content import Content
+    from reconciler.fetch.transport import Access, Made, Opening
+    from reconciler.model.config.part import Part
+    from reconciler.model.content.format import Format, Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """`https://HOST/FILE`."""
+
+    access: Access
+
+    def look_up(self, part: Part, wanted: Format | None) -> Resolution:
+        """See Transport."""
+        url = part.source.reference
+        digest = part.pin or sha256sums.resolve(url, self.access.paths.keyrings(self.access.keyring))
+        return Resolution(digest, digest, assumed_payload(wanted, part.source) if wanted else _peeked_payload(url))
+
+    def is_kept(self, resolution: Resolution) -> bool:
+        """See Transport."""
+        return blob_in(self.access.blobs, resolution.digest).is_file()
+
+    def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
+        """See Transport."""
+        url, digest = it.part.source.reference, it.resolution.digest
+        if not self.is_kept(it.resolution):
+            self.access.require_network(it.part.text)
+        directory = self.access.blobs / "sha256"
+        file = download.download(url, digest, directory, size_limit=self.access.limits.size, progress=it.meter)
+        return use(content_of_file(file, digest, file_name(url)))
+
+
+def _peeked_payload(url: str) -> Payload:
+    """What the beginning of a file shows it to be, where the configuration leaves the format open."""
+    with tempfile.NamedTemporaryFile(prefix="livelayer-") as head:
+        head.write(web.peek(url))
+        head.flush()
+        return payload_in(Path(head.name))
