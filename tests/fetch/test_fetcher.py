@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import os
 import shutil
 import subprocess
 from collections import namedtuple
@@ -14,8 +16,10 @@ from reconciler.host.base import command
 from reconciler.host.merge.links import read_links
 from reconciler.host.store.pathlists import file_list
 from reconciler.loop.reconcile import Options, converge
+from reconciler.model.content.ociread import platform_of
+from reconciler.report.explanation import explain
 from tests.rig import diskimages
-from tests.rig.images import Member, extension, write_artifact, write_image
+from tests.rig.images import Member, extension, tar, write_artifact, write_image, write_index
 from tests.rig.images import command as command_of
 from tests.seed import configure
 
@@ -86,6 +90,52 @@ def test_a_damaged_image_file_is_fetched_again(paths: Paths, tmp_path: Path, at:
     (paths.blobs / "sha256" / hashlib.sha256(image).hexdigest()).write_bytes(damaged)
     assert converge(paths, Options(), "test").in_sync
     assert entry.read_bytes() == image
+
+
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+@pytest.mark.parametrize("form", ["auto", "directory", "squashfs"])
+@pytest.mark.parametrize(("media_type", "title"), [(f"{LAYER}+gzip", "x"), (LAYER, "x.tar.gz"), (LAYER, "")])
+def test_an_artifact_that_is_an_archive_is_unpacked(
+    paths: Paths, tmp_path: Path, form: str, media_type: str, title: str
+) -> None:
+    """As `oras push REF DIR` makes it."""
+    content = gzip.compress(tar(command_of("x", "x")))
+    write_artifact(tmp_path / "layout", "v1", content, media_type=media_type, title=title)
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1', format: {form}}}}}")
+    assert converge(paths, Options(), "test").in_sync
+    assert len(list(paths.store.glob("*.squashfs" if form == "squashfs" else "*.directory"))) == 1
+
+
+def test_an_artifact_that_promises_nothing_is_what_its_bytes_say(paths: Paths, tmp_path: Path) -> None:
+    """Where that is not what the format takes, what is advised works."""
+    image = diskimages.squashfs(diskimages.extension_tree(tmp_path / "tree", "x"), tmp_path / "image").read_bytes()
+    archive = gzip.compress(tar(command_of("x", "x")))
+    for number, (content, advised) in enumerate([(image, "raw"), (archive, "directory")]):
+        layout = tmp_path / f"layout{number}"
+        write_artifact(layout, "v1", content, media_type=f"{LAYER}+gzip" if content is image else LAYER, title="x")
+        configure(paths, f"extensions: {{x: {{source: 'oci:{layout}:v1', format: auto}}}}")
+        (problem,) = converge(paths, Options(), "test").problems
+        assert f"format: {advised}" in (problem.hint or "")
+        configure(paths, f"extensions: {{x: {{source: 'oci:{layout}:v1', format: {advised}}}}}")
+        assert converge(paths, Options(), "test").in_sync
+
+
+def test_status_and_explain_name_the_same_digest(paths: Paths, tmp_path: Path) -> None:
+    """Of an image for several platforms that is this platform's; its index's stands beside it. Both can be pinned."""
+    architecture = platform_of(os.uname().machine).architecture
+    index = write_index(tmp_path / "layout", "v1", {architecture: command_of("x", "x"), "none": command_of("x", "y")})
+    source = f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1'"
+    configure(paths, f"{source}}}}}")
+    result = converge(paths, Options(), "test")
+    (status,) = result.statuses
+    explained = explain(status, result.view, ())
+    assert status.desired == status.placed == explained["placed"]["digest"] == explained["target"]["digest"]
+    assert explained["target"]["index"] == index != status.placed
+    for digest in (index, status.placed):
+        configure(paths, f"{source}, digest: '{digest}'}}}}")
+        assert converge(paths, Options(), "test").in_sync
 
 
 def test_an_artifact_with_several_files_is_refused(paths: Paths, tmp_path: Path) -> None:
