@@ -6,19 +6,19 @@ import logging
 import sys
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from reconciler.host.registry.transfer import Meter
 
-    Meters: TypeAlias = AbstractContextManager[Meter]
+    Meters: TypeAlias = Callable[[str], AbstractContextManager[Meter]]
+    """For the time of one extension's fetch, in any thread: what is told how far it is."""
 
 log = logging.getLogger(__name__)
 
@@ -26,75 +26,47 @@ _INTERVAL: Final = 5.0  # seconds between two lines about one extension
 _MEGABYTE: Final = 1_000_000
 
 
-class Display(Protocol):
-    """Where fetches tell how far they are, from any thread."""
-
-    def meter(self, name: str) -> Meters:
-        """For the time of a fetch, what its progress is told to."""
+@contextmanager
+def display() -> Iterator[Meters]:
+    """A display for the time of some fetches, as suits stderr and the wanted verbosity."""
+    if not log.isEnabledFor(logging.INFO):
+        yield lambda _name: nullcontext(lambda _done, _total: None)
+    elif sys.stderr.isatty():
+        with _bars() as progress:
+            yield partial(_bar, progress)
+    else:
+        yield _line
 
 
 @contextmanager
-def display() -> Iterator[Display]:
-    """A display for the time of some fetches, as suits stderr and the wanted verbosity."""
-    if not log.isEnabledFor(logging.INFO):
-        yield Silence()
-    elif sys.stderr.isatty():
-        with _bars() as progress:
-            yield Bars(progress)
-    else:
-        yield Lines()
+def _bar(progress: Progress, name: str) -> Iterator[Meter]:
+    """A bar until the fetch ends: bytes, speed, and the time that is left."""
+    task = progress.add_task(name, total=None)
 
-
-class Silence:
-    """Nothing is to be told."""
-
-    def meter(self, _name: str) -> Meters:
-        """Ignore it."""
-        return nullcontext(lambda _done, _total: None)
-
-
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """A bar for each extension: bytes, speed, and the time that is left."""
-
-    progress: Progress
-
-    @contextmanager
-    def meter(self, name: str) -> Iterator[Meter]:
-        """Show a bar until the fetch ends."""
-        task = self.progress.add_task(name, total=None)
-        try:
-            yield partial(self._show, task, name)
-        finally:
-            self.progress.remove_task(task)
-
-    def _show(self, task: TaskID, name: str, done: int, total: int | None) -> None:
+    def show(done: int, total: int | None) -> None:
         """What is all here is unpacked next, which takes as long again."""
         description = f"{name}: unpacking" if total and done >= total else name
-        self.progress.update(task, completed=done, total=total, description=description)
+        progress.update(task, completed=done, total=total, description=description)
+
+    try:
+        yield show
+    finally:
+        progress.remove_task(task)
 
 
-class Lines:
-    """A line about each extension every few seconds, for logs."""
+@contextmanager
+def _line(name: str) -> Iterator[Meter]:
+    """A line every few seconds until the fetch ends, for logs; one that is quick has none."""
+    began = reported = time.monotonic()
 
-    @contextmanager
-    def meter(self, name: str) -> Iterator[Meter]:
-        """Log lines until the fetch ends; one that is quick has none."""
+    def report(done: int, total: int | None) -> None:
+        nonlocal reported
         now = time.monotonic()
-        yield _Line(name, began=now, told=now).tell
+        if now - reported >= _INTERVAL:
+            reported = now
+            log.info("%s", progress_line(name, done, total, now - began))
 
-
-@dataclass(slots=True)
-class _Line:
-    name: str
-    began: float
-    told: float
-
-    def tell(self, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if now - self.told >= _INTERVAL:
-            self.told = now
-            log.info("%s", progress_line(self.name, done, total, now - self.began))
+    yield report
 
 
 def progress_line(name: str, done: int, total: int | None, seconds: float) -> str:

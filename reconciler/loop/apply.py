@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch.fetcher import Fetcher
-from reconciler.fetch.progress import Display, display
+from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.workers import workers
 from reconciler.host.merge import links, masks
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
+    from reconciler.fetch.progress import Meters
     from reconciler.fetch.resolve import Resolver
     from reconciler.loop.preflight import Findings
     from reconciler.model.config.desired import DesiredState
@@ -115,9 +116,9 @@ class Applier:
         self._failed |= {it.wanted.name: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
         return outcomes
 
-    def _fetch(self, fetcher: Fetcher, action: Fetch, shown: Display) -> None:
+    def _fetch(self, fetcher: Fetcher, action: Fetch, shown: Meters) -> None:
         log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
-        with shown.meter(action.wanted.name) as meter:
+        with shown(action.wanted.name) as meter:
             fetcher.fetch(action, meter)
 
     def _fetched(self, action: Fetch, work: Future[None]) -> Outcome:

@@ -102,10 +102,13 @@ def in_one_pass(
     try:
         with closing(flattened.members):  # what an error leaves unread has threads and files
             try:
-                return use(flattened)
+                made = use(flattened)
             except Refused as error:  # while a member's content was read: the layer is to be checked as a whole
                 flattened.members.throw(error)
                 raise
+            for _ in flattened.members:  # what was left unread is checked all the same
+                pass
+            return made
     except Entangled:
         return None
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Malformed, Unavailable
+from reconciler.errors import Unavailable
+from reconciler.host.registry.copiedimage import copied_digest
 from reconciler.model.content.ociread import Index, parse_manifest
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ def copy_by_name(  # noqa: PLR0913, PLR0917 - as `Skopeo.copy`, and what is expe
     if resolution.digest != manifest:
         platform = _platform_in_index(skopeo, source.argument(resolution.digest), manifest) or platform
     skopeo.copy(source.argument(), platform, layout, blobs)
-    found = _held(layout)
+    found = copied_digest(layout)
     if found == manifest:
         return
     # A Docker manifest gets another digest in an OCI layout, and always the same. No blob is fetched again.
     again = layout.with_name(f"{layout.name}-by-digest")
     skopeo.copy(source.argument(manifest), platform, again, blobs)
-    if _held(again) != found:
+    if copied_digest(again) != found:
         raise Unavailable(
             f"{source.text}: the tag was moved while its image was fetched",
             "a later run tries again",
@@ -61,10 +62,3 @@ def _platform_in_index(skopeo: Skopeo, index: str, manifest: str) -> Platform | 
     found = parse_manifest(skopeo.raw_manifest(index))
     entries = found.manifests if isinstance(found, Index) else ()
     return next((entry.platform for entry in entries if entry.digest == manifest), None)
-
-
-def _held(layout: Path) -> str:
-    index = parse_manifest((layout / "index.json").read_bytes())
-    if not isinstance(index, Index) or len(index.manifests) != 1:
-        raise Malformed(f"{layout} does not hold one image", "this is a bug in skopeo or livelayer")
-    return index.manifests[0].digest

@@ -65,14 +65,14 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
         Failed: the disk is full or broken, or the program that makes the file is not here or failed.
         Unavailable: that program did not end in time.
     """
-
-    def from_members(flattened: Flattened) -> Packed:
-        return _pack_members(flattened, target, entry, scratch)
-
-    def from_tree(tree: Path) -> Packed:
-        return Packed(pack_tree(tree, target, entry, scratch), None)
-
-    return flatten(layers, blob_of, scratch, limits, from_members, from_tree)
+    return flatten(
+        layers,
+        blob_of,
+        scratch,
+        limits,
+        lambda flattened: _pack_members(flattened, target, entry, scratch),
+        lambda tree: Packed(pack_tree(tree, target, entry, scratch), None),
+    )
 
 
 def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: bool = False) -> Contents:
