@@ -22,7 +22,6 @@ from reconciler.verbs import (
     node,
     provides,
     publishing,
-    state,
     verify,
 )
 from reconciler.verbs.console import say
@@ -124,7 +123,6 @@ def _parser() -> argparse.ArgumentParser:
         inspection,
         building,
         publishing,
-        state,
     ):
         for verb in subject.add(verbs):
             _add_output_options(verb, default=argparse.SUPPRESS)

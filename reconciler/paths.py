@@ -19,26 +19,6 @@ SCRATCH = "/var/tmp"  # noqa: S108 - for large files of this process alone, in d
 STATE_DIR: Final = "/var/lib/livelayer"
 # Other directories below /var/lib do not outlive a boot there, as a rule.
 KAIROS_STATE_DIR: Final = "/var/lib/kairos/livelayer"
-# What livelayer has in its state directory, and moves with it; whatever else lies there is not its own.
-STATE_ITEMS: Final = (
-    "store",
-    "blobs",
-    "staging",
-    "desired.json",
-    "resolutions.json",
-    "first-seen.json",
-    "catalogs",
-    "file-lists",
-    "generations",
-    "rollback.json",
-    "cloud-places.json",
-    "health.json",
-    "prefetched.json",
-    "manifests",
-    "images",
-    "replaced",
-    "quarantine.json",
-)
 _MOST_LINKS: Final = 40  # on one way, as for the kernel
 
 

@@ -19,7 +19,6 @@ MEANINGS: Final[Mapping[str, Mapping[int, str]]] = {
     "status --check": {OK: "in sync", NOT_IN_SYNC: "not", ERROR: "error"},
     "explain": {ERROR: "if there is none of the name"},
     "rollback": {OK: "in sync afterwards", ERROR: "not"},
-    "move-state": {OK: "moved", ERROR: "not"},
     "provides": {ERROR: "if nothing has the path"},
     "verify": {OK: "nothing", NOT_IN_SYNC: "something", ERROR: "error"},
     "check": {OK: "all", NOT_IN_SYNC: "not all", ERROR: "error"},

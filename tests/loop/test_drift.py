@@ -12,7 +12,6 @@ import pytest
 
 from reconciler.errors import Terminated
 from reconciler.host.merge import links
-from reconciler.host.records import statedir
 from reconciler.host.store import entries as store
 from reconciler.host.store import manifests, seals
 from reconciler.loop import drift
@@ -338,17 +337,3 @@ def test_records_that_cannot_be_written_do_not_fail_a_run(paths: Paths, caplog: 
     paths.manifests.write_text("a file where the directory should be")
     assert converge(paths).in_sync
     assert "what is changed by hand may not be found" in caplog.text
-
-
-@pytest.mark.commands
-def test_a_move_of_the_state_is_no_change(paths: Paths, tree: Path) -> None:
-    """Links and copies have other times; their content is looked into, once."""
-    moved = statedir.move(paths, "/data/livelayer")
-    result = converge(paths)
-    assert (result.in_sync, _actions(result)) == (False, [])  # what was left is still there
-    assert statedir.remove_former(moved, None) == ()
-    assert not tree.exists()
-    (verified,) = verify(paths, frozenset())
-    assert verified.is_intact
-    (_placed(paths) / "usr/bin/x").write_text("y")
-    assert _actions(converge(paths)) == ["Fetch", "Place"]

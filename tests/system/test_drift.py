@@ -99,14 +99,6 @@ def test_what_is_no_change_is_not_taken_for_one(bench: Bench, tool: Path) -> Non
     os.utime(tool / "usr/bin/other", (1, 1))
     os.utime(tool / "usr/bin")
     assert _planned(bench) == []
-    for directory in ("/mnt/livelayer", "/var/lib/livelayer"):  # another disk, so a copy; and back
-        if directory.startswith("/mnt"):
-            bench.namespace.run("mount", "-t", "tmpfs", "tmpfs", "/mnt")
-        moved = bench.livelayer("move-state", directory).stderr
-        assert "fetch" not in moved
-        assert _planned(bench) == []
-        assert bench.livelayer("verify").stdout.startswith("tool: ok (")
-        assert bench.says("tool") == "runs"
 
 
 def test_a_damaged_image_file_is_made_anew(bench: Bench) -> None:

@@ -280,35 +280,3 @@ def test_named_cloud_configs_count_for_one_run(paths: Paths, capsys: pytest.Capt
     assert run("--root", paths.root, "apply", "--offline", "--cloud-config", cloud, "--cloud-config", own) == 1
     assert "own.yaml: passed over, as it has no line #cloud-config" in capsys.readouterr().err
     assert run("--root", paths.root, "plan") == 0
-
-
-@pytest.mark.commands
-def test_move_state_moves_and_says_what_to_set(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    configure(paths, CONFIGURATION)
-    fill_store(paths, ONE, "one", "a")
-    assert run("--root", paths.root, "--quiet", "move-state", "/data/livelayer/") == 0
-    assert capsys.readouterr().out == (
-        "the state is in /data/livelayer\n"
-        f"put this into the configuration, so that it is found without {paths.location}, too:\n"
-        "settings:\n  state_dir: /data/livelayer\n"
-    )
-    configure(paths, f"settings: {{state_dir: /data/livelayer}}\n{CONFIGURATION}")
-    assert run("--root", paths.root, "--json", "move-state", "/data/livelayer") == 0
-    assert _json(capsys) == {"state_dir": "/data/livelayer", "configured": "/data/livelayer", "left": []}
-
-
-@pytest.mark.parametrize("directory", ["", "data", "/", "/usr/local/x", "/run/x", "/var/lib/extensions", "/var/lib"])
-def test_move_state_refuses_what_is_no_place_for_it(
-    paths: Paths, directory: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    configure(paths, CONFIGURATION)
-    fill_store(paths, ONE, "one", "a")
-    assert run("--root", paths.root, "move-state", directory) == 1
-    assert "choose a directory on a disk that is there at boot" in capsys.readouterr().err
-    assert paths.store.is_dir()
-
-
-def test_move_state_does_not_act_against_the_configuration(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    configure(paths, f"settings: {{state_dir: /srv/livelayer}}\n{CONFIGURATION}")
-    assert run("--root", paths.root, "move-state", "/data/livelayer") == 1
-    assert "settings.state_dir is /srv/livelayer, not /data/livelayer" in capsys.readouterr().err

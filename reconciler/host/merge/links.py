@@ -113,27 +113,6 @@ def clean(paths: Paths) -> None:
                     raise Failed.of(error, f"{path}: cannot be removed", hint) from error
 
 
-def repoint(paths: Paths, former: Paths) -> None:
-    """Let all links into a former store lead to the same entries of the present one.
-
-    Raises:
-        Failed: the file system refuses.
-    """
-    for kind in Kind:
-        directory = paths.links(kind)
-        for item in _scan(directory):
-            link = directory / item.name
-            entry = _target(link, former)
-            try:
-                if entry:
-                    _make(paths, link, kind, entry)
-            except OSError as error:
-                hint = "look at the file system's space and mode"
-                raise Failed.of(error, f"{link}: cannot be replaced", hint) from error
-        if directory.is_dir():
-            sync_directory(directory)
-
-
 def find_state(paths: Paths) -> str | None:
     """The directory of a state whose store links lead to, as the node sees it; None: none tells."""
     for kind in Kind:
