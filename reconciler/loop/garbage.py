@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.durable import sync_directory
+from reconciler.host.base.walk import walk
 from reconciler.host.records import history, prefetched
 from reconciler.host.records.checks import read_checks
 from reconciler.host.records.statedir import children
@@ -159,19 +160,10 @@ def _dropped(path: Path, what: str) -> Dropped:
 
 def _size(path: Path) -> int:
     """Bytes on disk, of a file with several names once."""
-    total, seen, todo = 0, set(), [str(path)]
-    while todo:
-        here = todo.pop()
-        try:
-            found = os.lstat(here)
-            if stat.S_ISDIR(found.st_mode):
-                todo += [item.path for item in os.scandir(here)]
-        except OSError:
-            continue
-        if (found.st_dev, found.st_ino) not in seen:
-            seen.add((found.st_dev, found.st_ino))
-            total += found.st_blocks * _BLOCK
-    return total
+    blocks: dict[tuple[int, int], int] = {}
+    with suppress(OSError):
+        blocks.update(((it.st_dev, it.st_ino), it.st_blocks) for _, it in walk(os.fsencode(path)))
+    return sum(blocks.values()) * _BLOCK
 
 
 def _drop(paths: Paths, drops: Iterable[Dropped]) -> None:

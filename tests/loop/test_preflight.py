@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reconciler.host.images.inspect import inspect_image
 from reconciler.host.merge import links
-from reconciler.host.store import pathlists
+from reconciler.host.store import entries as store
+from reconciler.host.store import manifests, pathlists, seals
 from reconciler.loop import preflight
 from reconciler.loop.reconcile import Options, converge, look
+from reconciler.model.content.format import Format
 from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.state.entry import Entry
 from reconciler.query import providers
 from tests.rig.diskimages import extension_tree, squashfs
 from tests.rig.images import Member, command, write_image
@@ -83,22 +87,55 @@ def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCapture
         assert result.statuses[1].reason == sentence
 
 
-def test_lists_are_remembered_and_a_damaged_one_is_made_again(paths: Paths) -> None:
+def test_paths_of_a_directory_are_in_its_manifest_alone(paths: Paths) -> None:
     fill_store(paths, ONE, "one", "a")
-    record = paths.file_lists / f"{entry('a').file_name}.json"
-    first = pathlists.file_list(paths, entry("a"), remember=False)
+    first = pathlists.file_list(paths, entry("a"), remember=True)
     assert first
-    assert "usr/lib/extension-release.d/extension-release.one" in first.files
-    assert "usr/lib" in first.directories
-    assert not record.exists()
+    assert first.files == {"usr/lib/extension-release.d/extension-release.one"}
+    assert first.directories == {"usr", "usr/lib", "usr/lib/extension-release.d"}
+    assert not paths.file_lists.exists()
+    paths.manifests.mkdir(parents=True)
+    manifests.make(paths, entry("a"))
+    _file(paths, "a", "usr/added-by-hand")
     assert pathlists.file_list(paths, entry("a"), remember=True) == first
+    seals.path_of(paths, entry("a")).write_bytes(b"damaged")
+    changed = pathlists.file_list(paths, entry("a"), remember=True)
+    assert changed
+    assert changed.files - first.files == {"usr/added-by-hand"}
+    assert pathlists.file_list(paths, entry("b"), remember=True) is None
+
+
+def test_a_list_that_an_earlier_version_kept_of_a_directory_says_nothing(paths: Paths) -> None:
+    fill_store(paths, ONE, "one", "a")
+    paths.file_lists.mkdir(parents=True)
+    (paths.file_lists / f"{entry('a').file_name}.json").write_text('[["usr/x"], ["usr"]]')
+    found = pathlists.file_list(paths, entry("a"), remember=True)
+    assert found
+    assert "usr/x" not in found
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    assert converge(paths, Options(), "test").in_sync
+    assert not providers.find(paths, "/usr/x").is_provided
+
+
+@pytest.mark.commands
+def test_paths_of_an_image_file_are_remembered_and_a_damaged_list_is_made_again(paths: Paths, tmp_path: Path) -> None:
+    image = Entry(entry("a").digest, format=Format.RAW)
+    file = squashfs(extension_tree(tmp_path / "one", "one"), tmp_path / "image")
+    with store.stage(paths) as stage:
+        contents = inspect_image(file, Kind.SYSEXT, stage)
+        store.commit(paths, file.rename(stage / "image"), image, contents)
+    record = paths.file_lists / f"{image.file_name}.json"
+    first = pathlists.file_list(paths, image, remember=False)
+    assert first
+    assert "usr/bin/one" in first.files
+    assert not record.exists()
+    assert pathlists.file_list(paths, image, remember=True) == first
     record.write_text('[["usr/x"], []]')
-    remembered = pathlists.file_list(paths, entry("a"), remember=True)
+    remembered = pathlists.file_list(paths, image, remember=True)
     assert remembered
     assert remembered.files == {"usr/x"}
     record.write_text("[[1], []]")
-    assert pathlists.file_list(paths, entry("a"), remember=True) == first
-    assert pathlists.file_list(paths, entry("b"), remember=True) is None
+    assert pathlists.file_list(paths, image, remember=True) == first
 
 
 def test_who_has_a_path_below_another_root(paths: Paths) -> None:

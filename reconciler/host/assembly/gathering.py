@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import Heap
-from reconciler.host.base.walk import listed
+from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.layers.flatten import flatten
 from reconciler.host.tar.attributes import CAPABILITY, OVERLAY
 from reconciler.host.tar.decompress import shown
@@ -23,7 +24,7 @@ from reconciler.host.tar.reader import Kind
 from reconciler.model.build.assembly import Assembly, Content, Item, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from reconciler.host.layers.arrival import Blobs
     from reconciler.host.layers.flatten import Flattened
@@ -135,26 +136,13 @@ def _from_tree(tree: Path, make: Callable[[bytes, os.stat_result], Item], but: b
     root = os.fsencode(tree)
     assembly = Assembly()
     known: dict[tuple[int, int], Item] = {}
-    for path in _paths(root, but):
-        status = os.lstat(path)
+    for path, status in islice(walk(root, but), 1, None):
         inode = status.st_dev, status.st_ino
         item = known.get(inode) or make(path, status)
         if status.st_nlink > 1 and not item.is_directory:
             known[inode] = item
         assembly.put(path[len(root) + 1 :], item)
     return assembly
-
-
-def _paths(root: bytes, but: bytes | None) -> Iterator[bytes]:
-    """All but the root, parents first."""
-    todo = sorted((entry.path for entry in listed(root)), reverse=True)
-    while todo:
-        path = todo.pop()
-        if path == but:
-            continue
-        yield path
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            todo += sorted((entry.path for entry in listed(path)), reverse=True)
 
 
 def _as_it_is(path: bytes, status: os.stat_result) -> Item:
@@ -183,10 +171,9 @@ def _found(  # noqa: PLR0913 - as lstat(2) has them
 
 def _xattrs(path: bytes) -> dict[bytes, bytes]:
     """Those that every format keeps. Labels are the host's, access lists name its users."""
-    names = [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False)]
-    for name in names:
+    found = read_xattrs(path)
+    for name in found:
         if name.startswith(OVERLAY):
             hint = "remove it: it would steer the overlay that the extension becomes a part of"
             raise Invalid(f"{shown(path)} has the extended attribute {shown(name)}", hint)
-    kept = sorted(name for name in names if name.startswith(_KEPT))
-    return {name: os.getxattr(path, name, follow_symlinks=False) for name in kept}
+    return {name: value for name, value in found.items() if name.startswith(_KEPT)}

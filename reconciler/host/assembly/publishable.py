@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
+from reconciler.host.base.walk import walk
 from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.host.images.inspect import architecture_of, inspect_image
 from reconciler.host.images.payload import payload_in
@@ -26,7 +27,7 @@ from reconciler.model.fit.filetree import read_contents
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from reconciler.host.layers.flatten import Flattened
     from reconciler.host.registry.layoutreader import Image, LayoutReader
@@ -170,19 +171,9 @@ def fingerprint(path: Path) -> tuple[int, int]:
     """
     latest, found = 0, 0
     try:
-        for name in _walk(os.fsencode(path.resolve())):
-            it = os.lstat(name)
+        for name, it in walk(os.fsencode(path.resolve())):
             latest = max(latest, int(it.st_mtime))
             found = hash((found, name, it.st_ino, it.st_mode, it.st_size, it.st_mtime_ns, it.st_ctime_ns))
     except OSError as error:
         raise Failed.of(error, f"{path}: cannot be read", "look at its mode and its disk") from error
     return found, latest
-
-
-def _walk(path: bytes) -> Iterator[bytes]:
-    todo = [path]
-    while todo:
-        name = todo.pop()
-        yield name
-        if stat.S_ISDIR(os.lstat(name).st_mode):
-            todo += sorted(entry.path for entry in os.scandir(name))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
-from reconciler.host.base.walk import listed
+from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
 from reconciler.host.tar.reader import Kind, Member
 from reconciler.model.content.limits import DEFAULT, Limits
@@ -20,7 +21,7 @@ from reconciler.model.fit.filetree import printable
 from reconciler.model.kind import Kind as ExtensionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from reconciler.model.facts.program import Program
@@ -92,9 +93,9 @@ class Listing:
         root = os.fsencode(directory.resolve())
         inodes: set[tuple[int, int]] = set()
         try:
-            for path in _paths(root):
+            for path, status in islice(walk(root), 1, None):
                 termination.check()
-                self._look_at(path, path[len(root) + 1 :], inodes)
+                self._look_at(path, path[len(root) + 1 :], status, inodes)
                 if len(self._files) > limits.members:
                     raise Invalid(
                         f"{directory} has more than {limits.members} files",
@@ -113,8 +114,7 @@ class Listing:
         """All that came, by path, with the directories that nobody described."""
         return with_parents({printable(name): file for name, file in self._files.items()})
 
-    def _look_at(self, path: bytes, name: bytes, inodes: set[tuple[int, int]]) -> None:
-        status = os.lstat(path)
+    def _look_at(self, path: bytes, name: bytes, status: os.stat_result, inodes: set[tuple[int, int]]) -> None:
         kind = _MODES.get(stat.S_IFMT(status.st_mode), FileKind.SPECIAL)
         is_again = kind is not FileKind.DIRECTORY and (status.st_dev, status.st_ino) in inodes
         inodes.add((status.st_dev, status.st_ino))
@@ -127,7 +127,7 @@ class Listing:
             int(status.st_mtime),
             printable(os.readlink(path)) if kind is FileKind.SYMLINK else "",  # noqa: PTH115 - paths are bytes here
         )
-        self._add(name, file, _xattrs(path), _head(path, _wanted(name)) if kind is FileKind.FILE else b"")
+        self._add(name, file, read_xattrs(path), _head(path, _wanted(name)) if kind is FileKind.FILE else b"")
 
     def _add(self, name: bytes, file: File, xattrs: Mapping[bytes, bytes], head: bytes) -> None:
         content = None
@@ -168,18 +168,3 @@ def _head(path: bytes, most: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(most)
-
-
-def _xattrs(path: bytes) -> dict[bytes, bytes]:
-    names = os.listxattr(path, follow_symlinks=False)
-    return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
-
-
-def _paths(root: bytes) -> Iterator[bytes]:
-    """Everything below a directory, parents first."""
-    todo = sorted((entry.path for entry in listed(root)), reverse=True)
-    while todo:
-        path = todo.pop()
-        yield path
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            todo += sorted((entry.path for entry in listed(path)), reverse=True)

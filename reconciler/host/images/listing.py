@@ -8,6 +8,7 @@ tools of squashfs and erofs unpack into a scratch directory and lose some attrib
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
@@ -15,16 +16,19 @@ from reconciler.errors import Invalid, Malformed
 from reconciler.host.base import termination
 from reconciler.host.base.command import Finished, available, drain, run
 from reconciler.host.images import dissect
+from reconciler.host.images.facts import Listing
 from reconciler.host.images.rawfile import copy_part
 from reconciler.host.layers.budget import Budget, Exceeded
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
 from reconciler.host.tar.reader import members
+from reconciler.model.content.limits import DEFAULT
 from reconciler.model.fit.filetree import unreadable
 from reconciler.model.images.imageformat import FileSystem, Top
+from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
-    from reconciler.host.images.facts import Listing
     from reconciler.model.content.limits import Limits
+    from reconciler.model.facts.extensionfacts import File
     from reconciler.model.images.imageformat import ImageFormat, Volume
 
 _SQUASHFS: Final = "sqfs2tar"
@@ -72,6 +76,18 @@ def list_image(file: Path, image: ImageFormat, listing: Listing, workplace: Path
         found = reader.read(volume.file_system)
         known = Known(known.owners and found.owners, known.attributes and found.attributes)
     return known
+
+
+def files_of(file: Path, image: ImageFormat) -> tuple[dict[str, File], Known]:
+    """Every file of an image of the store, by path, and what is known of them.
+
+    Raises:
+        ReconcilerError: see `list_image`.
+    """
+    listing = Listing()
+    with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as workplace:
+        known = list_image(file, image, listing, Path(workplace), DEFAULT)
+    return listing.files(), known
 
 
 class _Reader(NamedTuple):

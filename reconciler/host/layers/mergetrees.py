@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host.base import termination
+from reconciler.host.base.walk import read_xattrs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +70,8 @@ def _copy_attributes(lower: bytes, upper: bytes, status: os.stat_result) -> None
     """A directory of both is as the upper one has it."""
     os.chown(lower, status.st_uid, status.st_gid)
     os.chmod(lower, stat.S_IMODE(status.st_mode))  # noqa: PTH101 - paths are bytes here
-    theirs = {name: os.getxattr(upper, name) for name in os.listxattr(upper)}
-    for name in set(os.listxattr(lower)) - theirs.keys():
+    theirs = read_xattrs(upper)
+    for name in read_xattrs(lower).keys() - theirs.keys():
         os.removexattr(lower, name)
     for name, value in theirs.items():
         os.setxattr(lower, name, value)

@@ -12,19 +12,17 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
 from reconciler.host.base.command import available, check, run
 from reconciler.host.base.digest import file_digest
+from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.images.payload import payload_in
 from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import Limits, size_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SUBVOLUME: Final = 256  # the inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID)
 _COPY_TIMEOUT: Final = 3600.0  # seconds
@@ -110,7 +108,7 @@ class Tree:
         Raises:
             Invalid: it holds what no extension may have, or too much of it.
         """
-        for path, status in self._walk():
+        for path, status in walk(self._root):
             self._describe(path, status)
 
     def digest(self) -> str:
@@ -120,21 +118,11 @@ class Tree:
             Invalid: it holds what no extension may have.
         """
         found = hashlib.sha256()
-        for path, status in self._walk():
+        for path, status in walk(self._root):
             termination.check()
             parts = [path[len(self._root) + 1 :], *self._describe(path, status), self._content(path, status.st_mode)]
             found.update(b"".join(b"%d:%s" % (len(part), part) for part in parts))
         return f"sha256:{found.hexdigest()}"
-
-    def _walk(self) -> Iterator[tuple[bytes, os.stat_result]]:
-        """Everything below the root, in the order of the names in each directory, and the root first."""
-        todo = [self._root]
-        while todo:
-            path = todo.pop()
-            status = os.lstat(path)
-            yield path, status
-            if stat.S_ISDIR(status.st_mode):
-                todo += [path + b"/" + name for name in sorted(os.listdir(path), reverse=True)]  # noqa: PTH208
 
     def _describe(self, path: bytes, status: os.stat_result) -> list[bytes]:
         kind = stat.S_IFMT(status.st_mode)
@@ -149,15 +137,14 @@ class Tree:
         return [b"%o %d %d" % (status.st_mode, status.st_uid, status.st_gid), *xattrs]
 
     def _xattrs(self, path: bytes) -> list[bytes]:
-        names = sorted(map(os.fsencode, os.listxattr(path, follow_symlinks=False)))
-        for name in names:
+        found = read_xattrs(path)
+        for name in found:
             if name.startswith(OVERLAY):
                 hint = "remove it: it would steer the overlay that the extension becomes a part of"
                 raise Invalid(
                     f"{_shown(path)} has the extended attribute {_shown(name)}", hint, code="content.attribute"
                 )
-        kept = [name for name in names if name != LABEL]
-        return [name + b"=" + os.getxattr(path, name, follow_symlinks=False) for name in kept]
+        return [name + b"=" + value for name, value in found.items() if name != LABEL]
 
     def _count(self, path: bytes, status: os.stat_result, xattrs: list[bytes]) -> None:
         self._members += 1

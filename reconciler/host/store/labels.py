@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
-from pathlib import Path
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import ReconcilerError
-from reconciler.host.images.facts import Listing
-from reconciler.host.images.listing import list_image
+from reconciler.host.base.walk import read_xattrs, walk
+from reconciler.host.images.listing import files_of
 from reconciler.host.store import entries as store
 from reconciler.host.tar.attributes import LABEL
-from reconciler.model.content.limits import DEFAULT
-from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
@@ -50,30 +49,24 @@ def unlabelled(paths: Paths, entry: Entry) -> Lack | None:
 
 
 def _in_directory(tree: Path, paths: Paths) -> Lack | None:
-    not_own = {None, _label(paths.store)}
-    for directory, names, files in os.walk(tree):
-        for name in (*names, *files):
-            path = Path(directory, name)
-            label = _label(path)
-            if label in not_own or _UNKNOWN in (label or b""):
-                lacking = f"/{path.relative_to(tree)} has no SELinux label of its own"
-                return Lack(lacking, f"label the files anew: setfiles -F -r {tree} FILE_CONTEXTS {tree}")
+    not_own = {None, _label(os.fsencode(paths.store))}
+    top = os.fsencode(tree)
+    for path, _ in islice(walk(top), 1, None):
+        label = _label(path)
+        if label in not_own or _UNKNOWN in (label or b""):
+            lacking = f"{os.fsdecode(path[len(top) :])} has no SELinux label of its own"
+            return Lack(lacking, f"label the files anew: setfiles -F -r {tree} FILE_CONTEXTS {tree}")
     return None
 
 
 def _in_image(file: Path, image: ImageFormat) -> Lack | None:
     """An image in which nothing has a label; of some images the tools at hand do not tell."""
-    listing = Listing()
-    with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as workplace:
-        known = list_image(file, image, listing, Path(workplace), DEFAULT)
-    if not known.attributes or any(it.label for it in listing.files().values()):
+    files, known = files_of(file, image)
+    if not known.attributes or any(it.label for it in files.values()):
         return None
     hint = "build the image with labels, or let livelayer make it: format: squashfs or directory"
     return Lack("no file in the image has an SELinux label", hint)
 
 
-def _label(path: Path) -> bytes | None:
-    try:
-        return os.getxattr(path, LABEL, follow_symlinks=False)
-    except OSError:
-        return None
+def _label(path: bytes) -> bytes | None:
+    return read_xattrs(path, (LABEL,)).get(LABEL)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from reconciler.errors import Failed
 from reconciler.host.base import termination
 from reconciler.host.base.durable import write_atomically
+from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.base.workers import workers
 from reconciler.host.store import seals
 from reconciler.model.state.contentmanifest import UNREADABLE, Difference, Item, Manifest
@@ -27,7 +28,7 @@ _VERSION: Final = 1
 _COMPRESSION: Final = 1  # most of it is digests
 # Attributes that decide what a file may do or how it is seen. Labels are the host's, and some security modules write
 # attributes of their own.
-_XATTRS: Final = ("user.", "trusted.", "system.posix_acl", "security.capability")
+_XATTRS: Final = (b"user.", b"trusted.", b"system.posix_acl", b"security.capability")
 _BATCH: Final = 64  # files for one piece of work
 _THREADS_MAX: Final = 4
 _PIECE: Final = 1 << 20
@@ -105,46 +106,24 @@ def _scan(place: Path) -> dict[str, Found]:
         Failed: it cannot be read.
     """
     try:
-        return dict(_walk(place))
+        top = os.fsencode(place)
+        return {os.fsdecode(path[len(top) + 1 :]): _look_at(path, status) for path, status in walk(top)}
     except OSError as error:
-        raise Failed.of(error, f"{error.filename}", "look at the file system and its disk") from error
+        what = os.fsdecode(error.filename or place)
+        raise Failed.of(error, what, "look at the file system and its disk") from error
 
 
-def _walk(place: Path) -> Iterator[tuple[str, Found]]:
-    top = os.fspath(place)
-    yield "", _look_at(top, os.lstat(top))
-    todo = [""] if os.path.isdir(top) else []  # noqa: PTH112 - the store's own name, and no link
-    while todo:
-        parent = todo.pop()
-        with os.scandir(f"{top}/{parent}") as items:
-            for item in items:
-                path = f"{parent}{item.name}"
-                found = _look_at(item.path, item.stat(follow_symlinks=False))
-                yield path, found
-                if stat.S_ISDIR(found.item.mode):
-                    todo.append(f"{path}/")
-
-
-def _look_at(path: str, status: os.stat_result) -> Found:
+def _look_at(path: bytes, status: os.stat_result) -> Found:
     mode = status.st_mode
     item = Item(
         mode,
         status.st_uid,
         status.st_gid,
         status.st_size if stat.S_ISREG(mode) else 0,
-        os.readlink(path) if stat.S_ISLNK(mode) else "",  # noqa: PTH115 - no object for each path
-        _xattrs(path),
+        os.fsdecode(os.readlink(path)) if stat.S_ISLNK(mode) else "",  # noqa: PTH115 - no object for each path
+        tuple((os.fsdecode(name), value.hex()) for name, value in read_xattrs(path, _XATTRS).items()),
     )
     return Found(item, status.st_ctime_ns)
-
-
-def _xattrs(path: str) -> tuple[tuple[str, str], ...]:
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-    except OSError:
-        return ()  # the file system has none
-    kept = sorted(name for name in names if name.startswith(_XATTRS))
-    return tuple((name, os.getxattr(path, name, follow_symlinks=False).hex()) for name in kept)
 
 
 def _comparable(found: Mapping[str, Found], manifest: Manifest, since: int) -> Iterator[str]:

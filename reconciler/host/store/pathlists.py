@@ -1,29 +1,30 @@
-"""Which files the entries of the store have: looked up once, and remembered."""
+"""Which paths an entry of the store has: its manifest tells, or its directory; of an image file it is remembered.
+
+To list an image file takes a program, so it is done once, or while the file is made.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import tempfile
-from pathlib import Path
+import stat
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.durable import read_json, write_atomically
-from reconciler.host.images.facts import Listing
-from reconciler.host.images.listing import list_image
+from reconciler.host.base.walk import walk
+from reconciler.host.images.listing import files_of
 from reconciler.host.store import entries as store
+from reconciler.host.store import manifests
 from reconciler.host.tar.reader import Kind as MemberKind
-from reconciler.model.content.limits import DEFAULT
 from reconciler.model.facts.extensionfacts import FileKind
 from reconciler.model.plan.collisions import FileList
-from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
 
@@ -36,28 +37,18 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     Args:
         paths: of the node.
         entry: of the store.
-        remember: whether to keep the list.
+        remember: whether to keep the list of an image file.
 
     Raises:
         ReconcilerError: it cannot be read.
     """
-    contents = store.read_contents(paths, [entry]).get(entry)
-    if contents is None:
+    if not store.has(paths, entry):
         return None
-    place = paths.store / entry.file_name
-    if known := _from_json(read_json(_record(paths, entry))):
-        return known
-    found = _of_image(place, contents.image) if contents.image else _of_directory(place)
-    if remember:
-        try:
-            keep(paths, entry, found)
-        except Failed as error:
-            log.debug("%s: its files are looked up again next time: %s", entry.file_name, error.message)
-    return found
+    return _of_image(paths, entry, remember=remember) if entry.format.is_file else _of_directory(paths, entry)
 
 
 def keep(paths: Paths, entry: Entry, found: FileList) -> None:
-    """Remember what an entry has, or is going to have.
+    """Remember what an image file has, or is going to have.
 
     Raises:
         Failed: the list cannot be written.
@@ -68,9 +59,7 @@ def keep(paths: Paths, entry: Entry, found: FileList) -> None:
 
 def of_names(names: Mapping[bytes, MemberKind]) -> FileList:
     """What an image has that was made of a stream of members."""
-    found = {os.fsdecode(name): kind for name, kind in names.items() if name}
-    directories = frozenset(name for name, kind in found.items() if kind is MemberKind.DIRECTORY)
-    return FileList(frozenset(found) - directories, directories)
+    return FileList.of((os.fsdecode(name), kind is MemberKind.DIRECTORY) for name, kind in names.items())
 
 
 def _record(paths: Paths, entry: Entry) -> Path:
@@ -86,34 +75,34 @@ def _from_json(record: Any) -> FileList | None:  # noqa: ANN401 - JSON
             return None
 
 
-def _of_directory(tree: Path) -> FileList:
-    """Following none of its links."""
-    files: list[str] = []
-    directories: list[str] = []
-    todo = [""]
+def _of_directory(paths: Paths, entry: Entry) -> FileList:
+    """As it was placed, or as it is before that."""
+    if manifest := manifests.read(paths, entry):
+        return FileList.of((path, stat.S_ISDIR(item.mode)) for path, item in manifest.items.items())
+    top = os.fsencode(paths.store / entry.file_name)
     try:
-        while todo:
-            parent = todo.pop()
-            with os.scandir(os.path.join(tree, parent)) as items:  # noqa: PTH118 - no object for each
-                for item in items:
-                    path = f"{parent}{item.name}"
-                    if item.is_dir(follow_symlinks=False):
-                        directories.append(path)
-                        todo.append(f"{path}/")
-                    else:
-                        files.append(path)
+        return FileList.of(
+            (os.fsdecode(path[len(top) + 1 :]), stat.S_ISDIR(status.st_mode)) for path, status in walk(top)
+        )
     except OSError as error:
-        raise Failed.of(error, f"{error.filename}: cannot be read", "look at the file system") from error
-    return FileList(frozenset(files), frozenset(directories))
+        what = os.fsdecode(error.filename or top)
+        raise Failed.of(error, f"{what}: cannot be read", "look at the file system") from error
 
 
-def _of_image(file: Path, image: ImageFormat) -> FileList:
-    listing = Listing()
-    with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as workplace:
-        list_image(file, image, listing, Path(workplace), DEFAULT)
-    found = listing.files()
-    directories = frozenset(path for path, it in found.items() if it.kind is FileKind.DIRECTORY)
-    return FileList(frozenset(found) - directories, directories)
+def _of_image(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
+    if known := _from_json(read_json(_record(paths, entry))):
+        return known
+    contents = store.read_contents(paths, [entry]).get(entry)
+    if contents is None or contents.image is None:
+        return None
+    files, _ = files_of(paths.store / entry.file_name, contents.image)
+    found = FileList.of((path, it.kind is FileKind.DIRECTORY) for path, it in files.items())
+    if remember:
+        try:
+            keep(paths, entry, found)
+        except Failed as error:
+            log.debug("%s: its files are looked up again next time: %s", entry.file_name, error.message)
+    return found
 
 
 def readable_lists(paths: Paths, entries: Mapping[str, Entry], *, remember: bool) -> dict[str, FileList]:

@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
-from reconciler.host.base.walk import listed
+from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.tar.attributes import LABEL
 from reconciler.host.tar.decompress import shown
 from reconciler.host.tar.reader import Kind, Member
@@ -33,9 +33,8 @@ def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
     """
     root = os.fsencode(tree)
     known: dict[tuple[int, int], bytes] = {}
-    for path in _paths(root):
+    for path, status in walk(root):
         name = path[len(root) + 1 :] or b"./"
-        status = os.lstat(path)
         inode = status.st_dev, status.st_ino
         if inode in known:
             writer.add(_member(path, name, status, known[inode]))
@@ -46,16 +45,6 @@ def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
         if not labels:
             member.xattrs.pop(LABEL, None)
         writer.add(member, _content(path, member.size) if member.kind is Kind.FILE else ())
-
-
-def _paths(root: bytes) -> Iterator[bytes]:
-    """Parents first. Not os.walk, which sorts directories and files apart and looks at everything once more."""
-    todo = [root]
-    while todo:
-        path = todo.pop()
-        yield path
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            todo += sorted((entry.path for entry in listed(path)), reverse=True)
 
 
 def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | None = None) -> Member:
@@ -69,13 +58,8 @@ def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | No
     link = origin or (os.readlink(path) if kind is Kind.SYMLINK else b"")  # noqa: PTH115 - paths are bytes here
     size = status.st_size if kind is Kind.FILE else 0
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
-    xattrs = {} if kind is Kind.HARD_LINK else _xattrs(path)
+    xattrs = {} if kind is Kind.HARD_LINK else read_xattrs(path)
     return Member(name, kind, mode, *owner, status.st_mtime_ns, size, link, xattrs)
-
-
-def _xattrs(path: bytes) -> dict[bytes, bytes]:
-    names = os.listxattr(path, follow_symlinks=False)
-    return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
 def _content(path: bytes, size: int) -> Iterator[bytes]:

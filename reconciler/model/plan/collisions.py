@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.plan.layerorder import bottom_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.model.kind import Kind
 
@@ -21,6 +21,13 @@ class FileList:
 
     files: frozenset[str]  # everything but directories
     directories: frozenset[str]
+
+    @classmethod
+    def of(cls, paths: Iterable[tuple[str, bool]]) -> FileList:
+        """Of paths, and whether each is a directory's; the root, whose path is empty, counts for nothing."""
+        known = {path: is_directory for path, is_directory in paths if path}
+        directories = frozenset(path for path, is_directory in known.items() if is_directory)
+        return cls(frozenset(known) - directories, directories)
 
     def __contains__(self, path: str) -> bool:
         return path in self.files or path in self.directories

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, NotInstalled
 from reconciler.host.base.command import available, run
+from reconciler.host.base.walk import walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,12 +59,10 @@ def _needs(tree: Path) -> tuple[int, int]:
     """Inodes, and blocks with some room: what is left over in the end is a hole in the file."""
     seen: set[int] = set()
     blocks = 0
-    for directory, directories, files in os.walk(tree):
-        for name in (*directories, *files):
-            status = os.lstat(os.path.join(directory, name))  # noqa: PTH118 - a Path for each file takes its time
-            if status.st_ino not in seen:
-                seen.add(status.st_ino)
-                blocks += 1 + (-(-status.st_size // _BLOCK) if stat.S_ISREG(status.st_mode) else 1)
+    for _, status in islice(walk(os.fsencode(tree)), 1, None):
+        if status.st_ino not in seen:
+            seen.add(status.st_ino)
+            blocks += 1 + (-(-status.st_size // _BLOCK) if stat.S_ISREG(status.st_mode) else 1)
     inodes = _RESERVED + len(seen)
     return inodes, blocks + blocks // 16 + inodes * _INODE // _BLOCK + 256
 
