@@ -25,7 +25,6 @@ from reconciler.host.registry.layoutreader import LayoutReader
 from reconciler.host.registry.layoutwriter import OciLayout
 from reconciler.host.registry.skopeopush import push
 from reconciler.host.tar.fromtree import write_tree
-from reconciler.host.tar.reader import Kind as MemberKind
 from reconciler.host.tar.reader import Member
 from reconciler.host.tar.reproducible import Reproducible, source_date_epoch
 from reconciler.model.build.publication import (
@@ -40,6 +39,7 @@ from reconciler.model.build.publication import (
 from reconciler.model.content.ociread import Platform, platform_of
 from reconciler.model.content.ociwrite import About, Blob, Compression
 from reconciler.model.fit.contents import Contents
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _fill_with_file(path: Path, archive: Archive) -> None:
     status = path.stat()
     name = own_name(path).encode()
     with path.open("rb") as file:
-        member = Member(name, MemberKind.FILE, 0o644, 0, 0, status.st_mtime_ns, status.st_size, b"", {})
+        member = Member(name, FileKind.FILE, 0o644, 0, 0, status.st_mtime_ns, status.st_size, b"", {})
         archive.add(member, iter(partial(file.read, _PIECE), b""))
 
 

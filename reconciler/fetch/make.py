@@ -18,8 +18,8 @@ from reconciler.host.sources import local
 from reconciler.host.store import entries as store
 from reconciler.host.store import pathlists
 from reconciler.host.store.pack import pack, pack_tree
-from reconciler.host.tar.reader import Kind
 from reconciler.model.content.format import Format
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from reconciler.fetch.content import Content
@@ -148,10 +148,10 @@ def sole_file(content: Layers, scratch: Path, limits: Limits, text: str) -> Path
         for member, chunks in flattened.members:
             if member.sparse:
                 raise Entangled
-            if member.kind is Kind.FILE and not found:
+            if member.kind is FileKind.FILE and not found:
                 write_sparse(target, map(bytes, chunks))
-            if member.kind is not Kind.DIRECTORY:
-                found.append(target if member.kind is Kind.FILE and not found else None)
+            if member.kind is not FileKind.DIRECTORY:
+                found.append(target if member.kind is FileKind.FILE and not found else None)
         return found
 
     files = flatten(content.layers, content.blob_of, scratch, limits, from_members, _files_in)

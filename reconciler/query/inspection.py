@@ -30,8 +30,9 @@ from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.limits import DEFAULT, Limits, size_text
 from reconciler.model.content.source import Transport, parse_source
-from reconciler.model.facts.extensionfacts import ExtensionFacts, File, FileKind, Origin, kind_of
+from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin, kind_of
 from reconciler.model.facts.hostfit import THIS_HOST, HostFit, judge
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.release import Host, parse_release
 from reconciler.model.kind import Kind
 from reconciler.paths import SCRATCH

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.errors import printable
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import size_text
-from reconciler.model.facts.extensionfacts import SETGID, SETUID, FileKind
+from reconciler.model.facts.extensionfacts import SETGID, SETUID
 from reconciler.model.facts.program import Shape
 from reconciler.model.facts.unitfiles import units
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.lint.rule import Severity
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
         "digest": origin.digest,
         "manifest": origin.manifest,
         "size": {"packed": origin.packed, "unpacked": facts.unpacked},
-        "content": {str(kind): counted[kind] for kind in FileKind},
+        "content": {str(kind): counted[kind] for kind in FileKind if kind is not FileKind.HARD_LINK},
         "releases": {name: dict(fields) for name, fields in sorted(facts.contents.releases.items())},
         "hosts": [{"host": item.host, "fits": item.fits, "reason": item.reason} for item in fits],
         "units": [_unit_object(unit) for unit in units(facts)],

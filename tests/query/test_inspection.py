@@ -16,7 +16,7 @@ from reconciler.host.base.digest import file_digest
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import Limits
 from reconciler.model.content.ociread import parse_platform
-from reconciler.model.facts.extensionfacts import ExtensionFacts, FileKind
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
 from reconciler.model.lint.rule import Severity, lint
 from reconciler.model.lint.rules import RULES
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from reconciler.model.facts.extensionfacts import ExtensionFacts
     from tests.host.hostile.cases import Case
 
 ARM64_ROOT: Final = "b921b045-1df0-41c3-af44-4c6f280d3fae"

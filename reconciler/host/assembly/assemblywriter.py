@@ -10,8 +10,8 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import chunks_of
 from reconciler.host.tar.attributes import set_attributes, set_link_attributes
 from reconciler.host.tar.decompress import shown
-from reconciler.host.tar.reader import Kind, Member
-from reconciler.model.build.assembly import Shape
+from reconciler.host.tar.reader import Member
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from reconciler.host.tar.writer import TarWriter
     from reconciler.model.build.assembly import Assembly, Item
 
-_KINDS: Final = {Shape.FILE: Kind.FILE, Shape.LINK: Kind.SYMLINK, Shape.DIRECTORY: Kind.DIRECTORY}
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _NS: Final = 10**9
 
@@ -47,7 +46,7 @@ def write_archive(assembly: Assembly, clock: Clock, writer: TarWriter) -> None:
     """
     writer.add(_root(clock))
     for member, item in _members(assembly, clock):
-        is_file = member.kind is Kind.FILE
+        is_file = member.kind is FileKind.FILE
         writer.add(member, chunks_of(item.content) if is_file and item.content else ())
 
 
@@ -80,16 +79,16 @@ def _members(assembly: Assembly, clock: Clock) -> Iterator[tuple[Member, Item]]:
     for name, item in assembly:
         first = name if item.is_directory else known.setdefault(id(item), name)
         if first != name:
-            yield Member(name, Kind.HARD_LINK, 0, 0, 0, 0, 0, first, {}), item
+            yield Member(name, FileKind.HARD_LINK, 0, 0, 0, 0, 0, first, {}), item
             continue
         size = item.content.size if item.content else 0
         owner = item.uid, item.gid
         time, xattrs = clock.time_of(item), dict(item.xattrs)
-        yield Member(name, _KINDS[item.shape], item.mode, *owner, time, size, item.target, xattrs), item
+        yield Member(name, item.kind, item.mode, *owner, time, size, item.target, xattrs), item
 
 
 def _root(clock: Clock) -> Member:
-    return Member(b"./", Kind.DIRECTORY, 0o755, 0, 0, clock.built * _NS, 0, b"", {})
+    return Member(b"./", FileKind.DIRECTORY, 0o755, 0, 0, clock.built * _NS, 0, b"", {})
 
 
 def _owned(member: Member) -> Member:
@@ -105,10 +104,10 @@ def _owned(member: Member) -> Member:
 
 
 def _write(path: bytes, root: bytes, member: Member, item: Item) -> None:
-    if member.kind is Kind.SYMLINK:
+    if member.kind is FileKind.SYMLINK:
         os.symlink(member.link, path)  # noqa: PTH211 - paths are bytes here
         set_link_attributes(path, member)
-    elif member.kind is Kind.HARD_LINK:
+    elif member.kind is FileKind.HARD_LINK:
         os.link(root + b"/" + member.link, path, follow_symlinks=False)
     else:
         descriptor = os.open(path, _NEW, 0o600)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from reconciler.host.assembly.contents import read
 from reconciler.host.images.programs import read_elf
 from reconciler.host.tar.decompress import shown
-from reconciler.model.build.assembly import Shape
 from reconciler.model.build.recipe import Needs
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def missing(elf: Program, inside: set[str]) -> list[str]:
 
 def _elves(assembly: Assembly) -> Iterator[tuple[bytes, Program]]:
     for name, item in assembly:
-        if item.shape is not Shape.FILE or not item.content:
+        if item.kind is not FileKind.FILE or not item.content:
             continue
         could_be = item.mode & 0o111 or _LIBRARY.search(name) or _MODULE.fullmatch(name)
         if could_be and (elf := elf_of(item.content)):

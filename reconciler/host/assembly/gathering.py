@@ -20,8 +20,8 @@ from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.layers.flatten import flatten
 from reconciler.host.tar.attributes import CAPABILITY, OVERLAY
 from reconciler.host.tar.decompress import shown
-from reconciler.host.tar.reader import Kind
-from reconciler.model.build.assembly import Assembly, Content, Item, Shape
+from reconciler.model.build.assembly import Assembly, Content, Item
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
     from reconciler.model.content.limits import Limits
     from reconciler.model.content.ociread import Layer
 
-_SHAPES: Final = {
-    stat.S_IFREG: Shape.FILE,
-    stat.S_IFLNK: Shape.LINK,
-    stat.S_IFDIR: Shape.DIRECTORY,
-    Kind.FILE: Shape.FILE,
-    Kind.SYMLINK: Shape.LINK,
-    Kind.DIRECTORY: Shape.DIRECTORY,
-}
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _SETUID: Final = stat.S_ISUID | stat.S_ISGID
 _KEPT: Final = (b"user.", b"trusted.", CAPABILITY)
@@ -97,7 +89,7 @@ def from_program(program: Path) -> Assembly:
     if not program.is_file():
         raise Invalid(f"{program} is no file", "name a program")
     place = program.resolve()
-    item = Item(Shape.FILE, 0o755, content=Content(place, 0, place.stat().st_size))
+    item = Item(FileKind.FILE, 0o755, content=Content(place, 0, place.stat().st_size))
     assembly = Assembly()
     assembly.put(b"usr/bin/" + os.fsencode(program.name), item)
     return assembly
@@ -109,24 +101,24 @@ def _gathered(flattened: Flattened, heap: Heap) -> Assembly:
         name = member.name.removeprefix(b"./")
         if not name:
             continue
-        if member.kind is Kind.HARD_LINK:
+        if member.kind is FileKind.HARD_LINK:
             origin = assembly.get(member.link)
             assert origin  # noqa: S101 - merging has seen to it
             assembly.put(name, origin)
             continue
-        content = heap.keep(chunks, member.size, member.sparse) if member.kind is Kind.FILE else None
+        content = heap.keep(chunks, member.size, member.sparse) if member.kind is FileKind.FILE else None
         assembly.put(name, _item(member, content))
     return assembly
 
 
 def _item(member: Member, content: Content | None) -> Item:
     return Item(
-        _SHAPES[member.kind],
+        member.kind,
         member.mode,
         member.uid,
         member.gid,
         member.mtime_ns or None,  # 0 is what those have that nobody gave a time
-        member.link if member.kind is Kind.SYMLINK else b"",
+        member.link if member.kind is FileKind.SYMLINK else b"",
         member.xattrs,
         content,
     )
@@ -163,10 +155,10 @@ def _as_roots(path: bytes, status: os.stat_result) -> Item:
 def _found(  # noqa: PLR0913 - as lstat(2) has them
     path: bytes, status: os.stat_result, mode: int, uid: int, gid: int, *, mtime_ns: int | None = None
 ) -> Item:
-    shape = _SHAPES.get(stat.S_IFMT(status.st_mode), Shape.OTHER)
-    target = os.readlink(path) if shape is Shape.LINK else b""  # noqa: PTH115 - paths are bytes here
-    content = Content(Path(os.fsdecode(path)), 0, status.st_size) if shape is Shape.FILE else None
-    return Item(shape, mode, uid, gid, mtime_ns, target, _xattrs(path), content)
+    kind = FileKind.of_mode(status.st_mode)
+    target = os.readlink(path) if kind is FileKind.SYMLINK else b""  # noqa: PTH115 - paths are bytes here
+    content = Content(Path(os.fsdecode(path)), 0, status.st_size) if kind is FileKind.FILE else None
+    return Item(kind, mode, uid, gid, mtime_ns, target, _xattrs(path), content)
 
 
 def _xattrs(path: bytes) -> dict[bytes, bytes]:

@@ -19,10 +19,10 @@ from reconciler.host.layers.flatten import in_one_pass
 from reconciler.host.registry.layoutreader import is_layout
 from reconciler.host.store.packed import PackedTree, ReleaseKeeper
 from reconciler.host.tar.decompress import is_compressed
-from reconciler.host.tar.reader import Kind as MemberKind
 from reconciler.model.build.publication import Subject
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import DEFAULT
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import read_contents
 from reconciler.model.kind import Kind
 
@@ -116,7 +116,7 @@ def look_into_image(image: Image, layout: LayoutReader, scratch: Path, shown: Pa
 def _look_into_layers(image: Image, layout: LayoutReader, shown: Path) -> Subject | None:
     releases = ReleaseKeeper(*(kind.traits.releases for kind in Kind))
 
-    def names_of(flattened: Flattened) -> Mapping[bytes, MemberKind]:
+    def names_of(flattened: Flattened) -> Mapping[bytes, FileKind]:
         for _, chunks in releases.watch(flattened.members):
             for _ in chunks:  # which is checked on the way
                 pass
@@ -129,9 +129,9 @@ def _look_into_layers(image: Image, layout: LayoutReader, shown: Path) -> Subjec
     return _subject(shown, lambda kind: read_contents(tree, kind))
 
 
-def _carries_a_file(names: Mapping[bytes, MemberKind]) -> bool:
+def _carries_a_file(names: Mapping[bytes, FileKind]) -> bool:
     """Whether an image has but one file, where no extension has any: what `format: raw` takes."""
-    files = [name for name, kind in names.items() if kind is MemberKind.FILE]
+    files = [name for name, kind in names.items() if kind is FileKind.FILE]
     tops = {top.encode() for kind in Kind for top in kind.traits.tops}
     return len(files) == 1 and files[0].partition(b"/")[0] not in tops
 

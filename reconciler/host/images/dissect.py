@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Invalid, Malformed
 from reconciler.host.base.command import Finished, available, run
 from reconciler.host.node.loopdevices import loop_devices_available
-from reconciler.model.fit.filetree import FileTree, Node, printable
+from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.filetree import FileTree, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ _WALK: Final = 'exec find "$1" -xdev -printf ""'
 _LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
 _CAT: Final = 'exec cat "$1/$2"'
 _USES: Final = {"sysext": "useSystemExtension", "confext": "useConfigurationExtension"}  # by kind
-_NODES: Final = {b"f": Node.FILE, b"d": Node.DIRECTORY}
+_NODES: Final = {b"f": FileKind.FILE, b"d": FileKind.DIRECTORY, b"l": FileKind.SYMLINK}
 
 
 def obstacle() -> tuple[str, str] | None:
@@ -106,13 +107,13 @@ class MountedTree(FileTree):
         self._run(_WALK, "", 0)
         return None
 
-    def listed(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, FileKind]:
         """See FileTree."""
         done = self._run(_LIST, directory, _MAX_LISTING)
         if not done.complete:
             raise _unreadable(f"its directory /{directory} has no end")
         entries = done.stdout.split(b"\0")[:-1]
-        return {printable(entry[1:]): _NODES.get(entry[:1], Node.OTHER) for entry in entries}
+        return {printable(entry[1:]): _NODES.get(entry[:1], FileKind.SPECIAL) for entry in entries}
 
     def read(self, path: str, most: int) -> bytes:
         """See FileTree."""

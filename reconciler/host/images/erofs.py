@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import Finished, available, run
 from reconciler.host.images.directorytree import DirectoryTree
-from reconciler.model.fit.filetree import FileTree, Node, odd_name, printable, unreadable
+from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.filetree import FileTree, odd_name, printable, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ _MAX_EXTRACTED: Final = 4 << 30  # bytes, of one file
 _TOO_NEW: Final = re.compile(rb"unrecognized|unidentified|unsupported|not supported")
 _HEADING: Final = b"       NID TYPE  FILENAME\n"
 _ENTRY: Final = re.compile(rb" *[0-9]+ +([0-9]+)  (.*)", re.DOTALL)
-_NODES: Final = {b"1": Node.FILE, b"2": Node.DIRECTORY}
+_NODES: Final = {b"1": FileKind.FILE, b"2": FileKind.DIRECTORY, b"7": FileKind.SYMLINK}
 
 
 def can_look_inside() -> bool:
@@ -69,7 +70,7 @@ class ErofsTree(FileTree):
         super().__init__()
         self._file = file
 
-    def listed(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, FileKind]:
         """See FileTree.
 
         Names are printed as they are. One with a line break and a line's look adds an entry, which hides none and
@@ -103,10 +104,10 @@ def _understood(done: Finished) -> None:
         raise unreadable("erofs", done.complaint if done.stderr.strip() or not printed else printed[-1])
 
 
-def _entries(listing: bytes) -> Iterator[tuple[str, Node]]:
+def _entries(listing: bytes) -> Iterator[tuple[str, FileKind]]:
     for line in listing.split(b"\n")[:-1]:
         entry = _ENTRY.fullmatch(line)
         if entry is None:
             raise odd_name(line)
         if entry[2] not in {b".", b".."}:
-            yield printable(entry[2]), _NODES.get(entry[1], Node.OTHER)
+            yield printable(entry[2]), _NODES.get(entry[1], FileKind.SPECIAL)

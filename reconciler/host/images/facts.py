@@ -12,38 +12,29 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
 from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
-from reconciler.host.tar.reader import Kind, Member
 from reconciler.model.content.limits import DEFAULT, Limits
-from reconciler.model.facts.extensionfacts import File, FileKind, with_parents
+from reconciler.model.facts.extensionfacts import File, with_parents
 from reconciler.model.facts.program import HEAD
 from reconciler.model.facts.unitfiles import DBUS_SERVICES
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import printable
-from reconciler.model.kind import Kind as ExtensionKind
+from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from reconciler.host.tar.reader import Member
     from reconciler.model.facts.program import Program
 
 _NS: Final = 10**9
 _TEXT_MAX: Final = (64 << 10) + 1  # bytes of one file; more than a release file may have, so that this is noticed
 _TEXTS_MAX: Final = 32 << 20  # bytes of all
 _TEXTS: Final = (
-    *(f"{place}/".encode() for kind in ExtensionKind for place in (kind.traits.releases, kind.traits.units)),
+    *(f"{place}/".encode() for kind in Kind for place in (kind.traits.releases, kind.traits.units)),
     *(f"{top}/sysusers.d/".encode() for top in ("usr/lib", "etc")),
     f"{DBUS_SERVICES}/".encode(),
 )
-_KINDS: Final = {
-    Kind.FILE: FileKind.FILE,
-    Kind.DIRECTORY: FileKind.DIRECTORY,
-    Kind.SYMLINK: FileKind.SYMLINK,
-}
-_MODES: Final = {
-    stat.S_IFREG: FileKind.FILE,
-    stat.S_IFDIR: FileKind.DIRECTORY,
-    stat.S_IFLNK: FileKind.SYMLINK,
-}
 
 
 class Listing:
@@ -66,14 +57,14 @@ class Listing:
         name = _plain(below + b"/" + member.name)
         if not name:
             return
-        if member.kind is Kind.HARD_LINK:
+        if member.kind is FileKind.HARD_LINK:
             if origin := self._files.get(_plain(below + b"/" + member.link)):
                 self._files[name] = replace(origin, size=0)
             return
-        is_readable = member.kind is Kind.FILE and not member.sparse
+        is_readable = member.kind is FileKind.FILE and not member.sparse
         head = _beginning(chunks, _wanted(name)) if is_readable else b""
         file = File(
-            _KINDS[member.kind],
+            member.kind,
             member.mode,
             member.uid,
             member.gid,
@@ -115,7 +106,7 @@ class Listing:
         return with_parents({printable(name): file for name, file in self._files.items()})
 
     def _look_at(self, path: bytes, name: bytes, status: os.stat_result, inodes: set[tuple[int, int]]) -> None:
-        kind = _MODES.get(stat.S_IFMT(status.st_mode), FileKind.SPECIAL)
+        kind = FileKind.of_mode(status.st_mode)
         is_again = kind is not FileKind.DIRECTORY and (status.st_dev, status.st_ino) in inodes
         inodes.add((status.st_dev, status.st_ino))
         file = File(

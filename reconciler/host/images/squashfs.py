@@ -7,7 +7,8 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import Finished, run
-from reconciler.model.fit.filetree import FileTree, Node, odd_name, printable, unreadable
+from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.filetree import FileTree, odd_name, printable, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ PROGRAM: Final = "unsquashfs"
 PACKAGE: Final = "squashfs-tools"
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory and what leads there
-_NODES: Final = {b"-": Node.FILE, b"d": Node.DIRECTORY}
+_NODES: Final = {b"-": FileKind.FILE, b"d": FileKind.DIRECTORY, b"l": FileKind.SYMLINK}
 # Kind and mode, owner, size or device, date, time; the path follows.
 _DETAILS: Final = rb"([-dlbcps])\S{9} \S+ +[0-9]+(?:, *[0-9]+)? \S+ \S+ "
 
@@ -44,7 +45,7 @@ class SquashfsTree(FileTree):
         """
         self._run(("-lls",), (), most=0)
 
-    def listed(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, FileKind]:
         """See FileTree."""
         depth = directory.count("/") + 2 if directory else 1
         paths = (directory,) if directory else ()
@@ -57,7 +58,7 @@ class SquashfsTree(FileTree):
         """See FileTree."""
         return self._run(("-cat",), (path,), most=most).stdout
 
-    def _entries(self, listing: bytes, prefix: bytes) -> Iterator[tuple[str, Node]]:
+    def _entries(self, listing: bytes, prefix: bytes) -> Iterator[tuple[str, FileKind]]:
         for line in listing.removesuffix(b"\n").split(b"\n"):
             entry = self._entry.fullmatch(line)
             if entry is None:
@@ -67,7 +68,7 @@ class SquashfsTree(FileTree):
                 path = path.partition(b" -> ")[0]
             name = path.removeprefix(prefix)
             if name and path.startswith(prefix) and b"/" not in name:
-                yield printable(name), _NODES.get(entry[1], Node.OTHER)
+                yield printable(name), _NODES.get(entry[1], FileKind.SPECIAL)
 
     def _run(self, what: tuple[str, ...], paths: tuple[str, ...], most: int) -> Finished:
         options = ("-no-progress", "-no-wildcards", "-processors", "1", "-dest", self._root)

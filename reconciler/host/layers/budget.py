@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.tar.attributes import CAPABILITY
 from reconciler.host.tar.decompress import Refused
-from reconciler.host.tar.reader import Kind
 from reconciler.model.content.limits import size_text
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from reconciler.host.tar.reader import Member
@@ -127,7 +127,7 @@ def _too_large(verb: str, size: int, limits: Limits, name: bytes) -> Exceeded:
 
 def _refuse_privileges(member: Member) -> None:
     """On a directory the bits give nobody a privilege, and links have the mode of what they lead to."""
-    if member.kind is Kind.FILE and member.mode & _SETUID:
+    if member.kind is FileKind.FILE and member.mode & _SETUID:
         raise Exceeded("is a setuid or setgid program, which this node does not allow", _ALLOW, member.name)
     if CAPABILITY in member.xattrs:
         raise Exceeded("has file capabilities, which this node does not allow", _ALLOW, member.name)

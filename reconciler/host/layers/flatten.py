@@ -26,7 +26,8 @@ from reconciler.host.layers.unpack import unpack
 from reconciler.host.layers.whiteouts import Whiteout
 from reconciler.host.tar.attributes import CAPABILITY, kept
 from reconciler.host.tar.decompress import Refused
-from reconciler.host.tar.reader import Kind, Member
+from reconciler.host.tar.reader import Member
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -138,7 +139,7 @@ class Flattened:
     """The merged image, read as its members are taken."""
 
     def __init__(self, layers: Sequence[Layer], blob_of: Blobs, limits: Limits) -> None:
-        self.names: Final[dict[bytes, Kind]] = {b"": Kind.DIRECTORY}
+        self.names: Final[dict[bytes, FileKind]] = {b"": FileKind.DIRECTORY}
         """What the image has, by name, once all was read; hard links as what they lead to. The root's is empty."""
         self.members: Final = self._read(layers, blob_of)
         """Every member once, with the stored part of a file's content; what no layer describes comes last."""
@@ -157,12 +158,12 @@ class Flattened:
             with opened(layer, blob_of(layer.digest), self._budget) as reader:
                 for member in reader:
                     merged = self._merge(member)
-                    if merged and merged.kind is Kind.FILE:
+                    if merged and merged.kind is FileKind.FILE:
                         yield merged, reader.content.chunks(merged.size)
                     elif merged:
                         yield merged, ()
         for name, kind in self.names.items():
-            if kind is Kind.DIRECTORY and name not in self._described:
+            if kind is FileKind.DIRECTORY and name not in self._described:
                 yield Member(name or _ROOT, kind, 0o755, 0, 0, 0, 0, b"", {}), ()
 
     def _begin_layer(self) -> None:
@@ -184,14 +185,18 @@ class Flattened:
             raise Entangled
         member = replace(member, name=name, xattrs=_xattrs(member))
         hidden = place.closed or name in self._gone
-        if member.kind is Kind.DIRECTORY:
+        if member.kind is FileKind.DIRECTORY:
             return self._directory(member, hidden=hidden)
         return self._leaf(member, hidden=hidden)
 
     def _directory(self, member: Member, *, hidden: bool) -> Member | None:
         name = member.name
         self._layer.directories.add(name)
-        if hidden or self.names.setdefault(name, Kind.DIRECTORY) is not Kind.DIRECTORY or name in self._described:
+        if (
+            hidden
+            or self.names.setdefault(name, FileKind.DIRECTORY) is not FileKind.DIRECTORY
+            or name in self._described
+        ):
             return None
         self._described.add(name)
         return member if name else _root(member)
@@ -199,7 +204,7 @@ class Flattened:
     def _leaf(self, member: Member, *, hidden: bool) -> Member | None:
         """A member that is no directory: of lower layers, it hides what is at its name and beneath it."""
         name, layer = member.name, self._layer
-        if not name or name in layer.entered or (member.kind is Kind.SYMLINK and name in self._passed):
+        if not name or name in layer.entered or (member.kind is FileKind.SYMLINK and name in self._passed):
             raise Entangled
         replaced = hidden or name in self.names
         member = self._settled(member)
@@ -214,7 +219,7 @@ class Flattened:
 
     def _settled(self, member: Member) -> Member:
         """Leave what a file system might refuse to the one that does."""
-        if member.kind is Kind.SYMLINK:
+        if member.kind is FileKind.SYMLINK:
             if not 0 < len(member.link) <= _LINK_MAX or b"\0" in member.link or member.xattrs:
                 raise Entangled
             return replace(member, mode=0o777)
@@ -224,7 +229,7 @@ class Flattened:
 
     def _origin(self, member: Member, *, replaced: bool) -> bytes | None:
         """The name that the merged image has for a member's file; None: an upper layer has replaced it."""
-        if member.kind is not Kind.HARD_LINK:
+        if member.kind is not FileKind.HARD_LINK:
             return None if replaced else member.name
         try:
             target = b"/".join(parts_of(member.link))
@@ -264,7 +269,7 @@ class Flattened:
         if name not in self.names:
             self._count(name)
         if not hidden:
-            hidden = self.names.setdefault(name, Kind.DIRECTORY) is not Kind.DIRECTORY
+            hidden = self.names.setdefault(name, FileKind.DIRECTORY) is not FileKind.DIRECTORY
         place = self._layer.entered[name] = _Place(name, hidden or name in self._opaque)
         return place
 
@@ -304,14 +309,14 @@ def _xattrs(member: Member) -> dict[bytes, bytes]:
         found = kept(member.xattrs)
     except Refused as error:
         raise Entangled from error
-    if member.kind is not Kind.HARD_LINK and not all(_is_usual(*item, member.kind) for item in found.items()):
+    if member.kind is not FileKind.HARD_LINK and not all(_is_usual(*item, member.kind) for item in found.items()):
         raise Entangled
     if sum(map(len, found.values())) > _XATTRS_MAX:
         raise Entangled
     return found
 
 
-def _is_usual(name: bytes, value: bytes, kind: Kind) -> bool:
+def _is_usual(name: bytes, value: bytes, kind: FileKind) -> bool:
     if name == CAPABILITY:
-        return kind is Kind.FILE and len(value) == _CAPABILITY_SIZE and value[1:4] == _CAPABILITY_VERSION
+        return kind is FileKind.FILE and len(value) == _CAPABILITY_SIZE and value[1:4] == _CAPABILITY_VERSION
     return name.startswith(_USUAL) and name not in _USUAL and len(name) <= _PART_MAX and b"\0" not in name

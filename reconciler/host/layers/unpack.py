@@ -33,8 +33,8 @@ from reconciler.host.layers.readlayer import opened
 from reconciler.host.layers.staging import Staging, mode_of
 from reconciler.host.tar.attributes import set_attributes, set_link_attributes
 from reconciler.host.tar.decompress import Refused, shown
-from reconciler.host.tar.reader import Kind, Member
 from reconciler.model.content.limits import Limits
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from reconciler.host.layers.arrival import Blobs
     from reconciler.host.layers.readlayer import LayerReader
     from reconciler.host.tar.decompress import Content
+    from reconciler.host.tar.reader import Member
     from reconciler.model.content.ociread import Layer
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -104,14 +105,16 @@ def _place(member: Member, tree: Staging, content: Content) -> None:
     if tree.written.get(path) is False:
         _check_replaceable(path)
     match member.kind:
-        case Kind.DIRECTORY:
+        case FileKind.DIRECTORY:
             _directory(path, member, tree)
-        case Kind.FILE:
+        case FileKind.FILE:
             _file(path, member, tree, content)
-        case Kind.SYMLINK:
+        case FileKind.SYMLINK:
             _symlink(path, member, tree)
-        case Kind.HARD_LINK:
+        case FileKind.HARD_LINK:
             _hard_link(path, member, tree)
+        case FileKind.SPECIAL:
+            raise AssertionError(path)  # refused while reading
     tree.mark(path, own=True)
 
 
@@ -121,8 +124,8 @@ def _check_replaceable(path: bytes) -> None:
 
 
 def _root(member: Member, tree: Staging) -> None:
-    if member.kind is not Kind.DIRECTORY:
-        raise Refused(f"is {member.kind.value} in place of the image's root")
+    if member.kind is not FileKind.DIRECTORY:
+        raise Refused(f"is a {member.kind.noun} in place of the image's root")
     tree.set_root(member.mode, member.mtime_ns)
 
 

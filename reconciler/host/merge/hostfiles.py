@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
-from reconciler.model.facts.extensionfacts import ExtensionFacts, FileKind, HostFacts, host_paths
+from reconciler.model.facts.extensionfacts import ExtensionFacts, HostFacts, host_paths
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

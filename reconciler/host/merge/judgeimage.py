@@ -23,7 +23,7 @@ from reconciler.host.images.listing import list_image
 from reconciler.host.node.imagepolicies import read_policies
 from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.model.content.limits import DEFAULT
-from reconciler.model.facts.extensionfacts import FileKind
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.images.imagepolicy import refusal
 from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.paths import SCRATCH

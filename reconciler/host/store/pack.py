@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from reconciler.host.layers.arrival import Blobs
     from reconciler.host.layers.flatten import Flattened
-    from reconciler.host.tar.reader import Kind as MemberKind
     from reconciler.model.content.limits import Limits
     from reconciler.model.content.ociread import Layer
     from reconciler.model.fit.contents import Contents
+    from reconciler.model.fit.filekind import FileKind
     from reconciler.model.kind import Kind
     from reconciler.model.state.entry import Entry
 
@@ -43,7 +43,7 @@ class Packed:
     """An image file that was made, and what is in it."""
 
     contents: Contents  # as `store.inspect` would find it
-    names: Mapping[bytes, MemberKind] | None  # of all that is in it; None: they can be read from it
+    names: Mapping[bytes, FileKind] | None  # of all that is in it; None: they can be read from it
 
 
 def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
@@ -117,7 +117,7 @@ def _pack_members(flattened: Flattened, target: Path, entry: Entry, scratch: Pat
         return Packed(_described(found[0], target, entry), flattened.names)
 
 
-def _renamed(contents: Contents, names: Mapping[bytes, MemberKind], writer: TarWriter, entry: Entry) -> Contents:
+def _renamed(contents: Contents, names: Mapping[bytes, FileKind], writer: TarWriter, entry: Entry) -> Contents:
     """As `store.give_release_name` does it in a tree."""
     wanted = entry.renamed_to
     if wanted is None or len(contents.releases) != 1 or wanted in contents.releases:

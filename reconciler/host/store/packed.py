@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.layers.flatten import Entangled
-from reconciler.host.tar.reader import Kind
-from reconciler.model.fit.filetree import FileTree, Node, printable
+from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.filetree import FileTree, printable
 from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _KEPT_MAX: Final = 1 << 17  # bytes of a release file; longer ones are refused anyway
 _FILES_MAX: Final = 128  # release files; more than a hundred are refused anyway, before any of them is read
-_NODES: Final = {Kind.FILE: Node.FILE, Kind.DIRECTORY: Node.DIRECTORY, Kind.SYMLINK: Node.OTHER}
 
 
 class ReleaseKeeper:
@@ -35,7 +34,7 @@ class ReleaseKeeper:
             yield member, self._keep(member, chunks) if member.name.startswith(self._prefixes) else chunks
 
     def _keep(self, member: Member, chunks: Iterable[memoryview]) -> Iterable[memoryview]:
-        if member.kind is Kind.HARD_LINK:
+        if member.kind is FileKind.HARD_LINK:
             if member.link not in self.kept:
                 raise Entangled  # its content has gone by
             self.kept[member.name] = self.kept[member.link]
@@ -43,7 +42,7 @@ class ReleaseKeeper:
         if member.sparse:
             raise Entangled
         is_below = member.name.rpartition(b"/")[0] not in self._directories
-        if member.kind is not Kind.FILE or is_below:
+        if member.kind is not FileKind.FILE or is_below:
             return chunks  # none of the release files
         return self._copied(member.name, chunks, _KEPT_MAX if len(self.kept) < _FILES_MAX else 0)
 
@@ -57,17 +56,17 @@ class ReleaseKeeper:
 class PackedTree(FileTree):
     """The tree that a merged image is, from the names that were written."""
 
-    def __init__(self, names: Mapping[bytes, Kind], kept: Mapping[bytes, bytes]) -> None:
+    def __init__(self, names: Mapping[bytes, FileKind], kept: Mapping[bytes, bytes]) -> None:
         super().__init__()
         self._names = names
         self._kept = kept
 
-    def listed(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, FileKind]:
         """See FileTree."""
         prefix = f"{directory}/".encode() if directory else b""
         start = len(prefix)
         return {
-            printable(name[start:]): _NODES[kind]
+            printable(name[start:]): kind
             for name, kind in self._names.items()
             if len(name) > start and name.startswith(prefix) and b"/" not in name[start:]
         }

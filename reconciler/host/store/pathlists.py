@@ -17,8 +17,7 @@ from reconciler.host.base.walk import walk
 from reconciler.host.images.listing import files_of
 from reconciler.host.store import entries as store
 from reconciler.host.store import manifests
-from reconciler.host.tar.reader import Kind as MemberKind
-from reconciler.model.facts.extensionfacts import FileKind
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.plan.collisions import FileList
 
 if TYPE_CHECKING:
@@ -57,9 +56,9 @@ def keep(paths: Paths, entry: Entry, found: FileList) -> None:
     write_atomically(_record(paths, entry), document.encode(), durable=False)
 
 
-def of_names(names: Mapping[bytes, MemberKind]) -> FileList:
+def of_names(names: Mapping[bytes, FileKind]) -> FileList:
     """What an image has that was made of a stream of members."""
-    return FileList.of((os.fsdecode(name), kind is MemberKind.DIRECTORY) for name, kind in names.items())
+    return FileList.of((os.fsdecode(name), kind is FileKind.DIRECTORY) for name, kind in names.items())
 
 
 def _record(paths: Paths, entry: Entry) -> Path:

@@ -10,7 +10,8 @@ from reconciler.errors import Invalid
 from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.tar.attributes import LABEL
 from reconciler.host.tar.decompress import shown
-from reconciler.host.tar.reader import Kind, Member
+from reconciler.host.tar.reader import Member
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from reconciler.host.tar.writer import Archive
 
 _PIECE: Final = 1 << 18
-_KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFDIR: Kind.DIRECTORY}
 
 
 def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
@@ -44,21 +44,21 @@ def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
         member = _member(path, name, status)
         if not labels:
             member.xattrs.pop(LABEL, None)
-        writer.add(member, _content(path, member.size) if member.kind is Kind.FILE else ())
+        writer.add(member, _content(path, member.size) if member.kind is FileKind.FILE else ())
 
 
 def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | None = None) -> Member:
-    kind = Kind.HARD_LINK if origin is not None else _KINDS.get(stat.S_IFMT(status.st_mode))
-    if kind is None:
+    kind = FileKind.HARD_LINK if origin is not None else FileKind.of_mode(status.st_mode)
+    if kind is FileKind.SPECIAL:
         raise Invalid(
             f"{shown(name)} is neither a file, a link nor a directory",
             "leave devices, FIFOs and sockets out of the extension",
             code="content.special-file",
         )
-    link = origin or (os.readlink(path) if kind is Kind.SYMLINK else b"")  # noqa: PTH115 - paths are bytes here
-    size = status.st_size if kind is Kind.FILE else 0
+    link = origin or (os.readlink(path) if kind is FileKind.SYMLINK else b"")  # noqa: PTH115 - paths are bytes here
+    size = status.st_size if kind is FileKind.FILE else 0
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
-    xattrs = {} if kind is Kind.HARD_LINK else read_xattrs(path)
+    xattrs = {} if kind is FileKind.HARD_LINK else read_xattrs(path)
     return Member(name, kind, mode, *owner, status.st_mtime_ns, size, link, xattrs)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import adler32
 
 from reconciler.host.tar import sparse
 from reconciler.host.tar.decompress import Refused
 from reconciler.host.tar.sparse import BLOCK, SparseMap
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,23 +38,14 @@ _NOTHING: Final[Records] = {}
 _ZEROS: Final = bytes(BLOCK)
 
 
-class Kind(Enum):
-    """What a member becomes; everything else is refused while reading."""
-
-    FILE = "a file"
-    HARD_LINK = "a hard link"
-    SYMLINK = "a symbolic link"
-    DIRECTORY = "a directory"
-
-
 _KINDS: Final = {
-    b"0": Kind.FILE,
-    b"\0": Kind.FILE,
-    b"7": Kind.FILE,  # "contiguous", which no system of today tells apart
-    b"S": Kind.FILE,
-    b"1": Kind.HARD_LINK,
-    b"2": Kind.SYMLINK,
-    b"5": Kind.DIRECTORY,
+    b"0": FileKind.FILE,
+    b"\0": FileKind.FILE,
+    b"7": FileKind.FILE,  # "contiguous", which no system of today tells apart
+    b"S": FileKind.FILE,
+    b"1": FileKind.HARD_LINK,
+    b"2": FileKind.SYMLINK,
+    b"5": FileKind.DIRECTORY,
 }
 _REFUSED: Final = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO"}
 
@@ -64,7 +55,7 @@ class Member:
     """One entry of an archive. Names are bytes: file systems keep those, whatever their encoding."""
 
     name: bytes
-    kind: Kind
+    kind: FileKind
     mode: int
     uid: int
     gid: int
@@ -224,12 +215,12 @@ def _member(block: bytes, header: _Header, records: Records, content: Content) -
 def _understood(name: bytes, block: bytes, header: _Header, records: Records, content: Content) -> tuple[Member, int]:
     kind = _kind(header.type, name)
     stored = 0
-    if kind is Kind.FILE:  # the others have no content, whatever their size field says
+    if kind is FileKind.FILE:  # the others have no content, whatever their size field says
         size = records.get(b"size")
         stored = _decimal(size) if size else _number(header.size)
     holes = sparse.old_gnu(block, content, _number) if header.type == b"S" else None
     end = content.position + stored + -stored % BLOCK
-    if kind is Kind.FILE and records and not holes:
+    if kind is FileKind.FILE and records and not holes:
         before = content.position
         holes = sparse.from_records(records, content, _decimal)
         stored -= content.position - before
@@ -257,9 +248,9 @@ def _name(block: bytes, header: _Header) -> bytes:
     return prefix + b"/" + name if prefix else name
 
 
-def _kind(flag: bytes, name: bytes) -> Kind:
+def _kind(flag: bytes, name: bytes) -> FileKind:
     if flag == b"\0" and name.endswith(b"/"):  # V7 had no type for directories
-        return Kind.DIRECTORY
+        return FileKind.DIRECTORY
     kind = _KINDS.get(flag)
     if kind is None:
         raise Refused(f"is {_REFUSED.get(flag, 'of an unknown type')}, which no extension may contain")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Invalid
 from reconciler.host.tar.attributes import OVERLAY
 from reconciler.host.tar.decompress import shown
-from reconciler.host.tar.reader import Kind
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ class Reproducible:
                 hint,
                 code="content.attribute",
             )
-        is_root = member.kind is Kind.DIRECTORY and member.name == b"./"
+        is_root = member.kind is FileKind.DIRECTORY and member.name == b"./"
         time = member.mtime_ns if self._latest is None else min(member.mtime_ns, self._latest)
         mode = 0o755 if is_root else member.mode
         self._archive.add(replace(member, uid=0, gid=0, mode=mode, mtime_ns=time), chunks)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Protocol
 
-from reconciler.host.tar.reader import Kind, Member
+from reconciler.host.tar.reader import Member
 from reconciler.host.tar.sparse import BLOCK
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-_TYPES: Final = {Kind.FILE: b"0", Kind.HARD_LINK: b"1", Kind.SYMLINK: b"2", Kind.DIRECTORY: b"5"}
+_TYPES: Final = {FileKind.FILE: b"0", FileKind.HARD_LINK: b"1", FileKind.SYMLINK: b"2", FileKind.DIRECTORY: b"5"}
 _NAME_MAX: Final = 100
 _ID_MAX: Final = (1 << 21) - 1  # seven octal digits
 _SIZE_MAX: Final = (1 << 33) - 1  # eleven of them
@@ -61,7 +62,7 @@ class TarWriter:
 
     def add_link(self, name: bytes, target: bytes) -> None:
         """Write a hard link to a member that has gone before."""
-        self.add(Member(name, Kind.HARD_LINK, 0, 0, 0, 0, 0, target, {}))
+        self.add(Member(name, FileKind.HARD_LINK, 0, 0, 0, 0, 0, target, {}))
 
     def finish(self) -> None:
         """Write the end of the archive."""

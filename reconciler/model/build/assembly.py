@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
+
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-
-class Shape(Enum):
-    """What something is."""
-
-    FILE = "file"
-    LINK = "symbolic link"
-    DIRECTORY = "directory"
-    OTHER = "device, FIFO or socket"
 
 
 class Content(NamedTuple):
@@ -32,7 +24,7 @@ class Content(NamedTuple):
 class Item:
     """A file, link or directory. Several names of one item are hard links to it."""
 
-    shape: Shape
+    kind: FileKind
     mode: int
     uid: int = 0
     gid: int = 0
@@ -44,16 +36,16 @@ class Item:
     @property
     def is_directory(self) -> bool:
         """Whether others may lie in it."""
-        return self.shape is Shape.DIRECTORY
+        return self.kind is FileKind.DIRECTORY
 
 
-DIRECTORY = Item(Shape.DIRECTORY, 0o755)
+DIRECTORY = Item(FileKind.DIRECTORY, 0o755)
 
 
 def text_file(text: str) -> Item:
     """A file that the build itself writes."""
     content = text.encode()
-    return Item(Shape.FILE, 0o644, content=Content(content, 0, len(content)))
+    return Item(FileKind.FILE, 0o644, content=Content(content, 0, len(content)))
 
 
 class Assembly:
@@ -142,4 +134,4 @@ def _is_same(one: Item, other: Item, same: Callable[[Content, Content], bool]) -
 
 def _looks(item: Item) -> tuple[object, ...]:
     size = item.content.size if item.content else 0
-    return item.shape, item.mode, item.uid, item.gid, item.target, dict(item.xattrs), size
+    return item.kind, item.mode, item.uid, item.gid, item.target, dict(item.xattrs), size

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
-from reconciler.model.build.assembly import Assembly, Shape
+from reconciler.model.build.assembly import Assembly
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import RELEASE_PREFIX, Kind
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def screen(source: Assembly, kind: Kind) -> Screened:
     kept, dropped, releases = Assembly(), [], {}
     prefix = f"{kind.traits.releases}/{RELEASE_PREFIX}".encode()
     for name, item in source:
-        if name.startswith(prefix) and item.shape is Shape.FILE:
+        if name.startswith(prefix) and item.kind is FileKind.FILE:
             releases[name.removeprefix(prefix).decode(errors="replace")] = item
         elif reason := _reason(name, kind):
             dropped += [] if item.is_directory else [Dropped(name, reason)]
-        elif item.shape is Shape.OTHER:
+        elif item.kind is FileKind.SPECIAL:
             hint = "leave devices, FIFOs and sockets out of the extension"
             raise Invalid(f"/{name.decode(errors='replace')} is neither a file, a link nor a directory", hint)
         else:
@@ -107,9 +108,9 @@ def merge_usr(source: Assembly) -> tuple[Assembly, int]:
 def _put_in_usr(merged: Assembly, name: bytes, item: Item) -> None:
     place = b"usr/" + name
     there = merged.get(place)
-    if there is None or (there.shape is Shape.LINK and not item.is_directory):
+    if there is None or (there.kind is FileKind.SYMLINK and not item.is_directory):
         merged.put(place, item)
-    elif Shape.FILE in {there.shape, item.shape} and item.shape is not Shape.LINK and there is not item:
+    elif FileKind.FILE in {there.kind, item.kind} and item.kind is not FileKind.SYMLINK and there is not item:
         names = " and ".join(f"/{it.decode(errors='replace')}" for it in (name, place))
         raise Invalid(f"{names} are two files, which would be one in an extension", "leave out one of them")
 
@@ -117,4 +118,4 @@ def _put_in_usr(merged: Assembly, name: bytes, item: Item) -> None:
 def os_release_in(source: Assembly) -> Item | None:
     """The file that says which system a source is; None: it is none."""
     found = (source.get(name) for name in _OS_RELEASES)
-    return next((it for it in found if it and it.shape is Shape.FILE), None)
+    return next((it for it in found if it and it.kind is FileKind.FILE), None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.fit.filetree import FileTree, Node, read_contents
+from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.filetree import FileTree, read_contents
 from reconciler.model.kind import RELEASE_PREFIX, Kind
 
 if TYPE_CHECKING:
@@ -24,18 +24,6 @@ _FOLLOWED_MAX: Final = 40  # links, as the kernel has it
 SETUID: Final = 0o4000
 SETGID: Final = 0o2000
 STICKY: Final = 0o1000
-
-
-class FileKind(StrEnum):
-    """What a name in the tree stands for."""
-
-    FILE = "file"
-    DIRECTORY = "directory"
-    SYMLINK = "symlink"
-    SPECIAL = "special"  # a device, a FIFO, a socket
-
-
-_NODES: Final = {FileKind.FILE: Node.FILE, FileKind.DIRECTORY: Node.DIRECTORY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +144,12 @@ class ListedFiles(FileTree):
         super().__init__()
         self._files = files
 
-    def listed(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, FileKind]:
         """See FileTree."""
         prefix = f"{directory}/" if directory else ""
         start = len(prefix)
         return {
-            path[start:]: _NODES.get(file.kind, Node.OTHER)
+            path[start:]: file.kind
             for path, file in self._files.items()
             if path.startswith(prefix) and "/" not in path[start:]
         }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Malformed
 from reconciler.model.fit.contents import Contents
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.release import parse_release
 from reconciler.model.kind import RELEASE_PREFIX
 
@@ -26,14 +26,6 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
 _EMPTY_HINT: Final = "build the image from the extension's own files only"
 
 
-class Node(StrEnum):
-    """What a directory's entry is."""
-
-    FILE = "file"
-    DIRECTORY = "directory"
-    OTHER = "other"  # a link, a device, ...
-
-
 class FileTree(ABC):
     """A tree of files that some tool can look into, once for each directory; its links are never followed.
 
@@ -41,26 +33,26 @@ class FileTree(ABC):
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, Mapping[str, Node]] = {}
+        self._known: dict[str, Mapping[str, FileKind]] = {}
 
-    def children(self, directory: str) -> Mapping[str, Node]:
+    def children(self, directory: str) -> Mapping[str, FileKind]:
         """The entries of a directory by name, without `.` and `..`; none where none is, or a link leads there.
 
         Raises:
             ReconcilerError: it cannot be read.
         """
         if directory not in self._known:
-            is_there = not directory or self.node(directory) is Node.DIRECTORY
+            is_there = not directory or self.node(directory) is FileKind.DIRECTORY
             self._known[directory] = self.listed(directory) if is_there else {}
         return self._known[directory]
 
-    def node(self, path: str) -> Node | None:
+    def node(self, path: str) -> FileKind | None:
         """What is at a path; None: nothing is, or a link leads there."""
         parent, _, name = path.rpartition("/")
         return self.children(parent).get(name)
 
     @abstractmethod
-    def listed(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, FileKind]:
         """As `children`, of a directory that is there."""
 
     @abstractmethod
@@ -75,7 +67,7 @@ class FileTree(ABC):
 class _Nothing(FileTree):
     """The root of a disk image that has none."""
 
-    def listed(self, directory: str) -> Mapping[str, Node]:  # noqa: ARG002 - there is none
+    def listed(self, directory: str) -> Mapping[str, FileKind]:  # noqa: ARG002 - there is none
         """See FileTree."""
         return {}
 
@@ -91,14 +83,14 @@ class WithUsr(FileTree):
         super().__init__()
         self._root = root or _Nothing()
         self._usr = usr
-        place = root.node("usr") if root else Node.DIRECTORY
-        if place is not Node.DIRECTORY:
+        place = root.node("usr") if root else FileKind.DIRECTORY
+        if place is not FileKind.DIRECTORY:
             raise Invalid("the image's root partition has no directory usr for its usr partition", _EMPTY_HINT)
 
-    def listed(self, directory: str) -> Mapping[str, Node]:
+    def listed(self, directory: str) -> Mapping[str, FileKind]:
         """See FileTree."""
         if not directory:
-            return {**self._root.children(""), "usr": Node.DIRECTORY}
+            return {**self._root.children(""), "usr": FileKind.DIRECTORY}
         tree, inside = self._at(directory)
         return tree.children(inside)
 
@@ -161,7 +153,7 @@ def read_contents(tree: FileTree, kind: Kind) -> Contents:
 def _misplaced(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:
     """Empty directories at the top are a habit of image builders (/proc, /etc) and do nothing."""
     for name, node in tree.children("").items():
-        is_directory = node is Node.DIRECTORY
+        is_directory = node is FileKind.DIRECTORY
         if is_directory and (name in tops or name == _LOST_AND_FOUND):
             continue
         if not is_directory or not _PLAIN.fullmatch(name) or tree.children(name):
@@ -172,7 +164,7 @@ def _releases(tree: FileTree, directory: str) -> dict[str, dict[str, str]]:
     found = [
         name.removeprefix(RELEASE_PREFIX)
         for name, node in sorted(tree.children(directory).items())
-        if name.startswith(RELEASE_PREFIX) and node is Node.FILE
+        if name.startswith(RELEASE_PREFIX) and node is FileKind.FILE
     ]
     if len(found) > _MAX_RELEASES:
         hint = "an extension has one release file, of its own name"

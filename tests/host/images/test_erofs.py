@@ -10,7 +10,8 @@ from reconciler.errors import Invalid
 from reconciler.host.base.command import Finished
 from reconciler.host.images import erofs
 from reconciler.host.images.erofs import ErofsTree
-from reconciler.model.fit.filetree import Node, read_contents
+from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.filetree import read_contents
 from reconciler.model.kind import Kind
 
 HEAD = """Path : /etc
@@ -54,7 +55,7 @@ def test_what_decides_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_types_of_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = _answer(monkeypatch, TREE, Finished(0, b"", ""))
-    assert tree.children("") == {"proc": Node.DIRECTORY, "usr": Node.DIRECTORY, "lib": Node.OTHER}
+    assert tree.children("") == {"proc": FileKind.DIRECTORY, "usr": FileKind.DIRECTORY, "lib": FileKind.SYMLINK}
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from reconciler.host.layers.budget import Budget, Exceeded
-from reconciler.host.tar.reader import Kind, Member
+from reconciler.host.tar.reader import Member
 from reconciler.host.tar.sparse import SparseMap
 from reconciler.model.content.limits import Limits
+from reconciler.model.fit.filekind import FileKind
 
-FILE = Member(b"usr/bin/a", Kind.FILE, 0o755, 0, 0, 0, 40, b"", {})
+FILE = Member(b"usr/bin/a", FileKind.FILE, 0o755, 0, 0, 0, 40, b"", {})
 MIB = 1 << 20
 
 

@@ -17,9 +17,10 @@ from backports import zstd
 from reconciler.errors import Failed, Invalid
 from reconciler.host.registry.layoutwriter import OciLayout
 from reconciler.host.tar.fromtree import write_tree
-from reconciler.host.tar.reader import Kind, Member
+from reconciler.host.tar.reader import Member
 from reconciler.model.content.ociread import Platform
 from reconciler.model.content.ociwrite import About, Compression
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ DECOMPRESS = {Compression.GZIP: gzip.decompress, Compression.ZSTD: zstd.decompre
 
 
 def _one_file(content: bytes, writer: TarWriter) -> None:
-    writer.add(Member(b"usr/x", Kind.FILE, 0o755, 0, 0, 0, len(content), b"", {}), [content])
+    writer.add(Member(b"usr/x", FileKind.FILE, 0o755, 0, 0, 0, len(content), b"", {}), [content])
 
 
 def _json(layout: Path, digest: str) -> Any:  # noqa: ANN401 - JSON
@@ -117,7 +118,7 @@ def test_what_breaks_off_leaves_no_blob(tmp_path: Path) -> None:
             yield b"x" * (1 << 20)
             raise Invalid("no more")
 
-        writer.add(Member(b"x", Kind.FILE, 0o644, 0, 0, 0, 2 << 20, b"", {}), chunks())
+        writer.add(Member(b"x", FileKind.FILE, 0o644, 0, 0, 0, 2 << 20, b"", {}), chunks())
 
     layout = OciLayout(tmp_path / "oci")
     with pytest.raises(Invalid, match="no more"):

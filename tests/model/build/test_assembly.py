@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.model.build.assembly import DIRECTORY, Assembly, Item, Shape, difference, text_file
+from reconciler.model.build.assembly import DIRECTORY, Assembly, Item, difference, text_file
+from reconciler.model.fit.filekind import FileKind
 
 
 def _files(**texts: str) -> Assembly:
@@ -48,7 +49,7 @@ def test_a_file_replaces_a_directory_with_all_in_it() -> None:
 
 
 def test_a_directory_replaces_a_link() -> None:
-    lower = Assembly({b"lib": Item(Shape.LINK, 0o777, target=b"usr/lib")})
+    lower = Assembly({b"lib": Item(FileKind.SYMLINK, 0o777, target=b"usr/lib")})
     lower.lay(_files(lib_x="x"))
     item = lower.get(b"lib")
     assert item

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from reconciler.errors import Invalid
-from reconciler.model.build.assembly import DIRECTORY, Assembly, Item, Shape, text_file
+from reconciler.model.build.assembly import DIRECTORY, Assembly, Item, text_file
 from reconciler.model.build.screening import merge_usr, os_release_in, screen
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
 
 
@@ -18,7 +19,7 @@ def _assembly(*names: str) -> Assembly:
 
 
 def _link(target: str) -> Item:
-    return Item(Shape.LINK, 0o777, target=target.encode())
+    return Item(FileKind.SYMLINK, 0o777, target=target.encode())
 
 
 def _left(names: list[str], kind: Kind = Kind.SYSEXT) -> tuple[set[str], set[str]]:
@@ -60,9 +61,9 @@ def test_every_reason_is_a_clause() -> None:
 
 def test_devices_matter_only_where_they_would_be_kept() -> None:
     source = _assembly("usr/bin/x")
-    source.put(b"dev/null", Item(Shape.OTHER, 0o666))
+    source.put(b"dev/null", Item(FileKind.SPECIAL, 0o666))
     assert {it.path for it in screen(source, Kind.SYSEXT).dropped} == {b"dev/null"}
-    source.put(b"usr/null", Item(Shape.OTHER, 0o666))
+    source.put(b"usr/null", Item(FileKind.SPECIAL, 0o666))
     with pytest.raises(Invalid, match="/usr/null is neither a file, a link nor a directory"):
         screen(source, Kind.SYSEXT)
 
@@ -95,7 +96,7 @@ def test_a_link_from_one_place_to_the_other_gives_way(*, is_link_below_usr: bool
     source.put(b"usr/bin/x" if is_link_below_usr else b"bin/x", _link("/bin/x"))
     item = merge_usr(source)[0].get(b"usr/bin/x")
     assert item
-    assert item.shape is Shape.FILE
+    assert item.kind is FileKind.FILE
 
 
 def test_two_files_that_would_be_one() -> None:

@@ -9,13 +9,13 @@ from reconciler.model.content.format import Payload
 from reconciler.model.facts.extensionfacts import (
     ExtensionFacts,
     File,
-    FileKind,
     HostFacts,
     Origin,
     kind_of,
     with_parents,
 )
 from reconciler.model.facts.program import Program, Shape
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.images.imageformat import FileSystem, ImageFormat, Volume
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from reconciler.model.facts.extensionfacts import File, FileKind, HostFacts
+from reconciler.model.facts.extensionfacts import File, HostFacts
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.images.veritysignature import VeritySignature
 from reconciler.model.lint.rule import Severity, fails, lint
 from reconciler.model.lint.rules import RULES, UNREADABLE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.facts.extensionfacts import SETGID, SETUID, STICKY, FileKind
+from reconciler.model.facts.extensionfacts import SETGID, SETUID, STICKY
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.lint.rule import Hit, Rule, Severity, rule
 
 if TYPE_CHECKING:

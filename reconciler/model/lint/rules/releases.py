@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.facts.extensionfacts import FileKind
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import NAME, RELEASE_PREFIX, Kind
 from reconciler.model.lint.rule import Hit, Rule, Severity, rule
 
