@@ -291,7 +291,7 @@ def test_an_encoding_that_is_none_is_no_matter(bench: Bench) -> None:
 def test_a_killed_download_is_continued(bench: Bench) -> None:
     bench.server.fail("/file.raw", _stall_after_a_megabyte)
     code = (
-        "import sys; from pathlib import Path; from reconciler.host.download import download\n"
+        "import sys; from pathlib import Path; from reconciler.host.sources.download import download\n"
         "download(sys.argv[1], sys.argv[2], Path(sys.argv[3]), size_limit=1 << 30, progress=lambda *_: None)"
     )
     command = [sys.executable, "-c", code, f"{bench.server.url}/file.raw", DIGEST, str(bench.target)]
