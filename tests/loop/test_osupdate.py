@@ -177,6 +177,10 @@ def test_what_cannot_be_asked_is_an_error(
     assert "x: cannot be told: " in capsys.readouterr().out
     assert _run(paths, "check", "--os-release", tmp_path / "missing") == 1
     assert "cannot be read" in capsys.readouterr().err
+    (tmp_path / "hole").touch()
+    os.truncate(tmp_path / "hole", 12 << 30)
+    assert _run(paths, "check", "--os-release", tmp_path / "hole") == 1
+    assert "cannot be read: File too large" in capsys.readouterr().err
     (tmp_path / "empty").touch()
     assert _run(paths, "check", "--os-release", tmp_path / "empty") == 1
     assert "is no os-release file" in capsys.readouterr().err

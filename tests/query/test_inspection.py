@@ -343,6 +343,9 @@ def test_which_hosts_it_fits(tmp_path: Path, paths: Paths) -> None:
     assert (arm.fits, arm.reason) == (False, "ARCHITECTURE=x86-64, it is arm64")
     with pytest.raises(Invalid, match="cannot be read"):
         fits(facts, paths, [(tmp_path / "none", None, None)])
+    os.truncate(other, 12 << 30)
+    with pytest.raises(Invalid, match="File too large"):
+        fits(facts, paths, [(other, None, None)])
 
 
 def test_a_host_without_systemd(tmp_path: Path) -> None:
