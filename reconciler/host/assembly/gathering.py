@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import Heap
-from reconciler.host.base.walk import read_xattrs, walk
+from reconciler.host.base.walk import walk
 from reconciler.host.layers.flatten import flatten
-from reconciler.host.tar.attributes import CAPABILITY, OVERLAY
+from reconciler.host.tar.attributes import CAPABILITY, read_harmless_xattrs
 from reconciler.host.tar.decompress import shown
 from reconciler.model.build.assembly import Assembly, Content, Item
 from reconciler.model.fit.filekind import FileKind
@@ -163,9 +163,4 @@ def _found(  # noqa: PLR0913 - as lstat(2) has them
 
 def _xattrs(path: bytes) -> dict[bytes, bytes]:
     """Those that every format keeps. Labels are the host's, access lists name its users."""
-    found = read_xattrs(path)
-    for name in found:
-        if name.startswith(OVERLAY):
-            hint = "remove it: it would steer the overlay that the extension becomes a part of"
-            raise Invalid(f"{shown(path)} has the extended attribute {shown(name)}", hint)
-    return {name: value for name, value in found.items() if name.startswith(_KEPT)}
+    return {name: value for name, value in read_harmless_xattrs(path).items() if name.startswith(_KEPT)}

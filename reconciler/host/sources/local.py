@@ -18,9 +18,9 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
 from reconciler.host.base.command import available, check, run
 from reconciler.host.base.digest import file_digest
-from reconciler.host.base.walk import read_xattrs, walk
+from reconciler.host.base.walk import walk
 from reconciler.host.images.payload import payload_in
-from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
+from reconciler.host.tar.attributes import CAPABILITY, LABEL, read_harmless_xattrs
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import Limits, size_text
 
@@ -132,19 +132,9 @@ class Tree:
                 "remove it from the source",
                 code="content.special-file",
             )
-        xattrs = self._xattrs(path)
+        xattrs = [name + b"=" + value for name, value in read_harmless_xattrs(path).items() if name != LABEL]
         self._count(path, status, xattrs)
         return [b"%o %d %d" % (status.st_mode, status.st_uid, status.st_gid), *xattrs]
-
-    def _xattrs(self, path: bytes) -> list[bytes]:
-        found = read_xattrs(path)
-        for name in found:
-            if name.startswith(OVERLAY):
-                hint = "remove it: it would steer the overlay that the extension becomes a part of"
-                raise Invalid(
-                    f"{_shown(path)} has the extended attribute {_shown(name)}", hint, code="content.attribute"
-                )
-        return [name + b"=" + value for name, value in found.items() if name != LABEL]
 
     def _count(self, path: bytes, status: os.stat_result, xattrs: list[bytes]) -> None:
         self._members += 1

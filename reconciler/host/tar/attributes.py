@@ -9,7 +9,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, Invalid
+from reconciler.host.base.walk import read_xattrs
 from reconciler.host.tar.decompress import Refused, shown
 
 if TYPE_CHECKING:
@@ -75,16 +76,24 @@ def kept(xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     return {name: value for name, value in xattrs.items() if name.startswith(_LINUX) and name != LABEL}
 
 
+def read_harmless_xattrs(path: bytes) -> dict[bytes, bytes]:
+    """The extended attributes of a file of this node that is to go into an extension.
+
+    Raises:
+        Invalid: one would change the overlay.
+    """
+    found = read_xattrs(path)
+    for name in found:
+        if name.startswith(OVERLAY):
+            hint = "remove it: it would steer the overlay that the extension becomes a part of"
+            raise Invalid(f"{shown(path)} has the extended attribute {shown(name)}", hint, code="content.attribute")
+    return found
+
+
 def clear_xattrs(path: bytes) -> None:
     """Remove extended attributes, except the label that the host has given."""
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-    except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return
-        raise
-    for name in names:
-        if os.fsencode(name) != LABEL:
+    for name in read_xattrs(path):
+        if name != LABEL:
             os.removexattr(path, name, follow_symlinks=False)
 
 
