@@ -79,11 +79,7 @@ class _Gathered(NamedTuple):
 
 
 def build(request: Request, paths: Paths) -> Built:
-    """Build one extension. Afterwards it is there, complete, or nothing has changed.
-
-    Raises:
-        ReconcilerError: sorted by what may be done about it.
-    """
+    """Build one extension. Afterwards it is there, complete, or nothing has changed."""
     request.recipe.check()
     _check_request(request)
     clock = _clock()
@@ -218,11 +214,7 @@ def _units(content: Assembly, recipe: Recipe) -> list[str]:
 
 
 def _write(found: _Sorted, request: Request, clock: Clock, scratch: Path) -> tuple[Path, str]:
-    """Write the extension into the scratch directory; return where, and its digest.
-
-    Raises:
-        ReconcilerError: sorted by what may be done about it.
-    """
+    """Write the extension into the scratch directory; return where, and its digest."""
     architecture = found.release.fields.get("ARCHITECTURE", "_any")
     extension = forms.Extension(
         request.recipe.ident,

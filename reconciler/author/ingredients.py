@@ -79,9 +79,6 @@ class Ingredients:
         Args:
             option: what it was.
             base: the system that the extension is for, whose packages need not be brought along.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it.
         """
         match option.origin:
             case Origin.FROM:
@@ -92,11 +89,7 @@ class Ingredients:
                 yield from map(self._program, option.words)
 
     def source(self, text: str) -> Ingredient:
-        """What a source is, in the words of the configuration or as a path.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it.
-        """
+        """What a source is, in the words of the configuration or as a path."""
         source = _parse(text)
         if source.transport.is_skopeos:
             return Ingredient(self._image(source), is_system=True)

@@ -85,9 +85,6 @@ def publish(inputs: Sequence[Path], wish: Wish, skopeo: Skopeo, machine: str) ->
         wish: where to, and how.
         skopeo: how skopeo is called.
         machine: this machine's, as uname(2) names it.
-
-    Raises:
-        ReconcilerError: sorted by what may be done about it.
     """
     forms = [form_of(path) for path in inputs]
     _check_wish(wish, forms)

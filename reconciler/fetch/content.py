@@ -55,11 +55,7 @@ Content: TypeAlias = Layers | ImageFile | Tree
 
 
 def content_of_image(image: Manifest, blob_of: Callable[[str], Path], text: str) -> Content:
-    """What an image holds whose blobs are all here.
-
-    Raises:
-        Invalid: it is an artifact of several files.
-    """
+    """What an image holds whose blobs are all here."""
     if not image.is_artifact:
         return Layers(image.layers, blob_of)
     if len(image.layers) != 1:
@@ -70,11 +66,7 @@ def content_of_image(image: Manifest, blob_of: Callable[[str], Path], text: str)
 
 
 def content_of_file(file: Path, digest: str, name: str) -> Layers | ImageFile:
-    """What a file holds that its source calls so.
-
-    Raises:
-        Failed: it cannot be read.
-    """
+    """What a file holds that its source calls so."""
     if payload_in(file) is Payload.TAR:
         return Layers((Layer(digest, file.stat().st_size, "", None),), lambda _: file, is_archive=True)
     return ImageFile(file, digest, stem_of(name))

@@ -37,9 +37,6 @@ class Fetcher:
         """Bring content into the store. Afterwards it is there, complete, or nothing has changed.
 
         What the store has already is made anew.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it.
         """
         paths, parts, again = self.access.paths, action.wanted.parts, store.has(self.access.paths, action.entry)
         with store.stage(paths) as stage:

@@ -49,11 +49,7 @@ class Maker:
     text: str  # the source, for messages
 
     def make(self, content: Content) -> Made:
-        """Content in the format of the entry.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it.
-        """
+        """Content in the format of the entry."""
         match content:
             case Layers():
                 return self._from_layers(content)
@@ -112,11 +108,7 @@ class Maker:
 
 
 def as_tree(content: Content, tree: Path, limits: Limits, text: str) -> Path:
-    """Content as a directory that nobody else changes, in place of one that was begun at `tree`.
-
-    Raises:
-        ReconcilerError: sorted by what may be done about it.
-    """
+    """Content as a directory that nobody else changes, in place of one that was begun at `tree`."""
     match content:
         case Layers():
             store.new_tree(tree)
@@ -134,11 +126,7 @@ def as_tree(content: Content, tree: Path, limits: Limits, text: str) -> Path:
 
 
 def sole_file(content: Layers, scratch: Path, limits: Limits, text: str) -> Path:
-    """The image file that a container image carries: the only file in it, wherever it lies.
-
-    Raises:
-        Invalid: it carries none, or more; or a layer is damaged.
-    """
+    """The image file that a container image carries: the only file in it, wherever it lies."""
     target = scratch / "carried"
     target.unlink(missing_ok=True)  # of an attempt while it was copied
 

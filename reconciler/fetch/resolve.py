@@ -99,19 +99,11 @@ class Resolver:
         return wanted.pull == "always" or self._known(wanted) is None
 
     def remember(self, wanted: Wanted, resolution: Resolution) -> None:
-        """Note what a source led to, once its content is in the store.
-
-        Raises:
-            Failed: the record cannot be written.
-        """
+        """Note what a source led to, once its content is in the store."""
         self._record({self._key(wanted): resolution})
 
     def remember_stored(self, desired: DesiredState, targets: Targets) -> None:
-        """Note also what led to content that was in the store already: without network it would not be found again.
-
-        Raises:
-            Failed: the record cannot be written.
-        """
+        """Note what led to content that the store had already: without network it would not be found again."""
         found = ((item, targets[item.name]) for item in desired.extensions if not (item.pin and item.format))
         news = [(self._key(item), it) for item, it in found if isinstance(it, Target)]
         stored = {
@@ -130,11 +122,7 @@ class Resolver:
         write_json(self.paths.resolutions, document)
 
     def remember_first_seen(self, desired: DesiredState) -> None:
-        """Note when digests were seen first, for `min_age`; of what is not configured any more nothing is kept.
-
-        Raises:
-            Failed: the record cannot be written.
-        """
+        """Note when digests were seen first, for `min_age`; of what is not configured any more nothing is kept."""
         kept = {item.name: self.first_seen[item.name] for item in desired.extensions if item.name in self.first_seen}
         if kept != _read_first_seen(self.paths):
             write_json(self.paths.first_seen, kept)

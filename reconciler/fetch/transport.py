@@ -49,11 +49,7 @@ class Access:
         return part.platform or platform_of(self.machine)
 
     def require_network(self, text: str) -> None:
-        """For what is not here.
-
-        Raises:
-            Unavailable: this run may not use it.
-        """
+        """For what is not here."""
         if self.offline:
             missing = "what it was made of is not on this node any more, and this run uses no network"
             raise Unavailable(f"{text}: {missing}", "livelayer apply fetches it")
@@ -74,21 +70,13 @@ class Transport(Protocol):
     """What a new way to content has to bring."""
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
-        """What a source leads to now, in the format that the configuration asks for.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it.
-        """
+        """What a source leads to now, in the format that the configuration asks for."""
 
     def is_kept(self, resolution: Resolution) -> bool:
         """Whether all that content is made of is here, so that it can be opened without asking the source."""
 
     def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
-        """Let content be used; once more from the beginning where that failed, and fetching anew may help.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it; and whatever `use` raises.
-        """
+        """Let content be used; once more from the beginning where that failed, and fetching anew may help."""
 
 
 def transport_for(part: Part, access: Access) -> Transport:
@@ -113,11 +101,7 @@ def transport_for(part: Part, access: Access) -> Transport:
 
 
 def look_up(part: Part, access: Access, wanted: Format | None) -> Resolution:
-    """What a source leads to now, which is what it is pinned to.
-
-    Raises:
-        ReconcilerError: sorted by what may be done about it.
-    """
+    """What a source leads to now, which is what it is pinned to."""
     found = transport_for(part, access).look_up(part, wanted)
     if not found.satisfies(part.pin):
         what = f"{part.text} leads to {found.digest}, not to the pinned {part.pin}"

@@ -64,20 +64,12 @@ class Request:
 
 
 def gather(request: Request, paths: Paths) -> ExtensionFacts:
-    """All that is known of an extension.
-
-    Raises:
-        ReconcilerError: it cannot be read, is damaged, or takes more than the limits allow.
-    """
+    """All that is known of an extension."""
     return _gathered(request, paths, _Look.at_subject)
 
 
 def gather_resolved(request: Request, part: Part, resolution: Resolution, paths: Paths) -> ExtensionFacts:
-    """All that is known of what a source has led to.
-
-    Raises:
-        ReconcilerError: as for `gather`.
-    """
+    """All that is known of what a source has led to."""
     return _gathered(request, paths, lambda look: look.at_source(part, resolution))
 
 
@@ -108,9 +100,6 @@ def fits(facts: ExtensionFacts, paths: Paths, others: Sequence[tuple[Path, int |
         facts: what is known of the extension.
         paths: of this host.
         others: an os-release file of each, the version of systemd and the architecture; None: as this host's.
-
-    Raises:
-        Invalid: an os-release file cannot be read.
     """
     try:
         own = _own_host(paths, needs_images=facts.origin.image is not None)

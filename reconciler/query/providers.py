@@ -24,11 +24,7 @@ _INTO_USR: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})
 
 
 def find(paths: Paths, path: str) -> Provided:
-    """Who has an absolute path.
-
-    Raises:
-        ReconcilerError: the node cannot be looked at.
-    """
+    """Who has an absolute path."""
     relative = _normal(path)
     top = relative.partition("/")[0]
     kind = next((kind for kind in Kind if top in kind.traits.tops), None)

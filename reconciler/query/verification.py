@@ -28,9 +28,6 @@ def verify(paths: Paths, names: frozenset[str]) -> list[Verified]:
     Args:
         paths: of the node.
         names: of the extensions; empty: all.
-
-    Raises:
-        Invalid: a name of which nothing is placed.
     """
     paths = statedir.locate(paths)
     placed = links.read_links(paths, machine.systemd_version(paths)).links

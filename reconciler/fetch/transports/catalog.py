@@ -26,7 +26,6 @@ class Catalog:
     access: Access
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
-        """See Transport."""
         if self.access.catalogs is None:
             raise Invalid(f"{part.text}: there are no catalogs to look it up in", "name them in settings.catalogs")
         name, _, version = part.source.reference.partition("@")
@@ -37,10 +36,8 @@ class Catalog:
         return replace(image, tag=found.tag, origin=found.source)
 
     def is_kept(self, resolution: Resolution) -> bool:
-        """See Transport."""
         return Registry(self.access).is_kept(resolution)
 
     def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
-        """See Transport."""
         part = replace(it.part, source=it.resolution.origin or it.part.source)
         return Registry(self.access).open(replace(it, part=part), use)

@@ -27,7 +27,6 @@ class Local:
     access: Access
 
     def look_up(self, part: Part, _wanted: Format | None) -> Resolution:
-        """See Transport."""
         digest, payload, size = local.look_at(self.access.paths.under(part.source.reference))
         return Resolution(digest, digest, payload, size)
 
@@ -37,7 +36,7 @@ class Local:
         return False
 
     def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
-        """See Transport. Digests are checked while content is read or copied."""
+        """Digests are checked while content is read or copied."""
         path, digest = self.access.paths.under(it.part.source.reference), it.resolution.digest
         if it.again and local.look_at(path)[0] != digest:
             hint = "put the former content there, or place the present one by pull: always"

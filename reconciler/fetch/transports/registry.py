@@ -43,7 +43,6 @@ class Registry:
     access: Access
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
-        """See Transport."""
         source = self._versioned(part)
         content = self._skopeo.raw_manifest(source.argument(part.pin))
         found = parse_manifest(content)
@@ -60,11 +59,10 @@ class Registry:
         return Resolution(digest, manifest, payload, found.size, source.tag if part.version else None)
 
     def is_kept(self, resolution: Resolution) -> bool:
-        """See Transport."""
         return keptimages.find(self.access.paths, resolution.manifest) is not None
 
     def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
-        """See Transport. Blobs that a power cut damaged are fetched once more."""
+        """Blobs that a power cut damaged are fetched once more."""
         if (kept := self._kept(it)) and (made := self._use_intact(kept, it, use)) is not None:
             return made
         if it.part.source.is_remote:

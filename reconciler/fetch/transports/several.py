@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 def open_parts(parts: Sequence[Part], it: Opening, access: Access, use: Callable[[Content], Made]) -> Made:
-    """Let the content of an extension's sources be used; of several, a tree of all of them.
-
-    Raises:
-        ReconcilerError: sorted by what may be done about it; and whatever `use` raises.
-    """
+    """Let the content of an extension's sources be used; of several, a tree of all of them."""
     if len(parts) == 1:
         return transport_for(it.part, access).open(it, use)
     tree = it.scratch / "tree"

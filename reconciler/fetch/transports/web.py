@@ -31,17 +31,14 @@ class Web:
     access: Access
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
-        """See Transport."""
         url = part.source.reference
         digest = part.pin or sha256sums.resolve(url, self.access.paths.keyrings(self.access.keyring))
         return Resolution(digest, digest, assumed_payload(wanted, part.source) if wanted else _peeked_payload(url))
 
     def is_kept(self, resolution: Resolution) -> bool:
-        """See Transport."""
         return blob_in(self.access.blobs, resolution.digest).is_file()
 
     def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
-        """See Transport."""
         url, digest = it.part.source.reference, it.resolution.digest
         if not self.is_kept(it.resolution):
             self.access.require_network(it.part.text)

@@ -54,11 +54,7 @@ class Heap:
 
 
 def chunks_of(content: Content) -> Iterator[bytes]:
-    """All bytes, in pieces.
-
-    Raises:
-        Failed: there are fewer than there were, or the file cannot be read.
-    """
+    """All bytes, in pieces."""
     if isinstance(content.place, bytes):
         yield content.place
         return
@@ -74,11 +70,7 @@ def chunks_of(content: Content) -> Iterator[bytes]:
 
 
 def read(content: Content, offset: int, size: int) -> bytes:
-    """A part, cut off at the end of the content.
-
-    Raises:
-        Failed: the file cannot be read.
-    """
+    """A part, cut off at the end of the content."""
     if isinstance(content.place, bytes):
         return content.place[offset : offset + size]
     with _opened(content.place) as file:
@@ -86,11 +78,7 @@ def read(content: Content, offset: int, size: int) -> bytes:
 
 
 def same(one: Content, other: Content) -> bool:
-    """Whether two contents have the same bytes.
-
-    Raises:
-        Failed: one of them cannot be read.
-    """
+    """Whether two contents have the same bytes."""
     return one.size == other.size and all(a == b for a, b in zip(chunks_of(one), chunks_of(other), strict=True))
 
 

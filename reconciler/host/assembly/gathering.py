@@ -45,11 +45,6 @@ def from_layers(layers: Sequence[Layer], blob_of: Blobs, scratch: Path, limits: 
         blob_of: where a layer's blob is, by its digest.
         scratch: an empty directory, for as long as the result is used.
         limits: what the image may take.
-
-    Raises:
-        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
-            that no extension may have.
-        Failed: the disk is full or broken; or the layers must be unpacked, and this process may not write as root.
     """
 
     def from_members(flattened: Flattened) -> Assembly:
@@ -68,10 +63,6 @@ def from_directory(directory: Path, but: Path | None = None) -> Assembly:
     Args:
         directory: where to look.
         but: what is not looked at, wherever in it that is: the build's own scratch.
-
-    Raises:
-        Invalid: it has what no extension may have.
-        Failed: it cannot be read.
     """
     try:
         return _from_tree(directory.resolve(), _as_roots, os.fsencode(but.resolve()) if but else None)
@@ -81,11 +72,7 @@ def from_directory(directory: Path, but: Path | None = None) -> Assembly:
 
 
 def from_program(program: Path) -> Assembly:
-    """One file, in /usr/bin under its own name.
-
-    Raises:
-        Invalid: it is no file.
-    """
+    """One file, in /usr/bin under its own name."""
     if not program.is_file():
         raise Invalid(f"{program} is no file", "name a program")
     place = program.resolve()

@@ -45,12 +45,7 @@ class Form(StrEnum):
 
 
 def form_of(path: Path) -> Form:
-    """What is at a path.
-
-    Raises:
-        Invalid: nothing that can be pushed.
-        Failed: it cannot be looked at.
-    """
+    """What is at a path."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
@@ -65,12 +60,7 @@ def form_of(path: Path) -> Form:
 
 
 def look_into_tree(path: Path) -> Subject:
-    """An extension as a directory.
-
-    Raises:
-        Invalid: its release files are none.
-        Failed: it cannot be read.
-    """
+    """An extension as a directory."""
     tree = DirectoryTree(path)
     return _subject(path, lambda kind: read_contents(tree, kind))
 
@@ -82,10 +72,6 @@ def look_into_file(path: Path, scratch: Path, shown: Path | None = None) -> Subj
         path: the file.
         scratch: a directory that may be filled; the caller removes it.
         shown: how it is called in messages, if not by its path.
-
-    Raises:
-        Invalid: it is none, or a damaged one.
-        Failed: no tool here reads it, or the disk is full.
     """
     name = shown or path
     if payload_in(path) is Payload.TAR:
@@ -100,12 +86,7 @@ def look_into_file(path: Path, scratch: Path, shown: Path | None = None) -> Subj
 
 
 def look_into_image(image: Image, layout: LayoutReader, scratch: Path, shown: Path) -> Subject | None:
-    """An extension as a container image or an artifact; None where it takes more than one pass to see what it holds.
-
-    Raises:
-        Invalid: it is none, or damaged.
-        Failed: it cannot be read.
-    """
+    """An extension as a container image or artifact; None where one pass does not show what it holds."""
     if image.content.is_artifact:
         if len(image.content.layers) != 1:
             raise Invalid(f"{shown}: the artifact has {len(image.content.layers)} files, not one", "push one file")
@@ -164,11 +145,7 @@ def _is_compressed(path: Path) -> bool:
 
 
 def fingerprint(path: Path) -> tuple[int, int]:
-    """What tells whether a file or directory has changed, and the time of its latest content, in seconds.
-
-    Raises:
-        Failed: it cannot be read.
-    """
+    """What tells whether a file or directory has changed, and the time of its latest content, in seconds."""
     latest, found = 0, 0
     try:
         for name, it in walk(os.fsencode(path.resolve())):

@@ -22,9 +22,6 @@ def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Man
         blobs: the directory that it put blobs into.
         platform: the one that was asked for.
         text: the source, for messages.
-
-    Raises:
-        Invalid: the image is for another platform, or its documents are none.
     """
     manifest = parse_manifest(blob_in(blobs, copied_digest(layout)).read_bytes())
     if isinstance(manifest, Index):

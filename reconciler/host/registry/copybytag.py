@@ -34,10 +34,6 @@ def copy_by_name(  # noqa: PLR0913, PLR0917 - as `Skopeo.copy`, and what is expe
         platform: which image of an index was chosen.
         layout: the layout to make; another may be made beside it.
         blobs: where blobs are shared.
-
-    Raises:
-        Unavailable: the tag leads to something else by now.
-        ReconcilerError: sorted by what may be done about it.
     """
     manifest = resolution.manifest
     if resolution.digest != manifest:

@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 def note(paths: Paths, digest: str, kept: str) -> None:
-    """Note under which digest an image's manifest is kept here; `digest` is the one that it has at its source.
-
-    Raises:
-        Failed: the note cannot be written.
-    """
+    """Note under which digest an image's manifest is kept here; `digest` is the one that it has at its source."""
     if kept != digest:
         write_atomically(_note(paths, digest), kept.encode(), durable=False)
 

@@ -43,12 +43,7 @@ class LayoutReader:
         self._directory = directory
 
     def held(self, name: str | None) -> tuple[Blob, str | None]:
-        """What the layout's index leads to, and its name there: the only entry, or the one of this name.
-
-        Raises:
-            Invalid: there is none, or no such one among several.
-            Failed: it cannot be read.
-        """
+        """What the layout's index leads to, and its name there: the only entry, or the one of this name."""
         entries = self._entries()
         if len(entries) == 1:
             return entries[0]
@@ -62,12 +57,7 @@ class LayoutReader:
         )
 
     def images(self, held: Blob) -> list[Image]:
-        """The images behind what the layout holds, one for each platform.
-
-        Raises:
-            Invalid: something is missing, or is not what its digest says.
-            Failed: it cannot be read.
-        """
+        """The images behind what the layout holds, one for each platform."""
         content = self._document(held.digest)
         found = parse_manifest(content)
         if isinstance(found, Manifest):

@@ -44,12 +44,7 @@ class OciLayout:
     """A layout that is being written: blobs first, the index that makes it one last."""
 
     def __init__(self, directory: Path) -> None:
-        """Begin in a directory that does not exist yet, or is empty.
-
-        Raises:
-            Invalid: there is something in it.
-            Failed: it cannot be made.
-        """
+        """Begin in a directory that does not exist yet, or is empty."""
         self._directory = directory
         self._blobs = directory / "blobs/sha256"
         with self._writing():
@@ -64,9 +59,6 @@ class OciLayout:
 
         Returns:
             Its manifest, for `finish`.
-
-        Raises:
-            Failed: the disk does not take it.
         """
         with self._writing():
             diff_id, layer = self._layer(fill, compression)
@@ -84,9 +76,6 @@ class OciLayout:
 
         Returns:
             Its manifest, for `finish`.
-
-        Raises:
-            Failed: the file cannot be read, or the disk does not take it.
         """
         with self._writing():
             with self._staged() as out, file.open("rb") as content:
@@ -102,9 +91,6 @@ class OciLayout:
         Args:
             blob_of: where a blob lies, by its digest.
             blobs: their digests.
-
-        Raises:
-            Failed: they cannot be read, or the disk does not take them.
         """
         with self._writing():
             for digest in blobs:
@@ -122,9 +108,6 @@ class OciLayout:
 
         Returns:
             What the layout holds: the manifest of a sole image, or the index of several.
-
-        Raises:
-            Failed: the disk does not take it.
         """
         with self._writing():
             index = ociwrite.index_document(images, annotations)

@@ -35,11 +35,7 @@ class Skopeo:
     stall: float = 60.0  # seconds to wait for a registry's answer, or its next byte
 
     def raw_manifest(self, argument: str) -> bytes:
-        """The manifest or index a source leads to, byte for byte as its digest covers it.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it.
-        """
+        """The manifest or index a source leads to, byte for byte as its digest covers it."""
         options = ("--raw", *self.credentials("--authfile"), argument)
         content = self._run(argument, "inspect", *options, timeout=_INSPECT_TIMEOUT).stdout
         _check_layout(argument, content)
@@ -47,11 +43,7 @@ class Skopeo:
         return content
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
-        """The tags of a registry's repository, `docker://HOST/NAME`, in no particular order.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it; `Invalid` for a repository that is not there.
-        """
+        """The tags of a registry's repository, `docker://HOST/NAME`, in no particular order."""
         if not repository.startswith("docker://"):
             raise Invalid(f"{repository}: only a registry has a list of tags", "name the version in source:")
         options = self.credentials("--authfile")
@@ -60,11 +52,7 @@ class Skopeo:
         )
 
     def copy(self, argument: str, platform: Platform, layout: Path, blobs: Path) -> None:
-        """Copy one platform's image into a new OCI layout; blobs that are in `blobs` already are not fetched again.
-
-        Raises:
-            ReconcilerError: sorted by what may be done about it.
-        """
+        """Copy one platform's image into a new OCI layout; what `blobs` has already is not fetched again."""
         self._run(
             argument,
             *_override(platform),

@@ -49,9 +49,6 @@ def push(skopeo: Skopeo, layout: str, destination: Destination, digest: str, sig
         destination: where to.
         digest: of what the layout holds.
         signing: the key to sign with (registries only).
-
-    Raises:
-        ReconcilerError: sorted by what may be done about it.
     """
     if signing:
         identity = f"--sign-identity={destination.identity}"

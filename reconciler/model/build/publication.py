@@ -101,11 +101,7 @@ def objection(subject: Subject) -> Invalid | None:
 
 
 def platforms_of(subject: Subject, asked: Sequence[Platform], own: Platform) -> tuple[Platform, ...]:
-    """For which platforms it is pushed: as asked, as it says itself, or this machine's.
-
-    Raises:
-        Invalid: it is for another than what was asked for.
-    """
+    """For which platforms it is pushed: as asked, as it says itself, or this machine's."""
     declared = platform_for(subject.machine) if subject.machine else None
     for platform in asked:
         if declared and (declared.os, declared.architecture) != (platform.os, platform.architecture):
@@ -127,9 +123,6 @@ def refuse_duplicates(platforms: Sequence[tuple[str, Platform]]) -> None:
 
     Args:
         platforms: for each image, what it was made of and for which platform.
-
-    Raises:
-        Invalid: two are for the same.
     """
     seen: dict[Platform, str] = {}
     for shown, platform in platforms:

@@ -116,11 +116,7 @@ def index_document(images: Sequence[Blob], annotations: Mapping[str, str] | None
 
 
 def read_index(content: bytes) -> list[Blob]:
-    """What an index refers to, with all that a layout needs to refer to it, too.
-
-    Raises:
-        Invalid: it is none.
-    """
+    """What an index refers to, with all that a layout needs to refer to it, too."""
     found = parse_manifest(content)
     if not isinstance(found, Index):
         raise Malformed("an index of images was expected, and this is a manifest", "write the layout again")
