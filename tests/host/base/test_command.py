@@ -21,7 +21,7 @@ pytestmark = pytest.mark.commands
 
 
 def test_output_and_status_are_kept_apart() -> None:
-    finished = run("sh", "-c", "echo out; echo first >&2; echo 'last words' >&2; exit 3", timeout=30)
+    finished = run("sh", "-c", "echo out; echo first >&2; echo 'last words' >&2; exit 3", timeout=250)
     assert (finished.status, finished.stdout, finished.stderr) == (3, b"out\n", "first\nlast words\n")
     assert finished.complaint == "last words"
     with pytest.raises(Failed, match="cleaning failed: last words"):
@@ -30,14 +30,14 @@ def test_output_and_status_are_kept_apart() -> None:
 
 def test_nothing_is_cut_off() -> None:
     finished = run(
-        "sh", "-c", "head -c 5000000 /dev/zero; head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", timeout=60
+        "sh", "-c", "head -c 5000000 /dev/zero; head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1", timeout=250
     )
     assert len(finished.stdout) == 5_000_000
     assert len(finished.stderr) == 100_000
 
 
 def test_there_is_no_terminal_and_no_input() -> None:
-    finished = run("sh", "-c", "for fd in 0 1 2; do test -t $fd && echo tty; done; cat; echo end", timeout=30)
+    finished = run("sh", "-c", "for fd in 0 1 2; do test -t $fd && echo tty; done; cat; echo end", timeout=250)
     assert finished.stdout == b"end\n"
 
 
@@ -45,23 +45,23 @@ def test_messages_are_in_english_and_home_is_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     monkeypatch.delenv("HOME", raising=False)
     assert (
-        run("sh", "-c", "echo $LANG $LC_ALL $HOME $X", timeout=30, env={"X": "x"}).stdout
+        run("sh", "-c", "echo $LANG $LC_ALL $HOME $X", timeout=250, env={"X": "x"}).stdout
         == b"C.UTF-8 C.UTF-8 /root x\n"
     )
 
 
 def test_a_killed_program_has_a_negative_status() -> None:
-    assert run("sh", "-c", "kill -9 $$", timeout=30).status == -9
+    assert run("sh", "-c", "kill -9 $$", timeout=250).status == -9
 
 
 def test_a_missing_program_is_told_with_a_way_out() -> None:
     with pytest.raises(Failed, match="no-such-program is not on this machine") as caught:
-        run("no-such-program", timeout=30)
+        run("no-such-program", timeout=250)
     assert caught.value.hint
 
 
 def test_arguments_are_passed_as_they_are() -> None:
-    assert run("printf", "%s|", "a b", "$HOME", "*", "", timeout=30).stdout == b"a b|$HOME|*||"
+    assert run("printf", "%s|", "a b", "$HOME", "*", "", timeout=250).stdout == b"a b|$HOME|*||"
 
 
 def test_a_time_out_kills_the_whole_group(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_signal_at_the_very_start_ends_the_program_too(monkeypatch: pytest.Mon
     termination.install()
     try:
         with pytest.raises(Terminated, match="SIGTERM"):
-            run("sleep", "300", timeout=60)
+            run("sleep", "300", timeout=250)
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
             signal.signal(number, handler)
@@ -153,9 +153,9 @@ def _wait_until_gone(pid: int) -> None:
 @pytest.mark.commands
 def test_no_more_is_kept_than_wanted() -> None:
     """The rest is taken all the same, so that the program comes to its end."""
-    done = run("sh", "-c", "yes | head -c 5000000; echo end >&2", timeout=30, most=1000)
+    done = run("sh", "-c", "yes | head -c 5000000; echo end >&2", timeout=250, most=1000)
     assert (done.status, len(done.stdout), done.complete, done.complaint) == (0, 1000, False, "end")
-    assert run("sh", "-c", "printf 12345", timeout=30, most=5).complete
+    assert run("sh", "-c", "printf 12345", timeout=250, most=5).complete
 
 
 @pytest.mark.commands
@@ -176,20 +176,20 @@ def _pour(count: int) -> Callable[[int], None]:
 
 
 def test_a_program_is_fed() -> None:
-    finished = feed("sh", "-c", "wc -c; echo done >&2", write=_pour(5_000_000), timeout=60)
+    finished = feed("sh", "-c", "wc -c; echo done >&2", write=_pour(5_000_000), timeout=250)
     assert (finished.status, finished.stdout.strip(), finished.complaint) == (0, b"5000000", "done")
 
 
 def test_a_fed_program_that_fails_is_heard() -> None:
     finished = feed(
-        "sh", "-c", "head -c 10 >/dev/null; echo 'no more' >&2; exit 4", write=_pour(5_000_000), timeout=60
+        "sh", "-c", "head -c 10 >/dev/null; echo 'no more' >&2; exit 4", write=_pour(5_000_000), timeout=250
     )
     assert (finished.status, finished.complaint) == (4, "no more")
 
 
 def test_a_fed_program_must_read_everything() -> None:
     with pytest.raises(Failed, match="head ended before it had read everything"):
-        feed("head", "-c", "10", write=_pour(5_000_000), timeout=60)
+        feed("head", "-c", "10", write=_pour(5_000_000), timeout=250)
 
 
 def test_a_fed_program_has_its_time() -> None:
@@ -209,7 +209,7 @@ def test_what_the_writer_raises_ends_the_program(tmp_path: Path) -> None:
 
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Terminated):
-        feed("sh", "-c", f"echo $$ > {pid_file}; cat; sleep 300", write=write, timeout=60)
+        feed("sh", "-c", f"echo $$ > {pid_file}; cat; sleep 300", write=write, timeout=250)
     _wait_until_gone(int(pid_file.read_text()))
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -226,13 +226,13 @@ def _collect(into: list[bytes], most: int | None = None) -> Callable[[int], None
 
 def test_a_program_is_drained() -> None:
     pieces: list[bytes] = []
-    done = drain("sh", "-c", "yes | head -c 5000000; echo done >&2; exit 3", read=_collect(pieces), timeout=60)
+    done = drain("sh", "-c", "yes | head -c 5000000; echo done >&2; exit 3", read=_collect(pieces), timeout=250)
     assert (done.status, done.stdout, done.complaint) == (3, b"", "done")
     assert len(b"".join(pieces)) == 5_000_000
 
 
 def test_what_is_left_unread_is_dropped() -> None:
-    assert drain("sh", "-c", "yes | head -c 5000000", read=_collect([], 10), timeout=60).status == 0
+    assert drain("sh", "-c", "yes | head -c 5000000", read=_collect([], 10), timeout=250).status == 0
 
 
 def test_a_drained_program_has_its_time() -> None:
@@ -249,6 +249,6 @@ def test_what_the_reader_raises_ends_the_program(tmp_path: Path) -> None:
 
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Terminated):
-        drain("sh", "-c", f"echo $$ > {pid_file}; yes", read=read, timeout=60)
+        drain("sh", "-c", f"echo $$ > {pid_file}; yes", read=read, timeout=250)
     _wait_until_gone(int(pid_file.read_text()))
     assert len(os.listdir("/proc/self/fd")) == before

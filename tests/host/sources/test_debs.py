@@ -46,12 +46,12 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = "".join(f'Dir::{key} "{value}";\n' for key, value in settings.items())
     (tmp_path / "apt.conf").write_text(text + 'APT::Sandbox::User "root";\n')
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    check(run("apt-get", "update", timeout=60), "apt-get update")
+    check(run("apt-get", "update", timeout=250), "apt-get update")
     return repository
 
 
 def _entry(package: Path) -> str:
-    control = check(run("dpkg-deb", "--field", str(package), timeout=60), "dpkg-deb").stdout.decode()
+    control = check(run("dpkg-deb", "--field", str(package), timeout=250), "dpkg-deb").stdout.decode()
     content = package.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     return f"{control}Filename: ./{package.name}\nSize: {len(content)}\nSHA256: {digest}\n\n"
@@ -94,7 +94,7 @@ def test_a_package_is_taken_apart(tmp_path: Path) -> None:
     file = write_deb(tmp_path, "tool", {"usr/bin/tool": "x"}, postinst="#!/bin/sh\n")
     package, archive = open_package(file, tmp_path)
     assert (package.name, package.version, package.scripts) == ("tool", "1.0", ("postinst",))
-    assert "usr/bin/tool" in run("tar", "-tf", str(archive), timeout=60).stdout.decode()
+    assert "usr/bin/tool" in run("tar", "-tf", str(archive), timeout=250).stdout.decode()
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(Invalid, match=r"tool\.deb"):
         open_package(file, tmp_path)
