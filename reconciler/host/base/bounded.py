@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Final
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 RELEASE_MAX: Final = 64 << 10  # bytes of an os-release file, as of an extension's release file
 
 
-def read_bounded(path: Path, most: int = RELEASE_MAX) -> bytes:
-    """The content of a file of at most that many bytes.
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file; a FIFO is not waited for.
 
     Raises:
-        OSError: it cannot be read, or has more.
+        OSError: it is none, or cannot be opened.
     """
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        yield file
+
+
+def read_bounded(path: Path, most: int = RELEASE_MAX) -> bytes:
+    """The content of a regular file of at most that many bytes.
+
+    Raises:
+        OSError: it cannot be read, has more, or is no regular file.
+    """
+    with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
     return content
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

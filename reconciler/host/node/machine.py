@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
-from reconciler.host.base.bounded import read_bounded
+from reconciler.host.base.bounded import opened, read_bounded
 from reconciler.model.fit.release import LIKE_SINCE, Host, parse_release
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _machine(paths: Paths) -> str:
 
 def _elf_machine(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             head = file.read(20)
     except OSError:
         return None

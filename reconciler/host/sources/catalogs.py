@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
+from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.sources.web import read_small
 from reconciler.model.content.catalog import parse_catalog
@@ -59,11 +60,7 @@ class Catalogs:
         raise Invalid(told, hint, code="catalog.unavailable")
 
     def remember(self) -> None:
-        """Keep what was read from the web.
-
-        Raises:
-            Failed: the disk could not take it.
-        """
+        """Keep what was read from the web."""
         for url, content in self._read.items():
             if isinstance(content, bytes) and content != _kept(self._copy(url)):
                 write_atomically(self._copy(url), content)
@@ -97,8 +94,7 @@ class Catalogs:
 
 def _read_file(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_SIZE_MAX)
+        return read_bounded(path, _SIZE_MAX)
     except OSError as error:
         raise Invalid.of(error, f"{path}: cannot be read", "check settings.catalogs") from error
 

@@ -25,6 +25,21 @@ def test_as_much_as_the_bound_is_read_and_no_more(tmp_path: Path) -> None:
         read_bounded(file, 9)
 
 
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(OSError, match="not a regular file"):
+        read_bounded(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["etc/os-release", "usr/lib/os-release"])
+def test_an_os_release_of_another_root_that_is_a_fifo_is_none(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    os.mkfifo(file)
+    with pytest.raises(Failed, match="no os-release file"):
+        read_os_release(Paths(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["etc/os-release", "usr/lib/os-release"])
 def test_an_os_release_of_another_root_that_is_one_hole_is_none(tmp_path: Path, name: str) -> None:
     file = tmp_path / name

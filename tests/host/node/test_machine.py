@@ -41,6 +41,13 @@ def test_links_to_os_release_stay_below_the_root(paths: Paths) -> None:
     assert read_host(paths).os_release["ID"] == "vendor"
 
 
+def test_a_fifo_in_the_place_of_systemds_library_is_not_waited_for(paths: Paths) -> None:
+    library = paths.root / "usr/lib/systemd/libsystemd-shared-252.so"
+    library.unlink()
+    os.mkfifo(library)
+    assert read_host(paths).machine == os.uname().machine
+
+
 @pytest.mark.parametrize(
     ("name", "version"),
     [
