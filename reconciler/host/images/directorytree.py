@@ -33,7 +33,6 @@ class DirectoryTree(FileTree):
         return self.listed(directory)
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:
-        """See FileTree."""
         with self._opened(directory, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
             if descriptor is None:
                 return {}
@@ -41,12 +40,10 @@ class DirectoryTree(FileTree):
                 return {printable(os.fsencode(item.name)): _kind(item) for item in items}
 
     def node(self, path: str) -> FileKind | None:
-        """See FileTree."""
         with self._opened(path, os.O_PATH) as descriptor:
             return None if descriptor is None else FileKind.of_mode(os.fstat(descriptor).st_mode)
 
     def read(self, path: str, most: int) -> bytes:
-        """See FileTree."""
         with self._opened(path, os.O_RDONLY) as descriptor:
             return b"" if descriptor is None else os.pread(descriptor, most, 0)
 

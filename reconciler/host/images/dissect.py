@@ -65,9 +65,6 @@ def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
         file: its name decides which release file counts.
         kind: what it is to extend.
         policy: the image policy; None: systemd's own.
-
-    Raises:
-        Unavailable: it did not end in time.
     """
     options = (f"--image-policy={policy}",) if policy else ()
     done = run(PROGRAM, "--json=short", *options, str(file), timeout=_TIMEOUT, most=_MAX_LISTING)
@@ -108,7 +105,6 @@ class MountedTree(FileTree):
         return None
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:
-        """See FileTree."""
         done = self._run(_LIST, directory, _MAX_LISTING)
         if not done.complete:
             raise _unreadable(f"its directory /{directory} has no end")
@@ -116,7 +112,6 @@ class MountedTree(FileTree):
         return {printable(entry[1:]): _NODES.get(entry[:1], FileKind.SPECIAL) for entry in entries}
 
     def read(self, path: str, most: int) -> bytes:
-        """See FileTree."""
         return self._run(_CAT, path, most).stdout
 
     def _start(self, script: str, path: str, most: int) -> Finished:

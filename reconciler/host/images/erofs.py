@@ -41,9 +41,6 @@ def check(file: Path) -> bool:
 
     Returns:
         Whether this version knows all that the file system uses.
-
-    Raises:
-        Invalid: some are damaged.
     """
     done = run(_FSCK, str(file), timeout=_TIMEOUT, most=1 << 16)
     if done.status != 0 and _TOO_NEW.search(done.stdout + done.stderr.encode()):
@@ -53,11 +50,7 @@ def check(file: Path) -> bool:
 
 
 def extract(file: Path, directory: Path) -> FileTree:
-    """Unpack all of it, for versions without another way to see a file's content.
-
-    Raises:
-        Invalid: it is damaged.
-    """
+    """Unpack all of it, for versions without another way to see a file's content."""
     limit = f"--fsize={_MAX_EXTRACTED}"
     _understood(run("prlimit", limit, _FSCK, f"--extract={directory}", str(file), timeout=_TIMEOUT, most=1 << 16))
     return DirectoryTree(directory)
@@ -87,7 +80,6 @@ class ErofsTree(FileTree):
         return names
 
     def read(self, path: str, most: int) -> bytes:
-        """See FileTree."""
         return self._run("--cat", path, most).stdout
 
     def _run(self, what: str, path: str, most: int) -> Finished:

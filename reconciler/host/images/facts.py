@@ -75,12 +75,7 @@ class Listing:
         self._add(name, file, member.xattrs, head)
 
     def walk(self, directory: Path, limits: Limits = DEFAULT) -> None:
-        """Note everything in a directory, following none of its links.
-
-        Raises:
-            Invalid: there are more files than the limits allow.
-            Failed: something cannot be read.
-        """
+        """Note everything in a directory, following none of its links."""
         root = os.fsencode(directory.resolve())
         inodes: set[tuple[int, int]] = set()
         try:

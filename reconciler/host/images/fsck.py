@@ -24,11 +24,7 @@ _CHECKS: Final = {
 
 
 def check(file_system: FileSystem, file: Path) -> None:
-    """Check a file that is nothing but this file system, where there is a tool for it.
-
-    Raises:
-        Invalid: it is damaged.
-    """
+    """Check a file that is nothing but this file system, where there is a tool for it."""
     program, *options = _CHECKS.get(file_system, ("",))
     if not (program and available(program)):
         return

@@ -44,10 +44,6 @@ def identify(path: Path, architecture: str | None = None) -> ImageFormat:
     Args:
         path: the file.
         architecture: whose partitions count, as systemd calls it; None: this machine's.
-
-    Raises:
-        Invalid: no image of an extension for this architecture, or a damaged one.
-        Failed: it cannot be read.
     """
     with ImageFile(path) as image:
         return diskimage.identify(image, architecture or _own_architecture())
@@ -58,12 +54,7 @@ def _own_architecture() -> str:
 
 
 def architecture_of(path: Path) -> str | None:
-    """The architecture that a disk image's partitions are for, as systemd calls it; None: it tells none.
-
-    Raises:
-        Invalid: it is no regular file.
-        Failed: it cannot be read.
-    """
+    """The architecture that a disk image's partitions are for, as systemd calls it; None: it tells none."""
     with ImageFile(path) as image:
         return diskimage.architecture_of(image)
 
@@ -74,9 +65,6 @@ def read_signature(path: Path, architecture: str | None = None) -> VeritySignatu
     Args:
         path: the file.
         architecture: whose partitions count, as systemd calls it; None: this machine's.
-
-    Raises:
-        Failed: it cannot be read.
     """
     wanted = architecture or _own_architecture()
     with ImageFile(path) as image:

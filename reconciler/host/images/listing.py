@@ -79,11 +79,7 @@ def list_image(file: Path, image: ImageFormat, listing: Listing, workplace: Path
 
 
 def files_of(file: Path, image: ImageFormat) -> tuple[dict[str, File], Known]:
-    """Every file of an image of the store, by path, and what is known of them.
-
-    Raises:
-        ReconcilerError: see `list_image`.
-    """
+    """Every file of an image of the store, by path, and what is known of them."""
     listing = Listing()
     with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as workplace:
         known = list_image(file, image, listing, Path(workplace), DEFAULT)

@@ -16,11 +16,7 @@ _SUM_AT: Final = slice(148, 156)
 
 
 def payload_in(path: Path) -> Payload:
-    """What a file, or the first part of one, promises to be; whether it is whole shows when it is read.
-
-    Raises:
-        Failed: it cannot be read.
-    """
+    """What a file, or the first part of one, promises to be; whether it is whole shows when it is read."""
     with Blob(path) as blob:
         try:
             head = Content(blob).read(_BLOCK)

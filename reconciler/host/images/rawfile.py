@@ -23,12 +23,7 @@ class ImageFile:
     """A regular file, open for reading at any place."""
 
     def __init__(self, path: Path) -> None:
-        """Open it.
-
-        Raises:
-            Invalid: it is no regular file.
-            Failed: it cannot be opened.
-        """
+        """Open it."""
         self._path = path
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block otherwise
@@ -47,11 +42,7 @@ class ImageFile:
         os.close(self._fd)
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes from `offset`; fewer only at the end.
-
-        Raises:
-            Failed: the disk does not give them.
-        """
+        """The bytes from `offset`; fewer only at the end."""
         if offset >= self.size:
             return b""
         try:
@@ -69,21 +60,13 @@ class ImageFile:
 
 
 def copy_part(source: Path, offset: int, length: int, target: Path) -> None:
-    """Copy a part of an image, such as a partition, into a file of its own.
-
-    Raises:
-        Failed: the disk could not give or take it.
-    """
+    """Copy a part of an image, such as a partition, into a file of its own."""
     with ImageFile(source) as image:
         write_sparse(target, image.pieces(offset, length))
 
 
 def write_sparse(target: Path, pieces: Iterable[bytes]) -> None:
-    """Write a new file, leaving out blocks of zeros; if that fails, there is none.
-
-    Raises:
-        Failed: the disk could not take it.
-    """
+    """Write a new file, leaving out blocks of zeros; if that fails, there is none."""
     try:
         with target.open("xb", buffering=0) as file:
             _fill(file.fileno(), target, pieces)
@@ -137,10 +120,6 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
 
     Returns:
         The digests of the source and of the result.
-
-    Raises:
-        Invalid: the data is damaged, or more than the limit.
-        Failed: the disk could not give or take it.
     """
     try:
         with Blob(source) as blob:

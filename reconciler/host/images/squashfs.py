@@ -38,15 +38,10 @@ class SquashfsTree(FileTree):
         self._entry = re.compile(_DETAILS + self._root.encode() + rb"(?:/(.*))?", re.DOTALL)
 
     def check(self) -> None:
-        """Walk through all of its directories and inodes.
-
-        Raises:
-            Invalid: some are damaged.
-        """
+        """Walk through all of its directories and inodes."""
         self._run(("-lls",), (), most=0)
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:
-        """See FileTree."""
         depth = directory.count("/") + 2 if directory else 1
         paths = (directory,) if directory else ()
         done = self._run(("-lls", "-max-depth", str(depth)), paths, most=_MAX_LISTING)
@@ -55,7 +50,6 @@ class SquashfsTree(FileTree):
         return dict(self._entries(done.stdout, f"{directory}/".encode() if directory else b""))
 
     def read(self, path: str, most: int) -> bytes:
-        """See FileTree."""
         return self._run(("-cat",), (path,), most=most).stdout
 
     def _entries(self, listing: bytes, prefix: bytes) -> Iterator[tuple[str, FileKind]]:

@@ -166,6 +166,5 @@ class _Releases(Listing):
         self.is_lax = False
 
     def take(self, member: Member, chunks: Iterable[memoryview], below: bytes = b"") -> None:
-        """See Listing."""
         self.is_lax = self.is_lax or member.xattrs.get(_STRICT, b"").strip(b"\0").lower() in _FALSE
         super().take(member, chunks, below)

@@ -57,11 +57,7 @@ def read_link(paths: Paths, ident: ExtensionId) -> Link | None:
 
 
 def restore(paths: Paths, link: Link) -> None:
-    """Put a link back as it was, its time too: a merge that was made from it still shows it.
-
-    Raises:
-        Failed: see `place`.
-    """
+    """Put a link back as it was, its time too: a merge that was made from it still shows it."""
     place(paths, link.ident, link.entry)
     path = paths.links(link.entry.kind) / link.entry.link_name(link.name)
     os.utime(path, ns=(link.changed, link.changed), follow_symlinks=False)
@@ -72,9 +68,6 @@ def place(paths: Paths, ident: ExtensionId, entry: Entry) -> None:
 
     The new link is made in the staging directory: systemd merges hidden names too, so nothing half-made may ever
     lie in a search directory.
-
-    Raises:
-        Failed: something else is in the way, or the file system refuses.
     """
     directory = paths.links(ident.kind)
     link = directory / entry.link_name(ident.name)
@@ -97,11 +90,7 @@ def place(paths: Paths, ident: ExtensionId, entry: Entry) -> None:
 
 
 def clean(paths: Paths) -> None:
-    """Drop links that were not in their place yet when a run was killed; only the holder of the lock may.
-
-    Raises:
-        Failed: the file system refuses.
-    """
+    """Drop links that were not in their place yet when a run was killed; only the holder of the lock may."""
     for kind in Kind:
         for item in _scan(paths.links(kind)):
             if _is_on_its_way(item):
@@ -126,11 +115,7 @@ def find_state(paths: Paths) -> str | None:
 
 
 def remove(paths: Paths, ident: ExtensionId) -> None:
-    """Take livelayer's own link away; anything else of that name stays.
-
-    Raises:
-        Failed: it is not livelayer's, or the file system refuses.
-    """
+    """Take livelayer's own link away; anything else of that name stays."""
     for link in _forms(paths, ident):
         if os.path.lexists(link):
             _remove(link, paths)

@@ -41,11 +41,7 @@ def place_for(paths: Paths, item: Unmanaged, systemd: int) -> Path | None:
 
 
 def mask(paths: Paths, made: Masked) -> None:
-    """Hide a bad extension.
-
-    Raises:
-        Failed: something of that name is there by now, or the file system refuses.
-    """
+    """Hide a bad extension."""
     record = _record_of(paths, made.path)
     _record(record, [*(it for it in _recorded(record) if it.path != made.path), made])
     try:
@@ -59,11 +55,7 @@ def mask(paths: Paths, made: Masked) -> None:
 
 
 def unmask(paths: Paths, made: Masked) -> None:
-    """Take a mask away; a directory that somebody has filled meanwhile is not one any more.
-
-    Raises:
-        Failed: the file system refuses.
-    """
+    """Take a mask away; a directory that somebody has filled meanwhile is not one any more."""
     try:
         if _is_empty_directory(made.path):
             made.path.rmdir()
@@ -75,11 +67,7 @@ def unmask(paths: Paths, made: Masked) -> None:
 
 @contextmanager
 def hidden(paths: Paths, systemd: int, extensions: Iterable[Unmanaged]) -> Iterator[None]:
-    """Mask extensions for as long as a refresh takes; one in the directory of highest precedence cannot be.
-
-    Raises:
-        Failed: see `mask`.
-    """
+    """Mask extensions for as long as a refresh takes; one in the directory of highest precedence cannot be."""
     try:
         for it in extensions:
             place = place_for(paths, it, systemd)

@@ -53,11 +53,6 @@ def download(names: Sequence[str], scratch: Path, status: Path | None, *, depend
 
     Returns:
         The files, in the order of their names.
-
-    Raises:
-        Invalid: there is no such package, or its dependencies cannot be had.
-        Failed: there is no apt here.
-        Unavailable: it cannot reach its sources.
     """
     if not available("apt-get"):
         hint = "give the files themselves, --debs FILE.deb..., or build on Debian or Ubuntu"
@@ -69,12 +64,7 @@ def download(names: Sequence[str], scratch: Path, status: Path | None, *, depend
 
 
 def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
-    """What a package is, and the tar archive of its files, below `scratch`.
-
-    Raises:
-        Invalid: it is no Debian package.
-        Failed: there is no dpkg-deb here, or the disk is full.
-    """
+    """What a package is, and the tar archive of its files, below `scratch`."""
     if not available("dpkg-deb"):
         raise NotInstalled("dpkg-deb is not on this machine, which takes packages apart", "install dpkg")
     done = run("dpkg-deb", "--show", "--showformat=${Package}\n${Version}\n", str(file), timeout=_TIMEOUT)

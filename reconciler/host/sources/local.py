@@ -36,12 +36,7 @@ _KINDS: Final = {
 
 
 def look_at(path: Path) -> tuple[str, Payload, int]:
-    """The digest of a file or directory, what it is, and its size in bytes.
-
-    Raises:
-        Invalid: it is not there, or is neither a file nor a directory, or holds what no extension may have.
-        Failed: it cannot be read.
-    """
+    """The digest of a file or directory, what it is, and its size in bytes."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -103,20 +98,12 @@ class Tree:
         self._members = 0
 
     def check(self) -> None:
-        """Look at everything without reading content.
-
-        Raises:
-            Invalid: it holds what no extension may have, or too much of it.
-        """
+        """Look at everything without reading content."""
         for path, status in walk(self._root):
             self._describe(path, status)
 
     def digest(self) -> str:
-        """Read everything.
-
-        Raises:
-            Invalid: it holds what no extension may have.
-        """
+        """Read everything."""
         found = hashlib.sha256()
         for path, status in walk(self._root):
             termination.check()

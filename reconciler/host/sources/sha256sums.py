@@ -37,12 +37,7 @@ _FAULTS: Final = {
 
 
 def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -> str:
-    """The digest that a signed SHA256SUMS in the same directory of the server gives for a file.
-
-    Raises:
-        Invalid: there is no list, no good signature, no key, or no such file in the list.
-        ReconcilerError: it cannot be fetched; see `read_small`.
-    """
+    """The digest that a signed SHA256SUMS in the same directory of the server gives for a file."""
     name = file_name(url)
     there = [path for path in keyrings if path.is_file()]
     if not there:

@@ -37,11 +37,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stage(paths: Paths) -> Iterator[Path]:
-    """A private directory on the store's file system, gone at the end whatever happens.
-
-    Raises:
-        Failed: the file system refuses.
-    """
+    """A private directory on the store's file system, gone at the end whatever happens."""
     try:
         paths.staging.mkdir(parents=True, exist_ok=True)
         paths.staging.chmod(0o700)
@@ -64,11 +60,7 @@ def new_tree(tree: Path) -> None:
 
 
 def prepare(paths: Paths) -> None:
-    """Make the state directory, and drop what runs that were killed have left; only the holder of the lock may.
-
-    Raises:
-        Failed: the file system refuses.
-    """
+    """Make the state directory, and drop what runs that were killed have left; only the holder of the lock may."""
     make_state_directory(paths)
     try:
         paths.store.parent.mkdir(mode=0o700, exist_ok=True)
@@ -82,11 +74,7 @@ def prepare(paths: Paths) -> None:
 
 
 def make_state_directory(paths: Paths) -> None:
-    """For root alone: the store keeps old versions, setuid programs with known holes among them.
-
-    Raises:
-        Failed: the file system refuses.
-    """
+    """For root alone: the store keeps old versions, setuid programs with known holes among them."""
     try:
         make_directory(paths.state.parent)
         paths.state.mkdir(mode=0o700, exist_ok=True)
@@ -117,10 +105,6 @@ def commit(
     One that is there already is as good, unless it cannot be read as what it should be: then this one replaces it.
 
     With `replace` it does so in any case: a tree goes to `Paths.replaced` in one step, since an overlay may show it.
-
-    Raises:
-        Invalid: the tree is nothing that can be judged.
-        Failed: the disk could not take it.
     """
     target = paths.store / entry.file_name
     if not entry.format.is_file:
@@ -217,21 +201,12 @@ def _image_from_json(record: Any) -> ImageFormat:  # noqa: ANN401 - JSON
 
 
 def inspect(tree: Path, kind: Kind) -> Contents:
-    """Look into an unpacked extension.
-
-    Raises:
-        ReconcilerError: see `filetree.read_contents`.
-    """
+    """Look into an unpacked extension."""
     return read_tree(DirectoryTree(tree), kind)
 
 
 def give_release_name(tree: Path, kind: Kind, name: str) -> None:
-    """Give a sole release file of another name also under this one (`rename: true`).
-
-    Raises:
-        Invalid: what is there is no release file.
-        Failed: the disk could not take it.
-    """
+    """Give a sole release file of another name also under this one (`rename: true`)."""
     releases = inspect(tree, kind).releases
     if len(releases) != 1 or name in releases:
         return

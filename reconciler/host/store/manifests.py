@@ -42,11 +42,7 @@ class Found(NamedTuple):
 
 
 def make(paths: Paths, entry: Entry) -> None:
-    """Write the manifest of an entry as it is.
-
-    Raises:
-        Failed: the entry cannot be read, or the manifest cannot be written.
-    """
+    """Write the manifest of an entry as it is."""
     when = seals.now()
     place = paths.store / entry.file_name
     found = _scan(place)
@@ -100,11 +96,7 @@ def differences(
 
 
 def _scan(place: Path) -> dict[str, Found]:
-    """Everything in a directory, itself included, following none of its links; or an image file.
-
-    Raises:
-        Failed: it cannot be read.
-    """
+    """Everything in a directory, itself included, following none of its links; or an image file."""
     try:
         top = os.fsencode(place)
         return {os.fsdecode(path[len(top) + 1 :]): _look_at(path, status) for path, status in walk(top)}

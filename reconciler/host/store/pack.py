@@ -87,11 +87,6 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: 
 
     Returns:
         What is inside, as `store.inspect` would find it.
-
-    Raises:
-        Invalid: something in it cannot be in an extension.
-        Failed: the disk is full or broken, or the program that makes the file is not here or failed.
-        Unavailable: that program did not end in time.
     """
     if entry.renamed_to:
         _rename(tree, entry.kind, entry.renamed_to)

@@ -62,7 +62,6 @@ class PackedTree(FileTree):
         self._kept = kept
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:
-        """See FileTree."""
         prefix = f"{directory}/".encode() if directory else b""
         start = len(prefix)
         return {
@@ -72,5 +71,4 @@ class PackedTree(FileTree):
         }
 
     def read(self, path: str, most: int) -> bytes:
-        """See FileTree."""
         return self._kept[path.encode()][:most]

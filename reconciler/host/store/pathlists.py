@@ -37,9 +37,6 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
         paths: of the node.
         entry: of the store.
         remember: whether to keep the list of an image file.
-
-    Raises:
-        ReconcilerError: it cannot be read.
     """
     if not store.has(paths, entry):
         return None
@@ -47,11 +44,7 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
 
 
 def keep(paths: Paths, entry: Entry, found: FileList) -> None:
-    """Remember what an image file has, or is going to have.
-
-    Raises:
-        Failed: the list cannot be written.
-    """
+    """Remember what an image file has, or is going to have."""
     document = json.dumps([sorted(found.files), sorted(found.directories)])  # without indentation: it is long
     write_atomically(_record(paths, entry), document.encode(), durable=False)
 

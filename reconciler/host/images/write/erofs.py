@@ -26,10 +26,6 @@ def write_erofs(target: Path, write: Callable[[int], None], scratch: Path) -> No
         target: the file to make; garbage after an error.
         write: see `command.feed`.
         scratch: a directory for what mkfs.erofs keeps of the archive meanwhile.
-
-    Raises:
-        Failed: mkfs.erofs is not here or too old, or it could not make the file.
-        Unavailable: it did not end in time.
     """
     _require()
     done = feed(

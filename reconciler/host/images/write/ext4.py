@@ -38,10 +38,6 @@ def write_ext4(target: Path, tree: Path, scratch: Path) -> None:
         target: the file to make; garbage after an error.
         tree: the directory.
         scratch: a directory for what is kept meanwhile.
-
-    Raises:
-        Failed: the programs are not here, or they could not make the file.
-        Unavailable: they did not end in time.
     """
     for program in ("mke2fs", "debugfs"):
         if not available(program):

@@ -66,10 +66,6 @@ def write_ddi(target: Path, tree: Path, image: DiskImage, scratch: Path) -> None
         tree: the directory.
         image: what it is of.
         scratch: a directory for what is kept meanwhile.
-
-    Raises:
-        Failed: systemd-repart is not here or too old, or it could not make the file.
-        Unavailable: it did not end in time.
     """
     _require()
     keys = image.keys

@@ -29,10 +29,6 @@ def write_squashfs(target: Path, write: Callable[[int], None], level: int = 1, j
         write: see `command.feed`.
         level: of zstd.
         jobs: threads that compress; they do not change the result. None: as this machine has processors.
-
-    Raises:
-        Failed: tar2sqfs is not here, or it could not make the file.
-        Unavailable: it did not end in time.
     """
     if not available(_PROGRAM):
         raise NotInstalled(
