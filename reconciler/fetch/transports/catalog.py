@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
 from reconciler.fetch.transports.registry import Registry
-from reconciler.model.content.catalog import Query
+from reconciler.model.content.catalog import Selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Catalog:
             raise Invalid(f"{part.text}: there are no catalogs to look it up in", "name them in settings.catalogs")
         name, _, version = part.source.reference.partition("@")
         architecture = self.access.platform(part).architecture
-        found = self.access.catalogs.find(Query(name, version or None, part.version, architecture))
+        found = self.access.catalogs.find(Selector(name, version or None, part.version, architecture))
         listed = replace(part, source=found.source, pin=found.source.digest, version=None)
         image = Registry(self.access).look_up(listed, wanted)
         return replace(image, tag=found.tag, origin=found.source)

@@ -17,7 +17,7 @@ from reconciler.model.content.source import Transport, parse_source, shown_url
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.content.catalog import Found, Query
+    from reconciler.model.content.catalog import CatalogImage, Selector
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class Catalogs:
     urls: tuple[str, ...]
     _read: dict[str, bytes | ReconcilerError] = field(default_factory=dict)
 
-    def find(self, query: Query) -> Found:
-        """The image that the first catalog which has one gives for a query.
+    def find(self, selector: Selector) -> CatalogImage:
+        """The image that the first catalog which has one gives for a selector.
 
         Raises:
             Unavailable: no catalog has it, but one of them could not be asked.
@@ -44,12 +44,12 @@ class Catalogs:
         unread: list[Unavailable] = []
         for url in self.urls:
             try:
-                return parse_catalog(self._content(url)).find(query)
+                return parse_catalog(self._content(url)).find(selector)
             except ReconcilerError as error:
                 unread += [error] if isinstance(error, Unavailable) else []
                 told = error.message.removeprefix(shown_url(url)).removeprefix(": ")
                 reasons.append(f"{shown_url(url)}: {told}")
-        told, hint = f"{query.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
+        told, hint = f"{selector.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
         if unread:
             raise Unavailable(
                 told,

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for in catalogs."""
+class Selector:
+    """Which extension is wanted of a catalog, and in which version."""
 
     name: str
     version: str | None  # a tag, or else a range; None: the latest
@@ -36,8 +36,8 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a catalog has for a query."""
+class CatalogImage:
+    """What a catalog has for a selector."""
 
     source: Source  # an image in a registry, with its digest
     tag: str
@@ -57,33 +57,23 @@ class Catalog:
 
     layers: Mapping[str, _Layer]
 
-    def find(self, query: Query) -> Found:
-        """The image for a query.
-
-        Raises:
-            Invalid: there is none, and why.
-        """
-        layer = self.layers.get(query.name)
+    def find(self, selector: Selector) -> CatalogImage:
+        layer = self.layers.get(selector.name)
         if layer is None:
-            raise Invalid(f"has no {query.name}", "check the name", code="source.not-found")
-        tag = _choose(layer, query)
+            raise Invalid(f"has no {selector.name}", "check the name", code="source.not-found")
+        tag = _choose(layer, selector)
         images = layer.tags[tag]
-        if query.architecture not in images:
+        if selector.architecture not in images:
             there = ", ".join(sorted(images)) or "nothing"
             raise Invalid(
-                f"has {query.name} {tag} for {there}, not for {query.architecture}",
+                f"has {selector.name} {tag} for {there}, not for {selector.architecture}",
                 "choose another version",
                 code="platform.mismatch",
             )
-        return Found(_source(images[query.architecture], f"{query.name} {tag}"), tag)
+        return CatalogImage(_source(images[selector.architecture], f"{selector.name} {tag}"), tag)
 
 
 def parse_catalog(content: bytes) -> Catalog:
-    """Read a catalog.
-
-    Raises:
-        Invalid: it is none.
-    """
     try:
         return Catalog({it["name"]: _layer(it) for it in reversed(json.loads(content)["layers"])})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -100,28 +90,26 @@ def _layer(document: Any) -> _Layer:  # noqa: ANN401 - JSON
 def _source(reference: str, shown: str) -> Source:
     name, _, digest = reference.rpartition("@")
     try:
-        source = parse_source(f"docker://{name}@{digest.lower()}")
+        return parse_source(f"docker://{name}@{digest.lower()}")
     except ValueError as error:
         what = f"{shown} is not an image with a digest: {reference!r}"
         raise Invalid(what, "report it to its publisher", code="catalog.unavailable") from error
-    return source
 
 
-def _choose(layer: _Layer, query: Query) -> str:
-    """The tag of a query."""
-    wanted = query.version or (None if query.range else layer.latest)
+def _choose(layer: _Layer, selector: Selector) -> str:
+    wanted = selector.version or (None if selector.range else layer.latest)
     if wanted in layer.tags:
         return str(wanted)
     if wanted == layer.latest:
         raise Invalid(
-            f"has no {query.name} {wanted}, which it says is the latest", "name a version", code="source.not-found"
+            f"has no {selector.name} {wanted}, which it says is the latest", "name a version", code="source.not-found"
         )
-    span = query.range or _range(wanted or "")
+    span = selector.range or _range(wanted or "")
     if span is None:
-        raise Invalid(f"has no {query.name} {wanted}", "name another version", code="source.not-found")
+        raise Invalid(f"has no {selector.name} {wanted}", "name another version", code="source.not-found")
     if best := span.highest(layer.tags):
         return best
-    raise span.miss(query.name, layer.tags)
+    raise span.miss(selector.name, layer.tags)
 
 
 def _range(text: str) -> Range | None:

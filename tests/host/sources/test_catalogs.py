@@ -11,7 +11,7 @@ from reconciler.errors import Invalid, Unavailable
 from reconciler.host.sources import web
 from reconciler.host.sources.catalogs import Catalogs
 from reconciler.host.sources.web import Patience
-from reconciler.model.content.catalog import Query
+from reconciler.model.content.catalog import Selector
 from tests.rig.webserver import Handler, WebServer, certificate
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def _out_of_order(handler: Handler) -> bool:
     return True
 
 
-def _wish(name: str) -> Query:
-    return Query(name, None, None, "amd64")
+def _selector(name: str) -> Selector:
+    return Selector(name, None, None, "amd64")
 
 
 @pytest.fixture
@@ -60,23 +60,23 @@ def test_the_first_catalog_that_has_a_name_counts(paths: Paths, server: WebServe
     (server.directory / "own.json").write_text(_catalog("a", "git", "in-house"))
     (server.directory / "public.json").write_text(_catalog("b", "git", "fwupd"))
     catalogs = _catalogs(paths, server, "own", "public")
-    assert catalogs.find(_wish("git")).source.reference.startswith("registry.example/a")
-    assert catalogs.find(_wish("fwupd")).source.reference.startswith("registry.example/b")
+    assert catalogs.find(_selector("git")).source.reference.startswith("registry.example/a")
+    assert catalogs.find(_selector("fwupd")).source.reference.startswith("registry.example/b")
     assert len(server.requests) == 2  # each once, however many extensions want it
     with pytest.raises(
         Invalid, match=r"nowhere is in no catalog: .*own\.json: has no nowhere; .*public\.json: has no"
     ):
-        catalogs.find(_wish("nowhere"))
+        catalogs.find(_selector("nowhere"))
 
 
 def test_a_server_that_is_away_is_made_good_by_the_copy_of_an_earlier_run(paths: Paths, server: WebServer) -> None:
     (server.directory / "own.json").write_text(_catalog("a", "git"))
     first = _catalogs(paths, server, "own")
-    first.find(_wish("git"))
+    first.find(_selector("git"))
     assert not paths.catalogs.exists()  # looking changes nothing
     first.remember()
     server.fail("/own.json", _out_of_order)
-    assert _catalogs(paths, server, "own").find(_wish("git")).tag == "1.0"
+    assert _catalogs(paths, server, "own").find(_selector("git")).tag == "1.0"
 
 
 def test_without_a_copy_another_catalog_may_have_it_and_a_later_run_may_find_it(
@@ -85,9 +85,9 @@ def test_without_a_copy_another_catalog_may_have_it_and_a_later_run_may_find_it(
     (server.directory / "public.json").write_text(_catalog("b", "fwupd"))
     server.fail("/own.json", _out_of_order)
     catalogs = _catalogs(paths, server, "own", "public")
-    assert catalogs.find(_wish("fwupd")).tag == "1.0"
+    assert catalogs.find(_selector("fwupd")).tag == "1.0"
     with pytest.raises(Unavailable, match="git is in no catalog"):
-        catalogs.find(_wish("git"))
+        catalogs.find(_selector("git"))
 
 
 @pytest.mark.parametrize(("asked", "told"), [("3600", 3600), ("", None)])
@@ -100,7 +100,7 @@ def test_a_catalog_that_asks_for_a_pause_gets_it(
 
     server.fail("/own.json", busy)
     with pytest.raises(Unavailable, match="asks to come back later") as caught:
-        _catalogs(paths, server, "own", "nowhere").find(_wish("git"))
+        _catalogs(paths, server, "own", "nowhere").find(_selector("git"))
     assert caught.value.retry_after == told
 
 
@@ -108,11 +108,11 @@ def test_what_is_no_catalog_is_told_with_its_address(paths: Paths, server: WebSe
     (server.directory / "own.json").write_text("<html>")
     address = f"{server.url}/own.json?token=x"
     with pytest.raises(Invalid, match=r"own\.json\?token=x: is no catalog of extensions"):
-        Catalogs(paths, (address,)).find(_wish("git"))
+        Catalogs(paths, (address,)).find(_selector("git"))
 
 
 def test_a_catalog_may_be_a_file_of_the_node(paths: Paths) -> None:
     (paths.root / "releases.json").write_text(_catalog("a", "git"))
-    assert Catalogs(paths, ("file:///releases.json",)).find(_wish("git")).tag == "1.0"
+    assert Catalogs(paths, ("file:///releases.json",)).find(_selector("git")).tag == "1.0"
     with pytest.raises(Invalid, match=r"missing\.json: cannot be read: No such file"):
-        Catalogs(paths, ("file:///missing.json",)).find(_wish("git"))
+        Catalogs(paths, ("file:///missing.json",)).find(_selector("git"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.errors import Invalid
-from reconciler.model.content.catalog import Found, Query, parse_catalog
+from reconciler.model.content.catalog import CatalogImage, Selector, parse_catalog
 from reconciler.model.content.version import parse_range
 
 
@@ -41,8 +41,10 @@ LAYERS = [
 CATALOG = parse_catalog(json.dumps({"repo": "example/layers", "generated": "x", "layers": LAYERS}).encode())
 
 
-def _find(name: str, version: str | None = None, within: str | None = None, architecture: str = "amd64") -> Found:
-    return CATALOG.find(Query(name, version, parse_range(within) if within else None, architecture))
+def _find(
+    name: str, version: str | None = None, within: str | None = None, architecture: str = "amd64"
+) -> CatalogImage:
+    return CATALOG.find(Selector(name, version, parse_range(within) if within else None, architecture))
 
 
 @pytest.mark.parametrize(
@@ -68,29 +70,29 @@ def test_what_is_found_is_pinned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "words"),
+    ("selector", "words"),
     [
-        (Query("tailscale", None, None, "amd64"), "has no tailscale"),
-        (Query("git", "nightly", None, "amd64"), "has no git nightly"),
-        (Query("git", None, parse_range(">=4"), "amd64"), "no tag of git fits >=4; the highest is 2.55.0"),
-        (Query("git", "2.54.1", None, "arm64"), "has git 2.54.1 for amd64, not for arm64"),
-        (Query("nowhere", None, None, "amd64"), "has nowhere 1.0 for nothing, not for amd64"),
-        (Query("null", None, None, "amd64"), "has no null 2.0, which it says is the latest"),
+        (Selector("tailscale", None, None, "amd64"), "has no tailscale"),
+        (Selector("git", "nightly", None, "amd64"), "has no git nightly"),
+        (Selector("git", None, parse_range(">=4"), "amd64"), "no tag of git fits >=4; the highest is 2.55.0"),
+        (Selector("git", "2.54.1", None, "arm64"), "has git 2.54.1 for amd64, not for arm64"),
+        (Selector("nowhere", None, None, "amd64"), "has nowhere 1.0 for nothing, not for amd64"),
+        (Selector("null", None, None, "amd64"), "has no null 2.0, which it says is the latest"),
         (
-            Query("moving", None, None, "amd64"),
+            Selector("moving", None, None, "amd64"),
             "moving 1 is not an image with a digest: 'registry.example",
         ),
-        (Query("odd", None, None, "amd64"), "odd 1 is not an image with a digest: '!!@sha256:"),
+        (Selector("odd", None, None, "amd64"), "odd 1 is not an image with a digest: '!!@sha256:"),
     ],
 )
-def test_what_is_missing_is_told(query: Query, words: str) -> None:
+def test_what_is_missing_is_told(selector: Selector, words: str) -> None:
     with pytest.raises(Invalid, match=words):
-        CATALOG.find(query)
+        CATALOG.find(selector)
 
 
 def test_of_a_name_that_occurs_twice_the_first_counts() -> None:
     twice = [{"name": "x", "latest": tag, "tags": [_tag(tag, "a", "amd64")]} for tag in ("1.0", "2.0")]
-    assert parse_catalog(json.dumps({"layers": twice}).encode()).find(Query("x", None, None, "amd64")).tag == "1.0"
+    assert parse_catalog(json.dumps({"layers": twice}).encode()).find(Selector("x", None, None, "amd64")).tag == "1.0"
 
 
 @pytest.mark.parametrize(
