@@ -6,18 +6,19 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.model.content.source import TAG, refuse_blanks, split_tag
+
 DOCKER: Final = "docker"
 _LOCAL: Final = frozenset({"oci", "oci-archive", "dir"})
 _KNOWN: Final = "docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE[:TAG] or dir:DIR"
 _HOST: Final = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
 _PART: Final = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HUB: Final = "docker.io"  # where a name without a registry leads to
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A parsed destination."""
+    """Where an image is pushed to, and under which tag."""
 
     transport: str
     repository: str  # for a registry, the host and the name of the repository; else all that follows the transport
@@ -30,7 +31,6 @@ class Destination:
 
     @property
     def argument(self) -> str:
-        """What skopeo is told."""
         return f"docker://{self.identity}" if self.is_registry else f"{self.transport}:{self.repository}"
 
     @property
@@ -44,13 +44,7 @@ class Destination:
 
 
 def parse_destination(text: str) -> Destination:
-    """Read a destination as a user writes it.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
-    if any(character.isspace() or not character.isprintable() for character in text):
-        raise ValueError("a destination has no white space or control characters")
+    refuse_blanks(text, "a destination")
     scheme, separator, rest = text.partition(":")
     scheme = scheme.lower()
     if separator and rest.startswith("//") and scheme in {DOCKER, "container"}:
@@ -63,22 +57,15 @@ def parse_destination(text: str) -> Destination:
 def _registry(reference: str) -> Destination:
     if "@" in reference:
         raise ValueError(f"{reference!r} has a digest, which the content decides; push to a tag")
-    name, tag = _split_tag(reference)
+    name, tag = split_tag(reference)
+    if tag is not None and not TAG.fullmatch(tag):
+        raise ValueError(f"{tag!r} is no tag; a tag has letters, digits and _ . - only, 128 at most")
     host, parts = _split_host(name)
     for part in parts:
         if not _PART.fullmatch(part):
             hint = "; names of repositories are in lower case" if part != part.lower() else ""
             raise ValueError(f"{reference!r} is no image reference, because of {part!r}{hint}")
-    return Destination(DOCKER, "/".join([host, *parts]), tag)
-
-
-def _split_tag(reference: str) -> tuple[str, str]:
-    """A colon before the last slash belongs to a port."""
-    directory, slash, last = reference.rpartition("/")
-    name, colon, tag = last.partition(":")
-    if colon and not _TAG.fullmatch(tag):
-        raise ValueError(f"{tag!r} is no tag; a tag has letters, digits and _ . - only, 128 at most")
-    return f"{directory}{slash}{name}", tag or "latest"
+    return Destination(DOCKER, "/".join([host, *parts]), tag or "latest")
 
 
 def _split_host(name: str) -> tuple[str, list[str]]:

@@ -12,11 +12,11 @@ DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_REFERENCE = re.compile(r"@(?P<digest>[^@/]*)$")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/\[\]-]*")
 _LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(?:@[A-Za-z0-9_][A-Za-z0-9._+-]{0,127})?")
-_TAG = re.compile(r":(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})$")
+TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 class Transport(StrEnum):
-    """The ways to reach content."""
+    """The ways to content, as sources begin."""
 
     DOCKER = "docker"
     OCI = "oci"
@@ -45,7 +45,7 @@ _KNOWN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A parsed source: `docker://REF`, `oci:DIR[:TAG]`, `https://HOST/FILE`, `file:///PATH` and the like."""
+    """Where the content of an extension is."""
 
     transport: Transport
     reference: str  # for a registry without its digest, if it names one; for the web the whole URL
@@ -66,8 +66,8 @@ class Source:
         """The tag a registry reference names, or the version of an extension in a catalog."""
         if self.transport is Transport.CATALOG:
             return self.reference.partition("@")[2] or None
-        match = _TAG.search(self.reference) if self.transport is Transport.DOCKER else None
-        return match["tag"] if match else None
+        tag = split_tag(self.reference)[1] if self.transport is Transport.DOCKER else None
+        return tag if tag and TAG.fullmatch(tag) else None
 
     @property
     def text(self) -> str:
@@ -77,27 +77,21 @@ class Source:
         return f"file://{self.reference}" if self.transport is Transport.FILE else self.argument()
 
     def argument(self, digest: str | None = None) -> str:
-        """What skopeo is told; with a digest, exactly that manifest (registries only)."""
+        """The image as skopeo's argument; of a registry by a digest alone, as skopeo refuses a tag beside one."""
         if self.transport is not Transport.DOCKER:
             return f"{self.transport}:{self.reference}"
         wanted = digest or self.digest
         if wanted is None:
             return f"docker://{self.reference}"
-        return f"docker://{_without_tag(self.reference)}@{wanted}"
+        return f"docker://{split_tag(self.reference)[0]}@{wanted}"
 
     def with_tag(self, tag: str) -> Source:
         """Another image of the same repository (registries only)."""
-        return replace(self, reference=f"{_without_tag(self.reference)}:{tag}", digest=None)
+        return replace(self, reference=f"{split_tag(self.reference)[0]}:{tag}", digest=None)
 
 
 def parse_source(text: str) -> Source:
-    """Read a source as the configuration spells it.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
-    if any(character.isspace() or not character.isprintable() for character in text):
-        raise ValueError("a source has no white space or control characters")
+    refuse_blanks(text, "a source")
     scheme, separator, rest = text.partition("://")
     if not separator:
         return _parse_local(text)
@@ -113,7 +107,9 @@ def parse_source(text: str) -> Source:
 
 
 def _parse_reference(rest: str) -> Source:
-    reference, digest = _split_digest(rest)
+    pin = _DIGEST_IN_REFERENCE.search(rest)
+    reference = rest[: pin.start()] if pin else rest
+    digest = parse_digest(pin["digest"]) if pin else None
     if not _REFERENCE.fullmatch(reference) or reference.endswith(("/", ":")):
         raise ValueError(f"{rest!r} is no image reference; it looks like registry.example/name:tag")
     return Source(Transport.DOCKER, reference, digest)
@@ -163,27 +159,21 @@ def _parse_listed(path: str) -> Source:
 
 
 def parse_digest(text: str) -> str:
-    """Read a digest.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
     if not DIGEST.fullmatch(text):
         raise ValueError(f"{text!r} is no digest; it looks like sha256: and 64 hexadecimal digits")
     return text
 
 
-def _split_digest(reference: str) -> tuple[str, str | None]:
-    match = _DIGEST_IN_REFERENCE.search(reference)
-    if match is None:
-        return reference, None
-    return reference[: match.start()], parse_digest(match["digest"])
+def refuse_blanks(text: str, what: str) -> None:
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise ValueError(f"{what} has no white space or control characters")
 
 
-def _without_tag(reference: str) -> str:
-    """Skopeo refuses a reference with both a tag and a digest; the digest says it all."""
-    directory, slash, name = reference.rpartition("/")
-    return f"{directory}{slash}{name.partition(':')[0]}" if slash else name.partition(":")[0]
+def split_tag(reference: str) -> tuple[str, str | None]:
+    """The name in a registry's reference, and its tag; a colon before the last slash is a port's."""
+    directory, slash, last = reference.rpartition("/")
+    name, colon, tag = last.partition(":")
+    return f"{directory}{slash}{name}", tag if colon else None
 
 
 def shown_url(url: str) -> str:

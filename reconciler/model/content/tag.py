@@ -13,13 +13,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.content.source import TAG
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from packaging.version import Version
 
-# What a tag may be: the distribution specification of OCI.
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _VERSION: Final = re.compile(r"(?P<v>[vV]?)(?P<numbers>[0-9]+(?:\.[0-9]+)*)(?P<rest>.*)")
 # Words for pre-releases as PEP 440 ranks them: dev below alpha, below beta, below rc.
 _RANKS: Final = {
@@ -74,8 +74,7 @@ def version_of(text: str) -> Version:
 
 
 def read_tag(text: str) -> Tag | None:
-    """A tag as a version; None: it is none."""
-    match = _VERSION.fullmatch(text) if _TAG.fullmatch(text) else None
+    match = _VERSION.fullmatch(text) if TAG.fullmatch(text) else None
     if match is None:
         return None
     rest = match["rest"]
@@ -89,12 +88,11 @@ def read_tag(text: str) -> Tag | None:
 
 
 def read_tags(texts: Iterable[str]) -> list[Tag]:
-    """Those that are versions."""
     return [tag for tag in map(read_tag, texts) if tag]
 
 
 def _prerelease(found: re.Match[str] | None) -> str:
-    """In the words of PEP 440."""
+    """A pre-release in the words of PEP 440."""
     if found is None:
         return ""
     return _RANKS[(found["letter"] or found["word"]).lower()] + (found["number"] or "0")
