@@ -57,7 +57,6 @@ class ReconcilerError(Exception):
         return cls(f"{what}: {error.strerror or error}", hint, code=_ERRNOS.get(error.errno or 0, "file.unusable"))
 
     def about(self, extension: str) -> Self:
-        """The same failure, of an extension."""
         error = copy(self)
         error.extension = extension
         return error
@@ -140,11 +139,7 @@ class InvalidConfiguration(Invalid):
 
 
 def parsed(parse: Callable[[str], T], text: str, hint: str, option: str | None = None) -> T:
-    """What a user wrote, behind an option maybe, as a parser of the model understands it.
-
-    Raises:
-        Invalid: in the parser's words.
-    """
+    """What a user wrote, behind an option maybe, by a parser of the model; Invalid in the parser's words."""
     try:
         return parse(text)
     except ValueError as error:

@@ -14,7 +14,6 @@ UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|pat
 
 
 def is_name(text: str) -> bool:
-    """Whether an extension may be called so."""
     return bool(NAME.fullmatch(text)) and not text.endswith(RESERVED_ENDINGS)
 
 
@@ -26,7 +25,6 @@ class Kind(StrEnum):
 
     @property
     def traits(self) -> Traits:
-        """What holds for extensions of this kind."""
         return _TRAITS[self]
 
     @property

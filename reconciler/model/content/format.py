@@ -43,7 +43,6 @@ class Payload(StrEnum):
 
     @property
     def noun(self) -> str:
-        """What a person calls it."""
         return _NOUNS[self]
 
 
@@ -71,9 +70,6 @@ def choose(wanted: Format | None, payload: Payload, size: int | None, against_im
         payload: what the source consists of.
         size: bytes of the source as it is transferred; None: unknown.
         against_images: why this node cannot use image files made here; None: it can.
-
-    Raises:
-        Invalid: the source cannot be had in that format.
     """
     if wanted is not None:
         _check(wanted, payload)

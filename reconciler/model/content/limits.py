@@ -26,11 +26,7 @@ DEFAULT: Final = Limits()
 
 
 def parse_size(value: int | str) -> int:
-    """Read a number of bytes: `16G`, `512MiB` or `1073741824`; units are powers of 1024.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read a number of bytes: `16G`, `512MiB` or `1073741824`; units are powers of 1024."""
     match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None
     size = int(match[1]) * _UNITS[match[2] or ""] if match else 0
     if not 0 < size <= _SIZE_MAX:
@@ -39,11 +35,7 @@ def parse_size(value: int | str) -> int:
 
 
 def parse_count(value: int | str) -> int:
-    """Read a number of things, `250000`, of which at least one must be allowed.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read a number of things, `250000`, of which at least one must be allowed."""
     text = "" if isinstance(value, bool) else str(value)
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(_COUNT_MAX)) and 0 < int(text) <= _COUNT_MAX):
         raise ValueError(f"{value!r} is no number from 1 to {_COUNT_MAX}")

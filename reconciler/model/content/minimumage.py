@@ -40,7 +40,6 @@ class FirstSeen:
         return time if time > self.now else None
 
     def _of(self, digest: str) -> float:
-        """When it was seen first, as far as that is to be believed."""
         seen = self.times.get(digest, self.now)
         return seen if _FIRST_CREDIBLE <= seen <= self.now else self.now
 

@@ -20,19 +20,14 @@ def parse_checksums(text: str) -> dict[str, str]:
         match = _BSD.fullmatch(line.rstrip("\r")) or _GNU.fullmatch(line.rstrip("\r"))
         name = _unescaped(match["name"]) if match and match["escaped"] else match["name"] if match else ""
         name = name.removeprefix("./")
-        if match and is_plain(name):
+        if match and _is_plain(name):
             found[name] = f"sha256:{match['hex'].lower()}"
     return found
 
 
 def file_name(url: str) -> str:
-    """What a URL calls its file: the last part of its path, without query and fragment.
-
-    Raises:
-        Invalid: that is no file name.
-    """
     name = unquote(urlsplit(url).path.rpartition("/")[2])
-    if not is_plain(name):
+    if not _is_plain(name):
         raise Invalid(f"{name!r} in the URL is no file name", "correct source:")
     return name
 
@@ -44,7 +39,7 @@ def beside(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"{directory}/{name}", query="", fragment=""))
 
 
-def is_plain(name: str) -> bool:
+def _is_plain(name: str) -> bool:
     """Whether a name stays in its directory."""
     return bool(name) and name not in {".", ".."} and "/" not in name and "\0" not in name
 

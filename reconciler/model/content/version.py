@@ -44,7 +44,7 @@ class _Interval:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """One part of a range."""
+    """A part of a range, such as `>=1.29`."""
 
     interval: _Interval
     written: Version | None  # None: it was *
@@ -70,23 +70,13 @@ class Range:
         """Why no tag of this repository fits, and what to do."""
         versions = self._worth_naming(read_tags(tags))
         if not versions:
-            return Invalid(
-                f"no tag of {name} is a version",
-                "name a tag in source:, instead of version:",
-                code="source.no-version",
-            )
+            return _no_version(f"no tag of {name} is a version", "name a tag in source:, instead of version:")
         near = [(tag, why) for tag in versions if tag.version in self and (why := self._obstacle(tag))]
         if near:
             tag, (reason, hint) = max(near, key=lambda item: item[0].order)
-            return Invalid(
-                f"no tag of {name} fits {self.text}; {tag.text} would, but {reason}", hint, code="source.no-version"
-            )
+            return _no_version(f"no tag of {name} fits {self.text}; {tag.text} would, but {reason}", hint)
         best = max([tag for tag in versions if not self._obstacle(tag)] or versions, key=lambda tag: tag.order)
-        return Invalid(
-            f"no tag of {name} fits {self.text}; the highest is {best.text}",
-            "change version:",
-            code="source.no-version",
-        )
+        return _no_version(f"no tag of {name} fits {self.text}; the highest is {best.text}", "change version:")
 
     def __contains__(self, version: Version) -> bool:
         return all(version in comparison.interval for comparison in self.comparisons)
@@ -107,7 +97,6 @@ class Range:
         return not suffix if self.suffix is None else bool(suffix) and fnmatchcase(suffix, self.suffix)
 
     def _takes_prerelease(self, version: Version) -> bool:
-        """Whether pre-releases of this release are asked for."""
         named = (item.written for item in self.comparisons if item.wants and item.written)
         return self.prereleases or any(it.is_prerelease and _release(it) == _release(version) for it in named)
 
@@ -116,22 +105,18 @@ class Range:
         return any(item.written and len(item.written.release) == 1 for item in self.comparisons)
 
     def _worth_naming(self, versions: list[Tag]) -> list[Tag]:
-        """Without whole numbers, unless they count or nothing else is there."""
+        """Versions without whole numbers, unless those count or nothing else is there."""
         if self._takes_whole_numbers():
             return versions
         return [tag for tag in versions if len(tag.version.release) > 1] or versions
 
 
+def _no_version(reason: str, hint: str) -> Invalid:
+    return Invalid(reason, hint, code="source.no-version")
+
+
 def parse_range(text: str, *, prereleases: bool = False) -> Range:
-    """Read a range as the configuration spells it.
-
-    Args:
-        text: comparisons, and at most one `-SUFFIX`, with commas between them.
-        prereleases: whether all pre-releases count.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read comparisons, and at most one `-SUFFIX`, with commas between them."""
     items = [item.strip() for item in text.split(",")]
     if not all(items):
         raise ValueError("a version range has comparisons with commas between them, such as >=1.29,<1.30")
@@ -191,11 +176,11 @@ def _interval(operator: str, version: Version, item: str) -> _Interval:
         case "<=" | "<":
             return _Interval(high=version, with_high=True) if operator == "<=" else _Interval(high=_first_of(version))
         case _:
-            return _Interval(version, _after(_held(operator, version.release, item)))
+            return _Interval(version, _after(_kept_numbers(operator, version.release, item)))
 
 
-def _held(operator: str, release: tuple[int, ...], item: str) -> tuple[int, ...]:
-    """The first numbers of a release, that these operators do not let go."""
+def _kept_numbers(operator: str, release: tuple[int, ...], item: str) -> tuple[int, ...]:
+    """The first numbers of a release, which these operators keep."""
     match operator:
         case "~=" if len(release) > 1:
             return release[:-1]
