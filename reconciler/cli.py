@@ -143,7 +143,6 @@ class _Parser(argparse.ArgumentParser):
     _is_again = False
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, and leave."""
         self.print_usage(sys.stderr)
         self.exit(ERROR, f"livelayer: {message}\n  see: {self.prog} --help\n")
 

@@ -67,7 +67,6 @@ class Outcome:
 
     @property
     def check_failed(self) -> bool:
-        """Whether it was a check that failed: the change is to be taken back."""
         return isinstance(self.action, Check) and self.error is not None and not self.skipped
 
 
@@ -89,7 +88,7 @@ class Applier:
     _culprits: frozenset[str] = frozenset()  # whose links were taken back
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
-        """Carry out the plan in its order; what failed is told in the outcomes, not raised."""
+        """What fails is in the outcomes, not raised."""
         gc.enable()  # the command starts without
         self._refreshed = frozenset(it.kind for it in plan.actions if isinstance(it, Refresh))
         fetched = self._fetch_all([it for it in plan.actions if isinstance(it, Fetch)])
@@ -137,7 +136,6 @@ class Applier:
         return Outcome(action, contents.misfit(action.wanted.ident, self.host))
 
     def _examine(self, plan: Plan) -> None:
-        """Look at what is to be placed, before the first link changes."""
         left = [it for it in plan.actions if action_name(it) not in self._failed]
         reactions = self.desired.settings.preflight
         self._heed(preflight.examine(self.paths, self.host.systemd, left, reactions, remember=True))
@@ -236,10 +234,7 @@ class Applier:
             raise Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch")
 
     def _restore(self, mismatch: Mismatch, action: Refresh) -> bool:
-        """Give back the links that were changed for nothing: the culprits', or all if the innocent suffer too.
-
-        Returns whether the overlay shows again what it should.
-        """
+        """Give back the links that were changed for nothing; returns whether the overlay is as it should be again."""
         changed = self._changed(action.kind)
         innocent_suffer = bool(mismatch.unmerged - changed.keys()) or bool(mismatch.still_merged)
         self._culprits = frozenset(changed) if innocent_suffer else mismatch.unmerged

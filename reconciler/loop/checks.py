@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def begin(paths: Paths, action: Place | Remove, previous: Link | None) -> None:
-    """Record before a change that its checks are pending: this run may be killed before they are tried.
-
-    Raises:
-        Failed: it cannot be recorded.
-    """
+    """Record before a change that its checks are pending: this run may be killed before they are tried."""
     if not action.checked or not paths.is_running_system:
         return
     new = action.new if isinstance(action, Place) else None
@@ -33,15 +29,8 @@ def check(
 ) -> None:
     """Let a change stay, or record that it failed: the next pass takes it back, as would the next run.
 
-    Args:
-        paths: the node.
-        action: what is to be checked.
-        trouble: what went wrong already with restarting units: then nothing has to be tried.
-        configuration: the digest of the one that asks for the change.
-        node_follows: whether the node as a whole is checked later, and the change may fail still.
-
-    Raises:
-        Failed: the checks do not pass.
+    With `trouble` in restarting units nothing has to be tried; with `node_follows` the node as a whole is checked
+    later, and the change may fail still.
     """
     name, known = action_name(action), read_checks(paths)
     concerned = [ident for ident in known.pending if name in {None, ident.name}]

@@ -38,13 +38,7 @@ class Loaded:
 
 
 def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path] | None = None) -> Loaded:
-    """The desired state; a broken configuration keeps the last good one in force, and says what is wrong.
-
-    Args:
-        paths: the node.
-        config: another main file than the node's own (`--config`); drop-ins still apply.
-        cloud_configs: these in place of the node's own (`--cloud-config`).
-    """
+    """The desired state; a broken configuration keeps the last good one in force, and says what is wrong."""
     clouds = Clouds()
     try:
         files = find_files(paths, config)
@@ -64,22 +58,14 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
 
 
 def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded:
-    """Files as one configuration, the first lowest, wherever they are and whoever owns them; cloud-configs below.
-
-    Raises:
-        Invalid: what is wrong and where.
-    """
+    """Files as one configuration, the first lowest, wherever they are and whoever owns them; cloud-configs below."""
     cloud = _read_cloud_configs(cloud_configs, None, root_only=False)
     fragment = combine([*cloud.fragments, *(read_fragment(path, root_only=False) for path in files)])
     return Loaded(desired_state(fragment), fragment.tree, warnings=cloud.warnings, notes=cloud.notes)
 
 
 def remember(paths: Paths, loaded: Loaded, *, forget_vanished: bool = False) -> None:
-    """Keep a configuration that was read without an error, for a time when it is broken.
-
-    Raises:
-        Failed: it cannot be written.
-    """
+    """Keep a configuration that was read without an error, for a time when it is broken."""
     located = locate(paths)
     if loaded.tree is not None and loaded.tree != read_json(located.last_good):
         write_json(located.last_good, loaded.tree)

@@ -50,11 +50,6 @@ class _Needed:
 
 
 def collect(session: Session, observed: ObservedState, *, dry_run: bool = False) -> list[Dropped]:
-    """Drop what is not needed, or only tell what would go; only the holder of the lock may.
-
-    Raises:
-        Failed: the file system refuses.
-    """
     paths = session.paths
     recorded = history.read_history(paths)
     old = _expired(recorded, session)
@@ -71,7 +66,6 @@ def collect(session: Session, observed: ObservedState, *, dry_run: bool = False)
 
 
 def _expired(recorded: History, session: Session) -> list[Generation]:
-    """Never the one that is held."""
     old = expired(recorded.generations, session.desired.settings.retention, datetime.now(UTC))
     held = session.held.number if session.held else None
     return [it for it in old if it.number != held]
@@ -145,7 +139,6 @@ def _entry_name(file_name: str) -> str:
 
 
 def _is_fresh_part(path: Path) -> bool:
-    """Whether a later run may go on with this download."""
     if ".part" not in path.name:
         return False
     try:

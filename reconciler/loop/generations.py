@@ -34,14 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def record(paths: Paths, last: Generation | None, view: View, tree: Tree | None, cause: str) -> Generation | None:
-    """Record what is placed now beside the last generation, if a change has made it so and has done well.
-
-    Returns:
-        The present generation; None: nothing was ever placed.
-
-    Raises:
-        Failed: it cannot be written.
-    """
+    """Record what is placed now beside the last generation, if a change has made it so and has done well."""
     entries = {ident: link.entry for ident, link in view.observed.links.items()}
     if entries == (last.entries if last else {}) or not _has_succeeded(view):
         return last
@@ -93,12 +86,7 @@ def held(paths: Paths, loaded: Loaded) -> Generation | None:
 
 
 def hold(paths: Paths, loaded: Loaded, number: int | None) -> Generation:
-    """Let a generation (None: the one before the present one) be in force until the configuration changes.
-
-    Raises:
-        Invalid: there is none such, or the store does not have all of its content any more.
-        Failed: it cannot be recorded.
-    """
+    """Let a generation (None: the one before the present one) be in force until the configuration changes."""
     recorded = history.read_history(paths).generations
     generation = previous(recorded, number)
     if generation is None:

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def write(paths: Paths, document: dict[str, Any]) -> None:
-    """Leave the document where others look for it, with the present time.
-
-    Raises:
-        Failed: it cannot be written.
-    """
+    """Leave the document where others look for it, with the present time."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(paths.status, {**document, "time": now}, durable=False)
     target = os.path.relpath(paths.status, paths.public_status.parent)

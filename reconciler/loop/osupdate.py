@@ -59,11 +59,7 @@ class NewOs:
 
 
 def check(paths: Paths, options: Options, new: NewOs) -> Forecast:
-    """Which extensions would merge there; what is not in the store is looked into and dropped.
-
-    Raises:
-        ReconcilerError: nothing can be told at all.
-    """
+    """Which extensions would merge there; what is not in the store is looked into and dropped."""
     look = _open(paths, options, new)
     missing = [] if options.offline else look.missing()
     looked_into = {it.entry: _look_into(wanted, it, look.paths, look.desired.limits) for wanted, it in missing}
@@ -71,11 +67,7 @@ def check(paths: Paths, options: Options, new: NewOs) -> Forecast:
 
 
 def prefetch(paths: Paths, options: Options, new: NewOs) -> Forecast:
-    """Fetch for another OS into the store, and note what the sources lead to; nothing is placed.
-
-    Raises:
-        ReconcilerError: nothing could be done at all.
-    """
+    """Fetch for another OS into the store, and note what the sources lead to; nothing is placed."""
     with lock.hold(paths, "livelayer apply --for-os-release", options.patience, log.info):
         look = _open(paths, options, new)
         store.prepare(look.paths)
@@ -99,7 +91,6 @@ class _Look:
     resolver: Resolver
 
     def missing(self) -> list[tuple[Wanted, Target]]:
-        """What the store does not have."""
         found = [(item, self.targets[item.name]) for item in self.desired.extensions]
         return [(item, it) for item, it in found if isinstance(it, Target) and it.entry not in self.observed.store]
 
@@ -145,7 +136,6 @@ def _entries(targets: Targets) -> list[Entry]:
 
 
 def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
-    """Bring into the store what it lacks; returns what went wrong."""
     empty = replace(look.observed, links={}, merged=None)
     plan = make_plan(look.desired, empty, look.targets)
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]

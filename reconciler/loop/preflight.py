@@ -39,7 +39,6 @@ class Findings:
     refused: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
 
     def add(self, name: str, error: ReconcilerError, reaction: Reaction) -> None:
-        """Note what was found of an extension that is to be placed."""
         if reaction == "refuse":
             self.refused.setdefault(name, error.about(name))
         else:
@@ -49,15 +48,6 @@ class Findings:
 def examine(
     paths: Paths, systemd: int, actions: Sequence[Action], reactions: Preflight, *, remember: bool = False
 ) -> Findings:
-    """Look at what the store has of the extensions that are to be placed.
-
-    Args:
-        paths: of the node.
-        systemd: its version.
-        actions: what is planned.
-        reactions: whether to refuse or to warn.
-        remember: whether to keep the lists of files.
-    """
     findings = Findings()
     new = {action.ident: action for action in actions if isinstance(action, Place)}
     if not new:
@@ -81,14 +71,7 @@ def examine(
 def examine_space(
     paths: Paths, fetches: Sequence[Fetch], manifests: Mapping[str, Manifest], reactions: Preflight
 ) -> Findings:
-    """Look whether what is to be fetched fits, all of it together, before any of it is transferred.
-
-    Args:
-        paths: of the node.
-        fetches: what is planned.
-        manifests: of images, by digest, as far as they are known.
-        reactions: whether to refuse or to warn.
-    """
+    """Look whether what is to be fetched fits, all of it together, before any of it is transferred."""
     findings = Findings()
     layers = {
         it.digest for fetch in fetches if (found := manifests.get(fetch.resolution.manifest)) for it in found.layers

@@ -62,32 +62,24 @@ class Result:
 
     @property
     def checks_failed(self) -> bool:
-        """Whether a change failed its checks: another pass takes it back."""
         return any(outcome.check_failed for outcome in self.outcomes)
 
     @property
     def in_sync(self) -> bool:
-        """The node agrees with its configuration."""
         return not self.view.plan.actions and not self.problems
 
     @property
     def node(self) -> NodeStatus:
-        """How the node stands."""
         return NodeStatus(self.in_sync, self.statuses, self.problems, self.standing)
 
     @property
     def statuses(self) -> tuple[ExtensionStatus, ...]:
-        """Every extension there is or should be."""
         failures = {item.extension: item for item in self.problems if item.extension}
         return extension_statuses(self.view, failures, self.standing.retries)
 
 
 def converge(paths: Paths, options: Options, doing: str) -> Result:
-    """Make the node agree with its configuration, as far as that is possible, and say what is not.
-
-    Raises:
-        ReconcilerError: nothing could be done at all (another run is at work, no os-release).
-    """
+    """Make the node agree with its configuration, as far as that is possible, and say what is not."""
     with lock.hold(paths, doing, options.patience, log.info):
         passes = 0
         while True:
@@ -104,32 +96,18 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
 
 
 def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
-    """Go back to a generation (None: the one before the present one), and stay until the configuration changes.
-
-    Raises:
-        ReconcilerError: there is no such generation, its content is gone, or nothing could be done at all.
-    """
+    """Go back to a generation (None: the one before the present one), and stay until the configuration changes."""
     loaded = config.load(paths, options.config, options.cloud_configs)
     held = generations.hold(statedir.locate(paths), loaded, number)
     return converge(paths, replace(options, offline=True), f"livelayer rollback {held.number}")
 
 
 def follow_configuration(paths: Paths, options: Options) -> Result:
-    """End a rollback.
-
-    Raises:
-        ReconcilerError: nothing could be done at all.
-    """
     generations.release(statedir.locate(paths))
     return converge(paths, options, "livelayer rollback --release")
 
 
 def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped]:
-    """Drop what nothing can come to need any more.
-
-    Raises:
-        ReconcilerError: nothing could be done at all.
-    """
     from reconciler.loop.garbage import collect
 
     with lock.hold(paths, "livelayer gc", options.patience, log.info):
@@ -173,14 +151,7 @@ def status(paths: Paths, options: Options) -> Result:
 
 
 def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Host]:
-    """What the configuration says, whatever the host, and what this node is: for questions about another host.
-
-    Returns:
-        Also where the state is.
-
-    Raises:
-        ReconcilerError: the configuration is broken, or there is no os-release.
-    """
+    """Where the state is, what the configuration says whatever the host, and what this node is."""
     loaded = config.load(paths, options.config, options.cloud_configs)
     if loaded.mistakes:
         raise InvalidConfiguration(loaded.mistakes)
@@ -207,7 +178,6 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
 
 
 def _begin(paths: Paths, options: Options) -> Session:
-    """Load the configuration, say what is wrong with it, and make sure that there is a place for the state."""
     paths, loaded = located(paths, config.load(paths, options.config, options.cloud_configs))
     _log_configuration(loaded)
     store.prepare(paths)
@@ -254,11 +224,6 @@ def _remembered(paths: Paths, loaded: config.Loaded, options: Options) -> config
 
 
 def _scoped(view: View, options: Options) -> Plan:
-    """The plan for the extensions the user named.
-
-    Raises:
-        Invalid: a name that is neither configured nor placed.
-    """
     if not options.only:
         return view.plan
     unknown = options.only - view.desired.names - {ident.name for ident in view.observed.links}

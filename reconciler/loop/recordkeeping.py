@@ -37,7 +37,6 @@ class Kept:
 
 
 def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, ...], doing: str) -> Kept:
-    """Record what a run came to, and clear away what nothing needs any more."""
     troubles: list[ReconcilerError] = []
     newest, known = None, session.retries
     with _noted(troubles):
@@ -71,7 +70,6 @@ def _noted(troubles: list[ReconcilerError]) -> Iterator[None]:
 
 
 def read(session: Session) -> Kept:
-    """What earlier runs have recorded."""
     return Kept(_standing(session, history.newest(session.paths), session.retries))
 
 
@@ -80,11 +78,6 @@ def _standing(session: Session, newest: Generation | None, known: Mapping[str, R
 
 
 def forget_failures(paths: Paths, names: frozenset[str]) -> None:
-    """Forget what failed of these extensions, or of all, so that it is tried again.
-
-    Raises:
-        Failed: the records cannot be written.
-    """
     write_checks(paths, read_checks(paths).without_failures_of(names))
     paths.retries.unlink(missing_ok=True)
 

@@ -198,7 +198,6 @@ def _refresh_once(paths: Paths, host: Host, kind: Kind, *, previous: _Attempt | 
 
 
 def unit_of(kind: Kind) -> str:
-    """The node's own unit that merges extensions of a kind."""
     return f"systemd-{kind}.service"
 
 

@@ -67,11 +67,7 @@ class Session:
         return resolver.resolve_all(desired.extensions)
 
     def view(self, targets: Targets | None = None) -> View:
-        """A look at the node, and what is to be done.
-
-        Args:
-            targets: those of an earlier look; None: sources are asked.
-        """
+        """A look at the node, and what is to be done; without targets of an earlier look, sources are asked."""
         known = self.resolver.resolve_all(self.desired.extensions) if targets is None else targets
         observed = self._observe(known)
         return View(self.desired, observed, known, make_plan(self.desired, observed, known))
@@ -94,11 +90,6 @@ class Session:
 
 
 def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups: Lookups) -> Session:
-    """Put together what the node works from.
-
-    Raises:
-        ReconcilerError: there is no os-release.
-    """
     held = generations.held(paths, loaded)
     desired = generations.desired_of(held, loaded.desired) if held else loaded.desired
     given: dict[str, object] = {} if options.refresh else {"refresh": "boot"}

@@ -136,7 +136,6 @@ class Directories(FileSystemEventHandler):
             self._schedule(path, wanted[path])
 
     def _aim(self) -> None:
-        """At the configuration's own directories, and those of cloud-configs with all below them."""
         own = (*self._paths.config_dirs, *self._paths.dropin_dirs)
         targets = (*own, *directories(last_places(self._paths)))
         if self._targets not in {(), targets}:
@@ -145,7 +144,6 @@ class Directories(FileSystemEventHandler):
         self._ways = frozenset(parent for target in self._targets for parent in (target, *target.parents))
 
     def stop(self) -> None:
-        """End the observer's threads."""
         self._observer.stop()
         self._observer.join(timeout=2)
 
@@ -190,12 +188,10 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin, if systemd asked for it."""
         if self._interval:
             self._thread.start()
 
     def stop(self) -> None:
-        """End."""
         self._stopped.set()
 
     def expect_life_for(self, seconds: float) -> None:

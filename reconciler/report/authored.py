@@ -16,12 +16,10 @@ _SHOWN_MAX: Final = 5  # paths left out for one reason, unless all were asked fo
 
 
 def built_line(built: Built) -> str:
-    """The result."""
     return f"{built.path}: {built.output}, {built.size} bytes, {built.digest}"
 
 
 def built_notes(built: Built, *, everything: bool) -> Iterator[str]:
-    """What a person should know beside the result."""
     yield from built.notices
     fields = " ".join(f"{key}={value}" for key, value in built.release.items())
     yield f"release file: {fields} ({built.release_reason})"
@@ -39,7 +37,6 @@ def _left_out(reason: str, items: list[LeftOut], *, everything: bool) -> Iterato
 
 
 def built_document(built: Built) -> dict[str, Any]:
-    """The JSON document of `build`."""
     return {
         "name": built.ident.name,
         "kind": str(built.ident.kind),
@@ -57,7 +54,6 @@ def built_document(built: Built) -> dict[str, Any]:
 def published_document(
     published: Published, destination: Destination, *, pushed: bool, signed: bool
 ) -> dict[str, Any]:
-    """The JSON document of `push`."""
     return {
         "destination": destination.argument,
         "pinned": destination.pinned(published.held.digest) if destination.is_registry else None,

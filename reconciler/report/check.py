@@ -17,7 +17,6 @@ _ANSWERS: Final = {True: "would be merged", False: "would not be merged", None: 
 
 
 def lines(found: Forecast) -> Iterator[str]:
-    """The other OS, and a line for each extension."""
     yield described(found.host)
     for item in found.extensions:
         reason = f": {item.reason}" if item.reason else ""
@@ -25,7 +24,6 @@ def lines(found: Forecast) -> Iterator[str]:
 
 
 def hints(found: Forecast) -> list[str]:
-    """What to do about those that would not be merged."""
     return [f"  {sentence(it.wanted.name, it.hint)}" for it in found.extensions if it.hint]
 
 
@@ -37,7 +35,6 @@ def _leads_to(item: ExtensionForecast) -> str:
 
 
 def document(found: Forecast) -> dict[str, Any]:
-    """The JSON document of `check`."""
     host = found.host
     return {
         "fits": found.fits,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def valid_lines(desired: DesiredState) -> Iterator[str]:
-    """What a configuration without mistakes says."""
     if desired.configured:
         yield f"valid: {len(desired.extensions)} extensions"
     else:
@@ -25,12 +24,10 @@ def valid_lines(desired: DesiredState) -> Iterator[str]:
 
 
 def valid_document(desired: DesiredState) -> dict[str, Any]:
-    """The JSON document of `validate`."""
     return {"valid": True, "extensions": [item.name for item in desired.extensions], "problems": []}
 
 
 def mistakes_document(error: Invalid) -> dict[str, Any]:
-    """The same where there are mistakes."""
     mistakes = error.mistakes if isinstance(error, InvalidConfiguration) else (error,)
     return {"valid": False, "extensions": [], "problems": [problem_object(problem(None, it)) for it in mistakes]}
 
@@ -42,6 +39,5 @@ def imported_document(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def imported_lines(files: Sequence[Path], text: str) -> Iterator[str]:
-    """The same as a file."""
     yield f"# From {', '.join(str(path) for path in files)}; see livelayer.yaml(5)"
     yield text.rstrip()

@@ -34,7 +34,6 @@ _SHORT = len("sha256:") + 12
 
 
 def action_line(action: Action) -> str:
-    """An action and its reason, as one line."""
     return f"{_deed(action)} ({action.reason})"
 
 
@@ -76,12 +75,11 @@ def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
 
 
 def short(digest: str | None) -> str:
-    """A digest for people: enough to tell two apart."""
+    """Enough of a digest for people to tell two apart."""
     return digest[:_SHORT] if digest else "-"
 
 
 def plan_document(plan: Plan, mistakes: Sequence[Problem]) -> dict[str, Any]:
-    """The JSON document of `plan`."""
     return {
         "in_sync": plan.in_sync and not mistakes,
         "actions": [_action_object(action) for action in plan.actions],
@@ -90,7 +88,6 @@ def plan_document(plan: Plan, mistakes: Sequence[Problem]) -> dict[str, Any]:
 
 
 def plan_lines(plan: Plan, *, in_sync: bool) -> list[str]:
-    """The plan for people."""
     return [*map(action_line, plan.actions), *(["in sync"] if in_sync else [])]
 
 
@@ -118,18 +115,15 @@ def ways_out(node: NodeStatus) -> Iterator[str]:
 
 
 def rollback_lines(node: NodeStatus) -> list[str]:
-    """What is in force after a rollback that went well."""
     is_held = node.in_sync and node.standing.held
     return [f"generation {node.standing.held} is in force until the configuration changes"] if is_held else []
 
 
 def rfc3339(time: float | None) -> str | None:
-    """A time as documents have it, in UTC."""
     return None if time is None else datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
 
 
 def problem_object(item: Problem) -> dict[str, Any]:
-    """A problem as JSON."""
     return {"code": item.code, "extension": item.extension, "message": item.sentence, "hint": item.hint}
 
 

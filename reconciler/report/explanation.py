@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def explain(
     status: ExtensionStatus, view: View, problems: Sequence[Problem], collisions: Sequence[Collision] = ()
 ) -> dict[str, Any]:
-    """Everything that is known of one extension, as JSON."""
     target = view.targets.get(status.name)
     link = next((link for ident, link in view.observed.links.items() if ident.name == status.name), None)
     actions = (it for it in view.plan.actions if not isinstance(it, Refresh) and action_name(it) == status.name)
@@ -62,7 +61,6 @@ def _target(target: Target, view: View) -> dict[str, Any]:
 
 
 def lines(explained: dict[str, Any]) -> list[str]:
-    """The same for people: what matters first, nothing that is not known."""
     rows = [("source", explained["source"]), *_target_rows(explained["target"]), *_placed_rows(explained)]
     rows += [("hides", f"{' '.join(it['paths'])} of {it['extension']}") for it in explained["hides"]]
     rows += [("hidden by", f"{it['extension']}: {' '.join(it['paths'])}") for it in explained["hidden_by"]]

@@ -55,7 +55,6 @@ def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
 
 
 def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[str, Any]:
-    """The JSON document of `inspect`."""
     origin = facts.origin
     counted = Counter(file.kind for file in facts.files.values())
     return {
@@ -87,19 +86,16 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
 
 
 def lint_lines(found: Sequence[Linted]) -> Iterator[str]:
-    """What `lint` says."""
     for subject, _, findings in found:
         yield from finding_lines(subject, findings)
     yield summary([finding for _, _, findings in found for finding in findings])
 
 
 def lint_document(found: Sequence[Linted]) -> dict[str, Any]:
-    """The JSON document of `lint`."""
     return {"extensions": [_lint_object(*item) for item in found]}
 
 
 def finding_lines(subject: str, findings: Sequence[Finding]) -> list[str]:
-    """Findings as compilers tell theirs, and below those of one rule what to do."""
     lines = []
     for rule, found in groupby(findings, key=lambda finding: finding.rule):
         for item in found:
@@ -110,7 +106,6 @@ def finding_lines(subject: str, findings: Sequence[Finding]) -> list[str]:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """How many findings there are of each severity."""
     counted = Counter(finding.rule.severity for finding in findings)
     words = (f"{counted[it]} {it}{'' if counted[it] == 1 else 's'}" for it in Severity if counted[it])
     return ", ".join(words) or "nothing found"

@@ -17,18 +17,15 @@ _COLUMNS = ("GENERATION", "TIME", "BY", "CHANGES")
 
 
 def history_lines(generations: Sequence[Generation], *, terminal: bool) -> Iterator[str]:
-    """A row for each generation, the newest first."""
     rows = [_row(before, it) for before, it in _pairs(generations)]
     yield tables.table([_COLUMNS, *reversed(rows)], terminal=terminal) if rows else "no generations"
 
 
 def history_document(generations: Sequence[Generation]) -> dict[str, Any]:
-    """The JSON document of `history`."""
     return {"generations": [_generation_object(before, it) for before, it in _pairs(generations)]}
 
 
 def _pairs(generations: Sequence[Generation]) -> zip[tuple[Generation | None, Generation]]:
-    """Each with the one before it."""
     return zip([None, *generations], generations, strict=False)
 
 
@@ -70,13 +67,11 @@ def _generation_object(before: Generation | None, it: Generation) -> dict[str, A
 
 
 def dropped_lines(dropped: Sequence[Dropped], *, dry_run: bool) -> Iterator[str]:
-    """What went, or would go."""
     yield from (f"{it.what} {it.path.name} ({it.size} bytes)" for it in dropped)
     yield f"{_freed(dropped)} bytes {'would be freed' if dry_run else 'freed'}"
 
 
 def dropped_document(dropped: Sequence[Dropped], *, dry_run: bool) -> dict[str, Any]:
-    """The JSON document of `gc`."""
     items = [{"path": str(it.path), "what": it.what, "bytes": it.size} for it in dropped]
     return {"dry_run": dry_run, "freed": _freed(dropped), "dropped": items}
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 
 def lines(found: Provided) -> Iterator[str]:
-    """Whoever has it, the one that is seen first."""
     seen = next((it.name for it in found.extensions if it.is_seen), None)
     for it in found.extensions:
         yield f"{it.name}: {_standing(it, seen)}" + ("" if it.is_managed else ", placed by others")
@@ -31,7 +30,6 @@ def _standing(provider: Provider, seen: str | None) -> str:
 
 
 def document(found: Provided) -> dict[str, Any]:
-    """The JSON document of `provides`."""
     return {
         "path": found.path,
         "extensions": [

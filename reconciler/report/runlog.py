@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 
 def log_plan(plan: Plan) -> None:
-    """Before anything is changed, always."""
     log_actions("plan", plan.actions)
     for item in plan.warnings:
         log.warning(item.sentence)
@@ -24,12 +23,10 @@ def log_plan(plan: Plan) -> None:
 
 
 def log_actions(what: str, actions: Iterable[Action]) -> None:
-    """What is to be done, or was done."""
     for action in actions:
         log.info("%s: %s", what, documents.action_line(action))
 
 
 def log_problems(problems: Iterable[Problem]) -> None:
-    """Each once, also where it concerns several extensions."""
     for line in documents.problem_lines(problems):
         log.error(line)

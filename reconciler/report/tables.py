@@ -23,7 +23,6 @@ _COLOURS: Final = {
 
 
 def status_table(statuses: Sequence[ExtensionStatus], *, terminal: bool) -> str:
-    """A line for each extension."""
     return table([_COLUMNS, *map(_row, statuses)], terminal=terminal) if statuses else "no extensions"
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 def lines(found: Sequence[Verified], *, verbose: bool) -> Iterator[str]:
-    """A line for each extension, or for each difference."""
     for it in found:
         if it.is_intact:
             files = "1 file" if it.files == 1 else f"{it.files} files"
@@ -28,7 +27,6 @@ def lines(found: Sequence[Verified], *, verbose: bool) -> Iterator[str]:
 
 
 def complaints(found: Sequence[Verified]) -> Iterator[str]:
-    """What could not be compared, and what to do."""
     for it in found:
         if it.error:
             yield f"livelayer: {it.error}"
@@ -38,7 +36,6 @@ def complaints(found: Sequence[Verified]) -> Iterator[str]:
 
 
 def document(found: Sequence[Verified]) -> dict[str, Any]:
-    """The JSON document of `verify`."""
     return {
         "intact": all(it.is_intact for it in found),
         "extensions": [_verified_object(it) for it in found],

@@ -23,7 +23,6 @@ _ANY: Final = "name one of them, or _any for an extension that fits all"
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     return [_add_build(verbs)]
 
 
@@ -83,7 +82,6 @@ class _Part(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Add one option and its words."""
         given = (self.option_strings[0], tuple(values or ()))
         setattr(namespace, self.dest, (*getattr(namespace, self.dest), given))
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     return [_add_validate(verbs), _add_schema(verbs), _add_import(verbs)]
 
 

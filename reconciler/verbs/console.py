@@ -25,18 +25,15 @@ def say(*lines: str) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """A result for people."""
     for line in lines:
         print(line)  # noqa: T201 - the command line's own voice
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """A whole result for programs."""
     print_lines([json.dumps(document, indent=2)])
 
 
 def print_result(options: argparse.Namespace, document: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
-    """A result for whoever asked: as one JSON document, or as lines."""
     if options.json:
         print_json(document())
     else:
@@ -44,7 +41,6 @@ def print_result(options: argparse.Namespace, document: Callable[[], dict[str, A
 
 
 def is_terminal() -> bool:
-    """Whether results go to a person's terminal."""
     return sys.stdout.isatty()
 
 
@@ -61,7 +57,6 @@ def add_verb(
 
 
 def add_cloud_config(parser: argparse.ArgumentParser) -> None:
-    """The option for cloud-configs in place of the node's own."""
     parser.add_argument(
         "--cloud-config",
         dest="cloud_configs",

@@ -30,6 +30,5 @@ FORECAST: Final = {True: OK, False: NOT_IN_SYNC, None: ERROR}  # whether all fit
 
 
 def words(verb: str) -> str:
-    """The exit statuses of a verb, for its help."""
     known = MEANINGS.get(verb)
     return "; exit " + ", ".join(f"{status} {meaning}" for status, meaning in known.items()) if known else ""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     parser = add_verb(verbs, "check", _check, "say which extensions another OS would merge")
     parser.add_argument(
         "--os-release", type=Path, required=True, metavar="FILE", help="the os-release file of the other OS"
@@ -29,7 +28,6 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
 
 
 def add_prefetch(parser: argparse.ArgumentParser) -> None:
-    """The options of `apply` that make it fetch for another OS."""
     parser.add_argument(
         "--for-os-release",
         type=Path,
@@ -56,7 +54,6 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def prefetch(options: argparse.Namespace, asked: Options) -> int:
-    """Fetch for another OS, and say what it would merge."""
     from reconciler.loop import osupdate
 
     new = osupdate.NewOs(options.for_os_release, options.systemd, options.kernel)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     return [_add_history(verbs), _add_rollback(verbs), _add_gc(verbs)]
 
 

@@ -24,7 +24,6 @@ _SUBJECT = "a source, an image file, a tar archive or a directory"
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     return [_add_inspect(verbs), _add_lint(verbs)]
 
 

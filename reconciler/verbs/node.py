@@ -34,7 +34,6 @@ _RUNS_MAX: Final = 20  # of one call; a configuration that never rests is left t
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     return [_add_plan(verbs), _add_apply(verbs), _add_status(verbs), _add_explain(verbs), _add_watch(verbs)]
 
 
@@ -184,7 +183,6 @@ def _come_back(retry_at: float | None) -> None:
 
 
 def _is_unchanged(options: argparse.Namespace) -> bool:
-    """Whether the last run worked from the configuration as it is now."""
     from reconciler.host.config.configfiles import fingerprint
     from reconciler.host.records import seen
 

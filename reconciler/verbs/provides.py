@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     parser = add_verb(verbs, "provides", _provides, "say which extension a path comes from")
     parser.add_argument("path", metavar="PATH", help="absolute, such as /usr/bin/ipfs")
     return [parser]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     return [_add_push(verbs)]
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    """The verbs of this module."""
     parser = add_verb(verbs, "verify", _verify, "read all that is placed and say what was changed since")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these extensions")
     return [parser]
