@@ -6,13 +6,14 @@ import argparse
 import gc
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import reconciler
 from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated
 from reconciler.host.base import termination
+from reconciler.report import logs
 from reconciler.verbs import (
     building,
     configuration,
@@ -28,71 +29,54 @@ from reconciler.verbs.console import say
 from reconciler.verbs.exitstatus import ERROR, INTERRUPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
+    from collections.abc import Callable, Sequence
 
 TRACEBACKS: Final = 2  # -vv
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The entry point of the command.
-
-    Without the garbage collector: a run that finds nothing to do makes no garbage worth a tenth of its time.
-    """
-    gc.disable()
+    gc.disable()  # a run that finds nothing to do makes no garbage worth a tenth of its time
     options = _parser().parse_args(arguments)
-    with _reporting_failures(options.verbose):
+    status = _run(options)
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    os._exit(status)  # without the interpreter's tear-down, which costs a no-op run tens of milliseconds
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Expected failures are one line and a hint; the unexpected one line and how to report it."""
+    try:
         _set_up(options)
         verb: Callable[[argparse.Namespace], int] = options.run
         status = verb(options)
         sys.stdout.flush()
-        sys.stderr.flush()
-        _exit(status)
-    _exit(ERROR)
-
-
-def _exit(status: int) -> NoReturn:
-    """Leave without the interpreter's tear-down, which costs a no-op run tens of milliseconds."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def _set_up(options: argparse.Namespace) -> None:
-    from reconciler.report import logs
-
-    # Whatever else is installed must not hook into root's validation; it also saves looking for such plugins.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-
-    logs.set_up(options.verbose - options.quiet)
-    termination.install()
-
-
-@contextmanager
-def _reporting_failures(verbose: int) -> Iterator[None]:
-    """Expected failures as one line and a hint; the unexpected as one line and how to report it."""
-    try:
-        yield
     except ReconcilerError as error:
         _complain(error)
-        _exit(ERROR)
     except Terminated as error:
         say(f"livelayer: ended by {error}")
-        _exit(INTERRUPTED)
+        return INTERRUPTED
     except BrokenPipeError:
-        _exit(ERROR)
+        return ERROR
     except OSError as error:
-        if verbose >= TRACEBACKS:
+        if options.verbose >= TRACEBACKS:
             raise
         say(f"livelayer: {error.filename}: {error.strerror}" if error.filename else f"livelayer: {error}")
         say("  run it as root" if isinstance(error, PermissionError) else "  look at the file system")
-        _exit(ERROR)
     except Exception as error:
-        if verbose >= TRACEBACKS:
+        if options.verbose >= TRACEBACKS:
             raise
         say(f"livelayer: unexpected {type(error).__name__}: {error}")
         say("  this is a bug in livelayer; please report it with the output of the same command and -vv")
-        _exit(ERROR)
+    else:
+        return status
+    return ERROR
+
+
+def _set_up(options: argparse.Namespace) -> None:
+    # Whatever else is installed must not hook into root's validation; it also saves looking for such plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    logs.set_up(options.verbose - options.quiet)
+    termination.install()
 
 
 def _complain(error: ReconcilerError) -> None:
@@ -124,8 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         building,
         publishing,
     ):
-        for verb in subject.add(verbs):
-            _add_output_options(verb, default=argparse.SUPPRESS)
+        subject.add(verbs)
+    for verb in set(verbs.choices.values()):
+        _add_output_options(verb, default=argparse.SUPPRESS)
     return parser
 
 

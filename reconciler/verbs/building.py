@@ -22,17 +22,12 @@ _OUTPUTS: Final = ("directory", "squashfs", "erofs", "ext4", "ddi", "oci")
 _ANY: Final = "name one of them, or _any for an extension that fits all"
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    return [_add_build(verbs)]
-
-
-def _add_build(verbs: Verbs) -> argparse.ArgumentParser:
+def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "build", _build, "make an extension of files, packages, programs or images")
     parser.add_argument("name", metavar="NAME", help="how the extension is called")
     _add_sources(parser.add_argument_group("what it is made of, in this order, later over earlier"))
     _add_result(parser.add_argument_group("what is written"))
     _add_release(parser.add_argument_group("its release file; what is not given, the content decides"))
-    return parser
 
 
 def _add_sources(group: argparse._ArgumentGroup) -> None:

@@ -17,31 +17,19 @@ if TYPE_CHECKING:
     from reconciler.model.config.desired import DesiredState
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    return [_add_validate(verbs), _add_schema(verbs), _add_import(verbs)]
-
-
-def _add_validate(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "validate", _validate, "read the configuration only")
-    parser.add_argument(
+def add(verbs: Verbs) -> None:
+    validate = add_verb(verbs, "validate", _validate, "read the configuration only")
+    validate.add_argument(
         "files",
         nargs="*",
         type=Path,
         metavar="FILE",
         help="these files as one configuration, the first lowest",
     )
-    add_cloud_config(parser)
-    return parser
-
-
-def _add_import(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "import-cloud-config", _import, "print what cloud-configs say as an extensions.yaml")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="cloud-configs, the last wins")
-    return parser
-
-
-def _add_schema(verbs: Verbs) -> argparse.ArgumentParser:
-    return add_verb(verbs, "schema", _schema, "print the JSON Schema of the configuration")
+    add_cloud_config(validate)
+    add_verb(verbs, "schema", _schema, "print the JSON Schema of the configuration")
+    imported = add_verb(verbs, "import-cloud-config", _import, "print what cloud-configs say as an extensions.yaml")
+    imported.add_argument("files", nargs="+", type=Path, metavar="FILE", help="cloud-configs, the last wins")
 
 
 def _validate(options: argparse.Namespace) -> int:

@@ -24,20 +24,16 @@ def say(*lines: str) -> None:
         print(line, file=sys.stderr)  # noqa: T201 - the command line's own voice
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)  # noqa: T201 - the command line's own voice
-
-
 def print_json(document: dict[str, Any]) -> None:
-    print_lines([json.dumps(document, indent=2)])
+    print(json.dumps(document, indent=2))  # noqa: T201 - the command line's own voice
 
 
 def print_result(options: argparse.Namespace, document: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
     if options.json:
         print_json(document())
     else:
-        print_lines(lines)
+        for line in lines:
+            print(line)  # noqa: T201 - the command line's own voice
 
 
 def is_terminal() -> bool:

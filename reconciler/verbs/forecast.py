@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan.forecast import Forecast
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
+def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "check", _check, "say which extensions another OS would merge")
     parser.add_argument(
         "--os-release", type=Path, required=True, metavar="FILE", help="the os-release file of the other OS"
@@ -24,7 +24,6 @@ def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
     _add_what_an_os_has(parser)
     parser.add_argument("--offline", action="store_true", help="ask no registry; judge what is in the store")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these extensions")
-    return [parser]
 
 
 def add_prefetch(parser: argparse.ArgumentParser) -> None:

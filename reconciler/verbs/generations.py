@@ -13,32 +13,20 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    return [_add_history(verbs), _add_rollback(verbs), _add_gc(verbs)]
-
-
-def _add_history(verbs: Verbs) -> argparse.ArgumentParser:
-    return add_verb(verbs, "history", _history, "list the generations: what each change has changed")
-
-
-def _add_rollback(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(
+def add(verbs: Verbs) -> None:
+    add_verb(verbs, "history", _history, "list the generations: what each change has changed")
+    rollback = add_verb(
         verbs,
         "rollback",
         _rollback,
         "go back to a generation, from the store alone, and stay there until the configuration changes",
     )
-    parser.add_argument(
+    rollback.add_argument(
         "number", nargs="?", type=int, metavar="N", help="of the generation; default: the one before the present one"
     )
-    parser.add_argument("--release", action="store_true", help="follow the configuration again")
-    return parser
-
-
-def _add_gc(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "gc", _gc, "drop old generations, and content that none needs; apply does so, too")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
-    return parser
+    rollback.add_argument("--release", action="store_true", help="follow the configuration again")
+    collect = add_verb(verbs, "gc", _gc, "drop old generations, and content that none needs; apply does so, too")
+    collect.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
 def _history(options: argparse.Namespace) -> int:

@@ -23,11 +23,12 @@ _SEE = "see livelayer(8)"
 _SUBJECT = "a source, an image file, a tar archive or a directory"
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    return [_add_inspect(verbs), _add_lint(verbs)]
+def add(verbs: Verbs) -> None:
+    _add_inspect(verbs)
+    _add_lint(verbs)
 
 
-def _add_inspect(verbs: Verbs) -> argparse.ArgumentParser:
+def _add_inspect(verbs: Verbs) -> None:
     parser = add_verb(verbs, "inspect", _inspect, "show what an extension is, what is in it and which hosts it fits")
     parser.add_argument("subject", metavar="SOURCE", help=_SUBJECT)
     _add_common(parser)
@@ -41,10 +42,9 @@ def _add_inspect(verbs: Verbs) -> argparse.ArgumentParser:
     )
     parser.add_argument("--systemd", type=int, metavar="VERSION", help="the systemd of the other hosts")
     parser.add_argument("--architecture", metavar="NAME", help="the architecture of the other hosts, such as arm64")
-    return parser
 
 
-def _add_lint(verbs: Verbs) -> argparse.ArgumentParser:
+def _add_lint(verbs: Verbs) -> None:
     parser = add_verb(verbs, "lint", _lint, "look for mistakes in extensions")
     parser.add_argument("subjects", nargs="+", metavar="SOURCE", help=_SUBJECT)
     _add_common(parser)
@@ -52,7 +52,6 @@ def _add_lint(verbs: Verbs) -> argparse.ArgumentParser:
     parser.add_argument("--strict", action="store_true", help="let warnings fail, too")
     parser.add_argument("--require-signature", action="store_true", help="an image without signature is an error")
     parser.add_argument("--sarif", action="store_true", help="print a SARIF 2.1.0 log")
-    return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -33,18 +33,26 @@ _RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
 _RUNS_MAX: Final = 20  # of one call; a configuration that never rests is left to the next trigger
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    return [_add_plan(verbs), _add_apply(verbs), _add_status(verbs), _add_explain(verbs), _add_watch(verbs)]
+def add(verbs: Verbs) -> None:
+    plan = add_verb(verbs, "plan", _plan, "print what apply would do, and why", "diff")
+    plan.add_argument("--offline", action="store_true", help="ask no registry")
+    add_cloud_config(plan)
+    _add_apply(verbs)
+    status = add_verb(verbs, "status", _status, "show every extension: desired, placed, merged, and why")
+    status.add_argument("--check", action="store_true", help=f"tell by the exit status{words('status --check')}")
+    explain = add_verb(verbs, "explain", _explain, "say why an extension is as it is")
+    explain.add_argument("name", metavar="NAME")
+    watch = add_verb(verbs, "watch", _watch, "stay, and converge on every change of the configuration")
+    watch.add_argument(
+        "--resync",
+        type=float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="look again after this time (%(default)s)",
+    )
 
 
-def _add_plan(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "plan", _plan, "print what apply would do, and why", "diff")
-    parser.add_argument("--offline", action="store_true", help="ask no registry")
-    add_cloud_config(parser)
-    return parser
-
-
-def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
+def _add_apply(verbs: Verbs) -> None:
     parser = add_verb(verbs, "apply", _apply, "converge")
     parser.add_argument("--offline", action="store_true", help="use no registry, only what is on this node")
     parser.add_argument("--dry-run", action="store_true", help="print the plan only")
@@ -78,31 +86,6 @@ def _add_apply(verbs: Verbs) -> argparse.ArgumentParser:
     )
     forecast.add_prefetch(parser)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these extensions")
-    return parser
-
-
-def _add_status(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "status", _status, "show every extension: desired, placed, merged, and why")
-    parser.add_argument("--check", action="store_true", help=f"tell by the exit status{words('status --check')}")
-    return parser
-
-
-def _add_explain(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "explain", _explain, "say why an extension is as it is")
-    parser.add_argument("name", metavar="NAME")
-    return parser
-
-
-def _add_watch(verbs: Verbs) -> argparse.ArgumentParser:
-    parser = add_verb(verbs, "watch", _watch, "stay, and converge on every change of the configuration")
-    parser.add_argument(
-        "--resync",
-        type=float,
-        default=3600.0,
-        metavar="SECONDS",
-        help="look again after this time (%(default)s)",
-    )
-    return parser
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
+def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "provides", _provides, "say which extension a path comes from")
     parser.add_argument("path", metavar="PATH", help="absolute, such as /usr/bin/ipfs")
-    return [parser]
 
 
 def _provides(options: argparse.Namespace) -> int:

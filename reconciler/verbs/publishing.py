@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from reconciler.host.registry.skopeopush import Signing
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
-    return [_add_push(verbs)]
-
-
-def _add_push(verbs: Verbs) -> argparse.ArgumentParser:
+def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "push", _push, "publish an extension as a container image or an artifact")
     parser.add_argument(
         "inputs",
@@ -47,7 +43,6 @@ def _add_push(verbs: Verbs) -> argparse.ArgumentParser:
     parser.add_argument("--sign-passphrase-file", type=Path, metavar="FILE", help="what the key is locked with")
     parser.add_argument("--force", action="store_true", help="push what no host could merge")
     parser.add_argument("--dry-run", action="store_true", help="make the image and print its digest; send nothing")
-    return parser
 
 
 def _push(options: argparse.Namespace) -> int:

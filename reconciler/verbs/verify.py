@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add(verbs: Verbs) -> list[argparse.ArgumentParser]:
+def add(verbs: Verbs) -> None:
     parser = add_verb(verbs, "verify", _verify, "read all that is placed and say what was changed since")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these extensions")
-    return [parser]
 
 
 def _verify(options: argparse.Namespace) -> int:
