@@ -9,5 +9,4 @@ if TYPE_CHECKING:
 
 
 def blob_in(blobs: Path, digest: str) -> Path:
-    """Where a blob is."""
     return blobs / "sha256" / digest.removeprefix("sha256:")

@@ -17,11 +17,7 @@ RELEASE_MAX: Final = 64 << 10  # bytes of an os-release file, as of an extension
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A regular file; a FIFO is not waited for.
-
-    Raises:
-        OSError: it is none, or cannot be opened.
-    """
+    """A regular file, anything else being an OSError; a FIFO is not waited for."""
     with open(path, "rb", opener=_opener) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
@@ -29,11 +25,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_bounded(path: Path, most: int = RELEASE_MAX) -> bytes:
-    """The content of a regular file of at most that many bytes.
-
-    Raises:
-        OSError: it cannot be read, has more, or is no regular file.
-    """
+    """The content of a regular file; one that has more bytes is an OSError."""
     with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sh
 
-from reconciler.errors import Failed, NotInstalled, ReconcilerError, Unavailable
+from reconciler.errors import Failed, NotInstalled, Unavailable
 from reconciler.host.base import termination
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class _Bounded(BytesIO):
 
 
 def available(program: str) -> bool:
-    """Whether a program is on PATH."""
     return shutil.which(program, path=_environment({})["PATH"]) is not None
 
 
@@ -85,14 +84,10 @@ def run(
     Args:
         program: a name on PATH.
         arguments: passed as they are; no shell is involved.
-        timeout: seconds until its process group is killed.
+        timeout: seconds until its process group is killed, which is `Unavailable`.
         env: variables on top of this process's own.
         most: bytes to keep of what it prints, and of what it complains; the rest is dropped.
         watch: may kill it earlier, which is no error here; called in a thread of its own.
-
-    Raises:
-        Failed: the program is not there.
-        Unavailable: it did not end in time.
     """
     with (
         Path(os.devnull).open("rb") as nothing,
@@ -109,19 +104,10 @@ def feed(
     timeout: float,
     env: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a program to its end, and write what it reads from its standard input.
+    """Run a program as `run` does, and write what it reads from its standard input; not to read all is a failure.
 
-    Args:
-        program: a name on PATH.
-        arguments: passed as they are; no shell is involved.
-        write: given the descriptor to write to, which it must not close. What it raises ends the program; the
-            program's own end, by itself or by a timeout, ends it by a BrokenPipeError that it must let pass.
-        timeout: seconds until its process group is killed, from now on.
-        env: variables on top of this process's own.
-
-    Raises:
-        Failed: the program is not there, or it ended well without reading everything.
-        Unavailable: it did not end in time.
+    `write` is given the descriptor to write to, which it must not close. What it raises ends the program; the
+    program's own end, by itself or by a timeout, ends it by a BrokenPipeError that it must let pass.
     """
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb", buffering=0) as pipe, os.fdopen(reading, "rb", buffering=0) as source:
@@ -136,28 +122,18 @@ def drain(
     *arguments: str,
     read: Callable[[int], None],
     timeout: float,
-    env: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a program to its end, and read what it writes to its standard output.
+    """Run a program as `run` does, and read what it writes to its standard output.
 
-    Args:
-        program: a name on PATH.
-        arguments: passed as they are; no shell is involved.
-        read: given the descriptor to read from, which it must not close. What it raises ends the program; what it
-            leaves unread is read and dropped.
-        timeout: seconds until its process group is killed, from now on.
-        env: variables on top of this process's own.
-
-    Raises:
-        Failed: the program is not there.
-        Unavailable: it did not end in time.
+    `read` is given the descriptor to read from, which it must not close. What it raises ends the program; what it
+    leaves unread is read and dropped.
     """
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as pipe, os.fdopen(writing, "wb", buffering=0) as sink:
         fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
         with (
             Path(os.devnull).open("rb") as nothing,
-            _started(program, arguments, env, nothing, _MIN_COMPLAINTS, sink) as started,
+            _started(program, arguments, None, nothing, _MIN_COMPLAINTS, sink) as started,
         ):
             sink.close()  # from now on, the program alone can write: when it ends, so does what is read
             return started.finish(timeout, lambda: _read_all(pipe, read))
@@ -184,15 +160,12 @@ def _write_all(pipe: FileIO, write: Callable[[int], None]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """A program that runs."""
-
     program: str
     running: Any  # sh has no types
     stdout: _Bounded
     stderr: _Bounded
 
     def finish(self, timeout: float, meanwhile: Callable[[], bool] = lambda: True) -> Finished:
-        """See `run` and `feed`."""
         with _known(self.running):
             status, taken = _wait(self.running, self.program, timeout, meanwhile)
         if not taken and status == 0:
@@ -201,12 +174,10 @@ class _Started:
 
     @property
     def complaints(self) -> str:
-        """What it has said on stderr so far."""
         return self.stderr.getvalue().decode(errors="replace")
 
     @contextmanager
     def watched(self, watch: Watch | None) -> Iterator[None]:
-        """See `run`."""
         if watch is None:
             yield
             return
@@ -281,11 +252,7 @@ def _known(running: Any) -> Iterator[None]:  # noqa: ANN401 - sh has no types
 
 
 def check(finished: Finished, doing: str) -> Finished:
-    """Insist on exit status 0.
-
-    Raises:
-        Failed: with the program's own words.
-    """
+    """Insist on exit status 0; the error has the program's own words."""
     if finished.status != 0:
         raise Failed(f"{doing} failed: {finished.complaint}")
     return finished
@@ -324,7 +291,8 @@ def _wait(running: Any, program: str, timeout: float, meanwhile: Callable[[], bo
     finally:
         timer.cancel()
     if status != 0 and expired.is_set():
-        raise _timed_out(program, timeout)
+        hint = "look at the network and the load"
+        raise Unavailable(f"{program} did not finish within {timeout:.0f} s", hint, code="program.timeout")
     return status, result
 
 
@@ -337,22 +305,11 @@ def _exit_status(running: Any) -> int:  # noqa: ANN401 - sh has no types
 
 
 def _kill_group(running: Any) -> None:  # noqa: ANN401 - sh has no types
-    try:
+    with suppress(ProcessLookupError):  # all of it is gone, which is what was wanted
         os.killpg(running.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # all of it is gone, which is what was wanted
 
 
 def _kill(running: Any) -> None:  # noqa: ANN401 - sh has no types
     """Never leave a program behind: not when this process is told to stop either."""
     _kill_group(running)
-    try:
-        running.wait()
-    except sh.ErrorReturnCode:
-        return
-
-
-def _timed_out(program: str, timeout: float) -> ReconcilerError:
-    return Unavailable(
-        f"{program} did not finish within {timeout:.0f} s", "look at the network and the load", code="program.timeout"
-    )
+    _exit_status(running)

@@ -10,10 +10,5 @@ if TYPE_CHECKING:
 
 
 def file_digest(path: Path) -> str:
-    """Read a whole file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

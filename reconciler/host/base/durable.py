@@ -6,15 +6,15 @@ import ctypes
 import json
 import os
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-_LOOK: Final = "look at the file system's space and mode"
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9]+")  # as `write_atomically` calls files
 
 
@@ -30,12 +30,8 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, mtime_
     """Replace a file by rename; `durable` also orders it before later writes by fsync (needless on tmpfs).
 
     With `mtime_ns`, the file has this time from the first moment on.
-
-    Raises:
-        Failed: the disk is full, read-only or broken; the old file is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with _replacing(path, "written") as temporary:
         make_directory(path.parent)
         with temporary.open("wb") as file:
             file.write(content)
@@ -47,11 +43,20 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, mtime_
         temporary.replace(path)
         if durable:
             sync_directory(path.parent)
+
+
+@contextmanager
+def _replacing(path: Path, done: str) -> Iterator[Path]:
+    """The name of a file that is to replace another one; after an error, that is still there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
     except OSError as error:
         with suppress(OSError):  # a disk that is broken may refuse that, too; the next run sees to it
             temporary.unlink()
-        hint = f"remove it: {path}" if isinstance(error, IsADirectoryError) else _LOOK
-        raise Failed.of(error, f"{path}: cannot be written", hint) from error
+        look = "look at the file system's space and mode"
+        hint = f"remove it: {path}" if isinstance(error, IsADirectoryError) else look
+        raise Failed.of(error, f"{path}: cannot be {done}", hint) from error
 
 
 def drop_leftovers(directory: Path) -> None:
@@ -67,27 +72,16 @@ def drop_leftovers(directory: Path) -> None:
 
 
 def link_atomically(path: Path, target: str) -> None:
-    """Let a symlink lead there, in place of whatever file is there; one that does is left alone.
-
-    Raises:
-        Failed: the file system refuses.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    """Let a symlink lead there, in place of whatever file is there; one that does is left alone."""
+    with _replacing(path, "linked") as temporary:
         if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115 - compared as text
             return
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
         temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        hint = "look at the file system's space and mode"
-        raise Failed.of(error, f"{path}: cannot be linked", hint) from error
 
 
 def write_json(path: Path, document: object, *, durable: bool = True) -> None:
-    """Replace a JSON file; see `write_atomically`."""
     write_atomically(path, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n", durable=durable)
 
 
@@ -111,8 +105,7 @@ def sync_directory(path: Path) -> None:
 def sync_filesystem(path: Path) -> None:
     """Write out everything on the file system of `path`: one syncfs(2) instead of an fsync per unpacked file.
 
-    Raises:
-        Failed: the kernel could not write (since Linux 5.8 syncfs reports it).
+    Since Linux 5.8 syncfs reports what the kernel could not write.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

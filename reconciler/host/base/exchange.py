@@ -17,13 +17,7 @@ _UNABLE: Final = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV}
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let each of two directories have the other's name.
-
-    Where they cannot be exchanged, `other` is absent for a moment.
-
-    Raises:
-        OSError: the file system refuses.
-    """
+    """Where two directories cannot be exchanged, `other` is absent for a moment."""
     if not _exchanged(one, other):
         aside = one.with_name(f"{one.name}.aside")
         other.rename(aside)

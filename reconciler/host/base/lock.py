@@ -21,18 +21,7 @@ _POLL: Final = 0.1  # seconds
 
 @contextmanager
 def hold(paths: Paths, holder: str, patience: float, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock, waiting for another run to end.
-
-    Args:
-        paths: the node.
-        holder: who we are, for those who find the lock taken.
-        patience: seconds to wait; 0: not at all.
-        tell: called once with a sentence before waiting.
-
-    Raises:
-        Unavailable: another run still holds it; the message says which.
-        Failed: the lock file cannot be made.
-    """
+    """Hold the lock as `holder`, waiting up to `patience` seconds for another run to end; `tell` is called before."""
     descriptor = _open(paths)
     try:
         _acquire(descriptor, patience, tell)
@@ -49,9 +38,8 @@ def _open(paths: Paths) -> int:
         make_directory(paths.runtime)
         return os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        hint = "livelayer changes the node as root"
-        if not isinstance(error, PermissionError):
-            hint = "look at the file system's space and mode"
+        space = "look at the file system's space and mode"
+        hint = "livelayer changes the node as root" if isinstance(error, PermissionError) else space
         raise Failed.of(error, f"{paths.lock}: cannot be opened", hint) from error
 
 

@@ -33,7 +33,8 @@ class ReadAhead:
         """The next piece; empty at the end. Whatever the iterator raised is raised here."""
         with self._changed:
             if self._thread is None and not self._stopped:
-                self._start()
+                self._thread = threading.Thread(target=self._make, name="read-ahead", daemon=True)
+                self._thread.start()
             while not self._made and not self._done:
                 self._changed.wait()
             if self._made:
@@ -53,10 +54,6 @@ class ReadAhead:
         # From here on take() starts none.
         if self._thread is not None:
             self._thread.join()
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._make, name="read-ahead", daemon=True)
-        self._thread.start()
 
     def _make(self) -> None:
         try:

@@ -16,9 +16,6 @@ from reconciler.errors import Terminated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-
-
 _requested: Final = threading.Event()
 _waits: Final[dict[object, Callable[[], None]]] = {}  # each addition and removal is one atomic operation
 
@@ -32,17 +29,13 @@ class _Deferral:
 
 def install() -> None:
     """Let the signals raise `Terminated` in the main thread from now on."""
-    for number in _SIGNALS:
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _handle)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Put a signal off until the end of this section. Other threads are never interrupted anyway.
-
-    Raises:
-        Terminated: at the end, if a signal arrived.
-    """
+    """Put a signal off until the end of this section. Other threads are never interrupted anyway."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -87,11 +80,7 @@ def is_requested() -> bool:
 
 
 def check() -> None:
-    """Called by other threads now and then while they work.
-
-    Raises:
-        Terminated: the main thread asked for it.
-    """
+    """Called by other threads now and then while they work; raises `Terminated` if the main thread asked for it."""
     if _requested.is_set():
         raise Terminated("the end of the main thread")
 

@@ -22,9 +22,6 @@ def walk(root: bytes, without: bytes | None = None) -> Iterator[tuple[bytes, os.
 
     No os.walk, which sorts directories and files apart and looks at everything twice; and no recursion, as trees are
     deep.
-
-    Raises:
-        OSError: something cannot be read.
     """
     todo = [root]
     while todo:
@@ -38,11 +35,7 @@ def walk(root: bytes, without: bytes | None = None) -> Iterator[tuple[bytes, os.
 
 
 def read_xattrs(path: bytes, kept: tuple[bytes, ...] = (b"",)) -> dict[bytes, bytes]:
-    """The extended attributes whose names begin so, in order; of a link its own. A file system may have none.
-
-    Raises:
-        OSError: they cannot be read.
-    """
+    """The extended attributes whose names begin so, in order; of a link its own. A file system may have none."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError as error:

@@ -22,8 +22,7 @@ _INTERVAL: Final = 2.0  # seconds; each time costs a commit of the journal
 def early(directory: Path) -> Iterator[None]:
     """Write out the file system of `directory` now and then for the time of the context.
 
-    Raises:
-        Failed: at the end, if the kernel could not write. It tells each error once, so it must not get lost here.
+    The kernel tells each error once, so it must not get lost here: it is raised at the end.
     """
     descriptor = os.open(directory, os.O_RDONLY)
     ended = threading.Event()
