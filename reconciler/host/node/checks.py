@@ -33,10 +33,16 @@ def failure_of(checks: Checks) -> str | None:
 
 
 def _unsettled(checks: Checks) -> str | None:
-    """Whether units stay up. One that was started again has shown that it does not, so this is not tried again."""
-    before = _incarnations(checks.units)
+    """Whether units stay up. One that was started again has shown that it does not, so this is not tried again.
+
+    A unit that crashes and is started again is active most of the time.
+    """
+    before = {name: units.invocation(name) for name in checks.units}
     time.sleep(checks.settle.total_seconds())
-    return _inactive(checks.units) or _restarted(before, checks.units)
+    if inactive := _inactive(checks.units):
+        return inactive
+    again = [name for name in checks.units if units.invocation(name) != before[name]]
+    return f"{again[0]} did not stay up" if again else None
 
 
 def _questions(checks: Checks, deadline: float) -> Iterator[Callable[[], str | None]]:
@@ -65,22 +71,11 @@ def _awaited(question: Callable[[], str | None], deadline: float) -> str | None:
 def _inactive(names: tuple[str, ...]) -> str | None:
     if not units.booted_with_systemd():
         return f"{names[0]} cannot be active, since systemd does not run here"
-    states = {name: units.unit_state(name) for name in names}
-    for name, state in states.items():
+    for name in names:
+        state = units.unit_state(name)
         if not state.is_active:
             return f"{name} is {state.words}"
     return None
-
-
-def _incarnations(names: tuple[str, ...]) -> dict[str, str]:
-    return {name: units.invocation(name) for name in names}
-
-
-def _restarted(before: dict[str, str], names: tuple[str, ...]) -> str | None:
-    """A unit that crashes and is started again is active most of the time."""
-    after = _incarnations(names)
-    again = [name for name in names if before[name] != after[name]]
-    return f"{again[0]} did not stay up" if again else None
 
 
 def _command_failure(command: tuple[str, ...], deadline: float) -> str | None:

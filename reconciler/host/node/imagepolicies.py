@@ -20,11 +20,7 @@ _MADE_HERE: Final = naked(FileSystem.SQUASHFS)
 
 
 def read_policies(systemd: int) -> dict[Kind, ImagePolicy]:
-    """The image policies of the running system, which are options of the units that merge.
-
-    Raises:
-        ReconcilerError: systemd does not answer, or a unit has a policy that is none.
-    """
+    """The image policies of the running system, which are options of the units that merge."""
     if systemd < _SINCE:
         return {}
     return {kind: _policy(kind) for kind in Kind}

@@ -42,11 +42,7 @@ _ELF_MACHINES: Final = {
 
 
 def read_host(paths: Paths) -> Host:
-    """The facts about a node that decide which extensions fit.
-
-    Raises:
-        Failed: there is no os-release, or no systemd on the running system.
-    """
+    """The facts about a node that decide which extensions fit."""
     systemd = systemd_version(paths)
     has_id_like = looks_at_id_like(paths, systemd)
     kernel = os.uname().release if paths.is_running_system else ""
@@ -69,13 +65,7 @@ def read_boot_state(paths: Paths) -> str:
 
 
 def systemd_version(paths: Paths) -> int:
-    """The version of the systemd installed below the root.
-
-    Read off the name of its library, which costs no process and also holds for a root that is not running.
-
-    Raises:
-        Failed: there is none on the running system.
-    """
+    """Read off the name of its library, which costs no process and also holds for a root that is not running."""
     versions = [int(match[1]) for path in _libraries(paths) if (match := _SHARED_LIBRARY.match(path.name))]
     if versions:
         return max(versions)
@@ -138,11 +128,6 @@ def _ask_systemd_sysext() -> int:
 
 
 def read_os_release(paths: Paths) -> dict[str, str]:
-    """Which system a node is.
-
-    Raises:
-        Failed: there is no os-release below the root.
-    """
     for text in _os_release_texts(paths):
         return parse_release(text)
     hint = "extensions are matched against /etc/os-release"

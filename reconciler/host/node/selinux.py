@@ -38,51 +38,33 @@ class Policy(NamedTuple):
 
 
 def policy_of(paths: Paths) -> Policy | None:
-    """The policy by which files are to be labelled; None where SELinux is off, or could not be used anyway.
-
-    Raises:
-        Failed: SELinux is enforcing, and the policy or setfiles is missing.
-    """
+    """The policy by which files are to be labelled; None where SELinux is off, or could not be used anyway."""
     configuration = _configuration(paths)
     enforcing = _is_enforcing(paths, configuration.get("SELINUX", "disabled"))
     if enforcing is None:
         return None
     kind = configuration.get("SELINUXTYPE", "targeted")
     contexts = paths.under(f"/etc/selinux/{kind}/contexts/files/file_contexts")
-    missing = None if contexts.is_file() else str(contexts)
-    missing = missing or (None if available("setfiles") else "setfiles")
-    if missing:
-        _give_up(
-            Failed(f"SELinux is on, but {missing} is not there to label files with", _HINT, code="selinux.no-labels"),
-            enforcing=enforcing,
-        )
-        return None
-    return Policy(contexts, enforcing)
+    if contexts.is_file() and available("setfiles"):
+        return Policy(contexts, enforcing)
+    missing = "setfiles" if contexts.is_file() else str(contexts)
+    message = f"SELinux is on, but {missing} is not there to label files with"
+    _give_up(Failed(message, _HINT, code="selinux.no-labels"), enforcing=enforcing)
+    return None
 
 
 def is_enforcing(paths: Paths) -> bool:
-    """Whether a node's SELinux forbids what its policy does not allow."""
     return _is_enforcing(paths, _configuration(paths).get("SELINUX", "disabled")) is True
 
 
 def label(tree: Path, paths: Paths) -> bool:
-    """Label an extension's files, links and directories, and tell whether there is a policy for that.
-
-    Raises:
-        Failed: SELinux is enforcing, and they cannot be labelled.
-        Unavailable: setfiles did not end in time.
-    """
+    """Label an extension's files, links and directories, and tell whether there is a policy for that."""
     policy = policy_of(paths)
     return policy is not None and _set_labels(policy, tree, (tree,))
 
 
 def label_state(paths: Paths) -> None:
-    """Label what livelayer has made on a node that does not run, and that no kernel has labelled therefore.
-
-    Raises:
-        Failed: SELinux is enforcing there, and it cannot be labelled.
-        Unavailable: setfiles did not end in time.
-    """
+    """Label what livelayer has made on a node that does not run, and that no kernel has labelled therefore."""
     policy = policy_of(paths)
     places = [place for place in (paths.state, *map(paths.links, Kind)) if place.is_dir()]
     if policy is None or not places or not _set_labels(policy, paths.root, places, leave_out=paths.store):

@@ -32,7 +32,7 @@ class UnitState:
 
 
 def booted_with_systemd() -> bool:
-    """Whether systemd is the running system's manager (sd_booted(3))."""
+    """See sd_booted(3)."""
     return _BOOTED.is_dir()
 
 
@@ -49,7 +49,6 @@ def unit_state(unit: str) -> UnitState:
 
 
 def parse_unit_state(text: str) -> UnitState:
-    """Understand what `systemctl show` prints."""
     properties = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     return UnitState(
         is_loaded=properties.get("LoadState") == "loaded",
@@ -78,16 +77,11 @@ def restart(*units: str) -> Finished:
 
 
 def reload(unit: str) -> Finished:
-    """Ask a running unit to reload."""
     return _systemctl("reload", unit)
 
 
 def start_later(unit: str, seconds: float, timer: str) -> None:
-    """Let systemd start a unit after some time, by a transient timer of this name; one that waits is replaced.
-
-    Raises:
-        Failed: systemd refused.
-    """
+    """Let systemd start a unit after some time, by a transient timer of this name; one that waits is replaced."""
     cancel_start(timer)
     delay = (f"--on-active={seconds:.0f}", "--timer-property=AccuracySec=1s")
     names = (f"--unit={timer}", f"--description=Start {unit} again")
@@ -96,26 +90,15 @@ def start_later(unit: str, seconds: float, timer: str) -> None:
 
 
 def cancel_start(timer: str) -> None:
-    """Forget what was to be started later."""
     if (_TRANSIENT / f"{timer}.timer").exists():
         _systemctl("stop", f"{timer}.timer")
 
 
 def daemon_reload() -> None:
-    """Let systemd read the units that a merge brought or took away.
-
-    Raises:
-        Failed: systemd refused.
-    """
     check(_systemctl("daemon-reload"), "systemctl daemon-reload")
 
 
 def restart_all(units: tuple[str, ...]) -> None:
-    """Restart units by name.
-
-    Raises:
-        Failed: at least one did not come up.
-    """
     finished = restart(*units)
     if finished.status != 0:
         raise Failed(
@@ -126,20 +109,12 @@ def restart_all(units: tuple[str, ...]) -> None:
 
 
 def stop_all(units: tuple[str, ...]) -> None:
-    """Stop units by name or pattern; what is not running or not loaded is as it should be.
-
-    Raises:
-        Failed: a running one did not stop.
-    """
+    """Stop units by name or pattern; what is not running or not loaded is as it should be."""
     _stop([name for name, _ in _running(units)])
 
 
 def stop_orphans(units: tuple[str, ...]) -> None:
-    """Stop what runs on although its unit file is gone: `Upholds=` may have started it again meanwhile.
-
-    Raises:
-        Failed: one did not stop.
-    """
+    """Stop what runs on although its unit file is gone: `Upholds=` may have started it again meanwhile."""
     _stop([name for name, load in _running(units) if load == "not-found"])
 
 
