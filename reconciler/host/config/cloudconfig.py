@@ -32,17 +32,12 @@ class _Found:
     warnings: list[str] = field(default_factory=list)
 
     def translated(self) -> CloudParts:
-        """What it says to livelayer."""
         parts = translate(self.fragments) if self.fragments else CloudParts()
         return replace(parts, warnings=(*self.warnings, *parts.warnings))
 
 
 def read_places(places: Sequence[Path], paths: Paths) -> CloudParts:
-    """Read the cloud-configs of a node; symbolic links below another root lead nowhere else.
-
-    Raises:
-        Invalid: a file that concerns livelayer is broken, or can be written by others than root.
-    """
+    """Read the cloud-configs of a node; symbolic links below another root lead nowhere else."""
     found = _Found()
     trusted: set[Path] = set()
     for place in places:
@@ -54,11 +49,7 @@ def read_places(places: Sequence[Path], paths: Paths) -> CloudParts:
 
 
 def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
-    """Read cloud-configs that the user names; here it is a mistake if one is none.
-
-    Raises:
-        Invalid: see `read_places`; or a file is not there, or no cloud-config.
-    """
+    """Read cloud-configs that the user names; here it is a mistake if one is none."""
     found = _Found()
     for path in files:
         text = _read(path, found)

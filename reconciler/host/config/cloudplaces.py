@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _ENDINGS: Final = (".yaml", ".yml")
-_SETTING: Final = "cloud_config"
 
 
 def places(settings: Any, paths: Paths) -> tuple[Path, ...]:  # noqa: ANN401 - not validated yet
     """The directories and files to read, the lowest first; none where the setting is not as it should be."""
-    setting = settings.get(_SETTING) if isinstance(settings, dict) else None
+    setting = settings.get("cloud_config") if isinstance(settings, dict) else None
     if setting is None:
         return paths.kairos_cloud_configs if is_kairos(paths) else ()
     if not isinstance(setting, list) or not all(isinstance(it, str) and it.startswith("/") for it in setting):
@@ -37,7 +36,6 @@ def cloud_configs(found: Iterable[Path]) -> Iterator[Path]:
 
 
 def directories(found: Iterable[Path]) -> Iterator[Path]:
-    """The places, and the directories below them."""
     for place in found:
         yield place
         for entry in _entries(place):

@@ -29,23 +29,18 @@ class Files:
 def fingerprint(paths: Paths, config: Path | None = None) -> Fingerprint:
     """What changes when any file of the configuration is saved, added or removed."""
     try:
-        files = find_files(paths, config).paths
+        return fingerprint_of(find_files(paths, config).paths)
     except Invalid:
         return ()
-    return fingerprint_of(files)
 
 
 def fingerprint_of(files: Iterable[Path]) -> Fingerprint:
     """What changes when one of these files is saved, or their list changes."""
-    return tuple(_identity(path) for path in files)
+    return tuple(map(_identity, files))
 
 
 def find_files(paths: Paths, config: Path | None = None) -> Files:
-    """The main file and the drop-ins that apply, by systemd's rules of precedence and masking.
-
-    Raises:
-        Invalid: the file named by the user does not exist.
-    """
+    """The main file and the drop-ins that apply, by systemd's rules of precedence and masking."""
     if config is not None and not config.exists():
         raise Mistake(f"{config}: no such file", "check the path given to --config")
     mains = (config.absolute(),) if config else paths.main_files

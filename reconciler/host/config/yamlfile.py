@@ -28,41 +28,32 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_fragment(path: Path, *, root_only: bool = True) -> Fragment:
-    """Read one file; an empty one is an empty fragment.
-
-    Raises:
-        Invalid: unreadable, no YAML, no map, duplicate keys, or (`root_only`) writable by others than root.
-    """
+    """Read one file; an empty one is an empty fragment. `root_only`: it is refused where others can write it."""
     try:
         with path.open("rb") as file:
             if root_only:
-                _refuse_foreign_writers(os.fstat(file.fileno()), path)
+                refuse_foreign_writers(path, os.fstat(file.fileno()))
             text = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise Invalid.of(error, f"{path}: cannot be read", "check the path and its permissions") from error
     if len(text) > _MAX_BYTES:
         raise Mistake(f"{path}: is larger than {_MAX_BYTES >> 20} MiB", "a configuration is a few kilobytes")
-    return parse_fragment(text, str(path))
-
-
-def refuse_foreign_writers(path: Path) -> None:
-    """Refuse a file or directory that others than root can change: they would decide what root merges.
-
-    Raises:
-        Invalid: with the owner or mode that is wrong.
-    """
-    _refuse_foreign_writers(path.stat(), path)
-
-
-def parse_fragment(text: bytes, name: str) -> Fragment:
-    """Read YAML text; `name` stands in the marks and messages.
-
-    Raises:
-        Invalid: see `read_fragment`.
-    """
-    with _loading(text, name) as loader:
+    with _loading(text, str(path)) as loader:
         hint = "it starts with apiVersion: livelayer/v1"
-        return _Walk(loader, name, None).fragment(loader.get_single_node(), hint)
+        return _Walk(loader, str(path), None).fragment(loader.get_single_node(), hint)
+
+
+def refuse_foreign_writers(path: Path, found: os.stat_result | None = None) -> None:
+    """Refuse a file or directory that others than root can change: they would decide what root merges."""
+    found = found or path.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != 0:
+        what, hint = f"belongs to user {found.st_uid}, not to root", f"chown root {path}"
+    elif mode & 0o022 and not stat.S_ISCHR(found.st_mode):
+        what, hint = f"others than root can write it (mode {mode:04o})", f"chmod go-w {path}"
+    else:
+        return
+    raise Invalid(f"{path}: {what}", hint, code="config.not-roots")
 
 
 @contextmanager
@@ -82,26 +73,10 @@ def _loading(text: bytes, name: str) -> Iterator[Any]:
 
 
 def parse_parts(text: bytes, name: str, wanted: Collection[KeyPath]) -> Fragment:
-    """Of YAML text only what is at these paths; of several documents, the first. Whatever else is there may be odd.
-
-    Raises:
-        Invalid: no YAML, no map, or what is wanted has duplicate keys and the like.
-    """
+    """Of YAML text only what is at these paths; of several documents, the first. What else is there may be odd."""
     with _loading(text, name) as loader:
         node = loader.get_node() if loader.check_node() else None
         return _Walk(loader, name, wanted).fragment(node, "it has keys such as install: and bundles:")
-
-
-def _refuse_foreign_writers(found: os.stat_result, path: Path) -> None:
-    if found.st_uid != 0:
-        raise Invalid(
-            f"{path}: belongs to user {found.st_uid}, not to root", f"chown root {path}", code="config.not-roots"
-        )
-    if stat.S_IMODE(found.st_mode) & 0o022 and not stat.S_ISCHR(found.st_mode):
-        mode = stat.S_IMODE(found.st_mode)
-        raise Invalid(
-            f"{path}: others than root can write it (mode {mode:04o})", f"chmod go-w {path}", code="config.not-roots"
-        )
 
 
 def _refuse_depth(text: bytes, name: str) -> None:
@@ -180,8 +155,7 @@ class _Walk:
             known[id(node)] = _MAX_NODES + 1
             merged = [value for key, value in node.value if key.tag == _MERGE]
             below = [it for value in merged for it in (value.value if isinstance(value.value, list) else ())]
-            maps = [*merged, *below]
-            sizes = [self._size(it, known) for it in maps if isinstance(it, yaml.MappingNode)]
+            sizes = [self._size(it, known) for it in (*merged, *below) if isinstance(it, yaml.MappingNode)]
             known[id(node)] = len(node.value) + sum(sizes)
         return known[id(node)]
 
