@@ -12,15 +12,10 @@ if TYPE_CHECKING:
 
 
 def read_checks(paths: Paths) -> CheckRecord:
-    """What is recorded; nothing, on most nodes."""
     return check_record_from_json(read_json(paths.checks))
 
 
 def write_checks(paths: Paths, record: CheckRecord) -> None:
-    """Record it, durably: a change that failed must not come back after a power cut.
-
-    Raises:
-        Failed: it cannot be written.
-    """
+    """Record it, durably: a change that failed must not come back after a power cut."""
     if record != read_checks(paths):
         write_json(paths.checks, check_record_as_json(record))

@@ -27,7 +27,6 @@ class History:
 
 
 def read_history(paths: Paths) -> History:
-    """All records."""
     records = {path: read_json(path) for path in (record_of(paths, it) for it in sorted(_numbers(paths)))}
     newer = tuple(path for path, record in records.items() if _is_newer(record))
     read = {path: generation_from_json(record) for path, record in records.items() if path not in newer}
@@ -51,11 +50,6 @@ def next_number(paths: Paths) -> int:
 
 
 def write(paths: Paths, generation: Generation) -> None:
-    """Record a generation.
-
-    Raises:
-        Failed: it cannot be written.
-    """
     write_json(record_of(paths, generation.number), generation_as_json(generation))
 
 
@@ -68,7 +62,6 @@ def _numbers(paths: Paths) -> list[int]:
 
 
 def record_of(paths: Paths, number: int) -> Path:
-    """Where a generation is recorded."""
     return paths.generations / f"{number}.json"
 
 

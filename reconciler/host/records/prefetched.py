@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def read_prefetched(paths: Paths) -> frozenset[Entry]:
-    """What the last prefetch has brought."""
     match read_json(paths.prefetched):
         case {"entries": [*names]} if all(isinstance(it, str) for it in names):
             return frozenset(filter(None, map(parse_entry, names)))
@@ -24,9 +23,4 @@ def read_prefetched(paths: Paths) -> frozenset[Entry]:
 
 
 def write_prefetched(paths: Paths, entries: Iterable[Entry]) -> None:
-    """Note what a prefetch has brought, in place of what the one before it had.
-
-    Raises:
-        Failed: it cannot be written.
-    """
     write_json(paths.prefetched, {"entries": sorted(it.file_name for it in entries)})

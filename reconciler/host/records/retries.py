@@ -29,11 +29,6 @@ def read_retries(paths: Paths, configuration: str) -> dict[str, Retry]:
 
 
 def write_retries(paths: Paths, configuration: str, retries: Mapping[str, Retry]) -> None:
-    """Record them; none at all leave no record.
-
-    Raises:
-        Failed: the record cannot be written.
-    """
     if not retries:
         paths.retries.unlink(missing_ok=True)
         return

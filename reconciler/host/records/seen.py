@@ -25,12 +25,10 @@ class Clouds:
 
     @property
     def inhabited(self) -> tuple[Path, ...]:
-        """The places where there is a file."""
         return tuple(place for place in self.places if any(Path(it[0]).is_relative_to(place) for it in self.files))
 
     @property
     def are_unchanged(self) -> bool:
-        """Whether no file was saved, added or removed since."""
         return self.files == look_at(self.places).files
 
 
@@ -40,28 +38,16 @@ def look_at(places: Sequence[Path]) -> Clouds:
 
 
 def record(paths: Paths, files: Fingerprint, clouds: Clouds) -> None:
-    """Note what a run worked from.
-
-    Raises:
-        Failed: it cannot be written.
-    """
     write_json(paths.seen, _document(files, clouds), durable=False)
 
 
 def is_current(paths: Paths, files: Fingerprint, named: Sequence[Path] | None) -> bool:
-    """Whether the last run worked from the configuration as it is now.
-
-    Args:
-        paths: the node.
-        files: the node's own files as they are now.
-        named: the cloud-configs that count in place of the node's own.
-    """
+    """Whether the last run worked from the configuration as it is now; `named` cloud-configs replace its own."""
     clouds = look_at(last_places(paths) if named is None else named)
     return bool(read_json(paths.seen) == _document(files, clouds))
 
 
 def last_places(paths: Paths) -> tuple[Path, ...]:
-    """Where the last run looked for cloud-configs."""
     match read_json(paths.seen):
         case {"places": [*places]} if all(isinstance(it, str) for it in places):
             return tuple(map(Path, places))

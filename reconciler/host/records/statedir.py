@@ -39,26 +39,16 @@ def locate(paths: Paths, wanted: str | None = None) -> Paths:
 
 
 def complaint(paths: Paths, wanted: str | None) -> Invalid | None:
-    """What is wrong with where the state is, if anything. A symbolic link from there to where it is wanted will do.
-
-    Args:
-        paths: the node, with the state where it is.
-        wanted: the configured directory, if there is one.
-    """
+    """What is wrong with where the state is. A symbolic link from there to where it is wanted will do."""
     if wanted is None or paths.state.resolve() == paths.under(wanted).resolve():
         return None
     words = f"settings.state_dir is {wanted}, but the state is in {paths.state_dir}, and stays there"
-    return Invalid(
-        words, f"set it to {paths.state_dir}, or move the state as STATE in livelayer(8) says", code="state.elsewhere"
-    )
+    hint = f"set it to {paths.state_dir}, or move the state as STATE in livelayer(8) says"
+    return Invalid(words, hint, code="state.elsewhere")
 
 
 def remember(paths: Paths) -> None:
-    """Record where the state is, for when the configuration cannot say it; in its default place it needs no record.
-
-    Raises:
-        Failed: the file system refuses.
-    """
+    """Record where the state is, for when the configuration cannot say it; in its default place it needs none."""
     at_home = home(paths)
     drop_leftovers(at_home.state)
     is_damaged = at_home.location.exists() and not _recorded(at_home)
