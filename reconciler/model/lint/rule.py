@@ -1,7 +1,7 @@
 """Rules about extensions, and what they find.
 
 A rule is a function from facts to hits, with an ID, a severity and a hint. To add one: write the function in the
-module of `lintrules` it belongs to, list it in that module's `RULES`, and describe it in docs/lint-rules.md.
+module of `rules` it belongs to, behind the one with the ID before its own, and describe it in docs/lint-rules.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _HITS_MAX: Final = 10  # of one rule that are told one by one
-DOCUMENTATION: Final = "docs/lint-rules.md"
 
 
 class Severity(StrEnum):
@@ -48,8 +47,7 @@ class Rule:
 
     @property
     def documentation(self) -> str:
-        """Where the rule is described."""
-        return f"{DOCUMENTATION}#{self.id.lower()}"
+        return f"docs/lint-rules.md#{self.id.lower()}"
 
 
 @dataclass(frozen=True, slots=True)

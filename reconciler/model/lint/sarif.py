@@ -17,14 +17,7 @@ _SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/sch
 def sarif_log(
     findings: Mapping[str, Sequence[Finding]], rules: Sequence[Rule], version: str, directories: frozenset[str]
 ) -> dict[str, Any]:
-    """The log of one run.
-
-    Args:
-        findings: by what was looked at.
-        rules: all that were applied.
-        version: livelayer's.
-        directories: those of the subjects whose files a reader can open.
-    """
+    """The log of one run; `directories` are those of the subjects whose files a reader can open."""
     places = {rule.id: number for number, rule in enumerate(rules)}
     driver = {"name": "livelayer", "version": version, "rules": [_descriptor(rule) for rule in rules]}
     results = [

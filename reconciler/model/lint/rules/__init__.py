@@ -14,12 +14,9 @@ UNREADABLE: Final = Rule(
     "see what livelayer inspect says of it",
     lambda _: (),
 )
-RULES: Final[tuple[Rule, ...]] = (
-    *releases.RULES,
-    *hierarchy.RULES,
-    *files.RULES,
-    *units.RULES,
-    *programs.RULES,
-    *links.RULES,
-    *images.RULES,
+RULES: Final[tuple[Rule, ...]] = tuple(
+    item
+    for subject in (releases, hierarchy, files, units, programs, links, images)
+    for item in vars(subject).values()
+    if isinstance(item, Rule)
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.extensionfacts import SETGID, SETUID, STICKY
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rule import Hit, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,17 +135,3 @@ def sysusers(facts: ExtensionFacts) -> Iterator[list[str]]:
         for _, file in facts.below(directory):
             lines = (line.split() for line in (file.text or "").splitlines() if not line.lstrip().startswith("#"))
             yield from (words for words in lines if len(words) > 1)
-
-
-RULES: Final[tuple[Rule, ...]] = (
-    setuid,
-    capabilities,
-    world_writable,
-    foreign_owner,
-    from_the_future,
-    special,
-    steers_overlay,
-    not_executable,
-    partly_labelled,
-    unlabelled,
-)

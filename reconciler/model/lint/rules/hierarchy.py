@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
-from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rule import Hit, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,15 +84,3 @@ def both_kinds(facts: ExtensionFacts) -> Iterator[Hit]:
     for kind in Kind:
         if kind is not facts.kind and any(True for _ in facts.below(kind.traits.releases)):
             yield Hit(f"this is a {facts.kind} with the release file of a {kind}", kind.traits.releases)
-
-
-RULES: Final[tuple[Rule, ...]] = (
-    misplaced,
-    unmerged_usr,
-    over_link,
-    sometimes_link,
-    local,
-    hides_host,
-    empty,
-    both_kinds,
-)

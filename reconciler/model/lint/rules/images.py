@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.content.limits import size_text
 from reconciler.model.images.imageformat import FileSystem
-from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rule import Hit, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +39,6 @@ def padding(facts: ExtensionFacts) -> Iterator[Hit]:
 def uncompressed(facts: ExtensionFacts) -> Iterator[Hit]:
     """The image's file system could compress, and hardly does."""
     image, packed = facts.origin.image, facts.origin.packed
-    could = (
-        {volume.file_system for volume in image.volumes} <= {FileSystem.SQUASHFS, FileSystem.EROFS}
-        if image
-        else False
-    )
+    could = image and {it.file_system for it in image.volumes} <= {FileSystem.SQUASHFS, FileSystem.EROFS}
     if could and packed and facts.unpacked >= _COMPRESSIBLE and packed >= _HARDLY * facts.unpacked:
         yield Hit(f"the image has {size_text(packed)} for {size_text(facts.unpacked)} of content")
-
-
-RULES: Final[tuple[Rule, ...]] = (unsigned, padding, uncompressed)

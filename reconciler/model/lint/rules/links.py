@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.extensionfacts import climbs_out, link_target, resolve
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rule import Hit, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,3 @@ def circle(facts: ExtensionFacts) -> Iterator[Hit]:
 
 def _links(facts: ExtensionFacts) -> Iterator[tuple[str, str]]:
     return ((path, link_target(path, file.target)) for path, file in facts.of_kind(FileKind.SYMLINK))
-
-
-RULES: Final[tuple[Rule, ...]] = (dangling, leaving, above_root, circle)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.program import Shape
 from reconciler.model.kind import Kind
-from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rule import Hit, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def unbound_libraries(facts: ExtensionFacts) -> Iterator[Hit]:
     """ID=_any, and a program is linked against libraries of the host."""
     if facts.release.get("ID") == "_any":
         for path, program in _elf_files(facts):
-            if program.interpreter and not _inside(facts, program.interpreter):
+            if program.interpreter and program.interpreter.lstrip("/") not in facts.files:
                 yield Hit(f"it needs the host's {program.interpreter} and libraries, on any OS", path)
 
 
@@ -85,16 +85,3 @@ def _programs(facts: ExtensionFacts) -> Iterator[tuple[str, File, Program]]:
     for path, file in facts.files.items():
         if file.program and facts.kind is Kind.SYSEXT and not path.startswith(_NOT_RUN_HERE):
             yield path, file, file.program
-
-
-def _inside(facts: ExtensionFacts, path: str) -> bool:
-    return path.lstrip("/") in facts.files
-
-
-RULES: Final[tuple[Rule, ...]] = (
-    other_architecture,
-    no_architecture,
-    unbound_libraries,
-    unusable_interpreter,
-    missing_interpreter,
-)

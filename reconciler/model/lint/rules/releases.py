@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import NAME, RELEASE_PREFIX, Kind
-from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rule import Hit, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,17 +115,3 @@ def unbound_modules(facts: ExtensionFacts) -> Iterator[Hit]:
     kernels = sorted({match["version"] for path in paths if (match := _MODULES.fullmatch(path))})
     for kernel in [] if is_bound else kernels:
         yield Hit(f"the modules are for Linux {kernel}, and hosts may run another one", f"usr/lib/modules/{kernel}")
-
-
-RULES: Final[tuple[Rule, ...]] = (
-    no_release_file,
-    other_name,
-    file_of_other_name,
-    several_release_files,
-    no_id,
-    no_version,
-    unusable_name,
-    os_release,
-    no_reload,
-    unbound_modules,
-)

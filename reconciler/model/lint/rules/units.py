@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.unitfiles import units
 from reconciler.model.kind import Kind
-from reconciler.model.lint.rule import Hit, Rule, Severity, rule
+from reconciler.model.lint.rule import Hit, Severity, rule
 from reconciler.model.lint.rules.files import sysusers
 
 if TYPE_CHECKING:
@@ -55,6 +55,3 @@ def missing_user(facts: ExtensionFacts) -> Iterator[Hit]:
     for unit in units(facts):
         if unit.user and unit.user not in made and not unit.user.isdigit() and "%" not in unit.user:
             yield Hit(f"it runs as {unit.user}, and hosts may not have that user", unit.path)
-
-
-RULES: Final[tuple[Rule, ...]] = (not_started, only_install, only_wanted, missing_user)
