@@ -107,38 +107,34 @@ class Strict(BaseModel):
 class Units(Strict):
     """What to do with systemd units around a merge."""
 
-    restart: Annotated[
-        tuple[UnitName, ...],
-        Field(strict=False, description="Units to restart after this extension was merged anew or updated."),
-    ] = ()
+    restart: tuple[UnitName, ...] = Field(
+        default=(), strict=False, description="Units to restart after this extension was merged anew or updated."
+    )
 
 
 class Checks(Strict):
     """What must hold after a change, or it is taken back."""
 
-    units: Annotated[
-        tuple[UnitName, ...],
-        Field(strict=False, description="Units that must be active, and still be so after the settle time."),
-    ] = ()
-    command: Annotated[
-        tuple[str, ...],
-        Field(strict=False, description="A program and its arguments, which must exit with 0."),
-    ] = ()
-    file: Annotated[Absolute | None, Field(description="A path that must exist.")] = None
-    http: Annotated[
-        Annotated[str, AfterValidator(parse_loopback_url)] | None,
-        Field(description="A URL on loopback that must answer, with a status below 400."),
-    ] = None
-    settle: Annotated[
-        Duration,
-        Field(
-            description="How long units must stay up before they count as good.", json_schema_extra={"default": "5s"}
-        ),
-    ] = timedelta(seconds=5)
-    timeout: Annotated[
-        Duration,
-        Field(description="How long all this may take until it has failed.", json_schema_extra={"default": "30s"}),
-    ] = timedelta(seconds=30)
+    units: tuple[UnitName, ...] = Field(
+        default=(), strict=False, description="Units that must be active, and still be so after the settle time."
+    )
+    command: tuple[str, ...] = Field(
+        default=(), strict=False, description="A program and its arguments, which must exit with 0."
+    )
+    file: Absolute | None = Field(default=None, description="A path that must exist.")
+    http: Annotated[str, AfterValidator(parse_loopback_url)] | None = Field(
+        default=None, description="A URL on loopback that must answer, with a status below 400."
+    )
+    settle: Duration = Field(
+        default=timedelta(seconds=5),
+        description="How long units must stay up before they count as good.",
+        json_schema_extra={"default": "5s"},
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        description="How long all this may take until it has failed.",
+        json_schema_extra={"default": "30s"},
+    )
 
     @property
     def words(self) -> str:
@@ -162,177 +158,155 @@ class Extension(Strict):
         Annotated[tuple[Template[Source], ...], Written(tuple[str, ...], _read_sources)] | None,
         BeforeValidator(_as_sources),
         WithJsonSchema(_SOURCES_SCHEMA),
-        Field(
-            description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
-            "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]; or a list of "
-            "them, each laid over those before it. {VERSION_ID} and the like are filled from os-release.",
-        ),
-    ] = None
-    digest: Annotated[
-        Digest | None,
-        Field(description="Pin: content with another digest (of manifest, index or file) is refused."),
-    ] = None
-    kind: Annotated[
-        Kind,
-        Written(Literal["sysext", "confext"], Kind),
-        Field(description="sysext: for /usr and /opt; confext: for /etc (systemd 254 on)."),
-    ] = Kind.SYSEXT
+    ] = Field(
+        default=None,
+        description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
+        "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]; or a list of "
+        "them, each laid over those before it. {VERSION_ID} and the like are filled from os-release.",
+    )
+    digest: Digest | None = Field(
+        default=None, description="Pin: content with another digest (of manifest, index or file) is refused."
+    )
+    kind: Annotated[Kind, Written(Literal["sysext", "confext"], Kind)] = Field(
+        default=Kind.SYSEXT, description="sysext: for /usr and /opt; confext: for /etc (systemd 254 on)."
+    )
     format: Annotated[
         Format | None,
         Written(
             Literal["directory", "squashfs", "erofs", "raw", "auto"],
             lambda text: None if text == "auto" else Format(text),
         ),
-        Field(
-            description="How it lies on disk: unpacked, as an image file made here, as the image file that the "
-            "source is (raw), or whatever suits content and node."
-        ),
-    ] = Format.DIRECTORY
-    version: Annotated[
-        Annotated[Template[Range], Written(str, lambda text: read_template(parse_range, text))] | None,
-        Field(description="Instead of a tag: the highest one that fits, such as >=1.29,<1.30 (registries only)."),
-    ] = None
-    kernel: Annotated[
-        Annotated[Range, Written(str, parse_constraint)] | None,
-        Field(description="Merge it only under a kernel that fits, such as >=6.1."),
-    ] = None
-    prereleases: Annotated[bool, Field(description="Let version: choose pre-releases, such as 1.30-rc.1.")] = False
-    min_age: Annotated[
-        Duration | None,
-        Field(description="Use a new digest only when this node has known it for so long, such as 3d."),
-    ] = None
-    state: Annotated[
-        Literal["merged", "fetched", "absent"],
-        Field(
-            description="merged: in the overlay; fetched: in the store only; absent: removed if livelayer placed it."
-        ),
-    ] = "merged"
-    pull: Annotated[
-        Pull,
-        Field(description="missing: look a tag up once; always: at every run; never: only what is in the store."),
-    ] = "missing"
-    platform: Annotated[
-        Annotated[Platform, Written(str, parse_platform)] | None,
-        Field(description="os/architecture[/variant] to take from a multi-platform image; default: this machine's."),
-    ] = None
-    rename: Annotated[
-        bool, Field(description="Give a sole release file of another name also under this extension's name.")
-    ] = False
-    boot_states: Annotated[
-        tuple[Literal["active", "passive", "recovery"], ...] | None,
-        Field(
-            strict=False,
-            min_length=1,
-            description="Merged in these boot states of Kairos only; a node without boot states is active.",
-        ),
-    ] = None
+    ] = Field(
+        default=Format.DIRECTORY,
+        description="How it lies on disk: unpacked, as an image file made here, as the image file that the "
+        "source is (raw), or whatever suits content and node.",
+    )
+    version: Annotated[Template[Range], Written(str, lambda text: read_template(parse_range, text))] | None = Field(
+        default=None,
+        description="Instead of a tag: the highest one that fits, such as >=1.29,<1.30 (registries only).",
+    )
+    kernel: Annotated[Range, Written(str, parse_constraint)] | None = Field(
+        default=None, description="Merge it only under a kernel that fits, such as >=6.1."
+    )
+    prereleases: bool = Field(default=False, description="Let version: choose pre-releases, such as 1.30-rc.1.")
+    min_age: Duration | None = Field(
+        default=None, description="Use a new digest only when this node has known it for so long, such as 3d."
+    )
+    state: Literal["merged", "fetched", "absent"] = Field(
+        default="merged",
+        description="merged: in the overlay; fetched: in the store only; absent: removed if livelayer placed it.",
+    )
+    pull: Pull = Field(
+        default="missing",
+        description="missing: look a tag up once; always: at every run; never: only what is in the store.",
+    )
+    platform: Annotated[Platform, Written(str, parse_platform)] | None = Field(
+        default=None,
+        description="os/architecture[/variant] to take from a multi-platform image; default: this machine's.",
+    )
+    rename: bool = Field(
+        default=False, description="Give a sole release file of another name also under this extension's name."
+    )
+    boot_states: tuple[Literal["active", "passive", "recovery"], ...] | None = Field(
+        default=None,
+        strict=False,
+        min_length=1,
+        description="Merged in these boot states of Kairos only; a node without boot states is active.",
+    )
     units: Units = Units()
-    checks: Annotated[
-        ChecksOrNone,
-        Field(description="What must hold after this extension was merged anew, or its previous version comes back."),
-    ] = None
+    checks: ChecksOrNone = Field(
+        default=None,
+        description="What must hold after this extension was merged anew, or its previous version comes back.",
+    )
 
 
 class Retention(Strict):
     """How long it is possible to go back."""
 
-    generations: Annotated[
-        int, Field(ge=1, le=1000, description="How many generations are kept, with their content; two at the least.")
-    ] = 10
-    age: Annotated[
-        Duration | None, Field(description="Drop older ones, such as 90d; the last two stay. Default: however old.")
-    ] = None
+    generations: int = Field(
+        default=10, ge=1, le=1000, description="How many generations are kept, with their content; two at the least."
+    )
+    age: Duration | None = Field(
+        default=None, description="Drop older ones, such as 90d; the last two stay. Default: however old."
+    )
 
 
 class LimitSettings(Strict):
     """How much one extension may take of the node."""
 
-    size: Annotated[
-        int, Written(int | str, parse_size), Field(description="Bytes of data unpacked, such as 16G.")
-    ] = DEFAULT.size
-    members: Annotated[Count, Field(description="Files, directories and links.")] = DEFAULT.members
-    ratio: Annotated[Count, Field(description="Bytes unpacked for each packed one, of large layers.")] = DEFAULT.ratio
-    setuid: Annotated[
-        bool, Field(description="Whether it may bring setuid and setgid programs and file capabilities.")
-    ] = DEFAULT.setuid
+    size: Annotated[int, Written(int | str, parse_size)] = Field(
+        default=DEFAULT.size, description="Bytes of data unpacked, such as 16G."
+    )
+    members: Count = Field(default=DEFAULT.members, description="Files, directories and links.")
+    ratio: Count = Field(default=DEFAULT.ratio, description="Bytes unpacked for each packed one, of large layers.")
+    setuid: bool = Field(
+        default=DEFAULT.setuid, description="Whether it may bring setuid and setgid programs and file capabilities."
+    )
 
 
 class Preflight(Strict):
     """Whether what is found before an extension is placed keeps it out, or is only said."""
 
-    collisions: Annotated[Reaction, Field(description="A file that another extension has, too.")] = "warn"
-    host_files: Annotated[
-        Reaction, Field(description="A file in the place of one of the host's (system extensions).")
-    ] = "warn"
-    links: Annotated[Reaction, Field(description="A directory where the host has a symbolic link.")] = "refuse"
-    layers: Annotated[
-        Reaction, Field(description="More extensions than an overlay takes: systemd would merge none.")
-    ] = "refuse"
-    space: Annotated[Reaction, Field(description="More to fetch than the disk of the store has room for.")] = "refuse"
-    labels: Annotated[
-        Reaction, Field(description="Files without SELinux labels of their own, where SELinux is enforcing.")
-    ] = "warn"
+    collisions: Reaction = Field(default="warn", description="A file that another extension has, too.")
+    host_files: Reaction = Field(
+        default="warn", description="A file in the place of one of the host's (system extensions)."
+    )
+    links: Reaction = Field(default="refuse", description="A directory where the host has a symbolic link.")
+    layers: Reaction = Field(
+        default="refuse", description="More extensions than an overlay takes: systemd would merge none."
+    )
+    space: Reaction = Field(default="refuse", description="More to fetch than the disk of the store has room for.")
+    labels: Reaction = Field(
+        default="warn", description="Files without SELinux labels of their own, where SELinux is enforcing."
+    )
 
 
 class Settings(Strict):
     """How livelayer behaves."""
 
-    cloud_config: Annotated[
-        tuple[Absolute, ...] | None,
-        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
-        Field(
-            description="Directories or files with Kairos's cloud-configs, in the order in which they are read; the "
-            "later wins. Default: Kairos's own four where the node is Kairos, else none; [] turns it off."
-        ),
-    ] = None
-
-    prune: Annotated[bool, Field(description="Remove what livelayer placed and no file lists any more.")] = True
-    prune_limit: Annotated[
-        Annotated[PruneLimit, Written(int | str, parse_prune_limit)] | None,
-        Field(
-            description="Remove no more than this at once because no file lists it any more: a count, or a share "
-            "such as 50% of what is placed. More takes: livelayer apply --confirm-prune."
-        ),
-    ] = None
-    checks: Annotated[
-        ChecksOrNone,
-        Field(description="What must hold after any change of extensions, or all of it is taken back."),
-    ] = None
+    cloud_config: tuple[Absolute, ...] | None = Field(
+        default=None,
+        strict=False,
+        description="Directories or files with Kairos's cloud-configs, in the order in which they are read; the "
+        "later wins. Default: Kairos's own four where the node is Kairos, else none; [] turns it off.",
+    )
+    prune: bool = Field(default=True, description="Remove what livelayer placed and no file lists any more.")
+    prune_limit: Annotated[PruneLimit, Written(int | str, parse_prune_limit)] | None = Field(
+        default=None,
+        description="Remove no more than this at once because no file lists it any more: a count, or a share "
+        "such as 50% of what is placed. More takes: livelayer apply --confirm-prune.",
+    )
+    checks: ChecksOrNone = Field(
+        default=None, description="What must hold after any change of extensions, or all of it is taken back."
+    )
     retention: Retention = Retention()
-    allow_empty: Annotated[
-        bool, Field(description="Let an empty list of extensions remove all that livelayer placed.")
-    ] = False
-    refresh: Annotated[
-        Literal["now", "boot"],
-        Field(description="now: merge at once; boot: place only, merged at the next boot."),
-    ] = "now"
-    keyring: Annotated[
-        Absolute | None,
-        Field(description="File with the keys that sign SHA256SUMS of https:// sources, before those of systemd."),
-    ] = None
-    catalogs: Annotated[
-        tuple[Annotated[str, AfterValidator(_check_catalog)], ...],
-        Field(
-            strict=False,
-            description="Where catalog:NAME sources are looked up, in this order: https://HOST/FILE or file:///PATH.",
-        ),
-    ] = ()
+    allow_empty: bool = Field(
+        default=False, description="Let an empty list of extensions remove all that livelayer placed."
+    )
+    refresh: Literal["now", "boot"] = Field(
+        default="now", description="now: merge at once; boot: place only, merged at the next boot."
+    )
+    keyring: Absolute | None = Field(
+        default=None,
+        description="File with the keys that sign SHA256SUMS of https:// sources, before those of systemd.",
+    )
+    catalogs: tuple[Annotated[str, AfterValidator(_check_catalog)], ...] = Field(
+        default=(),
+        strict=False,
+        description="Where catalog:NAME sources are looked up, in this order: https://HOST/FILE or file:///PATH.",
+    )
     limits: LimitSettings = LimitSettings()
-    state_dir: Annotated[
-        Annotated[str, AfterValidator(check_state_dir)] | None,
-        Field(
-            description="Where store and records are; followed until content is placed. Default: where they are, at "
-            "first /var/lib/livelayer, on Kairos /var/lib/kairos/livelayer."
-        ),
-    ] = None
+    state_dir: Annotated[str, AfterValidator(check_state_dir)] | None = Field(
+        default=None,
+        description="Where store and records are; followed until content is placed. Default: where they are, at "
+        "first /var/lib/livelayer, on Kairos /var/lib/kairos/livelayer.",
+    )
     preflight: Preflight = Preflight()
-    quarantine: Annotated[
-        bool,
-        Field(
-            description="Mask what others placed and what would make systemd merge nothing at all, such as a corrupt "
-            "image file, by an empty directory of its name in a search directory of higher precedence."
-        ),
-    ] = False
+    quarantine: bool = Field(
+        default=False,
+        description="Mask what others placed and what would make systemd merge nothing at all, such as a corrupt "
+        "image file, by an empty directory of its name in a search directory of higher precedence.",
+    )
 
 
 class Document(Strict):
@@ -342,17 +316,12 @@ class Document(Strict):
 
     apiVersion: Literal["livelayer/v1"] = API_VERSION  # noqa: N815 - the field's customary spelling
     settings: Settings = Settings()
-    defaults: Annotated[Extension, Field(description="Values for every extension that sets none.")] = Extension()
-    extensions: Annotated[
-        dict[Name, Extension | None],
-        Field(description="Extensions by name; `NAME: null` withdraws what a lower file lists."),
-    ] = {}
+    defaults: Extension = Field(default=Extension(), description="Values for every extension that sets none.")
+    extensions: dict[Name, Extension | None] = Field(
+        default={}, description="Extensions by name; `NAME: null` withdraws what a lower file lists."
+    )
 
 
 def json_schema() -> dict[str, object]:
     """The JSON Schema of a configuration file, for editors and config management."""
-    schema = Document.model_json_schema()
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}
