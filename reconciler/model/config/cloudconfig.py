@@ -1,8 +1,8 @@
 """Kairos's cloud-configs as desired state: what they say about extensions, in the words of livelayer's own document.
 
 Read are `install.bundles`, `bundles`, `install.extensions`, `extensions.catalogs` and `livelayer`, nothing else. What
-Kairos would take and livelayer does not, such as `run://` bundles, is told and left alone; what Kairos would refuse,
-too, is a mistake, so that the last good state stays in force.
+Kairos would take and livelayer does not, such as `run://` bundles, is reported and left alone; what Kairos would
+refuse, too, is a mistake, so that the last good state stays in force.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import posixpath
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from reconciler.errors import Invalid, InvalidConfiguration, Mistake
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
@@ -20,6 +20,8 @@ from reconciler.model.kind import Kind, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+T = TypeVar("T", bound=dict[str, Any] | list[Any])
 
 PARTS: Final[tuple[KeyPath, ...]] = (
     ("install", "bundles"),
@@ -63,21 +65,17 @@ class _Item:
     fragment: Fragment = field(compare=False)
     path: KeyPath = field(compare=False)
 
-    def mark(self, *below: str | int) -> Mark | None:
-        return self.fragment.place((*self.path, *below))
+    def mark(self, *below: str | int) -> Mark:
+        return self.fragment.place((*self.path, *below)) or Mark("cloud-config", 1, 1)
 
-    def told(self, what: str, *below: str | int) -> str:
-        """A sentence with place and key."""
+    def sentence(self, what: str, *below: str | int) -> str:
+        """What is to be said of it, with place and key."""
         key = ".".join(str(part) for part in (*self.path, *below))
         return f"{self.mark(*below)}: {key}: {what}"
 
 
 def translate(fragments: Sequence[Fragment]) -> CloudParts:
-    """What cloud-configs ask for, the first lowest.
-
-    Raises:
-        InvalidConfiguration: with the file, line and column of each mistake.
-    """
+    """What cloud-configs ask for, the first lowest."""
     merged: Any = {}
     for fragment in fragments:
         merged = _merge(merged, _marked(fragment), fragment, ())
@@ -127,11 +125,7 @@ def _merge(below: Any, above: Any, fragment: Fragment, path: KeyPath) -> Any:  #
         case ((dict() | list()), None):
             return type(below)()
         case dict(), dict():
-            keys = [*below, *(key for key in above if key not in below)]
-            return {
-                key: _merge(below.get(key), above[key], fragment, (*path, key)) if key in above else below[key]
-                for key in keys
-            }
+            return below | {key: _merge(below.get(key), it, fragment, (*path, key)) for key, it in above.items()}
         case list(), list():
             joined = bool(below) and isinstance(below[0].value, dict)
             return [*below, *(item for item in above if joined or item not in below)]
@@ -155,16 +149,16 @@ class _Translator:
         self._catalogs: list[str] = []
 
     def take(self, merged: Tree) -> None:
-        """Understand what all files say together."""
-        install = self._map(merged.get("install"), "install")
-        for item in (*self._list(install, "install", "bundles"), *self._list(merged, "bundles")):
-            self._bundle(item)
-        for item in self._list(install, "install", "extensions"):
+        install = self._of(dict, merged.get("install"), "install")
+        for key, bundles in (("install.bundles", install.get("bundles")), ("bundles", merged.get("bundles"))):
+            for item in self._of(list, bundles, key):
+                self._bundle(item)
+        for item in self._of(list, install.get("extensions"), "install.extensions"):
             with self._collecting(item):
                 self._extension(item)
         if any(str(tree["source"]).startswith("catalog:") for tree in self._trees.values()):
-            below = self._map(merged.get("extensions"), "extensions")
-            self._take_catalogs(self._list(below, "extensions", "catalogs"))
+            below = self._of(dict, merged.get("extensions"), "extensions")
+            self._take_catalogs(self._of(list, below.get("catalogs"), "extensions.catalogs"))
 
     def fragment(self) -> Fragment:
         """As a part of livelayer's own document."""
@@ -173,22 +167,19 @@ class _Translator:
             tree["settings"] = {"catalogs": self._catalogs}
         return Fragment(tree, self._marks)
 
-    def _map(self, value: Any, key: str) -> Tree:  # noqa: ANN401 - any YAML value
-        found: Tree | None = self._of(dict, value, key, "a map")
-        return found or {}
-
-    def _list(self, tree: Tree, *path: str) -> list[_Item]:
-        found: list[_Item] | None = self._of(list, tree.get(path[-1]), ".".join(path), "a list")
-        return found or []
-
-    def _of(self, kind: type, value: Any, key: str, noun: str) -> Any:  # noqa: ANN401 - any YAML value
-        if value is None or isinstance(value, kind):
+    def _of(self, kind: type[T], value: Any, key: str) -> T:  # noqa: ANN401 - any YAML value
+        """A map or a list; an empty one if there is none, or in place of what is a mistake."""
+        if isinstance(value, kind):
             return value
-        self.mistakes.append(Mistake(f"{key}: must be {noun} in a cloud-config, not {value!r}", "correct the file"))
-        return None
+        if value is not None:
+            noun = "a map" if issubclass(kind, dict) else "a list"
+            self.mistakes.append(
+                Mistake(f"{key}: must be {noun} in a cloud-config, not {value!r}", "correct the file")
+            )
+        return kind()
 
     def _wrong(self, item: _Item, what: str, hint: str, *below: str | int) -> None:
-        self.mistakes.append(Mistake(item.told(what, *below), hint))
+        self.mistakes.append(Mistake(item.sentence(what, *below), hint))
 
     def _bundle(self, item: _Item) -> None:
         """One bundle: a list of images to be unpacked to one place."""
@@ -200,11 +191,13 @@ class _Translator:
         if match is None:
             targets = item.value.get("targets")
             shown = ", ".join(map(str, targets)) if isinstance(targets, list) else "a bundle"
-            self.notes.append(item.told(f"{shown} for {root} is not livelayer's"))
+            self.notes.append(item.sentence(f"{shown} for {root} is not livelayer's"))
         elif _has_template(root):
             self._wrong(item, "has a Go template, which nobody fills in here", "write the path out", "rootfs_path")
         elif not is_name(match["name"]):
-            self.warnings.append(item.told(f"not taken: {match['name']} is no name for an extension", "rootfs_path"))
+            self.warnings.append(
+                item.sentence(f"not taken: {match['name']} is no name for an extension", "rootfs_path")
+            )
         else:
             self._targets(item, match["name"], _KINDS[match["kind"]])
 
@@ -230,7 +223,7 @@ class _Translator:
             hint = "write container://HOST/NAME:TAG"
             self._wrong(item, f"{target!r} is no target: it takes SCHEME://REFERENCE", hint, *place)
         elif scheme.lower() not in _IMAGE_SCHEMES:
-            self.notes.append(item.told(f"{target} is not livelayer's, which runs and installs nothing", *place))
+            self.notes.append(item.sentence(f"{target} is not livelayer's, which runs and installs nothing", *place))
         elif local and not rest[0].startswith("/"):
             self._wrong(item, f"{target!r} with local_file needs an absolute path", "write container:///PATH", *place)
         else:
@@ -240,7 +233,7 @@ class _Translator:
     def _add_part(self, item: _Item, name: str, kind: Kind, source: str) -> None:
         """Another target for the same place goes over those before it; of the same one again, the last counts."""
         found = self._trees.setdefault(name, {"source": [], "rename": True, "kind": str(kind)})
-        self._marks.setdefault(("extensions", name), item.mark() or Mark("cloud-config", 1, 1))
+        self._marks.setdefault(("extensions", name), item.mark())
         if found["kind"] != kind:
             self._wrong(
                 item, f"{name} is both a sysext and a confext", "give one of them another name", "rootfs_path"
@@ -248,7 +241,6 @@ class _Translator:
         found["source"] = [*(it for it in found["source"] if it != source), source]
 
     def _extension(self, item: _Item) -> None:
-        """One of `install.extensions`."""
         if _has_template(str(item.value)):
             raise Mistake("has a Go template, which nobody fills in here", "write it out")
         name, tree = read_entry(item.value)
@@ -256,7 +248,7 @@ class _Translator:
             raise Mistake(
                 f"there is another {name}, which differs: {self._marks['extensions', name]}", "keep one of them"
             )
-        self._marks.setdefault(("extensions", name), item.mark() or Mark("cloud-config", 1, 1))
+        self._marks.setdefault(("extensions", name), item.mark())
 
     def _take_catalogs(self, items: Sequence[_Item]) -> None:
         for item in items:
@@ -270,7 +262,7 @@ class _Translator:
         try:
             yield
         except NotTaken as error:
-            self.warnings.append(item.told(f"not taken: {error}"))
+            self.warnings.append(item.sentence(f"not taken: {error}"))
         except Invalid as error:
             self._wrong(item, error.message, error.hint or "correct the entry")
 
