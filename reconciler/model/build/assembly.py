@@ -35,7 +35,6 @@ class Item:
 
     @property
     def is_directory(self) -> bool:
-        """Whether others may lie in it."""
         return self.kind is FileKind.DIRECTORY
 
 
@@ -61,7 +60,6 @@ class Assembly:
         return len(self._items)
 
     def get(self, name: bytes) -> Item | None:
-        """What has this name."""
         return self._items.get(name)
 
     def __iter__(self) -> Iterator[tuple[bytes, Item]]:
@@ -80,7 +78,6 @@ class Assembly:
             parent = parent.rpartition(b"/")[0]
 
     def lay(self, upper: Assembly) -> None:
-        """Lay all of another assembly over this one."""
         for name, item in upper:
             self.put(name, item)
 
@@ -102,13 +99,7 @@ class Difference(NamedTuple):
 
 
 def difference(upper: Assembly, base: Assembly, same: Callable[[Content, Content], bool]) -> Difference:
-    """Compare two assemblies. Times are not compared: to install a package again changes nothing.
-
-    Args:
-        upper: what was made of the base.
-        base: what it was made of.
-        same: whether two contents have the same bytes.
-    """
+    """Compare what was made of a base with it. Times are not compared: to install a package again changes nothing."""
     added = Assembly()
     for name, item in upper:
         before = base.get(name)

@@ -24,11 +24,9 @@ class Output(StrEnum):
 
     @property
     def is_file(self) -> bool:
-        """Whether it is one file."""
         return self not in {Output.DIRECTORY, Output.OCI}
 
     def file_name(self, name: str) -> str:
-        """How it is called where nobody said."""
         if self is Output.OCI:
             return f"{name}.oci"
         return f"{name}.raw" if self.is_file else name

@@ -38,7 +38,6 @@ class Subject:
 
     @property
     def release(self) -> Mapping[str, str]:
-        """The fields of its release file."""
         return self.contents.releases.get(self.name, {})
 
     @property
@@ -49,7 +48,6 @@ class Subject:
 
     @property
     def form(self) -> str:
-        """What it is, for people."""
         return str(self.contents.image) if self.contents.image else "directory"
 
 
@@ -119,11 +117,7 @@ def default_annotations(subject: Subject, tag: str | None) -> dict[str, str]:
 
 
 def refuse_duplicates(platforms: Sequence[tuple[str, Platform]]) -> None:
-    """Each platform leads to one image.
-
-    Args:
-        platforms: for each image, what it was made of and for which platform.
-    """
+    """Each platform leads to one image; `platforms` has what each image was made of, and what it is for."""
     seen: dict[Platform, str] = {}
     for shown, platform in platforms:
         if platform in seen:

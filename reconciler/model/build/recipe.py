@@ -39,20 +39,14 @@ class Recipe:
 
     @property
     def kind(self) -> Kind:
-        """Of the extension."""
         return self.ident.kind
 
     @property
     def release_path(self) -> str:
-        """Where its release file is."""
         return f"{self.kind.traits.releases}/{RELEASE_PREFIX}{self.ident.name}"
 
     def check(self) -> None:
-        """Look at the words before any work is done.
-
-        Raises:
-            Invalid: one of them is none that systemd would understand.
-        """
+        """Look at the words before any work is done."""
         if not is_name(self.ident.name):
             hint = "up to 64 letters, digits and ._+-, the first a letter or digit, not ending in .raw or .v"
             raise Invalid(f"{self.ident.name!r} is no name of an extension", hint)
@@ -84,7 +78,6 @@ class Release(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The file."""
         return "".join(f"{key}={_quoted(value)}\n" for key, value in self.fields.items())
 
 
@@ -100,14 +93,8 @@ def release_of(
 ) -> Release:
     """What goes into the release file.
 
-    Args:
-        recipe: what was asked for, which goes before all else.
-        needs: what the content asks of its host.
-        basis: the release file that the content brought, if it did.
-        system: gives the os-release of the system that the content was built for; asked only where it matters.
-
-    Raises:
-        Invalid: the content is for several architectures, or for another one than it was to be for.
+    What was asked for goes before all else; `basis` is the release file that the content brought, and `system` gives
+    the os-release of the system that it was built for, which is asked for only where it matters.
     """
     traits = recipe.kind.traits
     identity, reason = _identity(recipe, needs, basis, system)
@@ -178,9 +165,6 @@ def upholds(recipe: Recipe, units: Iterable[str]) -> dict[str, str]:
     """The drop-ins, by their paths, by which multi-user.target starts units, and starts them again when they fail.
 
     Links in a `.wants` directory would be dropped at boot, when the manager has decided before extensions are merged.
-
-    Raises:
-        Invalid: the content has no such unit.
     """
     there = set(units)
     for unit in recipe.enable:
@@ -193,6 +177,5 @@ def upholds(recipe: Recipe, units: Iterable[str]) -> dict[str, str]:
 
 
 def _template(unit: str) -> str:
-    """The template that an instance is made of."""
     base, _, suffix = unit.rpartition(".")
     return f"{base.partition('@')[0]}@.{suffix}" if "@" in base else unit

@@ -58,11 +58,7 @@ class Screened(NamedTuple):
 
 
 def screen(source: Assembly, kind: Kind) -> Screened:
-    """Leave out what an extension of this kind must not have. A directory is told by what is in it.
-
-    Raises:
-        Invalid: where an extension of this kind has its files, there is something that none may have.
-    """
+    """Leave out what an extension of this kind must not have. A directory is told by what is in it."""
     kept, dropped, releases = Assembly(), [], {}
     prefix = f"{kind.traits.releases}/{RELEASE_PREFIX}".encode()
     for name, item in source:
@@ -88,11 +84,7 @@ def _reason(name: bytes, kind: Kind) -> str | None:
 
 
 def merge_usr(source: Assembly) -> tuple[Assembly, int]:
-    """A source as it lies on hosts where /bin is /usr/bin, and how many files have moved for that.
-
-    Raises:
-        Invalid: it has two files that would be one.
-    """
+    """A source as it lies on hosts where /bin is /usr/bin, and how many files have moved for that."""
     merged, apart = Assembly(), []
     for name, item in source:
         top = name.partition(b"/")[0]

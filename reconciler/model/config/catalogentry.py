@@ -41,12 +41,7 @@ class Listed(NamedTuple):
 
 
 def read_entry(entry: Any) -> Listed:  # noqa: ANN401 - any YAML value
-    """Understand an entry of `install.extensions`.
-
-    Raises:
-        Invalid: without the entry's place.
-        NotTaken: it is a URL without encryption.
-    """
+    """Understand an entry of `install.extensions`."""
     match entry:
         case str() if not entry.strip():
             raise Invalid("an extension has a name", "remove the empty entry")
@@ -68,12 +63,7 @@ def read_entry(entry: Any) -> Listed:  # noqa: ANN401 - any YAML value
 
 
 def catalog_url(entry: Any) -> str:  # noqa: ANN401 - any YAML value
-    """Understand an entry of `extensions.catalogs`.
-
-    Raises:
-        Invalid: without the entry's place.
-        NotTaken: it is a URL without encryption.
-    """
+    """Understand an entry of `extensions.catalogs`."""
     if not isinstance(entry, str):
         raise Invalid("a catalog is a URL", _CATALOG)
     source = parsed(parse_source, entry.strip(), _CATALOG)

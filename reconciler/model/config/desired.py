@@ -43,7 +43,6 @@ class Wanted:
 
     @property
     def text(self) -> str:
-        """Its sources as the user wrote them."""
         return ", ".join(part.text for part in self.parts)
 
     @property
@@ -58,12 +57,10 @@ class Wanted:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it takes the network to look up a source."""
         return any(part.source.is_remote for part in self.parts)
 
     @property
     def ident(self) -> ExtensionId:
-        """What systemd will know it as."""
         return ExtensionId(self.name, self.kind)
 
     def withheld(self, boot_state: str) -> str | None:
@@ -93,36 +90,26 @@ class DesiredState:
 
     @property
     def refresh_now(self) -> bool:
-        """Whether what changes is merged at once."""
         return self.settings.refresh == "now"
 
     @property
     def limits(self) -> Limits:
-        """How much one extension may take of the node."""
         return Limits(**dict(self.settings.limits))
 
     @property
     def wants_image_files(self) -> bool:
-        """Whether an extension is, or may become, an image file."""
         return any(item.format is not Format.DIRECTORY for item in self.extensions)
 
     @property
     def depends_on_boot_state(self) -> bool:
-        """Whether an extension is not for every boot state."""
         return any(item.boot_states for item in self.extensions)
 
     @property
     def idents(self) -> frozenset[ExtensionId]:
-        """The extensions the node shall have, each as the kind it shall be."""
         return frozenset(item.ident for item in self.extensions)
 
 
 def desired_state(fragment: Fragment) -> DesiredState:
-    """Validate a merged configuration.
-
-    Raises:
-        InvalidConfiguration: with the file, line and column of each mistake.
-    """
     document = read_document(fragment)
     listed = sorted(document.extensions.items())
     return DesiredState(

@@ -24,11 +24,7 @@ _WITH_TAGS = frozenset({Transport.DOCKER, Transport.CATALOG})
 
 
 def read_document(fragment: Fragment) -> Document:
-    """A merged configuration, with the defaults laid below its extensions.
-
-    Raises:
-        InvalidConfiguration: with the place of each mistake.
-    """
+    """A merged configuration, with the defaults laid below its extensions."""
     try:
         document = Document.model_validate(_with_defaults(fragment.tree))
     except ValidationError as error:

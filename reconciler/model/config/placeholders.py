@@ -59,7 +59,6 @@ class Template(Generic[T]):
 
     @property
     def is_open(self) -> bool:
-        """Whether the value depends on the host."""
         return "{" in self.text or "}" in self.text
 
     def on(self, host: Host) -> Template[T]:
@@ -76,11 +75,7 @@ class Template(Generic[T]):
 
 
 def read_template(parse: Callable[[str], T], text: str) -> Template[T]:
-    """Read a text by the rules that hold whatever the host is.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read a text by the rules that hold whatever the host is."""
     return Template(text, parse(fill(text, lambda _: _STAND_IN)), parse)
 
 

@@ -55,7 +55,6 @@ class PruneLimit:
     percent: int = 100
 
     def allows(self, pruned: int, placed: int) -> bool:
-        """Whether so many of what is placed may go at once."""
         return pruned <= (placed * self.percent // 100 if self.count is None else self.count)
 
     def __str__(self) -> str:
@@ -63,7 +62,6 @@ class PruneLimit:
 
 
 def parse_prune_limit(value: int | str) -> PruneLimit:
-    """Read a count, or a share such as `50%`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return PruneLimit(value)
     if isinstance(value, str) and (match := _SHARE.fullmatch(value)):

@@ -116,7 +116,6 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """For people."""
         return sentence(self.extension, self.message)
 
 
@@ -133,7 +132,6 @@ class Plan:
 
     @property
     def in_sync(self) -> bool:
-        """Nothing to do and nothing in the way."""
         return not self.actions and not self.problems
 
 
@@ -160,6 +158,5 @@ def action_ident(action: Action) -> ExtensionId | None:
 
 
 def action_name(action: Action) -> str | None:
-    """The name of the extension an action is about; None: the whole."""
     ident = action_ident(action)
     return ident.name if ident else None

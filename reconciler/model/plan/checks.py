@@ -72,7 +72,6 @@ def take_back(ident: ExtensionId, failed: CheckedChange, observed: ObservedState
 
 
 def failure(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> Problem:
-    """What to say of content that failed, under the configuration that still asks for it."""
     digest = failed.entry.digest[:_SHORT] if failed.entry else "-"
     previous = _previous(ident, failed, observed)
     instead = f"{previous.digest[:_SHORT]} is in its place" if previous else "it was withdrawn"

@@ -70,7 +70,6 @@ class Provided:
 
     @property
     def is_provided(self) -> bool:
-        """Whether anything has it."""
         return bool(self.extensions or self.on_host)
 
 
@@ -89,10 +88,8 @@ def _hidden(upper: FileList, lower: FileList) -> set[str]:
 
 
 def shown(paths: Sequence[str]) -> str:
-    """The first of some paths, and how many more there are."""
     return f"/{paths[0].lstrip('/')}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def providers(path: str, lists: Mapping[str, FileList]) -> list[str]:
-    """Who has a path, the one that is seen first."""
     return [name for name in reversed(bottom_up(lists)) if path in lists[name]]

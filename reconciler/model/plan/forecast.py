@@ -56,11 +56,8 @@ def forecast(
 ) -> Forecast:
     """Judge each extension by the plan that an empty node with that OS would make.
 
-    Args:
-        desired: with the placeholders as that OS fills them.
-        observed: that OS, with this node's store.
-        targets: what the sources lead to for it.
-        looked_into: content that is not in the store, or why it could not be looked into.
+    `desired` and `targets` are as that OS has them, `observed` is that OS with this node's store, and of what is
+    not in the store `looked_into` has the content, or why it could not be looked into.
     """
     contents = {entry: it for entry, it in looked_into.items() if not isinstance(it, ReconcilerError)}
     empty = replace(observed, links={}, merged=None, store={**contents, **observed.store})

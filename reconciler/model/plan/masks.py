@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 def mask_blockers(
     desired: DesiredState, observed: ObservedState, steps: list[Step]
 ) -> tuple[list[Step], frozenset[Kind]]:
-    """Add the masks that are wanted; where nothing hides a blocker, take out what would touch the overlay.
+    """Add the masks that are wanted; where nothing hides a blocker, take out what would touch its overlay.
 
-    Where only the next boot merges, placing does no harm, so it goes on.
-
-    Returns:
-        The steps, and the kinds of which nothing may be refreshed.
+    Where only the next boot merges, placing does no harm, so it goes on. Returns the steps, and the kinds of which
+    nothing may be refreshed.
     """
     blockers = _in_effect(observed, steps)
     unmasked = [it for it in blockers if not (desired.settings.quarantine and it.mask)]

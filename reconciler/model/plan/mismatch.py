@@ -60,7 +60,6 @@ class Mismatch:
 
     @property
     def reason(self) -> str:
-        """One sentence for a person."""
         parts = [f"{', '.join(sorted(self.unmerged))} did not merge"] if self.unmerged else []
         parts += [f"{', '.join(sorted(self.still_merged))} did not go"] if self.still_merged else []
         if self.refused:
@@ -73,7 +72,6 @@ class Mismatch:
 
     @property
     def hint(self) -> str:
-        """What to look at."""
         if self.advice:
             return self.advice
         if self.culprits:
@@ -88,6 +86,5 @@ def _shortened(words: str) -> str:
 
 
 def listed(found: Sequence[Path]) -> str:
-    """Paths in a sentence, not all if there are many."""
     shown = ", ".join(str(path) for path in found[:_LISTED_MAX])
     return f"{shown} and {len(found) - _LISTED_MAX} more" if len(found) > _LISTED_MAX else shown

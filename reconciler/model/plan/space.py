@@ -19,7 +19,6 @@ _MADE_HERE = frozenset({Format.SQUASHFS, Format.EROFS})
 
 
 def no_room(text: str, needed: int, directory: Path, free: int) -> Failed:
-    """Of what is to be fetched from a source."""
     where = f"{directory}, which has {size_text(free)} free"
     return Failed(f"{text}: needs more than {size_text(needed)} in {where}", "make space there", code="disk.full")
 
@@ -37,11 +36,7 @@ def in_excess(
 ) -> list[Excess]:
     """Those that do not fit beside the ones before them that do; one entry of the store counts once.
 
-    Args:
-        fetches: in their order.
-        manifests: of images, by digest, as far as they are known.
-        present: the digests of the layers that are here already.
-        free: bytes.
+    The layers whose digests are `present` take no more of the `free` bytes; manifests are by digest, as far as known.
     """
     here, excess = set(present), []
     for group in _by_entry(fetches):

@@ -59,7 +59,6 @@ class Standing:
 
     @property
     def retry_at(self) -> float | None:
-        """When the next attempt is due."""
         return min((it.at for it in self.retries.values()), default=None)
 
 
@@ -86,13 +85,7 @@ class NodeStatus:
 def extension_statuses(
     view: View, failures: Mapping[str, Problem], retries: Mapping[str, Retry]
 ) -> tuple[ExtensionStatus, ...]:
-    """Every extension there is or should be, by name.
-
-    Args:
-        view: a look at the node.
-        failures: how a run just ended, by extension.
-        retries: when what failed is tried again.
-    """
+    """Every extension there is or should be, by name; `failures` are those with which a run just ended."""
     problems = {item.extension: item for item in view.plan.problems if item.extension} | dict(failures)
     listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
     unlisted = [link for link in view.observed.links.values() if link.ident not in view.desired.idents]

@@ -29,11 +29,7 @@ Targets: TypeAlias = Mapping[str, Target | ReconcilerError]
 
 
 def target_for(wanted: Wanted, resolution: Resolution, against_images: str | None = None) -> Target:
-    """Which entry of the store holds what is wanted.
-
-    Raises:
-        Invalid: the source cannot be had in the format the configuration asks for.
-    """
+    """Which entry of the store holds what is wanted."""
     choice = choose(wanted.format, resolution.payload, resolution.size, against_images)
     renamed_to = wanted.name if wanted.rename else None
     return Target(resolution, Entry(resolution.manifest, renamed_to, choice.format, wanted.kind), choice.reason)

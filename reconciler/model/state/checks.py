@@ -46,7 +46,6 @@ class CheckRecord:
         return replace(self, pending={ident: it for ident, it in self.pending.items() if ident not in set(idents)})
 
     def failed(self, idents: Iterable[ExtensionId], reason: str, configuration: str) -> CheckRecord:
-        """After checks have failed."""
         known = {ident: self.pending[ident] for ident in idents if ident in self.pending}
         failed = {ident: replace(it, reason=reason, configuration=configuration) for ident, it in known.items()}
         return replace(self.passed(known), degraded={**self.degraded, **failed})
@@ -64,7 +63,6 @@ class CheckRecord:
 
 
 def check_record_as_json(record: CheckRecord) -> dict[str, Any]:
-    """As JSON; see `check_record_from_json`."""
     return {
         "pending": [_as_json(ident, it) for ident, it in sorted(record.pending.items())],
         "degraded": [_as_json(ident, it) for ident, it in sorted(record.degraded.items())],

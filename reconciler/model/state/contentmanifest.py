@@ -39,7 +39,6 @@ class Item(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
         return stat.S_ISREG(self.mode)
 
 
@@ -71,7 +70,6 @@ class Verified:
 
     @property
     def is_intact(self) -> bool:
-        """Whether it is as it was placed."""
         return not self.differences and self.error is None
 
 
@@ -88,12 +86,10 @@ class Manifest:
 
     @property
     def files(self) -> int:
-        """How many regular files there are."""
         return sum(1 for item in self.items.values() if item.is_file)
 
     @property
     def bytes(self) -> int:
-        """How many bytes they have."""
         return sum(item.size for item in self.items.values() if item.is_file)
 
     def differences(self, found: Items) -> list[Difference]:
@@ -115,7 +111,6 @@ class Manifest:
 
 
 def summary(found: Sequence[Difference]) -> str:
-    """The first few in one sentence."""
     more = len(found) - _SHOWN
     shown = ", ".join(map(str, found[:_SHOWN]))
     return f"{shown} and {more} more" if more > 0 else shown

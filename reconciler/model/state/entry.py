@@ -26,7 +26,6 @@ class Entry:
 
     @property
     def file_name(self) -> str:
-        """How the entry is called in the store."""
         kind = "~confext" if self.kind is Kind.CONFEXT else ""
         name = f"+{self.renamed_to}" if self.renamed_to else ""
         return f"{self.digest.removeprefix('sha256:')}{kind}{name}.{self.format}"

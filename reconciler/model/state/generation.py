@@ -42,7 +42,6 @@ class Generation:
 
     @property
     def entries(self) -> dict[ExtensionId, Entry]:
-        """Where each link led."""
         return {ident: placed.entry for ident, placed in self.extensions.items()}
 
 
@@ -65,7 +64,6 @@ class Dropped:
 
 
 def changes(before: Generation | None, after: Generation) -> list[Change]:
-    """What a generation has changed of the one before it."""
     old, new = before.entries if before else {}, after.entries
     idents = sorted(ident for ident in old.keys() | new.keys() if old.get(ident) != new.get(ident))
     return [Change(ident, old.get(ident), new.get(ident)) for ident in idents]
@@ -90,7 +88,6 @@ def previous(generations: Iterable[Generation], number: int | None) -> Generatio
 
 
 def generation_as_json(it: Generation) -> dict[str, Any]:
-    """A record of it."""
     return {
         "format": FORMAT,
         "number": it.number,

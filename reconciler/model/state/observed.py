@@ -29,7 +29,6 @@ class Link:
 
     @property
     def ident(self) -> ExtensionId:
-        """The extension it is for."""
         return ExtensionId(self.name, self.entry.kind)
 
 
@@ -46,7 +45,6 @@ class Unmanaged:
 
     @property
     def ident(self) -> ExtensionId:
-        """The extension that systemd takes it for."""
         return ExtensionId(self.name, self.kind)
 
 
