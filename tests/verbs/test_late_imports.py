@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "docker://registry/x:v1"
 # To start programs, to ask the network, to draw tables, to read programs; and what they bring.
-LATE: Final = frozenset({"asyncio", "elftools", "http", "packaging", "rich", "sh", "ssl", "subprocess"})
+LATE: Final = frozenset({"asyncio", "elftools", "http", "packaging", "pycurl", "rich", "sh", "ssl", "subprocess"})
 LATE_MODULES: Final = frozenset({"urllib.request", "concurrent.futures", "reconciler.host.base.command"})
 _RUN: Final = """
 import os, sys

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Terminated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 _requested: Final = threading.Event()
-_waits: Final[dict[object, Callable[[], None]]] = {}  # each addition and removal is one atomic operation
 
 
 class _Deferral:
@@ -52,21 +51,6 @@ def deferred() -> Iterator[None]:
 def request() -> None:
     """Ask the other threads to end."""
     _requested.set()
-    for wake in list(_waits.values()):
-        wake()
-
-
-@contextmanager
-def woken(wake: Callable[[], None]) -> Iterator[None]:
-    """For the time of something that blocks: what lets it return at once when the threads are asked to end."""
-    token = object()
-    _waits[token] = wake
-    try:
-        if _requested.is_set():
-            wake()
-        yield
-    finally:
-        del _waits[token]
 
 
 def withdraw() -> None:
@@ -83,6 +67,16 @@ def check() -> None:
     """Called by other threads now and then while they work; raises `Terminated` if the main thread asked for it."""
     if _requested.is_set():
         raise Terminated("the end of the main thread")
+
+
+def sleep(seconds: float) -> None:
+    """Wait, unless an end is asked for meanwhile.
+
+    Raises:
+        Terminated: see `check`.
+    """
+    _requested.wait(seconds)
+    check()
 
 
 def _handle(number: int, _frame: object) -> None:

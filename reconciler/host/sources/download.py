@@ -5,26 +5,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import http
 import logging
 import os
 import re
 import shutil
-import urllib.error
 from contextlib import suppress
+from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Final, Self
 
-from reconciler.errors import Failed, Invalid, Unavailable
+from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
 from reconciler.host.base.digest import file_digest
 from reconciler.host.base.durable import read_json, sync_directory, write_json
-from reconciler.host.sources.web import PATIENCE, Attempts, Patience, open_url, pieces, understanding
+from reconciler.host.sources.web import PATIENCE, Answer, Patience, ask, persist
 from reconciler.model.content.limits import size_text
 from reconciler.model.content.source import shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from http.client import HTTPResponse
     from pathlib import Path
 
     from reconciler.host.registry.transfer import Meter
@@ -32,9 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PIECE: Final = 1 << 20
-_CONTENT_RANGE: Final = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
+_DIGITS: Final = 19  # of a number from outside; more than any limit has
+_CONTENT_RANGE: Final = re.compile(rf"bytes (?P<first>[0-9]{{1,{_DIGITS}}})-")
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-_LATER: Final = "a later run goes on from there"
 
 
 def download(  # noqa: PLR0913 - what to fetch, where to, and within which bounds
@@ -54,11 +51,11 @@ def download(  # noqa: PLR0913 - what to fetch, where to, and within which bound
         directory.mkdir(parents=True, exist_ok=True)
         if _is_intact(target, digest):
             return target
-        with Partial(target.with_name(f"{target.name}.part"), url) as part:
+        with Partial(target.with_name(f"{target.name}.part"), url, size_limit, progress) as part:
             if not _is_intact(target, digest):  # which another thread may have done meanwhile
                 target.unlink(missing_ok=True)
-                _complete(part, url, digest, lambda: _fill(part, url, size_limit, progress, patience))
-                part.become(target, digest, url)
+                _complete(part, digest, patience)
+                part.become(target, digest)
     except OSError as error:
         full = error.errno in _FULL
         hint = "make space there" if full else "look at the file system and its disk"
@@ -66,27 +63,44 @@ def download(  # noqa: PLR0913 - what to fetch, where to, and within which bound
     return target
 
 
+def _complete(part: Partial, digest: str, patience: Patience) -> None:
+    """Fetch what is missing, if anything is: a run may have been killed just before it gave the file its name.
+
+    Bytes of several connections may not belong together, or be lost since; then all of them are fetched once more.
+    """
+    if part.digest != digest:
+        persist(lambda: part.fetch(patience), patience, lambda: part.size)
+    if part.digest != digest and part.is_joined:
+        log.info("%s: what arrived in several parts is not what it ought to be; fetching it once more", part.url)
+        part.restart()
+        persist(lambda: part.fetch(patience), patience, lambda: part.size)
+
+
 class Partial:
     """A file that is not complete yet, with the hash of what is there, and the record that lets it go on."""
 
-    def __init__(self, path: Path, url: str) -> None:
-        self._path = path
-        self._record = path.with_name(f"{path.name}.json")
-        self._url = hashlib.sha256(url.encode()).hexdigest()  # it may have a password
-        self._file = _open_alone(path)
-        self._hash = hashlib.sha256()
-        self.size = 0
+    def __init__(self, path: Path, url: str, limit: int, meter: Meter) -> None:
+        self.url = shown_url(url)
+        self._url, self._limit, self._meter = url, limit, meter
+        self._key = hashlib.sha256(url.encode()).hexdigest()  # of the URL, which may have a password
+        self._path, self._record = path, path.with_name(f"{path.name}.json")
+        self._hash, self.size = hashlib.sha256(), 0
+        self._total: int | None = None
+        self._validator = ""
         self.is_joined = False  # whether it has bytes that another connection brought
-        self.validator = self._known_validator()
+        self._file = _open_alone(path)
 
     def __enter__(self) -> Self:
         try:
-            if self.validator is None:
-                self.restart()
+            match read_json(self._record):
+                case {"url": self._key, "validator": str(validator)}:
+                    self._validator = validator
+                case _:
+                    self.restart()
             self._file.seek(0)
             while piece := self._file.read(_PIECE):
                 termination.check()
-                self._take(piece)
+                self._note(piece)
         except BaseException:
             self._file.close()  # its lock would let others wait forever
             raise
@@ -95,12 +109,16 @@ class Partial:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Nothing of use is not kept, and neither is what fills the disk."""
+        with suppress(OSError):  # a full disk refuses what was still to be written
+            self._file.flush()
         try:
-            if self._is_here() and (not self.size or (isinstance(error, OSError) and error.errno in _FULL)):
+            is_full = isinstance(error, OSError) and error.errno in _FULL
+            if _is_at(self._file, self._path) and (not self.size or is_full):
                 self._path.unlink()
                 self._record.unlink(missing_ok=True)
         finally:
-            self._close()
+            with suppress(OSError):
+                self._file.close()
 
     @property
     def digest(self) -> str:
@@ -110,33 +128,36 @@ class Partial:
     def restart(self) -> None:
         """Begin anew: what is there is of another version, or cannot be continued."""
         self._file.truncate(0)
-        self._hash, self.size, self.validator, self.is_joined = hashlib.sha256(), 0, None, False
+        self._hash, self.size, self._validator, self.is_joined = hashlib.sha256(), 0, "", False
 
-    def expect(self, validator: str | None) -> None:
-        """Note by what the server will know this version of the file again."""
-        self.validator = validator
-        write_json(self._record, {"url": self._url, "validator": validator}, durable=False)
+    def fetch(self, patience: Patience) -> None:
+        """Ask for what is missing."""
+        headers = (
+            {"Range": f"bytes={self.size}-", "If-Range": self._validator} if self.size and self._validator else {}
+        )
+        answer = ask(self._url, headers, patience, self.write, self._begin)
+        if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it is no beginning of the file
+            self.restart()
+            self.fetch(patience)
 
     def write(self, piece: bytes) -> None:
         """Take in what arrived."""
         self._file.write(piece)
-        self._take(piece)
+        self._note(piece)
+        self._meter(self.size, self._total)
+        self._refuse_more_than_limit(self.size)
 
-    def become(self, target: Path, digest: str, url: str) -> None:
+    def become(self, target: Path, digest: str) -> None:
         """Turn into the finished file, or vanish.
 
         Raises:
             Invalid: it is another file than the one that was asked for.
         """
-        found = self.digest
         self._record.unlink(missing_ok=True)
-        if found != digest:
+        if self.digest != digest:
             self._path.unlink()
-            raise Invalid(
-                f"{shown_url(url)} has the digest {found}, not {digest}",
-                "correct digest:, or ask the publisher which file is the right one",
-                code="digest.mismatch",
-            )
+            hint = "correct digest:, or ask the publisher which file is the right one"
+            raise Invalid(f"{self.url} has the digest {self.digest}, not {digest}", hint, code="digest.mismatch")
         self._file.flush()
         os.fsync(self._file.fileno())
         self._path.rename(target)
@@ -146,26 +167,35 @@ class Partial:
         """Bytes that the file system still takes."""
         return shutil.disk_usage(self._path.parent).free
 
-    def _close(self) -> None:
-        """Close it; on a full disk that fails once, with what was still to be written."""
-        with suppress(OSError):
-            self._file.close()
-        self._file.close()
+    def _begin(self, answer: Answer) -> None:
+        """Note by what the server will know this version of the file again (RFC 9110, 13.1.5): no weak tags."""
+        if not self._is_continued_by(answer):
+            self.restart()
+        self.is_joined = self.size > 0
+        length = answer.headers.get("content-length", "")
+        missing = int(length[:_DIGITS]) if length.isascii() and length.isdecimal() else None
+        self._total = None if missing is None else self.size + missing
+        self._refuse_more_than_limit(self._total or 0)
+        if missing and missing > (free := self.free_space()):
+            told = f"{self.url} needs {size_text(missing)}, and {size_text(free)} are free"
+            raise Failed(told, "make space", code="disk.full")
+        tag = answer.headers.get("etag", "")
+        self._validator = tag if tag.startswith('"') else answer.headers.get("last-modified", "")
+        write_json(self._record, {"url": self._key, "validator": self._validator or None}, durable=False)
 
-    def _is_here(self) -> bool:
-        return _is_at(self._file, self._path)
+    def _is_continued_by(self, answer: Answer) -> bool:
+        match = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
+        return answer.status == HTTPStatus.PARTIAL_CONTENT and match is not None and int(match["first"]) == self.size
 
-    def _take(self, piece: bytes) -> None:
+    def _refuse_more_than_limit(self, size: int) -> None:
+        if size > self._limit:
+            self.restart()
+            hint = "raise settings.limits.size if it is to be trusted"
+            raise Invalid(f"{self.url} has more than {size_text(self._limit)}", hint, code="limit.exceeded")
+
+    def _note(self, piece: bytes) -> None:
         self._hash.update(piece)
         self.size += len(piece)
-
-    def _known_validator(self) -> str | None:
-        record = read_json(self._record)
-        match record:
-            case {"url": self._url, "validator": str(validator)}:
-                return validator
-            case _:
-                return None
 
 
 def _open_alone(path: Path) -> IO[bytes]:
@@ -188,97 +218,6 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.lstat())
     except FileNotFoundError:
         return False
-
-
-def _complete(part: Partial, url: str, digest: str, fill: Callable[[], None]) -> None:
-    """Fetch what is missing, if anything is: a run may have been killed just before it gave the file its name.
-
-    Bytes of several connections may not belong together, or be lost since; then all of them are fetched once more.
-    """
-    if part.digest != digest:
-        fill()
-    if part.digest != digest and part.is_joined:
-        log.info(
-            "%s: what arrived in several parts is not what it ought to be; fetching it once more", shown_url(url)
-        )
-        part.restart()
-        fill()
-
-
-def _fill(part: Partial, url: str, size_limit: int, progress: Meter, patience: Patience) -> None:
-    """Ask until all is there; an attempt that brought something does not count."""
-    attempts = Attempts(patience)
-    while True:
-        before = part.size
-        try:
-            with understanding(url):
-                _continue(part, url, size_limit, progress, patience)
-        except Unavailable as error:
-            attempts.failed(error, is_further=part.size > before)
-        else:
-            return
-
-
-def _continue(part: Partial, url: str, size_limit: int, progress: Meter, patience: Patience) -> None:
-    headers = {"Range": f"bytes={part.size}-", "If-Range": part.validator} if part.size and part.validator else {}
-    with _open(url, headers, patience, part) as answer:
-        if not headers or not _continues(answer, part.size):
-            part.restart()
-        part.is_joined = part.size > 0
-        total = _total(answer, part.size)
-        _check_size(url, total, part.size, size_limit, part)
-        part.expect(_validator(answer))
-        for piece in pieces(answer, _PIECE):
-            part.write(piece)
-            progress(part.size, total)
-            _check_size(url, part.size, part.size, size_limit, part)
-    if total is not None and part.size < total:
-        raise Unavailable(
-            f"{shown_url(url)}: the connection ended after {part.size} of {total} bytes",
-            _LATER,
-            code="web.broken-off",
-        )
-
-
-def _open(url: str, headers: dict[str, str], patience: Patience, part: Partial) -> HTTPResponse:
-    """Ask; a part that is no beginning of the file is given up, or it would be asked for in vain each time."""
-    try:
-        return open_url(url, headers, patience)
-    except urllib.error.HTTPError as error:
-        if headers and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            part.restart()
-        raise
-
-
-def _continues(answer: HTTPResponse, size: int) -> bool:
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    return answer.status == http.HTTPStatus.PARTIAL_CONTENT and match is not None and int(match["first"]) == size
-
-
-def _total(answer: HTTPResponse, size: int) -> int | None:
-    length = answer.headers.get("Content-Length", "")
-    return size + int(length) if length.isdecimal() else None
-
-
-def _check_size(url: str, total: int | None, size: int, limit: int, part: Partial) -> None:
-    if total is None:
-        return
-    if total > limit:
-        part.restart()
-        hint = "raise settings.limits.size if it is to be trusted"
-        raise Invalid(f"{shown_url(url)} has more than {size_text(limit)}", hint, code="limit.exceeded")
-    if total > size and total - size > (free := part.free_space()):
-        raise Failed(
-            f"{shown_url(url)} needs {size_text(total - size)}, and {size_text(free)} are free",
-            "make space",
-            code="disk.full",
-        )
-
-
-def _validator(answer: HTTPResponse) -> str | None:
-    """What makes sure that a later answer continues the same version (RFC 9110, 13.1.5): no weak tags."""
-    tag = answer.headers.get("ETag", "")
-    return tag if tag.startswith('"') else answer.headers.get("Last-Modified")
 
 
 def _is_intact(path: Path, digest: str) -> bool:

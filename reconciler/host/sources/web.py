@@ -1,22 +1,18 @@
-"""HTTP and HTTPS as they are spoken here: whom to trust, what to follow, and what each failure means."""
+"""HTTP and HTTPS by libcurl: whom to trust, what to follow, and what each failure means."""
 
 from __future__ import annotations
 
-import base64
-import http.client
+import errno
 import os
 import random
-import re
-import socket
-import ssl
 import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import pycurl
 
 import reconciler
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
@@ -27,11 +23,18 @@ from reconciler.model.content.source import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
+    _Meaning: TypeAlias = tuple[type[ReconcilerError], str, str, str]  # with code, what happened, what to do
+
+T = TypeVar("T")
 
 _AGENT: Final = f"livelayer/{reconciler.__version__}"
 _LATER: Final = "a later run goes on from there"
 _AGAIN: Final = "a later run tries again"
-
+_INTERIM, _CONTENT, _REDIRECT = range(100, 200), range(200, 300), range(300, 400)  # statuses
+_REDIRECT_MAX: Final = 1 << 20  # bytes of a redirect's own body, which nobody wants
+# Where systems keep the authorities that they trust, since libcurl comes from elsewhere.
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, NixOS, Flatcar
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, CentOS Stream, RHEL
@@ -54,315 +57,283 @@ class Patience:
 PATIENCE: Final = Patience()
 
 
-class Attempts:
-    """How often, and for how long, a server was asked for something without a byte that is new."""
+def persist(attempt: Callable[[], T], patience: Patience, size: Callable[[], int] = lambda: 0) -> T:
+    """Attempt until it succeeds, after pauses as long as the server asks for, or longer each time, with jitter.
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._begin()
-
-    def _begin(self) -> None:
-        self._failed, self._since = 0, time.monotonic()
-
-    def failed(self, error: Unavailable, *, is_further: bool = False) -> None:
-        """Wait before another attempt: as long as the server asks for, or longer with each, with jitter.
-
-        Args:
-            error: how this one failed.
-            is_further: whether it brought something nevertheless.
-
-        Raises:
-            Unavailable: the error, if there is to be no other attempt.
-        """
-        if is_further:
-            self._begin()
-        else:
-            self._failed += 1
-        patience, asked = self._patience, error.retry_after
-        is_silent = time.monotonic() - self._since >= patience.silence
-        if self._failed == patience.attempts or is_silent or (asked or 0.0) > patience.longest:
-            raise error
-        longer = min(patience.pause * 2.0**self._failed, patience.longest)
-        _sleep(longer * random.uniform(0.5, 1.5) if asked is None else asked)  # noqa: S311 - jitter
-
-
-def _sleep(seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        termination.check()
-        time.sleep(min(left, 0.2))
-
-
-def peek(url: str, size: int = 1 << 16, patience: Patience = PATIENCE) -> bytes:
-    """The first bytes of a file.
+    Args:
+        attempt: what may fail.
+        patience: how often, and for how long, it may.
+        size: what all attempts brought so far; one that brought something does not count.
 
     Raises:
-        ReconcilerError: as for `download`.
+        Unavailable: how the last attempt failed.
     """
-    return _persist(lambda: _read_start(url, size, patience), patience)
-
-
-def read_small(url: str, limit: int, patience: Patience = PATIENCE) -> bytes:
-    """A whole file that is small.
-
-    Raises:
-        ReconcilerError: as for `download`.
-    """
-    return _persist(lambda: _read(url, limit, patience), patience)
-
-
-def _persist(attempt: Callable[[], bytes], patience: Patience) -> bytes:
-    attempts = Attempts(patience)
+    failed, since = 0, time.monotonic()
     while True:
+        before = size()
         try:
             return attempt()
         except Unavailable as error:
-            attempts.failed(error)
-
-
-def _read_start(url: str, size: int, patience: Patience) -> bytes:
-    with understanding(url):
-        try:
-            with open_url(url, {"Range": f"bytes=0-{size - 1}"}, patience) as answer:
-                return _read_whole(answer, size, url)
-        except urllib.error.HTTPError as error:
-            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            failed, since = (0, time.monotonic()) if size() > before else (failed + 1, since)
+            is_silent, asked = time.monotonic() - since >= patience.silence, error.retry_after
+            if failed == patience.attempts or is_silent or (asked or 0.0) > patience.longest:
                 raise
-            error.close()
-            return b""  # nothing is in the file
+        longer = min(patience.pause * 2.0**failed, patience.longest)
+        termination.sleep(longer * random.uniform(0.5, 1.5) if asked is None else asked)  # noqa: S311 - jitter
 
 
-def _read(url: str, limit: int, patience: Patience) -> bytes:
-    with understanding(url), open_url(url, {}, patience) as answer:
-        content = _read_whole(answer, limit + 1, url)
-        if len(content) > limit:
-            raise Invalid(
-                f"{shown_url(url)} has more than {size_text(limit)}", "check source:", code="limit.exceeded"
-            )
-        return content
+def peek(url: str, size: int = 1 << 16, patience: Patience = PATIENCE) -> bytes:
+    """The first bytes of a file."""
+    return _read(url, {"Range": f"bytes=0-{size - 1}"}, size, patience)[:size]
 
 
-def _read_whole(answer: http.client.HTTPResponse, size: int, url: str) -> bytes:
-    """The body, or the first `size` bytes of it; told a number, read() does not mind a connection that broke off."""
-    content = answer.read(size)
-    if len(content) < size and answer.length:
-        raise Unavailable(
-            f"{shown_url(url)}: the connection ended before the file did", _AGAIN, code="web.broken-off"
-        )
+def read_small(url: str, limit: int, patience: Patience = PATIENCE) -> bytes:
+    """A whole file that is small."""
+    content = _read(url, {}, limit + 1, patience)
+    if len(content) > limit:
+        raise Invalid(f"{shown_url(url)} has more than {size_text(limit)}", "check source:", code="limit.exceeded")
     return content
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """As urllib follows them, except that nothing leads from an encrypted connection to one that is not."""
+def _read(url: str, headers: dict[str, str], enough: int, patience: Patience) -> bytes:
+    def attempt() -> bytes:
+        content = bytearray()
 
-    max_redirections = 10
+        def take(piece: bytes) -> None:
+            content.extend(piece)
+            if len(content) >= enough:
+                raise _Enough
 
-    def redirect_request(  # noqa: PLR0913, PLR0917 - as urllib calls it
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        if urlsplit(newurl).scheme not in {urlsplit(req.full_url).scheme, "https"}:
-            fp.close()
-            raise Invalid(
-                f"{shown_url(req.full_url)} leads to {shown_url(newurl)}, which is not encrypted",
-                "correct source:",
-                code="web.redirect",
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        ask(url, headers, patience, take)
+        return bytes(content)
 
-    def http_error_302(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-    ) -> Any:  # noqa: ANN401 - as urllib types it
-        """Follow; an address that cannot be read is the server's mistake."""
-        try:
-            return super().http_error_302(req, fp, code, msg, headers)
-        except ValueError as error:
-            fp.close()
-            raise Invalid(
-                f"{shown_url(req.full_url)} leads to what is no URL", "correct source:", code="web.redirect"
-            ) from error
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+    return persist(attempt, patience)
 
 
-def open_url(url: str, headers: dict[str, str], patience: Patience) -> http.client.HTTPResponse:
-    """Ask for a URL. Proxies are those of the environment, authorities those of the system."""
-    plain, credentials = _split_credentials(url)
-    request = urllib.request.Request(plain, headers={**headers, "Accept-Encoding": "identity", "User-Agent": _AGENT})  # noqa: S310
-    if credentials:
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(credentials).decode()}")
-    secure = urllib.request.HTTPSHandler(context=_trusting())
-    answer: http.client.HTTPResponse = urllib.request.build_opener(secure, _Redirects).open(
-        request, timeout=patience.stall
-    )
-    encoding = answer.headers.get("Content-Encoding", "identity")
-    if encoding.strip().lower() not in {"", "identity"}:
-        answer.close()
-        hint = "have the server send the file as it is, which is what was asked for"
-        raise Invalid(f"{shown_url(url)}: the server sends it in the encoding {encoding}", hint, code="web.malformed")
-    return answer
+class _Enough(Exception):
+    """Nothing more is wanted of this answer."""
 
 
-def _trusting() -> ssl.SSLContext:
-    """Trust the authorities that the system trusts.
+class _Raised(BaseException):
+    """What a callback raises: pycurl prints an Exception and goes on with an error of its own."""
 
-    A distribution's own Python knows where they are. Another one may look in places that this system does not have.
-    """
-    context = ssl.create_default_context()
-    known = ssl.get_default_verify_paths()
-    named = known.openssl_cafile_env in os.environ or known.openssl_capath_env in os.environ
-    if not (named or known.cafile or known.capath):
-        bundle = next((it for it in _BUNDLES if Path(it).is_file()), None)
-        if bundle:
-            context.load_verify_locations(bundle)
-    return context
-
-
-def pieces(answer: http.client.HTTPResponse, size: int) -> Iterator[bytes]:
-    """The body as it arrives. What waits for it returns at once when the main thread asks for an end.
-
-    Raises:
-        URLError: the connection broke; so that it is not taken for the disk's error.
-    """
-    with termination.woken(lambda: _end(answer)):
-        while piece := _read_piece(answer, size):
-            termination.check()
-            yield piece
-    termination.check()
-
-
-def _read_piece(answer: http.client.HTTPResponse, size: int) -> bytes:
-    try:
-        return answer.read1(size)
-    except OSError as error:
-        termination.check()
-        raise urllib.error.URLError(error) from error
-
-
-def _end(answer: http.client.HTTPResponse) -> None:
-    """Let a read in another thread come to its end."""
-    with suppress(OSError, ValueError), socket.socket(fileno=os.dup(answer.fileno())) as connection:
-        connection.shutdown(socket.SHUT_RD)
-
-
-def _split_credentials(url: str) -> tuple[str, bytes]:
-    parts = urlsplit(url)
-    credentials, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=host)), unquote(credentials).encode()
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 @contextmanager
-def understanding(url: str) -> Iterator[None]:
-    """Sort what goes wrong between here and the server by what happens next."""
-    shown = shown_url(url)
+def _raising() -> Iterator[None]:
     try:
         yield
-    except ReconcilerError:
-        raise
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _of_status(error, shown) from error
-    except urllib.error.URLError as error:
-        raise _of_connection(error.reason, shown, _proxy_for(url)) from error
-    except (TimeoutError, ConnectionError, ssl.SSLError) as error:
-        raise _of_connection(error, shown) from error
-    except http.client.HTTPException as error:
-        what = f"the server's answer is no proper HTTP ({type(error).__name__})"
-        raise Unavailable(f"{shown}: {what}", _AGAIN, code="web.malformed") from error
+    except Exception as error:
+        raise _Raised(error) from error
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a server says, as libcurl reports it while it is at work.
+
+    What is not content is bounded: libcurl takes 5,000 headers and 300 KB of them, those of interim answers and
+    trailers included; an error's body ends at its first byte; only final answers and content are signs of life.
+    """
+
+    url: str  # as it is shown
+    stall: float
+    take: Callable[[bytes], None]
+    begin: Callable[[Answer], None]
+    is_range: bool
+    status: int = 0
+    reason: str = ""
+    headers: dict[str, str] = field(default_factory=dict)  # by names in lower case
+    _has_begun: bool = False
+    _heard: float = field(default_factory=time.monotonic)
+
+    def on_header(self, line: bytes) -> None:
+        """Of interim answers, redirects and proxies too, each of which begins with a status line; and trailers."""
+        text = line.decode("latin-1").strip()
+        if self._has_begun:
+            return
+        if not text.startswith("HTTP/1."):
+            name, _, value = text.partition(":")
+            self.headers[name.lower()] = value.strip()
+            return
+        self.status, self.reason, self.headers = int(text[9:12]), text[13:93], {}
+        if self.status not in _INTERIM:
+            self._heard = time.monotonic()
+
+    def on_content(self, piece: bytes) -> None:
+        """Called for final answers only: what belongs to a redirect is dropped by libcurl."""
+        with _raising():
+            self._judge()
+            self.take(piece)
+        self._heard = time.monotonic()
+
+    def on_progress(self, _total: int, here: int, *_uploads: int) -> None:
+        """Called often, and each second at least."""
+        termination.check()
+        with _raising():
+            if time.monotonic() - self._heard > self.stall:
+                told = f"{self.url}: the server does not go on (no byte in {self.stall:g} s)"
+                raise Unavailable(told, _LATER, code="web.unreachable")
+            if here > _REDIRECT_MAX and not self._has_begun:
+                told = f"{self.url}: its redirect has more than {size_text(_REDIRECT_MAX)}"
+                raise Unavailable(told, _AGAIN, code="web.malformed")
+
+    def _judge(self) -> None:
+        """Begin, once it is clear that no other answer follows."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if self.is_range and self.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise _Enough
+        if self.status not in _CONTENT:
+            raise _of_status(self)
+        encoding = self.headers.get("content-encoding", "").lower()
+        if encoding not in {"", "identity"}:
+            hint = "have the server send the file as it is, which is what was asked for"
+            raise Invalid(f"{self.url}: the server sends it in the encoding {encoding}", hint, code="web.malformed")
+        self.begin(self)
+
+
+def ask(
+    url: str,
+    headers: dict[str, str],
+    patience: Patience,
+    take: Callable[[bytes], None],
+    begin: Callable[[Answer], None] = lambda _: None,
+) -> Answer:
+    """Ask for a file once. Proxies are those of the environment, authorities those of the system.
+
+    Args:
+        url: of HTTP or HTTPS.
+        headers: to send besides the usual ones.
+        patience: with a server that falls silent.
+        take: given the content piece by piece.
+        begin: given the answer before that.
+
+    Returns:
+        The answer, with content or with status 416, if there is nothing of the range that was asked for.
+    """
+    answer = Answer(shown_url(url), patience.stall, take, begin, "Range" in headers)
+    handle = pycurl.Curl()
+    try:
+        for option, value in _options(url, headers, answer).items():
+            handle.setopt(option, value)
+        handle.perform()
+        answer.on_content(b"")
+    except _Raised as raised:
+        if not isinstance(raised.error, _Enough):
+            raise raised.error from raised.error.__cause__
+    except pycurl.error as error:
+        raise _of_fault(error, answer, handle) from error
+    finally:
+        handle.close()
+    return answer
+
+
+def _options(url: str, headers: dict[str, str], answer: Answer) -> dict[int, object]:
+    is_secure = url.lower().startswith("https:")
+    options: dict[int, object] = {
+        pycurl.URL: url.encode(),
+        pycurl.HTTPHEADER: [f"{name}: {value}" for name, value in {**headers, "Accept-Encoding": "identity"}.items()],
+        pycurl.USERAGENT: _AGENT,
+        pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # whose status lines `Answer` reads
+        pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+        pycurl.REDIR_PROTOCOLS: pycurl.PROTO_HTTPS if is_secure else pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+        pycurl.FOLLOWLOCATION: True,
+        pycurl.MAXREDIRS: 10,
+        pycurl.NOSIGNAL: True,  # there are other threads
+        pycurl.HEADERFUNCTION: answer.on_header,
+        pycurl.WRITEFUNCTION: answer.on_content,
+        pycurl.XFERINFOFUNCTION: answer.on_progress,
+        pycurl.NOPROGRESS: False,
+    }
+    if not is_secure and "http_proxy" not in os.environ:  # HTTP_PROXY is not libcurl's: a CGI's client could set it
+        options[pycurl.PROXY] = os.environ.get("HTTP_PROXY")
+    return options | _trusted()
+
+
+def _trusted() -> dict[int, str | None]:
+    """The authorities that somebody named, or those of the system."""
+    named, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    files = [named] if named else [] if directory else _BUNDLES
+    file = next((it for it in files if Path(it).is_file()), None)
+    return {pycurl.CAINFO: file, pycurl.PROXY_CAINFO: file, pycurl.CAPATH: directory, pycurl.PROXY_CAPATH: directory}
 
 
 _LOGIN: Final = "put the right USER:PASSWORD@ before the host in source:"
-# What a status means where it is not the server's own trouble: what it says, and what to do.
-_STATUSES: Final[dict[int, tuple[str, str, str]]] = {
-    401: ("web.credentials", "the server wants valid credentials", _LOGIN),
-    403: ("web.refused", "the server forbids it", f"ask who runs it for access, or {_LOGIN}"),
-    407: (
-        "web.proxy",
-        "the proxy wants valid credentials",
-        "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY",
-    ),
-    **dict.fromkeys((404, 410), ("web.not-found", "there is no such file", "check source:")),
+_PROXY_LOGIN: Final = "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY"
+_OTHER: Final = (Invalid, "web.refused", "the server refuses the request", "check source:")
+_STATUSES: Final[dict[int, _Meaning]] = {
+    401: (Invalid, "web.credentials", "the server wants valid credentials", _LOGIN),
+    403: (Invalid, "web.refused", "the server forbids it", f"ask who runs it for access, or {_LOGIN}"),
+    407: (Invalid, "web.proxy", "the proxy wants valid credentials", _PROXY_LOGIN),
+    **dict.fromkeys((404, 410), (Invalid, "web.not-found", "there is no such file", "check source:")),
     **dict.fromkeys(
-        (301, 302, 303, 307, 308),
-        ("web.redirect", "it leads from one place to the next, without end", "check source:"),
+        (408, 416, *range(500, 600)), (Unavailable, "web.failed", "the server has trouble with it", _AGAIN)
     ),
 }
 
 
-def _of_status(error: urllib.error.HTTPError, shown: str) -> ReconcilerError:
-    told = f"{shown}: {error.code} {error.reason}"
-    if error.code in {429, 503}:
-        seconds = retry_after(error.headers.get("Retry-After", ""))
-        return Unavailable(
-            f"{told}: the server asks to come back later", _AGAIN, retry_after=seconds, code="web.busy"
-        )
-    if error.code in {408, 416} or error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Unavailable(f"{told}: the server has trouble with it", _AGAIN, code="web.failed")
-    code, meaning, hint = _STATUSES.get(
-        error.code, ("web.refused", "the server refuses the request", "check source:")
-    )
-    return Invalid(f"{told}: {meaning}", hint, code=code)
+def _of_status(answer: Answer) -> ReconcilerError:
+    told = f"{answer.url}: {answer.status} {answer.reason}"
+    if answer.status in {429, 503}:
+        seconds = retry_after(answer.headers.get("retry-after", ""))
+        told = f"{told}: the server asks to come back later"
+        return Unavailable(told, _AGAIN, retry_after=seconds, code="web.busy")
+    kind, code, what, hint = _STATUSES.get(answer.status, _OTHER)
+    return kind(f"{told}: {what}", hint, code=code)
 
 
-# By class, the more special one first.
-_FAULTS: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
-    (socket.gaierror, "the host's name cannot be resolved", "check the network and DNS"),
-    (ConnectionRefusedError, "the server refuses connections", "check that it is up"),
-    (TimeoutError, "the server does not go on", _LATER),
-    (ssl.SSLError, "no encrypted connection comes about", _AGAIN),
-    (ConnectionError, "the connection broke off", _LATER),
-)
+# CURLE_*, see libcurl-errors(3), of which pycurl has no names for some.
+_WEIRD_SERVER_REPLY, _PROXY, _TOO_LARGE = 8, 97, 100
+_PROXIES: Final = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and that the proxy is up"
+_NO_PROXY: Final = (Unavailable, "web.proxy", "the proxy cannot be used for it", _PROXIES)
+_NO_HTTP: Final = (Unavailable, "web.malformed", "the server's answer is no proper HTTP", _AGAIN)
+_NO_NAME: Final = (Unavailable, "web.unreachable", "the host's name cannot be resolved", "check the network and DNS")
+_NO_SERVER: Final = (Unavailable, "web.unreachable", "the server refuses connections", "check that it is up")
+_NO_TLS: Final = (Unavailable, "web.unreachable", "no encrypted connection comes about", _AGAIN)
+_BROKEN: Final = (Unavailable, "web.broken-off", "the connection broke off", _LATER)
+_ENDLESS: Final = (Invalid, "web.redirect", "it leads from one place to the next, without end", "check source:")
+_UNENCRYPTED: Final = (Invalid, "web.redirect", "it leads to a place which is not encrypted", "correct source:")
+_UNKNOWN: Final = (Unavailable, "web.unreachable", "it cannot be fetched", "check the network")
+_FAULTS: Final[dict[int, _Meaning]] = {
+    pycurl.E_URL_MALFORMAT: (Invalid, "web.redirect", "a URL is none", "correct source:"),
+    pycurl.E_TOO_MANY_REDIRECTS: _ENDLESS,
+    pycurl.E_COULDNT_RESOLVE_HOST: _NO_NAME,
+    pycurl.E_PARTIAL_FILE: (Unavailable, "web.broken-off", "the connection ended after a part", _LATER),
+    pycurl.E_SSL_CONNECT_ERROR: _NO_TLS,
+    **dict.fromkeys((pycurl.E_COULDNT_RESOLVE_PROXY, _PROXY), _NO_PROXY),
+    **dict.fromkeys((pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR), _BROKEN),
+    **dict.fromkeys((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_BAD_CONTENT_ENCODING), _NO_HTTP),
+    **dict.fromkeys((_WEIRD_SERVER_REPLY, _TOO_LARGE), _NO_HTTP),
+}
 # By OpenSSL's code of verification (X509_V_ERR_*). Time heals some: certificates are renewed, clocks are set.
 _CERTIFICATES: Final[dict[int, tuple[type[ReconcilerError], str, str]]] = {
     9: (Unavailable, "is not valid yet", "check this node's clock: timedatectl"),
     10: (Unavailable, "has expired", "have it renewed by who runs the server, or check this node's clock"),
-    **dict.fromkeys((62, 64), (Invalid, "is another host's", "correct the host in source:")),
+    # OpenSSL found nothing: it is libcurl that compares names.
+    **dict.fromkeys((0, 1), (Invalid, "is another host's", "correct the host in source:")),
 }
 _UNTRUSTED: Final = (Invalid, "is not trusted", "install the certificate of its authority, or correct source:")
 
 
-_CONNECT_FAILED: Final = re.compile(r"Tunnel connection failed: (?P<status>\d{3}) ?(?P<reason>.*)")
-_PROXIES: Final = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and that the proxy is up"
+def _of_fault(error: pycurl.error, answer: Answer, handle: pycurl.Curl) -> ReconcilerError:
+    number, words = error.args
+    if number == pycurl.E_PEER_FAILED_VERIFICATION:
+        kind, what, hint = _CERTIFICATES.get(handle.getinfo(pycurl.SSL_VERIFYRESULT), _UNTRUSTED)
+        words = words.removeprefix("SSL certificate OpenSSL verify result: ")
+        return kind(f"{answer.url}: the server's certificate {what}: {words}", hint, code="web.certificate")
+    cause = handle.getinfo(pycurl.OS_ERRNO) if number == pycurl.E_COULDNT_CONNECT else 0
+    kind, code, what, hint = _meaning(number, cause, words, answer.status)
+    return kind(f"{answer.url}: {what}: {words}{f': {os.strerror(cause)}' if cause else ''}", hint, code=code)
 
 
-def _of_connection(reason: object, shown: str, proxy: str | None = None) -> ReconcilerError:
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        kind, what, hint = _CERTIFICATES.get(reason.verify_code, _UNTRUSTED)
-        return kind(
-            f"{shown}: the server's certificate {what}: {reason.verify_message}", hint, code="web.certificate"
-        )
-    if tunnel := _CONNECT_FAILED.match(str(reason)):
-        return _of_tunnel(int(tunnel["status"]), f"{shown}: {tunnel['status']} {tunnel['reason']}")
-    if proxy and isinstance(reason, (socket.gaierror, ConnectionRefusedError)):
-        return Unavailable(f"{shown}: the proxy {proxy} cannot be used ({reason})", _PROXIES, code="web.proxy")
-    for fault, what, hint in _FAULTS:
-        if isinstance(reason, fault):
-            return Unavailable(f"{shown}: {what} ({reason})", hint, code="web.unreachable")
-    return Unavailable(f"{shown}: {reason}", "check the network", code="web.unreachable")
-
-
-def _of_tunnel(status: int, told: str) -> ReconcilerError:
-    """What a proxy said instead of connecting."""
-    if status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        code, meaning, hint = _STATUSES[status]
-        return Invalid(f"{told}: {meaning}", hint, code=code)
-    return Unavailable(f"{told}: the proxy does not connect", _PROXIES, code="web.proxy")
-
-
-def _proxy_for(url: str) -> str | None:
-    """Host and port of the environment's proxy for a URL."""
-    parts = urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    return urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
+def _meaning(number: int, cause: int, words: str, status: int) -> _Meaning:
+    if number == pycurl.E_UNSUPPORTED_PROTOCOL and status in _REDIRECT:
+        return _UNENCRYPTED
+    if number != pycurl.E_COULDNT_CONNECT:
+        return _FAULTS.get(number, _UNKNOWN)
+    if " over proxy " in words or "CONNECT " in words:
+        return _STATUSES[status] if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else _NO_PROXY
+    return _NO_SERVER if cause == errno.ECONNREFUSED else _UNKNOWN

@@ -15,7 +15,8 @@ def retry_after(text: str) -> float | None:
         return min(float(text), _LONGEST)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        aware = date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000", which is UTC too
+        seconds = (aware - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):  # the latter by a time zone of many digits
         return None
-    aware = date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000", which is UTC too
-    return min(max(0.0, (aware - datetime.now(UTC)).total_seconds()), _LONGEST)
+    return min(max(0.0, seconds), _LONGEST)
