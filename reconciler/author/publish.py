@@ -37,7 +37,7 @@ from reconciler.model.build.publication import (
     refuse_duplicates,
 )
 from reconciler.model.content.ociread import Platform, platform_of
-from reconciler.model.content.ociwrite import About, Blob, Compression
+from reconciler.model.content.ociwrite import About, Compression
 from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from reconciler.host.registry.skopeopush import Signing
     from reconciler.host.tar.writer import Archive
     from reconciler.model.content.destination import Destination
+    from reconciler.model.content.ociread import Descriptor
 
 log = logging.getLogger(__name__)
 
@@ -183,13 +184,13 @@ class _Maker:
         _check(subject, self.wish)
         return subject
 
-    def _again(self, path: Path, form: Form, subject: Subject, about: About, first: Blob) -> Blob:
+    def _again(self, path: Path, form: Form, subject: Subject, about: About, first: Descriptor) -> Descriptor:
         """The same for another platform: of an artifact, the very same manifest."""
         if self.wish.artifact:
             return replace(first, platform=about.platform)
         return self._write(path, form, subject, about)
 
-    def _write(self, path: Path, form: Form, subject: Subject, about: About) -> Blob:
+    def _write(self, path: Path, form: Form, subject: Subject, about: About) -> Descriptor:
         if self.wish.artifact:
             media_type = self.wish.artifact_type or _ARTIFACT_TYPES[subject.kind]
             return self.layout.add_artifact(path, own_name(path), media_type, about)

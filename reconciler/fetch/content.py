@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from reconciler.errors import Invalid
 from reconciler.host.images.payload import payload_in
 from reconciler.model.content.format import Payload
 from reconciler.model.content.ociread import Layer
@@ -30,7 +29,6 @@ class Layers:
 
     @property
     def size(self) -> int:
-        """Bytes as they are stored."""
         return sum(layer.size for layer in self.layers)
 
 
@@ -58,10 +56,7 @@ def content_of_image(image: Manifest, blob_of: Callable[[str], Path], text: str)
     """What an image holds whose blobs are all here."""
     if not image.is_artifact:
         return Layers(image.layers, blob_of)
-    if len(image.layers) != 1:
-        hint = "push each image file as an artifact of its own"
-        raise Invalid(f"{text}: the artifact has {len(image.layers)} files, not one", hint)
-    (layer,) = image.layers
+    layer = image.sole_file(text)
     return content_of_file(blob_of(layer.digest), layer.digest, layer.title or "")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, Malformed, ReconcilerError
+from reconciler.errors import Invalid, ReconcilerError
 from reconciler.fetch.content import Layers, content_of_image
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.digest import file_digest
@@ -18,7 +18,7 @@ from reconciler.host.registry.copiedimage import copied_digest, read_copied
 from reconciler.host.registry.copybytag import copy_by_name
 from reconciler.host.registry.skopeo import Skopeo
 from reconciler.model.content.format import Payload, artifact_payload
-from reconciler.model.content.ociread import Index, digest_of, parse_manifest
+from reconciler.model.content.ociread import Index, digest_of, parse_image, parse_manifest
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Transport as Scheme
 
@@ -51,9 +51,7 @@ class Registry:
             manifest = found.choose(self.access.platform(part))
             if source.transport is not Scheme.DOCKER:  # nothing but a registry gives a manifest by its digest
                 return Resolution(digest, manifest)
-            found = parse_manifest(self._skopeo.raw_manifest(source.argument(manifest)))
-        if isinstance(found, Index):
-            raise Malformed(f"{part.text}: an index inside an index", "push the image again")
+            found = parse_image(self._skopeo.raw_manifest(source.argument(manifest)), part.text)
         self.access.manifests[manifest] = found
         payload = artifact_payload(found.layers, wanted) if found.is_artifact else Payload.LAYERS
         return Resolution(digest, manifest, payload, found.size, source.tag if part.version else None)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.host.layers.flatten import Flattened
-    from reconciler.host.registry.layoutreader import Image, LayoutReader
+    from reconciler.host.registry.layoutreader import LayoutImage, LayoutReader
     from reconciler.model.fit.contents import Contents
 
 _SUFFIXES: Final = (".gz", ".xz", ".zst", ".bz2", ".raw", ".sysext", ".confext")  # outermost first
@@ -85,16 +85,10 @@ def look_into_file(path: Path, scratch: Path, shown: Path | None = None) -> Subj
     return _subject(name, lambda kind: inspect_image(image, kind, workplace, architecture), architecture)
 
 
-def look_into_image(image: Image, layout: LayoutReader, scratch: Path, shown: Path) -> Subject | None:
+def look_into_image(image: LayoutImage, layout: LayoutReader, scratch: Path, shown: Path) -> Subject | None:
     """An extension as a container image or artifact; None where one pass does not show what it holds."""
     if image.content.is_artifact:
-        if len(image.content.layers) != 1:
-            raise Invalid(f"{shown}: the artifact has {len(image.content.layers)} files, not one", "push one file")
-        return look_into_file(layout.blob(image.content.layers[0].digest), scratch, shown)
-    return _look_into_layers(image, layout, shown)
-
-
-def _look_into_layers(image: Image, layout: LayoutReader, shown: Path) -> Subject | None:
+        return look_into_file(layout.blob(image.content.sole_file(str(shown)).digest), scratch, shown)
     releases = ReleaseKeeper(*(kind.traits.releases for kind in Kind))
 
     def names_of(flattened: Flattened) -> Mapping[bytes, FileKind]:

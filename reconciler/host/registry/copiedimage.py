@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, Malformed
+from reconciler.errors import Invalid
 from reconciler.host.base.blobs import blob_in
-from reconciler.model.content.ociread import Index, parse_manifest, platform_in, with_diff_ids
+from reconciler.model.content.ociread import Index, parse_image, parse_manifest, platform_in, with_diff_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,17 +15,8 @@ if TYPE_CHECKING:
 
 
 def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Manifest:
-    """The manifest of the one image in a layout, its layers with the digests of their content.
-
-    Args:
-        layout: what `Skopeo.copy` has made.
-        blobs: the directory that it put blobs into.
-        platform: the one that was asked for.
-        text: the source, for messages.
-    """
-    manifest = parse_manifest(blob_in(blobs, copied_digest(layout)).read_bytes())
-    if isinstance(manifest, Index):
-        raise Malformed(f"{text}: an index inside an index", "push the image again")
+    """The manifest of the one image in a layout, its layers with the digests of their content."""
+    manifest = parse_image(blob_in(blobs, copied_digest(layout)).read_bytes(), text)
     if manifest.is_artifact:
         return manifest
     config = blob_in(blobs, manifest.config).read_bytes()

@@ -6,28 +6,32 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, Malformed
+from reconciler.host.base.blobs import blob_in
 from reconciler.model.content.ociread import (
     Index,
     Manifest,
     digest_of,
+    parse_image,
     parse_manifest,
     platform_in,
     with_diff_ids,
 )
-from reconciler.model.content.ociwrite import REF_NAME, Blob, read_index
+from reconciler.model.content.ociwrite import REF_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from reconciler.model.content.ociread import Descriptor
 
 _DOCUMENT_MAX: Final = 4 << 20  # bytes; registries take no larger manifests
 _AGAIN: Final = "write the layout again"
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class LayoutImage:
     """One image of a layout."""
 
-    manifest: Blob  # with its platform, if it is known
+    manifest: Descriptor  # with its platform, if it is known
     content: Manifest  # its layers with their diff_ids, unless it is an artifact
 
 
@@ -42,9 +46,12 @@ class LayoutReader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def held(self, name: str | None) -> tuple[Blob, str | None]:
+    def held(self, name: str | None) -> tuple[Descriptor, str | None]:
         """What the layout's index leads to, and its name there: the only entry, or the one of this name."""
-        entries = self._entries()
+        found = parse_manifest(self._read(self._directory / "index.json"))
+        if not isinstance(found, Index):
+            raise Malformed("an index of images was expected, and this is a manifest", _AGAIN)
+        entries = [(replace(it, annotations={}), it.annotations.get(REF_NAME)) for it in found.manifests]
         if len(entries) == 1:
             return entries[0]
         for entry, known in entries:
@@ -56,25 +63,18 @@ class LayoutReader:
             "push to a tag that is the name of one of them",
         )
 
-    def images(self, held: Blob) -> list[Image]:
+    def images(self, held: Descriptor) -> list[LayoutImage]:
         """The images behind what the layout holds, one for each platform."""
-        content = self._document(held.digest)
-        found = parse_manifest(content)
+        found = parse_manifest(self._document(held.digest))
         if isinstance(found, Manifest):
             return [self._image(held, found)]
-        return [self._member(it) for it in read_index(content)]
+        documents = [(it, self._document(it.digest)) for it in found.manifests]
+        return [self._image(it, parse_image(content, f"{self._directory}", _AGAIN)) for it, content in documents]
 
     def blob(self, digest: str) -> Path:
-        """Where a blob lies."""
-        return self._directory / "blobs/sha256" / digest.removeprefix("sha256:")
+        return blob_in(self._directory / "blobs", digest)
 
-    def _member(self, manifest: Blob) -> Image:
-        found = parse_manifest(self._document(manifest.digest))
-        if isinstance(found, Index):
-            raise Malformed(f"{self._directory}: an index inside an index", _AGAIN)
-        return self._image(manifest, found)
-
-    def _image(self, manifest: Blob, found: Manifest) -> Image:
+    def _image(self, manifest: Descriptor, found: Manifest) -> LayoutImage:
         for layer in found.layers:
             self._check_size(layer.digest, layer.size)
         config = self._document(found.config)
@@ -82,11 +82,7 @@ class LayoutReader:
         if not found.is_artifact:
             found = with_diff_ids(found, config)
             platform = platform or platform_in(config)
-        return Image(Blob(manifest.media_type, manifest.digest, manifest.size, platform=platform), found)
-
-    def _entries(self) -> list[tuple[Blob, str | None]]:
-        found = read_index(self._read(self._directory / "index.json"))
-        return [(replace(it, annotations={}), it.annotations.get(REF_NAME)) for it in found]
+        return LayoutImage(replace(manifest, annotations={}, platform=platform), found)
 
     def _document(self, digest: str) -> bytes:
         content = self._read(self.blob(digest))

@@ -11,17 +11,20 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from reconciler.errors import Failed, Malformed
+from reconciler.host.base.blobs import blob_in
+from reconciler.host.base.digest import file_digest
 from reconciler.host.tar.writer import TarWriter
 from reconciler.model.content import ociwrite
-from reconciler.model.content.ociread import EMPTY_CONFIG, IMAGE_CONFIG
-from reconciler.model.content.ociwrite import Blob, Compression, blob_of
+from reconciler.model.content.ociread import EMPTY_CONFIG, IMAGE_CONFIG, MANIFEST, TITLE, Descriptor
+from reconciler.model.content.ociwrite import Compression, descriptor_of
 
 if sys.version_info >= (3, 14):
     from compression.zstd import CompressionParameter, ZstdCompressor
@@ -46,65 +49,49 @@ class OciLayout:
     def __init__(self, directory: Path) -> None:
         """Begin in a directory that does not exist yet, or is empty."""
         self._directory = directory
-        self._blobs = directory / "blobs/sha256"
+        self._blobs = directory / "blobs"
         with self._writing():
             if directory.exists() and any(directory.iterdir()):
                 raise Malformed(f"{directory} is not empty", "name a directory that does not exist yet")
-            self._blobs.mkdir(parents=True)
+            (self._blobs / "sha256").mkdir(parents=True)
 
     def add_image(
         self, fill: Callable[[TarWriter], None], about: About, compression: Compression = Compression.GZIP
-    ) -> Blob:
-        """Write a container image of one layer; `fill` adds its members, in an order of its own.
-
-        Returns:
-            Its manifest, for `finish`.
-        """
+    ) -> Descriptor:
+        """Write a container image of one layer, to which `fill` adds members; return its manifest for `finish`."""
         with self._writing():
             diff_id, layer = self._layer(fill, compression)
             config = self._document(IMAGE_CONFIG, ociwrite.config_document(about, [diff_id]))
             return self._manifest(ociwrite.image_manifest(about, config, [layer]), about)
 
-    def add_artifact(self, file: Path, title: str, media_type: str, about: About) -> Blob:
-        """Write an artifact whose only layer is a file, as it is.
+    def add_artifact(self, file: Path, title: str, media_type: str, about: About) -> Descriptor:
+        """Write an artifact whose only layer is a file, as it is; return its manifest for `finish`.
 
         Args:
-            file: read once.
+            file: the file.
             title: the name that the file is to get where it is pulled.
             media_type: of the file, and of the artifact as a whole.
             about: what is said of it; its labels have no place in an artifact.
-
-        Returns:
-            Its manifest, for `finish`.
         """
         with self._writing():
             with self._staged() as out, file.open("rb") as content:
-                (_, digest), size = _copied(content, out, _Unchanged())
-                layer = self._keep(out, Blob(media_type, digest, size))
+                shutil.copyfileobj(content, out, _PIECE)
+                out.flush()
+                digest = file_digest(Path(out.name))
+                layer = self._keep(out, Descriptor(media_type, digest, out.tell(), {TITLE: title}))
             self._document(EMPTY_CONFIG, ociwrite.NO_CONFIG)
-            manifest = ociwrite.artifact_manifest(about, media_type, ociwrite.titled(layer, title))
-            return self._manifest(manifest, about)
+            return self._manifest(ociwrite.artifact_manifest(about, media_type, layer), about)
 
     def adopt(self, blob_of: Callable[[str], Path], blobs: Iterable[str]) -> None:
-        """Take blobs of another layout, which are checked where they are sent to.
-
-        Args:
-            blob_of: where a blob lies, by its digest.
-            blobs: their digests.
-        """
+        """Take blobs of another layout, which are checked where they are sent to."""
         with self._writing():
             for digest in blobs:
-                target = self._blobs / digest.removeprefix("sha256:")
+                target = blob_in(self._blobs, digest)
                 if not target.exists():
                     shutil.copyfile(blob_of(digest), target)
 
-    def finish(self, *images: Blob, name: str | None = None, annotations: Mapping[str, str] | None = None) -> Blob:
-        """Write the layout's index, under `name` if there is one; several images become one for several platforms.
-
-        Args:
-            images: what was added.
-            name: what the layout calls it.
-            annotations: of the index of several platforms.
+    def finish(self, *images: Descriptor, annotations: Mapping[str, str] | None = None) -> Descriptor:
+        """Write the layout's index; several images become an index of several platforms, with these annotations.
 
         Returns:
             What the layout holds: the manifest of a sole image, or the index of several.
@@ -113,38 +100,28 @@ class OciLayout:
             index = ociwrite.index_document(images, annotations)
             held = images[0] if len(images) == 1 else self._document(ociwrite.INDEX, index)
             (self._directory / "oci-layout").write_bytes(ociwrite.LAYOUT)
-            (self._directory / "index.json").write_bytes(ociwrite.index_document([held.named(name)]))
+            (self._directory / "index.json").write_bytes(ociwrite.index_document([held]))
             return held
 
-    def _layer(self, fill: Callable[[TarWriter], None], compression: Compression) -> tuple[str, Blob]:
+    def _layer(self, fill: Callable[[TarWriter], None], compression: Compression) -> tuple[str, Descriptor]:
         """A layer's diff_id and the layer."""
-        found: list[tuple[tuple[str, str], int]] = []
         with self._staged() as out:
-            compressor = _compressor(compression)
-            with _pipe(lambda source: found.append(_copied(source, out, compressor))) as sink:
-                writer = TarWriter(sink)
-                fill(writer)
-                writer.finish()
-            (diff_id, digest), size = found[0]
-            return diff_id, self._keep(out, Blob(compression.layer_type, digest, size))
+            (diff_id, digest), size = _packed(fill, out, _compressor(compression))
+            return diff_id, self._keep(out, Descriptor(compression.layer_type, digest, size))
 
-    def _manifest(self, content: bytes, about: About) -> Blob:
-        blob = self._document(ociwrite.MANIFEST, content)
-        return Blob(blob.media_type, blob.digest, blob.size, platform=about.platform)
+    def _manifest(self, content: bytes, about: About) -> Descriptor:
+        return replace(self._document(MANIFEST, content), platform=about.platform)
 
-    def _document(self, media_type: str, content: bytes) -> Blob:
-        blob = blob_of(media_type, content)
-        self._place(blob).write_bytes(content)
-        return blob
+    def _document(self, media_type: str, content: bytes) -> Descriptor:
+        described = descriptor_of(media_type, content)
+        blob_in(self._blobs, described.digest).write_bytes(content)
+        return described
 
-    def _keep(self, file: IO[bytes], blob: Blob) -> Blob:
+    def _keep(self, file: IO[bytes], described: Descriptor) -> Descriptor:
         file.flush()
         os.fchmod(file.fileno(), 0o644)
-        Path(file.name).replace(self._place(blob))
-        return blob
-
-    def _place(self, blob: Blob) -> Path:
-        return self._blobs / blob.digest.removeprefix("sha256:")
+        Path(file.name).replace(blob_in(self._blobs, described.digest))
+        return described
 
     @contextmanager
     def _staged(self) -> Iterator[IO[bytes]]:
@@ -160,38 +137,20 @@ class OciLayout:
         try:
             yield
         except OSError as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> Failed:
-        """By the name in it, what is read is told from what is written."""
-        culprit = Path(os.fsdecode(error.filename or self._directory))
-        ours = culprit.is_relative_to(self._directory)
-        hint = f"look at the space and mode of {self._directory}" if ours else "look at its mode and its disk"
-        return Failed.of(error, str(culprit), hint)
+            culprit = Path(
+                os.fsdecode(error.filename or self._directory)
+            )  # which tells what is read from what is written
+            ours = culprit.is_relative_to(self._directory)
+            hint = f"look at the space and mode of {self._directory}" if ours else "look at its mode and its disk"
+            raise Failed.of(error, str(culprit), hint) from error
 
 
 class _Compressor(Protocol):
     """As zlib's and zstd's are, one frame for a layer."""
 
-    def compress(self, data: bytes, /) -> bytes:
-        """What is ready of all that was given."""
+    def compress(self, data: bytes, /) -> bytes: ...
 
-    def flush(self) -> bytes:
-        """The rest."""
-
-
-class _Unchanged:
-    """Keeps content as it is."""
-
-    @staticmethod
-    def compress(data: bytes, /) -> bytes:
-        """All of it."""
-        return data
-
-    @staticmethod
-    def flush() -> bytes:
-        """Nothing is left."""
-        return b""
+    def flush(self) -> bytes: ...
 
 
 def _compressor(compression: Compression) -> _Compressor:
@@ -211,8 +170,26 @@ def _zstd_options() -> dict[int, int]:
     }
 
 
-def _copied(source: IO[bytes], target: IO[bytes], compressor: _Compressor) -> tuple[tuple[str, str], int]:
-    """Copy a stream; return the digests before and after compression, and the size after it.
+def _packed(
+    fill: Callable[[TarWriter], None], target: IO[bytes], compressor: _Compressor
+) -> tuple[tuple[str, str], int]:
+    """Write an archive, compressed in a thread of its own, since that takes a processor of its own."""
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(1, "compression") as pool:
+        compressed = pool.submit(_compressed, reading, target, compressor)
+        try:
+            writer = TarWriter(writing)
+            fill(writer)
+            writer.finish()
+        except BrokenPipeError:  # why, the thread says
+            pass
+        finally:
+            os.close(writing)
+        return compressed.result()
+
+
+def _compressed(reading: int, target: IO[bytes], compressor: _Compressor) -> tuple[tuple[str, str], int]:
+    """Compress what comes from a pipe; return the digests before and after compression, and the size after it.
 
     Pieces are of one size, however the stream comes, since what a compressor makes of them may depend on that.
     """
@@ -222,35 +199,9 @@ def _copied(source: IO[bytes], target: IO[bytes], compressor: _Compressor) -> tu
         after.update(piece)
         return target.write(piece)
 
-    while data := source.read(_PIECE):
-        before.update(data)
-        size += write(compressor.compress(data))
+    with os.fdopen(reading, "rb") as source:
+        while data := source.read(_PIECE):
+            before.update(data)
+            size += write(compressor.compress(data))
     size += write(compressor.flush())
     return (f"sha256:{before.hexdigest()}", f"sha256:{after.hexdigest()}"), size
-
-
-@contextmanager
-def _pipe(take: Callable[[IO[bytes]], None]) -> Iterator[int]:
-    """A descriptor to write to; `take` reads what is written in a thread: compression takes a core of its own."""
-    reading, writing = os.pipe()
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            with os.fdopen(reading, "rb") as source:  # once it is closed, who writes on gets a BrokenPipeError
-                take(source)
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.append(error)
-
-    thread = threading.Thread(target=work, name="compression", daemon=True)
-    thread.start()
-    try:
-        yield writing
-    except BrokenPipeError:
-        thread.join()
-        raise failures[0] from None
-    finally:
-        os.close(writing)
-        thread.join()
-    if failures:
-        raise failures[0]

@@ -16,6 +16,7 @@ from reconciler.errors import Invalid, Unavailable
 from reconciler.host.base.command import Finished, run
 from reconciler.host.registry.stall import Standstill
 from reconciler.model.content.ociread import digest_of
+from reconciler.model.content.ociwrite import REF_NAME
 from reconciler.model.content.skopeofailure import NOT_A_REGISTRY, understand, understand_standstill
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _INSPECT_TIMEOUT: Final = 120.0  # seconds
 _COPY_TIMEOUT: Final = 3600.0
 _TAG: Final = "image"
-_REF_NAME: Final = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _manifests_in(index: Path, tag: str) -> list[str]:
     """The digests that a layout's index has under a tag; without a tag, all."""
     try:
         entries = json.loads(index.read_bytes())["manifests"]
-        return [it["digest"] for it in entries if not tag or (it.get("annotations") or {}).get(_REF_NAME) == tag]
+        return [it["digest"] for it in entries if not tag or (it.get("annotations") or {}).get(REF_NAME) == tag]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not as skopeo has just read it
         return []
 

@@ -14,7 +14,7 @@ from reconciler.model.kind import ExtensionId, Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.model.content.ociwrite import Blob
+    from reconciler.model.content.ociread import Descriptor
     from reconciler.model.fit.contents import Contents
 
 VERSION: Final = "org.opencontainers.image.version"
@@ -55,7 +55,7 @@ class Subject:
 class Image:
     """One image that was pushed."""
 
-    manifest: Blob
+    manifest: Descriptor
     made_of: str
     subject: Subject | None  # None: it was not looked into
 
@@ -64,7 +64,7 @@ class Image:
 class Published:
     """What was pushed."""
 
-    held: Blob  # the manifest of a sole image, or the index of several
+    held: Descriptor  # the manifest of a sole image, or the index of several
     images: tuple[Image, ...]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Invalid, Malformed
 from reconciler.model.content.source import DIGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ _SIZE_MAX: Final = (1 << 63) - 1
 _SHOWN_MAX: Final = 20  # platforms in a message
 _REPUSH: Final = "rebuild or re-push the image"
 TITLE: Final = "org.opencontainers.image.title"
+MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 EMPTY_CONFIG: Final = "application/vnd.oci.empty.v1+json"  # of an artifact, which has none
 
@@ -86,10 +90,13 @@ def parse_platform(text: str) -> Platform:
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """An entry of an image index."""
+    """What refers to a blob, a manifest or an index (OCI image-spec, descriptor.md)."""
 
+    media_type: str
     digest: str
-    platform: Platform | None
+    size: int  # bytes
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None  # of a manifest in an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,13 @@ class Manifest:
             return True
         return bool(self.layers) and not any(_is_archive(layer.media_type) for layer in self.layers)
 
+    def sole_file(self, text: str) -> Layer:
+        """The only file of an artifact; `text` is for messages."""
+        if len(self.layers) != 1:
+            hint = "push each image file as an artifact of its own"
+            raise Invalid(f"{text}: the artifact has {len(self.layers)} files, not one", hint)
+        return self.layers[0]
+
     @property
     def size(self) -> int:
         """Bytes to transfer if nothing of it is here yet."""
@@ -184,6 +198,14 @@ def parse_manifest(content: bytes) -> Index | Manifest:
             "rebuild it with fewer",
             code="limit.exceeded",
         )
+    return found
+
+
+def parse_image(content: bytes, text: str, hint: str = "push the image again") -> Manifest:
+    """Understand a manifest where no index may be; `text` and `hint` are for messages."""
+    found = parse_manifest(content)
+    if isinstance(found, Index):
+        raise Malformed(f"{text}: an index inside an index", hint)
     return found
 
 
@@ -246,8 +268,14 @@ def platform_in(config: bytes) -> Platform | None:
 
 
 def _descriptor(entry: Any) -> Descriptor:  # noqa: ANN401 - JSON
-    platform = entry.get("platform")
-    return Descriptor(_digest(entry["digest"]), _platform(platform) if platform else None)
+    platform, size, annotations = entry.get("platform"), entry.get("size"), entry.get("annotations")
+    return Descriptor(
+        str(entry.get("mediaType") or MANIFEST),
+        _digest(entry["digest"]),
+        size if type(size) is int else 0,
+        {str(key): str(value) for key, value in annotations.items()} if isinstance(annotations, dict) else {},
+        _platform(platform) if platform else None,
+    )
 
 
 def _platform(document: Any) -> Platform:  # noqa: ANN401 - JSON

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import Malformed
-from reconciler.model.content.ociread import (
-    EMPTY_CONFIG,
-    TITLE,
-    Index,
-    Platform,
-    digest_of,
-    parse_manifest,
-)
+from reconciler.model.content.ociread import EMPTY_CONFIG, MANIFEST, Descriptor, Platform, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.model.content.ociread import Descriptor
-
-MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
@@ -39,7 +28,6 @@ class Compression(StrEnum):
 
     @property
     def layer_type(self) -> str:
-        """The media type of a layer compressed so."""
         return f"application/vnd.oci.image.layer.v1.tar+{self}"
 
 
@@ -53,31 +41,8 @@ class About:
     annotations: Mapping[str, str] = field(default_factory=dict)  # of the manifest
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """A blob, a manifest or an index, as what refers to it describes it."""
-
-    media_type: str
-    digest: str
-    size: int  # bytes
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    platform: Platform | None = None  # of a manifest in an index
-
-    def descriptor(self) -> dict[str, Any]:
-        """The JSON object that refers to it."""
-        document: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
-        if self.annotations:
-            document["annotations"] = dict(self.annotations)
-        return document | ({"platform": _platform(self.platform)} if self.platform else {})
-
-    def named(self, name: str | None) -> Blob:
-        """The same in a layout's index, under a name if it has one."""
-        return replace(self, annotations={REF_NAME: name}) if name else self
-
-
-def blob_of(media_type: str, content: bytes) -> Blob:
-    """The description of a document."""
-    return Blob(media_type, digest_of(content), len(content))
+def descriptor_of(media_type: str, content: bytes) -> Descriptor:
+    return Descriptor(media_type, digest_of(content), len(content))
 
 
 def config_document(about: About, diff_ids: Sequence[str]) -> bytes:
@@ -94,60 +59,42 @@ def config_document(about: About, diff_ids: Sequence[str]) -> bytes:
     )
 
 
-def image_manifest(about: About, config: Blob, layers: Sequence[Blob]) -> bytes:
+def image_manifest(about: About, config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
     """The manifest of a container image, whose layers are archives."""
     return _as_bytes(_manifest(config, layers, about))
 
 
-def artifact_manifest(about: About, artifact_type: str, layer: Blob) -> bytes:
+def artifact_manifest(about: About, artifact_type: str, layer: Descriptor) -> bytes:
     """The manifest of an artifact, whose only layer is a file."""
-    config = blob_of(EMPTY_CONFIG, NO_CONFIG)
+    config = descriptor_of(EMPTY_CONFIG, NO_CONFIG)
     return _as_bytes({**_manifest(config, [layer], about), "artifactType": artifact_type})
 
 
-def index_document(images: Sequence[Blob], annotations: Mapping[str, str] | None = None) -> bytes:
+def index_document(images: Sequence[Descriptor], annotations: Mapping[str, str] | None = None) -> bytes:
     """An index: a layout's own, or one image for several platforms."""
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": INDEX,
-        "manifests": [image.descriptor() for image in images],
+        "manifests": [_descriptor(image) for image in images],
     }
     return _as_bytes(document | ({"annotations": dict(annotations)} if annotations else {}))
 
 
-def read_index(content: bytes) -> list[Blob]:
-    """What an index refers to, with all that a layout needs to refer to it, too."""
-    found = parse_manifest(content)
-    if not isinstance(found, Index):
-        raise Malformed("an index of images was expected, and this is a manifest", "write the layout again")
-    entries = json.loads(content)["manifests"]
-    return [_read(entry, item) for entry, item in zip(entries, found.manifests, strict=True)]
+def _descriptor(it: Descriptor) -> dict[str, Any]:
+    document: dict[str, Any] = {"mediaType": it.media_type, "digest": it.digest, "size": it.size}
+    if it.annotations:
+        document["annotations"] = dict(it.annotations)
+    return document | ({"platform": _platform(it.platform)} if it.platform else {})
 
 
-def _read(entry: dict[str, Any], found: Descriptor) -> Blob:
-    size, annotations = entry.get("size"), entry.get("annotations")
-    return Blob(
-        str(entry.get("mediaType") or MANIFEST),
-        found.digest,
-        size if type(size) is int else 0,
-        {str(key): str(value) for key, value in annotations.items()} if isinstance(annotations, dict) else {},
-        found.platform,
-    )
-
-
-def titled(layer: Blob, title: str) -> Blob:
-    """A layer with the name that its file is to get where it is pulled."""
-    return replace(layer, annotations={**layer.annotations, TITLE: title})
-
-
-def _manifest(config: Blob, layers: Sequence[Blob], about: About) -> dict[str, Any]:
+def _manifest(config: Descriptor, layers: Sequence[Descriptor], about: About) -> dict[str, Any]:
     created = _created(about).get("created")
     annotations = {**({_CREATED: created} if created else {}), **about.annotations}
     return {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": config.descriptor(),
-        "layers": [layer.descriptor() for layer in layers],
+        "config": _descriptor(config),
+        "layers": [_descriptor(layer) for layer in layers],
         **({"annotations": annotations} if annotations else {}),
     }
 
@@ -165,5 +112,4 @@ def _platform(platform: Platform) -> dict[str, str]:
 
 
 def _as_bytes(document: dict[str, Any]) -> bytes:
-    """The same bytes for the same document."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import (
+    MANIFEST,
     Descriptor,
     Index,
     Layer,
@@ -53,7 +54,12 @@ def test_an_index_is_chosen_from_by_platform() -> None:
 
 
 def test_an_entry_without_variant_serves_every_variant() -> None:
-    index = Index((Descriptor(A, Platform("linux", "arm")), Descriptor(B, Platform("linux", "arm", "v6"))))
+    index = Index(
+        tuple(
+            Descriptor(MANIFEST, digest, 1, platform=Platform("linux", "arm", variant))
+            for digest, variant in ((A, ""), (B, "v6"))
+        )
+    )
     assert index.choose(ARM_V7) == A
     assert index.choose(Platform("linux", "arm", "v6")) == B
 

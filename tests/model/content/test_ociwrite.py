@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 from reconciler.model.content.ociread import (
+    MANIFEST,
+    TITLE,
+    Descriptor,
     Index,
     Manifest,
     Platform,
@@ -15,22 +18,19 @@ from reconciler.model.content.ociread import (
     with_diff_ids,
 )
 from reconciler.model.content.ociwrite import (
-    MANIFEST,
     About,
-    Blob,
     Compression,
     artifact_manifest,
-    blob_of,
     config_document,
+    descriptor_of,
     image_manifest,
     index_document,
-    titled,
 )
 
 AMD64 = Platform("linux", "amd64")
 ARM = Platform("linux", "arm", "v7")
 ABOUT = About(AMD64, 86400, {"b": "2", "a": "1"}, {"org.example.who": "ä"})
-LAYER = Blob(Compression.ZSTD.layer_type, f"sha256:{'1' * 64}", 12)
+LAYER = Descriptor(Compression.ZSTD.layer_type, f"sha256:{'1' * 64}", 12)
 DIFF_ID = f"sha256:{'2' * 64}"
 
 
@@ -49,7 +49,7 @@ def test_a_container_image_says_what_it_is() -> None:
         "rootfs": {"type": "layers", "diff_ids": [DIFF_ID]},
         "history": [{"created": "1970-01-02T00:00:00Z", "created_by": "livelayer"}],
     }
-    manifest = image_manifest(ABOUT, blob_of("application/vnd.oci.image.config.v1+json", config), [LAYER])
+    manifest = image_manifest(ABOUT, descriptor_of("application/vnd.oci.image.config.v1+json", config), [LAYER])
     assert _read(manifest)["annotations"] == {
         "org.opencontainers.image.created": "1970-01-02T00:00:00Z",
         "org.example.who": "ä",
@@ -59,7 +59,7 @@ def test_a_container_image_says_what_it_is() -> None:
 def test_what_is_written_can_be_read() -> None:
     config = config_document(About(ARM), [DIFF_ID])
     found = parse_manifest(
-        image_manifest(About(ARM), blob_of("application/vnd.oci.image.config.v1+json", config), [LAYER])
+        image_manifest(About(ARM), descriptor_of("application/vnd.oci.image.config.v1+json", config), [LAYER])
     )
     assert isinstance(found, Manifest)
     assert not found.is_artifact
@@ -68,7 +68,7 @@ def test_what_is_written_can_be_read() -> None:
 
 
 def test_an_artifact_has_no_configuration_and_a_title() -> None:
-    layer = titled(Blob("application/vnd.example.raw", DIFF_ID, 7), "x.raw")
+    layer = Descriptor("application/vnd.example.raw", DIFF_ID, 7, {TITLE: "x.raw"})
     content = artifact_manifest(ABOUT, "application/vnd.example.raw", layer)
     document = _read(content)
     assert document["artifactType"] == "application/vnd.example.raw"
@@ -84,7 +84,7 @@ def test_an_artifact_has_no_configuration_and_a_title() -> None:
 
 
 def test_an_index_leads_to_each_platform() -> None:
-    images = [Blob(MANIFEST, LAYER.digest, 1, platform=AMD64), Blob(MANIFEST, DIFF_ID, 1, platform=ARM)]
+    images = [Descriptor(MANIFEST, LAYER.digest, 1, platform=AMD64), Descriptor(MANIFEST, DIFF_ID, 1, platform=ARM)]
     found = parse_manifest(index_document(images))
     assert isinstance(found, Index)
     assert found.choose(ARM) == DIFF_ID
@@ -93,9 +93,9 @@ def test_an_index_leads_to_each_platform() -> None:
 
 def test_nothing_is_said_of_what_is_not_known() -> None:
     assert "created" not in _read(config_document(About(AMD64), [DIFF_ID]))
-    manifest = _read(image_manifest(About(AMD64), blob_of("x", b"{}"), [LAYER]))
+    manifest = _read(image_manifest(About(AMD64), descriptor_of("x", b"{}"), [LAYER]))
     assert "annotations" not in manifest
-    assert "annotations" not in _read(index_document([LAYER.named(None)]))["manifests"][0]
+    assert "annotations" not in _read(index_document([LAYER]))["manifests"][0]
 
 
 def test_platforms_of_systemds_architectures() -> None:
