@@ -40,11 +40,6 @@ def download(  # noqa: PLR0913 - what to fetch, where to, and within which bound
     """Bring a file into `directory`, under the hexadecimal digits of its digest. One that is there is kept.
 
     What arrived stays there (`.part`) if this fails, for a later run.
-
-    Raises:
-        Invalid: there is no such file, it is another one, or too large; the server may not be asked, or believed.
-        Unavailable: the server did not answer properly, however often it was asked.
-        Failed: the disk could not take it.
     """
     target = directory / digest.removeprefix("sha256:")
     try:

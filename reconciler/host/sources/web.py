@@ -60,13 +60,7 @@ PATIENCE: Final = Patience()
 def persist(attempt: Callable[[], T], patience: Patience, size: Callable[[], int] = lambda: 0) -> T:
     """Attempt until it succeeds, after pauses as long as the server asks for, or longer each time, with jitter.
 
-    Args:
-        attempt: what may fail.
-        patience: how often, and for how long, it may.
-        size: what all attempts brought so far; one that brought something does not count.
-
-    Raises:
-        Unavailable: how the last attempt failed.
+    An attempt after which `size` is larger than before does not count.
     """
     failed, since = 0, time.monotonic()
     while True:
@@ -151,15 +145,13 @@ class Answer:
     def on_header(self, line: bytes) -> None:
         """Of interim answers, redirects and proxies too, each of which begins with a status line; and trailers."""
         text = line.decode("latin-1").strip()
-        if self._has_begun:
-            return
-        if not text.startswith("HTTP/1."):
+        if text.startswith("HTTP/1.") and not self._has_begun:
+            self.status, self.reason, self.headers = int(text[9:12]), text[13:93], {}
+            if self.status not in _INTERIM:
+                self._heard = time.monotonic()
+        elif not self._has_begun:
             name, _, value = text.partition(":")
             self.headers[name.lower()] = value.strip()
-            return
-        self.status, self.reason, self.headers = int(text[9:12]), text[13:93], {}
-        if self.status not in _INTERIM:
-            self._heard = time.monotonic()
 
     def on_content(self, piece: bytes) -> None:
         """Called for final answers only: what belongs to a redirect is dropped by libcurl."""
@@ -204,15 +196,8 @@ def ask(
 ) -> Answer:
     """Ask for a file once. Proxies are those of the environment, authorities those of the system.
 
-    Args:
-        url: of HTTP or HTTPS.
-        headers: to send besides the usual ones.
-        patience: with a server that falls silent.
-        take: given the content piece by piece.
-        begin: given the answer before that.
-
-    Returns:
-        The answer, with content or with status 416, if there is nothing of the range that was asked for.
+    `begin` is given the answer before `take` is given the content piece by piece. Neither is called, and the answer's
+    status is 416, where the server has nothing of the range that `headers` ask for.
     """
     answer = Answer(shown_url(url), patience.stall, take, begin, "Range" in headers)
     handle = pycurl.Curl()
