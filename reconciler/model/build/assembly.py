@@ -56,9 +56,6 @@ class Assembly:
     def __contains__(self, name: bytes) -> bool:
         return name in self._items
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def get(self, name: bytes) -> Item | None:
         return self._items.get(name)
 

@@ -232,9 +232,10 @@ class _Translator:
 
     def _add_part(self, item: _Item, name: str, kind: Kind, source: str) -> None:
         """Another target for the same place goes over those before it; of the same one again, the last counts."""
-        found = self._trees.setdefault(name, {"source": [], "rename": True, "kind": str(kind)})
+        new: Tree = {"source": [], "rename": True}
+        found = self._trees.setdefault(name, new if kind is Kind.SYSEXT else {**new, "kind": str(kind)})
         self._marks.setdefault(("extensions", name), item.mark())
-        if found["kind"] != kind:
+        if found.get("kind", Kind.SYSEXT) != kind:
             self._wrong(
                 item, f"{name} is both a sysext and a confext", "give one of them another name", "rootfs_path"
             )
@@ -272,10 +273,6 @@ def _has_template(text: str) -> bool:
 
 
 def _plain(tree: Tree) -> Tree:
-    """Without what is the default, and a sole source as itself."""
+    """A sole source as itself."""
     source = tree["source"]
-    alone = source[0] if isinstance(source, list) and len(source) == 1 else source
-    return {"source": alone, **{key: it for key, it in tree.items() if key != "source" and (key, it) != _USUAL}}
-
-
-_USUAL: Final = ("kind", str(Kind.SYSEXT))
+    return {**tree, "source": source[0]} if isinstance(source, list) and len(source) == 1 else tree

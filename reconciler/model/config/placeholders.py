@@ -62,29 +62,19 @@ class Template(Generic[T]):
         return "{" in self.text or "}" in self.text
 
     def on(self, host: Host) -> Template[T]:
-        """The same on a host, as if the user had written it for that one.
-
-        Raises:
-            Invalid: this host does not have what a placeholder stands for.
-            ValueError: with a sentence for the user, since what it has does not fit there.
-        """
+        """The same on a host, as if the user had written it for that one; ValueError if what it has does not fit."""
         if not self.is_open:
             return self
-        text = fill(self.text, lambda name: value_on(name, host))
+        text = _fill(self.text, lambda name: _value_on(name, host))
         return replace(self, text=text, value=self.parse(text))
 
 
 def read_template(parse: Callable[[str], T], text: str) -> Template[T]:
     """Read a text by the rules that hold whatever the host is."""
-    return Template(text, parse(fill(text, lambda _: _STAND_IN)), parse)
+    return Template(text, parse(_fill(text, lambda _: _STAND_IN)), parse)
 
 
-def value_on(name: str, host: Host) -> str:
-    """What a placeholder means on a host.
-
-    Raises:
-        Invalid: its os-release has no such field, or in it what is not one plain word.
-    """
+def _value_on(name: str, host: Host) -> str:
     value = _MACHINE[name](host) if name in _MACHINE else host.os_release.get(name, _DEFAULTS.get(name, ""))
     if not value:
         hint = "leave the placeholder out for hosts like this one, or add the field to os-release"
@@ -100,12 +90,8 @@ def value_on(name: str, host: Host) -> str:
     return value
 
 
-def fill(text: str, value_of: Callable[[str], str]) -> str:
-    """The text with what `value_of` gives for each placeholder.
-
-    Raises:
-        ValueError: with a sentence for the user; and whatever `value_of` raises.
-    """
+def _fill(text: str, value_of: Callable[[str], str]) -> str:
+    """The text with what `value_of` gives for each placeholder."""
     return _TOKEN.sub(lambda token: _substitute(token, value_of), text)
 
 

@@ -87,13 +87,8 @@ def check_state_dir(text: str) -> str:
         raise ValueError("must not have control characters")
     for reason, directories in _NO_PLACE.items():
         for directory in directories:
-            if _overlap(text, directory):
+            if f"{text}/".startswith(f"{directory}/") or f"{directory}/".startswith(f"{text}/"):
                 raise ValueError(reason.format(directory))
     if text.count("/") == 1 or posixpath.dirname(text) == "/var":
         raise ValueError("must be a directory of its own, such as /data/livelayer")
     return text
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether one is the other or lies in it, in either direction."""
-    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")

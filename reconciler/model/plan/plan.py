@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import ReconcilerError
 from reconciler.model.content.format import Format
 from reconciler.model.fit.contents import image_error
+from reconciler.model.fit.kernel import misfit
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
@@ -103,7 +104,7 @@ def _rules(
             yield Remove(wanted.ident, link.entry, withheld)
         yield from _supply(wanted, target, observed)
         return
-    if error := _kernel_misfit(wanted, observed.host):
+    if wanted.kernel and (error := misfit(wanted.kernel, observed.host.kernel)):
         if link:
             yield Remove(wanted.ident, link.entry, "the running kernel does not fit")
         yield problem(wanted.name, error)
@@ -118,20 +119,12 @@ def _rules(
         yield from _place(wanted, target.entry, desired, observed)
 
 
-def _kernel_misfit(wanted: Wanted, host: Host) -> ReconcilerError | None:
-    if wanted.kernel is None:
-        return None
-    from reconciler.model.fit.kernel import misfit
-
-    return misfit(wanted.kernel, host.kernel)
-
-
 def _supply(wanted: Wanted, target: Target | ReconcilerError, observed: ObservedState) -> Iterator[Step]:
     """Bring the content into the store, unless it could not be used."""
     if isinstance(target, ReconcilerError):
         yield problem(wanted.name, target)
-    elif misfit := _misfit(wanted, target, observed):
-        yield misfit
+    elif unfit := _misfit(wanted, target, observed):
+        yield unfit
     elif changed := observed.changed.get(target.entry):
         yield Fetch(wanted, target.resolution, target.entry, f"its content was changed: {changed}")
     elif target.entry not in observed.store:
@@ -212,26 +205,21 @@ def _stale(kind: Kind, observed: ObservedState, unchanged: list[Link]) -> str | 
     """Why the overlay does not show what is placed, whatever this plan changes."""
     if kind in observed.refresh_owed:
         return "an earlier run ended before its refresh"
-    for link in unchanged:
-        if reason := observed.unmerged(link):
-            return f"{link.name} {reason}"
-    return None
+    return next((f"{it.name} {reason}" for it in unchanged if (reason := observed.unmerged(it))), None)
 
 
 def _healed(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | None:
     """A fetch for one extension can bring back the content that a link of another one misses."""
     fetched = {action.entry for action in steps if isinstance(action, Fetch)}
-    for link in observed.links.values():
-        if link.entry.kind is kind and link.dangling and link.entry in fetched:
-            return f"the content of {link.name} comes back"
-    return None
+    healed = (it for it in observed.links.values() if it.entry.kind is kind and it.dangling and it.entry in fetched)
+    return next((f"the content of {it.name} comes back" for it in healed), None)
 
 
 def _shown(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | None:
     """Without a mask systemd sees again what lies below it, if something still does."""
     unmasked = {it.masked.ident for it in steps if isinstance(it, Unmask)}
-    shown = next((it for it in observed.unmanaged if it.searched and it.kind is kind and it.ident in unmasked), None)
-    return f"{shown.path} is not masked any more" if shown else None
+    shown = (it for it in observed.unmanaged if it.searched and it.kind is kind and it.ident in unmasked)
+    return next((f"{it.path} is not masked any more" for it in shown), None)
 
 
 def _restarts(desired: DesiredState, steps: list[Step]) -> list[Restart]:

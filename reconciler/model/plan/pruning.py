@@ -42,25 +42,20 @@ def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
     if not (desired.configured and desired.settings.prune):
         return
     unlisted = [ident for ident in sorted(observed.links) if _may_go(ident, desired, observed)]
+    names = ", ".join(ident.name for ident in unlisted)
     if unlisted and desired.vanished:
-        names, places = ", ".join(ident.name for ident in unlisted), ", ".join(desired.vanished)
+        places = ", ".join(desired.vanished)
         what = f"{places}: is not mounted, and had cloud-configs when it was; nothing is pruned ({names})"
         yield Problem("prune.not-mounted", None, what, f"mount it, or {_CONFIRM}")
         return
     limit = desired.settings.prune_limit
     if limit and not limit.allows(len(unlisted), len(observed.links)):
-        names = ", ".join(ident.name for ident in unlisted)
         many = f"{len(unlisted)} of {len(observed.links)} extensions are not listed any more ({names})"
         yield Problem("prune.limit", None, f"{many}; settings.prune_limit: {limit} keeps them all", _CONFIRM)
         return
     reason = _REASON if desired.held is None else f"it is not in generation {desired.held}"
     for ident in unlisted:
         yield Remove(ident, observed.links[ident].entry, reason, checked=desired.settings.checks is not None)
-
-
-def kept_for_itself(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> bool:
-    """Whether an extension stays although nothing lists it, since livelayer itself is in it."""
-    return ident in observed.own and ident.name not in desired.names
 
 
 def _may_go(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> bool:

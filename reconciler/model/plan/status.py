@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Remove, action_ident
-from reconciler.model.plan.pruning import kept_for_itself
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,18 +121,13 @@ def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | Non
         return (State.PENDING if trouble.pending else State.FAILED), trouble.sentence
     if reason := _planned(wanted.ident, view.plan):
         return State.DRIFTED, reason
-    if wanted.merged and link and (reason := _not_shown(link, view)):
-        return (State.DRIFTED if view.desired.refresh_now else State.PENDING), reason
+    if wanted.merged and link and view.observed.merged and (reason := view.observed.unmerged(link)):
+        if view.desired.refresh_now:
+            return State.DRIFTED, reason
+        return State.PENDING, "will be merged at the next boot"
     if wanted.boot_states:
         return State.IN_SYNC, wanted.withheld(view.observed.host.boot_state)
     return State.IN_SYNC, None
-
-
-def _not_shown(link: Link, view: View) -> str | None:
-    reason = view.observed.unmerged(link) if view.observed.merged else None
-    if reason and not view.desired.refresh_now:
-        return "will be merged at the next boot"
-    return reason
 
 
 def _planned(ident: ExtensionId, plan: Plan) -> str | None:
@@ -143,13 +137,12 @@ def _planned(ident: ExtensionId, plan: Plan) -> str | None:
 
 
 def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> ExtensionStatus:
-    planned = _planned(link.ident, view.plan)
     state, reason = State.HELD, "no configuration lists it, and nothing may be removed"
-    if kept_for_itself(link.ident, view.desired, view.observed):
+    if link.ident in view.observed.own and link.name not in view.desired.names:
         reason = "no configuration lists it, but livelayer itself runs from it"
     if trouble:
         state, reason = State.FAILED, trouble.sentence
-    elif planned:
+    elif planned := _planned(link.ident, view.plan):
         state, reason = State.DRIFTED, planned
     merged = _shows(link, view.observed)
     digest, kind = link.entry.digest, link.entry.kind
@@ -181,6 +174,4 @@ def _flaw(item: Unmanaged, observed: ObservedState) -> str | None:
 
 def _shows(link: Link | None, observed: ObservedState) -> bool:
     """Whether the overlay shows what the link points to now."""
-    if link is None or observed.merged is None or observed.obstacle(link.ident):
-        return False
-    return observed.unmerged(link) is None
+    return link is not None and not observed.obstacle(link.ident) and observed.unmerged(link) is None

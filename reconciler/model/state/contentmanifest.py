@@ -80,11 +80,6 @@ class Manifest:
     items: Items
 
     @property
-    def is_image(self) -> bool:
-        """Whether the entry is an image file."""
-        return self.items[""].is_file
-
-    @property
     def files(self) -> int:
         return sum(1 for item in self.items.values() if item.is_file)
 
@@ -104,10 +99,8 @@ class Manifest:
         }
         one_sided = {path for path in differing if path not in self.items or path not in found}
         told = (path for path in sorted(differing) if not (path in one_sided and _parent(path) in one_sided))
-        return [Difference(self._shown(path), differing[path]) for path in told]
-
-    def _shown(self, path: str) -> str | None:
-        return None if self.is_image and not path else f"/{path}"
+        image = "" if self.items[""].is_file else None
+        return [Difference(None if path == image else f"/{path}", differing[path]) for path in told]
 
 
 def summary(found: Sequence[Difference]) -> str:

@@ -94,20 +94,15 @@ class ObservedState:
 
     def obstacle(self, ident: ExtensionId) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""
-        for item in self.unmanaged:
-            if item.ident == ident and item.outranks:
-                return item
-        return None
+        return next((it for it in self.unmanaged if it.ident == ident and it.outranks), None)
 
     def mergeable_links(self, kind: Kind) -> list[Link]:
         """The links whose content systemd would merge: there, fit for the host, and hidden by nothing."""
         return [link for link in self.links.values() if link.entry.kind is kind and self._is_mergeable(link)]
 
     def _is_mergeable(self, link: Link) -> bool:
-        contents = self.store.get(link.entry)
-        if contents is None or self.obstacle(link.ident):
-            return False
-        return contents.misfit(link.ident, self.host) is None
+        contents = None if self.obstacle(link.ident) else self.store.get(link.entry)
+        return contents is not None and contents.misfit(link.ident, self.host) is None
 
     def unmerged(self, link: Link) -> str | None:
         """Why the overlay does not show this link's present target; None: it does."""

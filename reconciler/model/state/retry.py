@@ -26,12 +26,9 @@ class Retry:
 
 
 def delay(failures: int, jitter: float, asked: float | None = None) -> float:
-    """Seconds until the next attempt.
+    """Seconds until the next attempt, no less than a server `asked` for (Retry-After).
 
-    Args:
-        failures: in a row, at least one.
-        jitter: from -1 to 1; a fifth of the delay at most.
-        asked: the seconds that the server wants to be left alone for (Retry-After).
+    The jitter, from -1 to 1, changes it by a fifth at most.
     """
     own = min(_FIRST * 2.0 ** min(failures - 1, 20), _LONGEST) * (1 + 0.2 * jitter)
     return max(own, min(asked or 0.0, _PATIENCE))
