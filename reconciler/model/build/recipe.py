@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
-from reconciler.model.content.ociread import platform_for, platform_of
+from reconciler.model.content.ociread import Platform, platform_for, platform_of
 from reconciler.model.kind import RELEASE_PREFIX, UNIT, ExtensionId, Kind, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from reconciler.model.content.ociread import Platform
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9._+-]{1,128}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._+-]*")

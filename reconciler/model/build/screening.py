@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
-from reconciler.model.build.assembly import Assembly
+from reconciler.model.build.assembly import Assembly, Item
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import RELEASE_PREFIX, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.model.build.assembly import Item
 
 # Directories that are links into /usr on every host that has extensions.
 _MERGED: Final = frozenset({b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.config.document import Extension, Settings
+from reconciler.model.config.document import Checks, Extension, Pull, Settings
 from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Open, Part, shown
 from reconciler.model.content.format import Format
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from reconciler.errors import ReconcilerError
-    from reconciler.model.config.document import Checks, Pull
     from reconciler.model.config.merge import Fragment
     from reconciler.model.config.placeholders import Template
     from reconciler.model.content.source import Source

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from reconciler.errors import Invalid, InvalidConfiguration, Mistake
-from reconciler.model.config.document import Document
+from reconciler.model.config.document import Document, Extension
 from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
-from reconciler.model.content.source import Transport
+from reconciler.model.content.source import Source, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic_core import ErrorDetails
 
-    from reconciler.model.config.document import Extension
-    from reconciler.model.content.source import Source
 
 _WITH_TAGS = frozenset({Transport.DOCKER, Transport.CATALOG})
 

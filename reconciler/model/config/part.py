@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import Invalid, ReconcilerError
-from reconciler.model.content.source import shown_url
+from reconciler.model.content.source import Source, shown_url
 
 if TYPE_CHECKING:
     from reconciler.model.config.placeholders import Template
     from reconciler.model.content.ociread import Platform
-    from reconciler.model.content.source import Source
     from reconciler.model.content.version import Range
     from reconciler.model.fit.release import Host
 

@@ -6,16 +6,13 @@ module of `rules` it belongs to, behind the one with the ID before its own, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from reconciler.errors import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from reconciler.model.facts.extensionfacts import ExtensionFacts
+from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _HITS_MAX: Final = 10  # of one rule that are told one by one
 
@@ -35,6 +32,10 @@ class Hit(NamedTuple):
     path: str | None = None  # in the extension
 
 
+Hits: TypeAlias = Iterable[Hit]
+Check: TypeAlias = Callable[[ExtensionFacts], Hits]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule, with what a person needs to deal with what it finds."""
@@ -43,7 +44,7 @@ class Rule:
     severity: Severity
     title: str
     hint: str
-    check: Callable[[ExtensionFacts], Iterable[Hit]]
+    check: Check
 
     @property
     def documentation(self) -> str:
@@ -59,10 +60,10 @@ class Finding:
     path: str | None = None
 
 
-def rule(identity: str, severity: Severity, hint: str) -> Callable[[Callable[[ExtensionFacts], Iterable[Hit]]], Rule]:
+def rule(identity: str, severity: Severity, hint: str) -> Callable[[Check], Rule]:
     """Make a rule of a function, whose docstring becomes the rule's title."""
 
-    def decorate(check: Callable[[ExtensionFacts], Iterable[Hit]]) -> Rule:
+    def decorate(check: Check) -> Rule:
         return Rule(identity, severity, (check.__doc__ or "").strip().removesuffix("."), hint, check)
 
     return decorate

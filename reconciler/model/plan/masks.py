@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan.action import Mask, Place, Problem, Remove, Unmask
-from reconciler.model.state.observed import Masked
+from reconciler.model.plan.action import Mask, Place, Problem, Remove, Step, Unmask
+from reconciler.model.state.observed import Blocker, Masked, ObservedState
 
 if TYPE_CHECKING:
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.kind import ExtensionId, Kind
-    from reconciler.model.plan.action import Step
-    from reconciler.model.state.observed import Blocker, ObservedState
 
 
 def mask_blockers(

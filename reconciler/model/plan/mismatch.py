@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.state.observed import Merged
+from reconciler.model.state.observed import Merged, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from reconciler.model.kind import Kind
-    from reconciler.model.state.observed import Unmanaged
 
 _WORDS_MAX: Final = 400  # characters; a mount that fails is told with the paths of all layers
 _LISTED_MAX: Final = 10

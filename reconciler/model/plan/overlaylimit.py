@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
-from reconciler.model.plan.action import Place, Problem, Remove, problem
+from reconciler.model.plan.action import Place, Problem, Remove, Step, problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model.kind import Kind
-    from reconciler.model.plan.action import Step
     from reconciler.model.state.observed import ObservedState
 
 OPTIONS_MAX: Final = 4084  # bytes that were seen to work; a page has 4096, with what the kernel adds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan.action import Problem, Remove
+from reconciler.model.plan.action import Problem, Remove, Step
 from reconciler.model.plan.checks import removal_failed
 
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.kind import ExtensionId
-    from reconciler.model.plan.action import Step
     from reconciler.model.state.observed import ObservedState
 
 _REASON = "no configuration file lists it any more"

@@ -7,15 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.kind import Kind
-from reconciler.model.plan.action import Fetch, Place, Plan, Remove, action_ident
+from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, action_ident
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from reconciler.model.config.desired import DesiredState, Wanted
-    from reconciler.model.kind import ExtensionId
-    from reconciler.model.plan.action import Problem
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
     from reconciler.model.state.retry import Retry

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from reconciler.errors import printable
+from reconciler.errors import Failed, printable
 
 if TYPE_CHECKING:
-    from reconciler.errors import Failed
     from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.facts.extensionfacts import SETGID, SETUID, STICKY
+from reconciler.model.facts.extensionfacts import SETGID, SETUID, STICKY, ExtensionFacts
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.lint.rule import Hit, Severity, rule
+from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _WORLD_WRITABLE: Final = 0o002
 _EXECUTABLE: Final = 0o111
@@ -22,7 +21,7 @@ _COMMANDS: Final = ("usr/bin", "usr/sbin")
 
 
 @rule("LL201", Severity.WARNING, "give the one capability that it needs, or start it by a unit; else --ignore LL201")
-def setuid(facts: ExtensionFacts) -> Iterator[Hit]:
+def setuid(facts: ExtensionFacts) -> Hits:
     """A program is setuid or setgid."""
     for path, file in facts.of_kind(FileKind.FILE):
         if file.mode & (SETUID | SETGID):
@@ -31,7 +30,7 @@ def setuid(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL202", Severity.NOTE, "nodes with settings.limits.setuid: false refuse it")
-def capabilities(facts: ExtensionFacts) -> Iterator[Hit]:
+def capabilities(facts: ExtensionFacts) -> Hits:
     """A program has file capabilities."""
     for path, file in facts.of_kind(FileKind.FILE):
         if file.has_capabilities:
@@ -39,7 +38,7 @@ def capabilities(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL203", Severity.ERROR, "take the right to write from others: chmod o-w")
-def world_writable(facts: ExtensionFacts) -> Iterator[Hit]:
+def world_writable(facts: ExtensionFacts) -> Hits:
     """Everybody may write a file or directory."""
     for path, file in facts.files.items():
         is_shared = file.kind is FileKind.DIRECTORY and file.mode & STICKY
@@ -52,7 +51,7 @@ def world_writable(facts: ExtensionFacts) -> Iterator[Hit]:
     Severity.WARNING,
     "give it to root, or bring a file in usr/lib/sysusers.d that makes the user with this number",
 )
-def foreign_owner(facts: ExtensionFacts) -> Iterator[Hit]:
+def foreign_owner(facts: ExtensionFacts) -> Hits:
     """A file belongs to a user or group that no host is sure to have."""
     if not facts.origin.knows_owners:
         return
@@ -63,7 +62,7 @@ def foreign_owner(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL205", Severity.WARNING, "build with SOURCE_DATE_EPOCH, or correct the clock")
-def from_the_future(facts: ExtensionFacts) -> Iterator[Hit]:
+def from_the_future(facts: ExtensionFacts) -> Hits:
     """A file is newer than now."""
     for path, file in facts.files.items():
         if file.mtime > facts.now + _TOLERANCE:
@@ -71,14 +70,14 @@ def from_the_future(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL206", Severity.ERROR, "leave it out; tmpfiles.d can make it at run time")
-def special(facts: ExtensionFacts) -> Iterator[Hit]:
+def special(facts: ExtensionFacts) -> Hits:
     """There is a device, a FIFO or a socket; overlayfs takes some devices for deletions."""
     for path, _ in facts.of_kind(FileKind.SPECIAL):
         yield Hit("it is a device, a FIFO or a socket, which no extension may contain", path)
 
 
 @rule("LL207", Severity.ERROR, "remove it: setfattr -x")
-def steers_overlay(facts: ExtensionFacts) -> Iterator[Hit]:
+def steers_overlay(facts: ExtensionFacts) -> Hits:
     """An extended attribute of overlayfs would change the overlay."""
     for path, file in facts.files.items():
         if file.steers_overlay:
@@ -86,7 +85,7 @@ def steers_overlay(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL208", Severity.WARNING, "chmod +x")
-def not_executable(facts: ExtensionFacts) -> Iterator[Hit]:
+def not_executable(facts: ExtensionFacts) -> Hits:
     """A command is not executable."""
     for directory in _COMMANDS:
         for path, file in facts.below(directory):
@@ -99,7 +98,7 @@ def not_executable(facts: ExtensionFacts) -> Iterator[Hit]:
     Severity.WARNING,
     "label all files, or none: hosts with SELinux take a file without a label for unlabeled_t",
 )
-def partly_labelled(facts: ExtensionFacts) -> Iterator[Hit]:
+def partly_labelled(facts: ExtensionFacts) -> Hits:
     """Some files have an SELinux label and others have none."""
     if any(file.label for file in facts.files.values()):
         for path, file in facts.files.items():
@@ -108,7 +107,7 @@ def partly_labelled(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL210", Severity.NOTE, "label the tree before it is packed, with setfiles and the policy of the OS")
-def unlabelled(facts: ExtensionFacts) -> Iterator[Hit]:
+def unlabelled(facts: ExtensionFacts) -> Hits:
     """An image file for an OS with SELinux has no labels."""
     is_meant = facts.origin.image and facts.origin.knows_attributes and facts.release.get("ID") in _WITH_SELINUX
     if is_meant and not any(file.label for file in facts.files.values()):

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
-from reconciler.model.lint.rule import Hit, Severity, rule
+from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _MERGED_TOPS: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})  # links into /usr on every host
@@ -24,7 +22,7 @@ _LOCAL: Final = "usr/local"
     Severity.ERROR,
     "keep to the hierarchies of its kind: /usr and /opt, or /etc for a configuration extension",
 )
-def misplaced(facts: ExtensionFacts) -> Iterator[Hit]:
+def misplaced(facts: ExtensionFacts) -> Hits:
     """Something lies outside of the hierarchies that are merged."""
     for name in facts.contents.misplaced:
         if name not in _MERGED_TOPS:
@@ -32,7 +30,7 @@ def misplaced(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL102", Severity.ERROR, "move it below usr/: hosts have these as links to it")
-def unmerged_usr(facts: ExtensionFacts) -> Iterator[Hit]:
+def unmerged_usr(facts: ExtensionFacts) -> Hits:
     """Something lies in /bin, /sbin or /lib in place of /usr/bin, /usr/sbin or /usr/lib."""
     for name in facts.contents.misplaced:
         if name in _MERGED_TOPS:
@@ -40,14 +38,14 @@ def unmerged_usr(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL103", Severity.ERROR, "put the files where the link leads")
-def over_link(facts: ExtensionFacts) -> Iterator[Hit]:
+def over_link(facts: ExtensionFacts) -> Hits:
     """A directory stands where this host has a symbolic link, and would hide all that the host has there."""
     for path in facts.host.links:
         yield Hit(f"{path} is a link on this host, and the directory would take its place", path.lstrip("/"))
 
 
 @rule("LL104", Severity.NOTE, "put programs into usr/bin and libraries into usr/lib")
-def sometimes_link(facts: ExtensionFacts) -> Iterator[Hit]:
+def sometimes_link(facts: ExtensionFacts) -> Hits:
     """A directory stands where some hosts have a symbolic link."""
     for path in _SOMETIMES_LINKS:
         file = facts.files.get(path)
@@ -56,7 +54,7 @@ def sometimes_link(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL105", Severity.WARNING, "use usr/bin, usr/lib and so on, or opt/NAME")
-def local(facts: ExtensionFacts) -> Iterator[Hit]:
+def local(facts: ExtensionFacts) -> Hits:
     """Something lies in /usr/local, which belongs to the administrator and is a mount of its own on some hosts."""
     for path, file in facts.below(_LOCAL):
         if file.kind is not FileKind.DIRECTORY:
@@ -64,14 +62,14 @@ def local(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL106", Severity.WARNING, "leave it out, or give it a name of its own")
-def hides_host(facts: ExtensionFacts) -> Iterator[Hit]:
+def hides_host(facts: ExtensionFacts) -> Hits:
     """A file would hide one of this host's."""
     for path in facts.host.hidden if facts.kind is Kind.SYSEXT else ():
         yield Hit(f"it would hide {path} of this host", path.lstrip("/"))
 
 
 @rule("LL107", Severity.WARNING, "add what it is for")
-def empty(facts: ExtensionFacts) -> Iterator[Hit]:
+def empty(facts: ExtensionFacts) -> Hits:
     """Nothing but the release file is inside."""
     releases = f"{facts.kind.traits.releases}/"
     if all(file.kind is FileKind.DIRECTORY or path.startswith(releases) for path, file in facts.files.items()):
@@ -79,7 +77,7 @@ def empty(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL108", Severity.WARNING, "build one of each kind, from the two trees")
-def both_kinds(facts: ExtensionFacts) -> Iterator[Hit]:
+def both_kinds(facts: ExtensionFacts) -> Hits:
     """Release files of both kinds are inside."""
     for kind in Kind:
         if kind is not facts.kind and any(True for _ in facts.below(kind.traits.releases)):

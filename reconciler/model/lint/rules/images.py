@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.content.limits import size_text
 from reconciler.model.images.imageformat import FileSystem
-from reconciler.model.lint.rule import Hit, Severity, rule
+from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _SPARE: Final = 16 << 20  # bytes that an image may have for partition tables and metadata
@@ -21,14 +19,14 @@ _HARDLY: Final = 0.97  # of the size unpacked
 @rule(
     "LL601", Severity.ERROR, "build a disk image with systemd-repart --make-ddi=sysext --private-key= --certificate="
 )
-def unsigned(facts: ExtensionFacts) -> Iterator[Hit]:
+def unsigned(facts: ExtensionFacts) -> Hits:
     """The image is not signed, and --require-signature was given."""
     if facts.wants_signature and facts.origin.signature is None:
         yield Hit("there is no dm-verity signature inside")
 
 
 @rule("LL602", Severity.NOTE, "make the file system as small as its content: squashfs and erofs have no free space")
-def padding(facts: ExtensionFacts) -> Iterator[Hit]:
+def padding(facts: ExtensionFacts) -> Hits:
     """The image file is far larger than what is in it."""
     image, packed = facts.origin.image, facts.origin.packed
     if image and packed and packed > 2 * facts.unpacked + _SPARE:
@@ -36,7 +34,7 @@ def padding(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL603", Severity.NOTE, "compress it: mksquashfs -comp zstd, mkfs.erofs -zlz4hc")
-def uncompressed(facts: ExtensionFacts) -> Iterator[Hit]:
+def uncompressed(facts: ExtensionFacts) -> Hits:
     """The image's file system could compress, and hardly does."""
     image, packed = facts.origin.image, facts.origin.packed
     could = image and {it.file_system for it in image.volumes} <= {FileSystem.SQUASHFS, FileSystem.EROFS}

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.facts.extensionfacts import climbs_out, link_target, resolve
+from reconciler.model.facts.extensionfacts import ExtensionFacts, climbs_out, link_target, resolve
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.lint.rule import Hit, Severity, rule
+from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _ANYWHERE: Final = ("/dev/null", "/proc/", "/run/", "/dev/", "/sys/")  # there on every host, or made at run time
 
 
 @rule("LL501", Severity.WARNING, "bring what it leads to, or let it lead into the extension")
-def dangling(facts: ExtensionFacts) -> Iterator[Hit]:
+def dangling(facts: ExtensionFacts) -> Hits:
     """A link leads to what is neither in the extension nor on this host."""
     for path, target in _links(facts):
         if facts.covers(target) and resolve(facts.files, f"/{path}") is not None and not facts.has(f"/{path}"):
@@ -25,7 +24,7 @@ def dangling(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL502", Severity.WARNING, "let it lead into the hierarchies that are merged; tmpfiles.d can make the rest")
-def leaving(facts: ExtensionFacts) -> Iterator[Hit]:
+def leaving(facts: ExtensionFacts) -> Hits:
     """A link leads out of the hierarchies that are merged, to what this host does not have."""
     for path, target in _links(facts):
         if not facts.covers(target) and not target.startswith(_ANYWHERE) and not facts.has(f"/{path}"):
@@ -33,7 +32,7 @@ def leaving(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL503", Severity.WARNING, "shorten it, or make it absolute")
-def above_root(facts: ExtensionFacts) -> Iterator[Hit]:
+def above_root(facts: ExtensionFacts) -> Hits:
     """A relative link climbs above the root, and leads elsewhere in a root that lies deeper."""
     for path, file in facts.of_kind(FileKind.SYMLINK):
         if climbs_out(path, file.target):
@@ -41,7 +40,7 @@ def above_root(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL504", Severity.WARNING, "let one of them lead to a file")
-def circle(facts: ExtensionFacts) -> Iterator[Hit]:
+def circle(facts: ExtensionFacts) -> Hits:
     """Links lead in a circle."""
     for path, _ in facts.of_kind(FileKind.SYMLINK):
         if resolve(facts.files, f"/{path}") is None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.facts.program import Shape
+from reconciler.model.facts.program import Program, Shape
 from reconciler.model.kind import Kind
-from reconciler.model.lint.rule import Hit, Severity, rule
+from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.model.facts.extensionfacts import ExtensionFacts, File
-    from reconciler.model.facts.program import Program
 
 # Data for other machines and other programs: firmware, boot loaders, eBPF, test material.
 _NOT_RUN_HERE: Final = ("usr/lib/firmware/", "usr/share/", "usr/lib/debug/", "usr/lib/modules/")
@@ -21,7 +20,7 @@ _EVERYWHERE: Final = frozenset({"/bin/sh", "/usr/bin/sh", "/usr/bin/env", "/bin/
 
 
 @rule("LL401", Severity.ERROR, "build it for the architecture that the release file names, or name another one there")
-def other_architecture(facts: ExtensionFacts) -> Iterator[Hit]:
+def other_architecture(facts: ExtensionFacts) -> Hits:
     """A program is for another architecture than the release file says."""
     wanted = facts.release.get("ARCHITECTURE", "_any") or "_any"
     for path, program in _elf_files(facts):
@@ -31,7 +30,7 @@ def other_architecture(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL402", Severity.WARNING, "add ARCHITECTURE= to the release file; systemd before 252 does not look at it")
-def no_architecture(facts: ExtensionFacts) -> Iterator[Hit]:
+def no_architecture(facts: ExtensionFacts) -> Hits:
     """There are programs for an architecture, and the release file names none."""
     if facts.release and facts.release.get("ARCHITECTURE", "_any") in {"", "_any"}:
         found = sorted({program.architecture or "unknown" for _, program in _elf_files(facts)})
@@ -44,7 +43,7 @@ def no_architecture(facts: ExtensionFacts) -> Iterator[Hit]:
     Severity.NOTE,
     "link it statically, bring its libraries, or bind the extension to the OS's ID and VERSION_ID",
 )
-def unbound_libraries(facts: ExtensionFacts) -> Iterator[Hit]:
+def unbound_libraries(facts: ExtensionFacts) -> Hits:
     """ID=_any, and a program is linked against libraries of the host."""
     if facts.release.get("ID") == "_any":
         for path, program in _elf_files(facts):
@@ -53,7 +52,7 @@ def unbound_libraries(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL404", Severity.ERROR, "end lines with a line feed alone, and give the interpreter by its absolute path")
-def unusable_interpreter(facts: ExtensionFacts) -> Iterator[Hit]:
+def unusable_interpreter(facts: ExtensionFacts) -> Hits:
     """A script's first line names no interpreter that a kernel would find."""
     for path, program in _scripts(facts):
         name = program.interpreter or ""
@@ -63,7 +62,7 @@ def unusable_interpreter(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL405", Severity.WARNING, "bring the interpreter, or name one that hosts have")
-def missing_interpreter(facts: ExtensionFacts) -> Iterator[Hit]:
+def missing_interpreter(facts: ExtensionFacts) -> Hits:
     """A script's interpreter is neither in the extension nor on this host."""
     for path, program in _scripts(facts):
         name = program.interpreter or ""

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import NAME, RELEASE_PREFIX, Kind
-from reconciler.model.lint.rule import Hit, Severity, rule
+from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _VERSIONED: Final = re.compile(r"(?P<name>.+?)_[^_]+")
@@ -20,7 +18,7 @@ _RELOAD: Final = "EXTENSION_RELOAD_MANAGER"
 
 
 @rule("LL001", Severity.ERROR, "add the release file, at least with ID=_any or with the ID and VERSION_ID of the OS")
-def no_release_file(facts: ExtensionFacts) -> Iterator[Hit]:
+def no_release_file(facts: ExtensionFacts) -> Hits:
     """There is no release file, so systemd ignores the extension."""
     if not facts.contents.releases:
         yield Hit(f"there is no release file; {facts.release_path} says which hosts it is for")
@@ -29,7 +27,7 @@ def no_release_file(facts: ExtensionFacts) -> Iterator[Hit]:
 @rule(
     "LL002", Severity.ERROR, "rename the release file, or the extension, or set rename: true where it is configured"
 )
-def other_name(facts: ExtensionFacts) -> Iterator[Hit]:
+def other_name(facts: ExtensionFacts) -> Hits:
     """No release file is for the name asked for with --name."""
     releases = sorted(facts.contents.releases)
     if facts.asked_name and releases and facts.asked_name not in releases:
@@ -41,7 +39,7 @@ def other_name(facts: ExtensionFacts) -> Iterator[Hit]:
     Severity.WARNING,
     "name the file NAME.raw; systemd before 254 also takes NAME_VERSION.raw for another name",
 )
-def file_of_other_name(facts: ExtensionFacts) -> Iterator[Hit]:
+def file_of_other_name(facts: ExtensionFacts) -> Hits:
     """The image file's name is not that of the release file."""
     stem, releases = facts.origin.stem, facts.contents.releases
     if facts.asked_name or stem is None or not releases or stem in releases:
@@ -52,7 +50,7 @@ def file_of_other_name(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL004", Severity.WARNING, "keep the one that has the extension's name")
-def several_release_files(facts: ExtensionFacts) -> Iterator[Hit]:
+def several_release_files(facts: ExtensionFacts) -> Hits:
     """There are several release files."""
     releases = sorted(facts.contents.releases)
     if len(releases) > 1:
@@ -60,7 +58,7 @@ def several_release_files(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL005", Severity.ERROR, "add ID=_any for content that needs nothing of the host, or the ID of its os-release")
-def no_id(facts: ExtensionFacts) -> Iterator[Hit]:
+def no_id(facts: ExtensionFacts) -> Hits:
     """A release file has no ID, so the extension fits no host."""
     for name, release in sorted(facts.contents.releases.items()):
         if not release.get("ID"):
@@ -72,7 +70,7 @@ def no_id(facts: ExtensionFacts) -> Iterator[Hit]:
     Severity.WARNING,
     "add the VERSION_ID of the OS it was built for, or a level that both OS and extension have",
 )
-def no_version(facts: ExtensionFacts) -> Iterator[Hit]:
+def no_version(facts: ExtensionFacts) -> Hits:
     """A release file has an ID, but neither VERSION_ID nor a level."""
     level = facts.kind.traits.level
     for name, release in sorted(facts.contents.releases.items()):
@@ -83,7 +81,7 @@ def no_version(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL007", Severity.ERROR, "use letters, digits, dots, underscores, plus and minus signs: 64 at most")
-def unusable_name(facts: ExtensionFacts) -> Iterator[Hit]:
+def unusable_name(facts: ExtensionFacts) -> Hits:
     """The name is too long, or has characters that no extension's name can have."""
     names = {facts.asked_name, *facts.contents.releases} - {None}
     for name in sorted(name for name in names if name is not None and not NAME.fullmatch(name)):
@@ -91,21 +89,21 @@ def unusable_name(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL008", Severity.ERROR, "leave it out: it is the host's")
-def os_release(facts: ExtensionFacts) -> Iterator[Hit]:
+def os_release(facts: ExtensionFacts) -> Hits:
     """usr/lib/os-release is inside, with which systemd refuses every extension."""
     if facts.contents.has_os_release:
         yield Hit("an extension must not bring an os-release file", facts.kind.traits.forbidden)
 
 
 @rule("LL009", Severity.WARNING, f"add {_RELOAD}=1 to the release file; systemd before 255 does not know it")
-def no_reload(facts: ExtensionFacts) -> Iterator[Hit]:
+def no_reload(facts: ExtensionFacts) -> Hits:
     """Units are inside, and the release file does not ask the service manager to read them."""
     if facts.contents.units and facts.release and facts.release.get(_RELOAD) != "1":
         yield Hit(f"there are units, and the release file has no {_RELOAD}=1", facts.release_path)
 
 
 @rule("LL010", Severity.WARNING, "bind it to the OS's version: ID with VERSION_ID or SYSEXT_LEVEL")
-def unbound_modules(facts: ExtensionFacts) -> Iterator[Hit]:
+def unbound_modules(facts: ExtensionFacts) -> Hits:
     """Kernel modules are inside, and the release file binds them to no version of the OS."""
     release = facts.release
     if facts.kind is not Kind.SYSEXT or not release:

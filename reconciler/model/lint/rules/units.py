@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.unitfiles import units
 from reconciler.model.kind import Kind
-from reconciler.model.lint.rule import Hit, Severity, rule
+from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 from reconciler.model.lint.rules.files import sysusers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _UPHOLD: Final = (
@@ -21,7 +19,7 @@ _UPHOLD: Final = (
 
 
 @rule("LL301", Severity.NOTE, _UPHOLD)
-def not_started(facts: ExtensionFacts) -> Iterator[Hit]:
+def not_started(facts: ExtensionFacts) -> Hits:
     """Nothing in the extension starts a unit, and it has no [Install] section either."""
     for unit in units(facts):
         if not (unit.starts or unit.pulls or unit.has_install or "@." in unit.name):
@@ -29,7 +27,7 @@ def not_started(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL302", Severity.WARNING, _UPHOLD)
-def only_install(facts: ExtensionFacts) -> Iterator[Hit]:
+def only_install(facts: ExtensionFacts) -> Hits:
     """A unit has an [Install] section, which takes effect only where somebody enables it."""
     for unit in units(facts):
         if unit.has_install and not (unit.starts or unit.pulls or "@." in unit.name):
@@ -39,7 +37,7 @@ def only_install(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL303", Severity.WARNING, _UPHOLD)
-def only_wanted(facts: ExtensionFacts) -> Iterator[Hit]:
+def only_wanted(facts: ExtensionFacts) -> Hits:
     """A unit is only wanted by a target, which is decided upon before extensions are merged at boot."""
     for unit in units(facts) if facts.kind is Kind.SYSEXT else ():
         if unit.pulls and not unit.starts:
@@ -49,7 +47,7 @@ def only_wanted(facts: ExtensionFacts) -> Iterator[Hit]:
 
 
 @rule("LL304", Severity.WARNING, "bring a file in usr/lib/sysusers.d that makes the user, or set DynamicUser=yes")
-def missing_user(facts: ExtensionFacts) -> Iterator[Hit]:
+def missing_user(facts: ExtensionFacts) -> Hits:
     """A unit runs as a user that the extension does not make."""
     made = {words[1] for words in sysusers(facts)}
     for unit in units(facts):
