@@ -121,7 +121,7 @@ def _check_request(request: Request) -> None:
 
 def _is_ours(directory: Path, recipe: Recipe) -> bool:
     """Whether a directory is what a build makes, so that nothing else is lost with it."""
-    return (directory / "oci-layout").is_file() or (directory / recipe.kind.traits.releases).is_dir()
+    return (directory / "oci-layout").is_file() or (directory / recipe.ident.kind.traits.releases).is_dir()
 
 
 def _clock() -> Clock:
@@ -169,10 +169,10 @@ def _gather(request: Request, ingredients: Ingredients) -> _Gathered:
 def _sort_out(gathered: _Gathered, request: Request, paths: Paths) -> _Sorted:
     """Leave out what must not be in it, and add what the build writes itself."""
     recipe = request.recipe
-    content, dropped, releases = screen(gathered.content, recipe.kind)
+    content, dropped, releases = screen(gathered.content, recipe.ident.kind)
     name, basis = _basis(releases, recipe)
-    others = [f"{recipe.kind.traits.releases}/{RELEASE_PREFIX}{it}".encode() for it in releases if it != name]
-    tops = tuple(f"{top}/".encode() for top in recipe.kind.traits.tops)
+    others = [f"{recipe.ident.kind.traits.releases}/{RELEASE_PREFIX}{it}".encode() for it in releases if it != name]
+    tops = tuple(f"{top}/".encode() for top in recipe.ident.kind.traits.tops)
     deleted = (it for it in gathered.deleted if it.startswith(tops))
     told = (*dropped, *(Dropped(it, _OTHER_RELEASE) for it in others), *(Dropped(it, _DELETED) for it in deleted))
     if request.strict and told:
@@ -180,7 +180,7 @@ def _sort_out(gathered: _Gathered, request: Request, paths: Paths) -> _Sorted:
         raise Invalid(f"/{shown(told[0].path)} cannot be in the extension: {told[0].reason}{more}", "see --strict")
     if not any(content.files()):
         raise Invalid("nothing is left to put into the extension", _nothing_hint(told))
-    needs = needs_of(content, recipe.kind)
+    needs = needs_of(content, recipe.ident.kind)
     release = release_of(recipe, needs, basis, lambda: _fields(gathered.system) or read_os_release(paths))
     for path, text in upholds(recipe, _units(content, recipe)).items():
         content.put(path.encode(), text_file(text))
@@ -209,7 +209,7 @@ def _fields(item: Item | None) -> dict[str, str]:
 
 
 def _units(content: Assembly, recipe: Recipe) -> list[str]:
-    prefix = f"{recipe.kind.traits.units}/".encode()
+    prefix = f"{recipe.ident.kind.traits.units}/".encode()
     return [shown(name.removeprefix(prefix)) for name, _ in content.files() if name.startswith(prefix)]
 
 

@@ -139,7 +139,7 @@ def _wanted(ident: ExtensionId, placed: Placed, then: Wanted | None, generation:
     if then is None:
         return Wanted(ident.name, (recorded,), kind=ident.kind, format=placed.entry.format)
     (first, *others) = then.parts
-    sole = replace(first, text=recorded.text, source=recorded.source, open=None)
+    sole = replace(first, text=recorded.text, source=recorded.source, template=None)
     return replace(then, parts=then.parts if others else (sole,), merged=True, format=placed.entry.format)
 
 

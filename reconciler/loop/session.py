@@ -15,6 +15,7 @@ from reconciler.host.records.retries import read_retries
 from reconciler.loop import config, generations
 from reconciler.loop.observe import observe
 from reconciler.model.config.desired import for_host
+from reconciler.model.content.format import Format
 from reconciler.model.plan.plan import make_plan
 from reconciler.model.plan.status import View
 
@@ -126,9 +127,9 @@ def located(paths: Paths, loaded: config.Loaded) -> tuple[Paths, config.Loaded]:
 def host_of(paths: Paths, desired: DesiredState) -> Host:
     """What this node is; what it has for image files only where that matters, since systemd has to be asked."""
     host = read_host(paths)
-    if desired.depends_on_boot_state:
+    if any(it.boot_states for it in desired.extensions):
         host = replace(host, boot_state=read_boot_state(paths))
-    if not (paths.is_running_system and desired.wants_image_files):
+    if not paths.is_running_system or all(it.format is Format.DIRECTORY for it in desired.extensions):
         return host
     from reconciler.host.node.imagepolicies import read_policies
     from reconciler.host.node.loopdevices import device_mapper_available, loop_devices_available

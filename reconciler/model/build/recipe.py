@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import Platform, platform_for, platform_of
-from reconciler.model.kind import RELEASE_PREFIX, UNIT, ExtensionId, Kind, is_name
+from reconciler.model.kind import RELEASE_PREFIX, UNIT, ExtensionId, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,15 +37,10 @@ class Recipe:
     enable: tuple[str, ...] = ()  # units that start with the system
 
     @property
-    def kind(self) -> Kind:
-        return self.ident.kind
-
-    @property
     def release_path(self) -> str:
-        return f"{self.kind.traits.releases}/{RELEASE_PREFIX}{self.ident.name}"
+        return f"{self.ident.kind.traits.releases}/{RELEASE_PREFIX}{self.ident.name}"
 
     def check(self) -> None:
-        """Look at the words before any work is done."""
         if not is_name(self.ident.name):
             hint = "up to 64 letters, digits and ._+-, the first a letter or digit, not ending in .raw or .v"
             raise Invalid(f"{self.ident.name!r} is no name of an extension", hint)
@@ -95,7 +90,7 @@ def release_of(
     What was asked for goes before all else; `basis` is the release file that the content brought, and `system` gives
     the os-release of the system that it was built for, which is asked for only where it matters.
     """
-    traits = recipe.kind.traits
+    traits = recipe.ident.kind.traits
     identity, reason = _identity(recipe, needs, basis, system)
     fields = {**basis, **identity}
     _set(fields, traits.scope, " ".join(recipe.scope))
@@ -115,7 +110,7 @@ def _identity(
     recipe: Recipe, needs: Needs, basis: Mapping[str, str], system: Callable[[], Mapping[str, str]]
 ) -> tuple[dict[str, str], str]:
     """ID, VERSION_ID and level, and why these."""
-    asked = {"ID": recipe.id, "VERSION_ID": recipe.version_id, recipe.kind.traits.level: recipe.level}
+    asked = {"ID": recipe.id, "VERSION_ID": recipe.version_id, recipe.ident.kind.traits.level: recipe.level}
     given = {key: value for key, value in asked.items() if value}
     if recipe.id:
         return given, "as asked for"
@@ -170,7 +165,7 @@ def upholds(recipe: Recipe, units: Iterable[str]) -> dict[str, str]:
         if unit not in there and _template(unit) not in there:
             known = ", ".join(sorted(there)) or "none"
             raise Invalid(f"--enable-unit: the content has no {unit}", f"its units: {known}")
-    directory = f"{recipe.kind.traits.units}/multi-user.target.d"
+    directory = f"{recipe.ident.kind.traits.units}/multi-user.target.d"
     name = recipe.ident.name
     return {f"{directory}/10-{name}-{unit}.conf": f"[Unit]\nUpholds={unit}\n" for unit in recipe.enable}
 

@@ -214,7 +214,6 @@ class _Translator:
                 self._add_part(item, name, kind, source)
 
     def _source(self, item: _Item, target: str, *, local: bool, index: int) -> str | None:
-        """A target as a source; None: it is none."""
         scheme, *rest = target.split("://")
         place = ("targets", index)
         if _has_template(target):

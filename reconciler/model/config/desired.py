@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.config.document import Checks, Extension, Pull, Settings
 from reconciler.model.config.mistakes import read_document
-from reconciler.model.config.part import Open, Part, shown
+from reconciler.model.config.part import Part, shown
 from reconciler.model.content.format import Format
 from reconciler.model.content.limits import Limits
 from reconciler.model.kind import ExtensionId, Kind
@@ -96,14 +96,6 @@ class DesiredState:
         return Limits(**dict(self.settings.limits))
 
     @property
-    def wants_image_files(self) -> bool:
-        return any(item.format is not Format.DIRECTORY for item in self.extensions)
-
-    @property
-    def depends_on_boot_state(self) -> bool:
-        return any(item.boot_states for item in self.extensions)
-
-    @property
     def idents(self) -> frozenset[ExtensionId]:
         return frozenset(item.ident for item in self.extensions)
 
@@ -144,13 +136,12 @@ def _part(template: Template[Source], item: Extension) -> Part:
         item.digest or template.value.digest,
         item.platform,
         version,
-        Open(template, item.version) if is_open else None,
+        template if is_open else None,
+        item.version if is_open else None,
     )
 
 
 def for_host(desired: DesiredState, host: Host) -> DesiredState:
     """The desired state with all placeholders filled; an extension for which that cannot be done says why."""
-    if not any(part.open for item in desired.extensions for part in item.parts):
-        return desired
     filled = (replace(it, parts=tuple(part.on(host) for part in it.parts)) for it in desired.extensions)
     return replace(desired, extensions=tuple(filled))

@@ -323,5 +323,4 @@ class Document(Strict):
 
 
 def json_schema() -> dict[str, object]:
-    """The JSON Schema of a configuration file, for editors and config management."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}

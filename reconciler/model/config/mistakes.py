@@ -117,7 +117,6 @@ def _known_instead(path: KeyPath) -> str:
 
 
 def _keys_at(path: KeyPath) -> list[str]:
-    """The keys that the map at a path may have."""
     found: Any = Document
     for key in path:
         is_model = isinstance(found, type) and issubclass(found, BaseModel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.model.content.source import Source, shown_url
@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from reconciler.model.fit.release import Host
 
 
-class Open(NamedTuple):
-    """What a host must fill in."""
-
-    source: Template[Source]
-    version: Template[Range] | None
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """Where content comes from, and what is known of it before anybody has looked."""
@@ -31,28 +24,22 @@ class Part:
     pin: str | None = None  # the digest that it must lead to
     platform: Platform | None = None  # None: this machine's
     version: Range | None = None  # of the tags to choose from
-    open: Open | None = None  # None: it is the same on every host
+    template: Template[Source] | None = None  # of the source; None: source and version are the same on every host
+    version_template: Template[Range] | None = None
     unresolved: ReconcilerError | None = None  # why this host could not fill it in
 
     def on(self, host: Host) -> Part:
         """With all placeholders filled; where that cannot be done, with the reason."""
-        if self.open is None:
+        if self.template is None:
             return self
         try:
-            return self._filled(self.open, host)
+            template = self.template.on(host)
+            version = self.version_template.on(host).value if self.version_template else None
         except ReconcilerError as error:
             return replace(self, unresolved=error)
         except ValueError as error:
-            return replace(
-                self,
-                unresolved=Invalid(
-                    f"{self.text}: {error}", "look at this host's os-release", code="config.placeholder"
-                ),
-            )
-
-    def _filled(self, left_open: Open, host: Host) -> Part:
-        template = left_open.source.on(host)
-        version = left_open.version.on(host).value if left_open.version else None
+            hint = "look at this host's os-release"
+            return replace(self, unresolved=Invalid(f"{self.text}: {error}", hint, code="config.placeholder"))
         if version and self.version:
             version = replace(version, prereleases=self.version.prereleases)
         return replace(self, text=shown(template), source=template.value, version=version)

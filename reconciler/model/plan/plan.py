@@ -47,7 +47,6 @@ _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
 
 def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) -> Plan:
-    """Decide what it takes to make the node agree with its configuration."""
     steps = [step for wanted in desired.extensions for step in _converge(wanted, desired, observed, targets)]
     steps += withdraw(desired, observed)
     steps += take_back_removals(desired, observed)

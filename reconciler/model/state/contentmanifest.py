@@ -97,19 +97,16 @@ class Manifest:
             if (what := _difference(self.items.get(path), found.get(path)))
         }
         one_sided = {path for path in differing if path not in self.items or path not in found}
-        told = (path for path in sorted(differing) if not (path in one_sided and _parent(path) in one_sided))
+        inner = {path for path in one_sided if path.rpartition("/")[0] in one_sided}
         image = "" if self.items[""].is_file else None
-        return [Difference(None if path == image else f"/{path}", differing[path]) for path in told]
+        shown = sorted(differing.keys() - inner)
+        return [Difference(None if path == image else f"/{path}", differing[path]) for path in shown]
 
 
 def summary(found: Sequence[Difference]) -> str:
     more = len(found) - _SHOWN
     shown = ", ".join(map(str, found[:_SHOWN]))
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]
 
 
 def _difference(was: Item | None, now: Item | None) -> str:
