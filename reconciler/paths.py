@@ -5,19 +5,18 @@ Tests and `--root` give another root; nothing else in the package spells out an 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from reconciler.errors import Invalid
+from reconciler.model.fit.symlinks import follow
 from reconciler.model.kind import Kind
 
 SCRATCH = "/var/tmp"  # noqa: S108 - for large files of this process alone, in directories made by mkdtemp
 STATE_DIR: Final = "/var/lib/livelayer"
 # Other directories below /var/lib do not outlive a boot there, as a rule.
 KAIROS_STATE_DIR: Final = "/var/lib/kairos/livelayer"
-_MOST_LINKS: Final = 40  # on one way, as for the kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,23 +162,14 @@ class Paths:
 
 
 def _inside(root: Path, absolute: str) -> Path:
-    """Where a path leads for a node that has `root` as its root directory, like chroot(2) would have it."""
-    parts, way, links = deque(absolute.split("/")), root, 0
-    while parts:
-        part = parts.popleft()
-        if part in {"", "."}:
-            continue
-        if part == "..":
-            way = way if way == root else way.parent
-            continue
-        try:
-            target = str((way / part).readlink())
-        except OSError:  # no symlink, or not there at all
-            way /= part
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            raise Invalid(f"{root}: too many symlinks on the way to {absolute}", "look at the links on this way")
-        parts.extendleft(reversed(target.split("/")))
-        way = root if target.startswith("/") else way
-    return way
+    place = follow(absolute, lambda path: _target(root / path))
+    if place is None:
+        raise Invalid(f"{root}: too many symlinks on the way to {absolute}", "look at the links on this way")
+    return root / place
+
+
+def _target(path: Path) -> str | None:
+    try:
+        return str(path.readlink())
+    except OSError:  # no symlink, or not there at all
+        return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import FileTree, read_contents
+from reconciler.model.fit.symlinks import follow
 from reconciler.model.kind import RELEASE_PREFIX, Kind
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.images.veritysignature import VeritySignature
 
-_FOLLOWED_MAX: Final = 40  # links, as the kernel has it
 SETUID: Final = 0o4000
 SETGID: Final = 0o2000
 STICKY: Final = 0o1000
@@ -45,7 +45,6 @@ class File:
 
     @property
     def text(self) -> str | None:
-        """The content for people."""
         return None if self.content is None else self.content.decode(errors="replace")
 
 
@@ -112,11 +111,9 @@ class ExtensionFacts:
 
     @cached_property
     def unpacked(self) -> int:
-        """Bytes of its files."""
         return sum(file.size for file in self.files.values())
 
     def of_kind(self, kind: FileKind) -> Iterator[tuple[str, File]]:
-        """The files of a kind."""
         return ((path, file) for path, file in self.files.items() if file.kind is kind)
 
     def below(self, directory: str) -> Iterator[tuple[str, File]]:
@@ -132,9 +129,7 @@ class ExtensionFacts:
         place = resolve(self.files, path)
         if place is None:
             return False
-        return (
-            place in self.files or f"usr/{place}" in self.files or not {path, f"/{place}"}.isdisjoint(self.host.has)
-        )
+        return not {place, f"usr/{place}"}.isdisjoint(self.files) or not {path, f"/{place}"}.isdisjoint(self.host.has)
 
 
 class ListedFiles(FileTree):
@@ -145,17 +140,10 @@ class ListedFiles(FileTree):
         self._files = files
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:
-        """See FileTree."""
-        prefix = f"{directory}/" if directory else ""
-        start = len(prefix)
-        return {
-            path[start:]: file.kind
-            for path, file in self._files.items()
-            if path.startswith(prefix) and "/" not in path[start:]
-        }
+        children = {path.rpartition("/"): file.kind for path, file in self._files.items()}
+        return {name: kind for (parent, _, name), kind in children.items() if parent == directory}
 
     def read(self, path: str, most: int) -> bytes:
-        """See FileTree."""
         return (self._files[path].content or b"")[:most]
 
 
@@ -182,32 +170,13 @@ def kind_of(paths: Iterable[str]) -> Kind:
 
 
 def resolve(files: Mapping[str, File], path: str) -> str | None:
-    """Where a path leads when the links in the tree are followed, from the root that it will be merged into.
+    """Where a path leads in the tree, from the root that it will be merged into; None: links lead in a circle."""
 
-    Returns:
-        A path without a leading slash, of a file that need not be there; None: links lead in a circle.
-    """
-    todo = path.split("/")[::-1]
-    place: list[str] = []
-    followed = 0
-    while todo:
-        part = todo.pop()
-        if part in {"", "."}:
-            continue
-        if part == "..":
-            del place[-1:]
-            continue
-        here = files.get("/".join([*place, part]))
-        if here is None or here.kind is not FileKind.SYMLINK:
-            place.append(part)
-            continue
-        followed += 1
-        if followed > _FOLLOWED_MAX:
-            return None
-        if here.target.startswith("/"):
-            place = []
-        todo += here.target.split("/")[::-1]
-    return "/".join(place)
+    def target_of(place: str) -> str | None:
+        file = files.get(place)
+        return file.target if file and file.kind is FileKind.SYMLINK else None
+
+    return follow(path, target_of)
 
 
 def link_target(path: str, target: str) -> str:
