@@ -15,8 +15,8 @@ from reconciler.host.images.inspect import identify, inspect_image
 from reconciler.host.node.loopdevices import device_mapper_available
 from reconciler.model.fit.contents import Contents
 from reconciler.model.images.imagepolicy import (
+    DEFAULTS,
     PARTITIONS,
-    default_policy,
     needs_device_mapper,
     parse_image_policy,
     refusal,
@@ -231,7 +231,7 @@ def test_policies_are_read_as_systemd_reads_them(text: str, trixie: ForeignRoot)
 @pytest.mark.parametrize(("kind", "name"), [(Kind.SYSEXT, "@sysext"), (Kind.CONFEXT, "@confext")])
 def test_default_policies(kind: Kind, name: str, trixie: ForeignRoot) -> None:
     table = _table(trixie, name)
-    assert {partition: default_policy(kind).flags(partition) & _MODES for partition in PARTITIONS} == table
+    assert {partition: DEFAULTS[kind].flags(partition) & _MODES for partition in PARTITIONS} == table
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.host.base.command import available
 from reconciler.host.node import units
 from reconciler.model.images.imageformat import FileSystem, naked
-from reconciler.model.images.imagepolicy import ImagePolicy, default_policy, parse_image_policy, refusal
+from reconciler.model.images.imagepolicy import DEFAULTS, ImagePolicy, parse_image_policy, refusal
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def read_policies(systemd: int) -> dict[Kind, ImagePolicy]:
 
 def _policy(kind: Kind) -> ImagePolicy:
     if not units.booted_with_systemd():
-        return default_policy(kind)
+        return DEFAULTS[kind]
     return policy_in(units.command_line(f"systemd-{kind}.service"), kind)
 
 
 def policy_in(command_line: str, kind: Kind) -> ImagePolicy:
     """The policy in a unit's ExecStart; the last one counts, as for the program."""
     policies = [match["policy"] for match in _OPTION.finditer(command_line)]
-    return parse_image_policy(policies[-1]) if policies else default_policy(kind)
+    return parse_image_policy(policies[-1]) if policies else DEFAULTS[kind]
 
 
 def against_images(host: Host, kind: Kind) -> str | None:

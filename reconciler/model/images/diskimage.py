@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Malformed
 from reconciler.model.images import magic
-from reconciler.model.images.discoverable import GENERIC, architecture, foreign, role
+from reconciler.model.images.discoverable import GENERIC, architecture_of_type, role
 from reconciler.model.images.gpt import Partition, Table, has_mbr, read_table
 from reconciler.model.images.imageformat import ImageFormat, Top, Volume
 from reconciler.model.images.superblocks import Damaged, recognise
@@ -25,21 +25,12 @@ _LUKS: Final = b"LUKS\xba\xbe"
 
 
 def identify(image: Bytes, architecture: str) -> ImageFormat:
-    """What an image is, and that it is whole as far as its own headers can tell.
-
-    Args:
-        image: its bytes.
-        architecture: this machine's, as systemd calls it.
-
-    Raises:
-        Invalid: it is none, or a damaged one, or one that systemd would not merge here.
-    """
+    """What an image is, which systemd of this architecture would merge, and whole as far as its headers can tell."""
     try:
         table = read_table(image)
         file_system = recognise(image, 0, image.size)
         if table:
-            _refuse_ambiguity(file_system)
-            return _disk(image, table, architecture)
+            return _disk(image, table, file_system, architecture)
     except Damaged as error:
         raise Malformed(f"the image {error}", _AGAIN) from error
     if file_system:
@@ -53,14 +44,9 @@ def architecture_of(image: Bytes) -> str | None:
         table = read_table(image)
     except Damaged:
         return None
-    found = {architecture(partition.type) for partition in table.partitions} if table else set()
+    found = {architecture_of_type(partition.type) for partition in table.partitions} if table else set()
     found.discard(None)
     return found.pop() if len(found) == 1 else None
-
-
-def _refuse_ambiguity(file_system: FileSystem | None) -> None:
-    if file_system:
-        raise Damaged(f"is both a disk image and {file_system}, and systemd refuses what is ambiguous")
 
 
 def _unknown(image: Bytes) -> Invalid:
@@ -70,7 +56,9 @@ def _unknown(image: Bytes) -> Invalid:
     return Invalid(f"the image is {words}, not an image of an extension", hint)
 
 
-def _disk(image: Bytes, table: Table, architecture: str) -> ImageFormat:
+def _disk(image: Bytes, table: Table, beside: FileSystem | None, architecture: str) -> ImageFormat:
+    if beside:
+        raise Damaged(f"is both a disk image and {beside}, and systemd refuses what is ambiguous")
     used = [partition for partition in table.partitions if not partition.no_auto]
     roles = [(role(partition.type, architecture), partition) for partition in used]
     names = [found for found, _ in roles if found]
@@ -84,7 +72,7 @@ def _disk(image: Bytes, table: Table, architecture: str) -> ImageFormat:
 
 
 def _refuse_odd_sets(names: list[str]) -> None:
-    """What systemd refuses or would choose from."""
+    """Partitions that systemd refuses, or would choose from."""
     for one in ("root", "usr"):
         verity, signature = f"{one}-verity", f"{one}-verity-sig"
         for found in (one, verity, signature):
@@ -105,11 +93,10 @@ def _generic(partitions: list[Partition], architecture: str) -> Partition:
             f"the image has {len(candidates)} partitions that may be its root, and none says so", _PARTITIONS
         )
     for partition in partitions:
-        if other := foreign(partition.type, architecture):
-            hint = f"use the image for {architecture}"
+        if other := architecture_of_type(partition.type):
             raise Invalid(
                 f"the image is a disk image for {other}, this machine is {architecture}",
-                hint,
+                f"use the image for {architecture}",
                 code="platform.mismatch",
             )
     raise Invalid("the image is a disk image without a root or usr partition", _PARTITIONS)

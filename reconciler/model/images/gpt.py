@@ -22,7 +22,7 @@ _SECTOR_SIZES: Final = (512, 4096)
 # Signature, revision, header size, its CRC, this and the other header's place, first and last usable sector,
 # disk GUID, place of the entries, their number, size and CRC.
 _HEADER: Final = struct.Struct("<8sIII4xQQQQ16sQIII")
-_ENTRY: Final = struct.Struct("<16s16sQQQ")
+_ENTRY: Final = struct.Struct("<16s16xQQQ")  # its type, its own GUID, first and last sector, flags
 _ENTRY_SIZE: Final = 128  # or a multiple of it
 _MAX_ENTRIES: Final = 1024  # tools write 128
 _NO_AUTO: Final = 1 << 63
@@ -36,7 +36,6 @@ class Partition:
     """One entry of the table."""
 
     type: str
-    identity: str
     offset: int  # bytes
     size: int  # bytes
     flags: int
@@ -48,7 +47,6 @@ class Partition:
 
     @property
     def read_only(self) -> bool:
-        """Whether it is to be mounted read-only."""
         return bool(self.flags & _READ_ONLY)
 
     @property
@@ -79,11 +77,7 @@ class _Header:
 
 
 def read_table(image: Bytes) -> Table | None:
-    """The partition table of an image; None: it has none.
-
-    Raises:
-        Damaged: there is one that cannot be trusted.
-    """
+    """The partition table of an image; None: it has none. Damaged: there is one that cannot be trusted."""
     for sector_size in _SECTOR_SIZES:
         if image.read(sector_size, len(_SIGNATURE)) == _SIGNATURE:
             return _Reader(image, sector_size).table()
@@ -92,8 +86,12 @@ def read_table(image: Bytes) -> Table | None:
 
 def has_mbr(image: Bytes) -> bool:
     """Whether there is a partition table of the old kind (also one that only protects a GPT)."""
+    return any(_mbr_types(image))
+
+
+def _mbr_types(image: Bytes) -> list[int]:
     sector = image.read(0, 512)
-    return sector[510:] == b"\x55\xaa" and any(sector[450 + 16 * number] for number in range(4))
+    return [sector[450 + 16 * number] for number in range(4)] if sector[510:] == b"\x55\xaa" else []
 
 
 class _Reader:
@@ -102,12 +100,11 @@ class _Reader:
         self._sector = sector_size
 
     def table(self) -> Table:
-        if not self._protected():
+        if _PROTECTIVE not in _mbr_types(self._image):
             raise Damaged("has a GPT without a protective MBR, which no kernel reads")
         header = self._header(1, "the GPT's header")
-        sectors = self._image.size // self._sector
-        if max(header.other, header.last_usable) >= sectors:
-            end = (max(header.other, header.last_usable) + 1) * self._sector
+        end = (max(header.other, header.last_usable) + 1) * self._sector
+        if end > self._image.size:
             raise Damaged(
                 f"is cut off: its partition table reaches to byte {end} and the file has {self._image.size}"
             )
@@ -116,11 +113,6 @@ class _Reader:
         partitions = tuple(sorted(self._partitions(header, entries), key=lambda partition: partition.offset))
         _refuse_overlaps(partitions)
         return Table(self._sector, partitions)
-
-    def _protected(self) -> bool:
-        sector = self._image.read(0, 512)
-        types = [sector[450 + 16 * number] for number in range(4)]
-        return sector[510:] == b"\x55\xaa" and _PROTECTIVE in types
 
     def _header(self, place: int, name: str) -> _Header:
         sector = self._image.read(place * self._sector, self._sector)
@@ -155,19 +147,15 @@ class _Reader:
     def _partitions(self, header: _Header, entries: bytes) -> list[Partition]:
         found = []
         for place in range(0, len(entries), header.entry_size):
-            kind, identity, first, last, flags = _ENTRY.unpack_from(entries, place)
+            kind, first, last, flags = _ENTRY.unpack_from(entries, place)
             if kind == bytes(16):
                 continue
             number = place // header.entry_size + 1
             if not header.first_usable <= first <= last <= header.last_usable:
                 raise Damaged(f"has a damaged partition table: partition {number} lies outside what it may use")
             start, size = first * self._sector, (last - first + 1) * self._sector
-            found.append(Partition(_guid(kind), _guid(identity), start, size, flags))
+            found.append(Partition(str(uuid.UUID(bytes_le=kind)), start, size, flags))
         return found
-
-
-def _guid(data: bytes) -> str:
-    return str(uuid.UUID(bytes_le=data))
 
 
 def _refuse_overlaps(partitions: tuple[Partition, ...]) -> None:

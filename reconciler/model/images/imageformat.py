@@ -63,7 +63,6 @@ class ImageFormat:
 
     @property
     def partitioned(self) -> bool:
-        """Whether there is a partition table."""
         return self.sector_size is not None
 
     @property

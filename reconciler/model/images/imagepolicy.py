@@ -78,11 +78,7 @@ def _normalized(partition: str, flags: frozenset[str]) -> frozenset[str]:
 
 
 def parse_image_policy(text: str) -> ImagePolicy:
-    """Read an image policy as systemd's tools do.
-
-    Raises:
-        Invalid: they would refuse it.
-    """
+    """Read an image policy as systemd's tools do."""
     if text in _SYMBOLIC:
         return ImagePolicy(text, {}, _SYMBOLIC[text])
     rules: dict[str, frozenset[str]] = {}
@@ -108,17 +104,12 @@ def _flags(text: str, words: str) -> frozenset[str]:
     return found
 
 
-_DEFAULTS: Final = {
+DEFAULTS: Final = {  # what systemd applies outside an initrd where nobody says anything else
     Kind.SYSEXT: parse_image_policy(
         "root=verity+signed+encrypted+unprotected+absent:usr=verity+signed+encrypted+unprotected+absent"
     ),
     Kind.CONFEXT: parse_image_policy("root=verity+signed+encrypted+unprotected+absent"),
 }
-
-
-def default_policy(kind: Kind) -> ImagePolicy:
-    """What systemd applies to extensions outside an initrd where nobody says anything else."""
-    return _DEFAULTS[kind]
 
 
 def refusal(policy: ImagePolicy, image: ImageFormat) -> str | None:
@@ -140,7 +131,7 @@ def needs_device_mapper(policy: ImagePolicy, image: ImageFormat) -> bool:
 
 
 def _found(policy: ImagePolicy, image: ImageFormat) -> set[str]:
-    """The partitions that it lets be used."""
+    """The image's partitions that the policy lets be used."""
     return {partition for partition in image.partitions if policy.flags(partition) & _USED}
 
 

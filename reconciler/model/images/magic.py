@@ -11,6 +11,7 @@ _IMAGE: Final = (
 )
 _CONVERT: Final = f"convert it: {_IMAGE}"
 _ARCHIVE: Final = "an archive is unpacked: say format: directory, or make an image file of its content"
+_ENCRYPTED: Final = "livelayer cannot look into it; use dm-verity to protect content"
 _WRONG_FILE: Final = "check the source: it led to another file than an extension's image"
 _SERVER: Final = "check the address: the server answered with a page instead of the file"
 
@@ -25,12 +26,7 @@ _MAGICS: Final[tuple[tuple[int, bytes, str, str], ...]] = (
     (0, b"!<arch>\n", "a Debian package or a static library", _CONVERT),
     (0, b"\xed\xab\xee\xdb", "an RPM package", _CONVERT),
     (0, b"070701", "a cpio archive", _CONVERT),
-    (
-        0,
-        b"LUKS\xba\xbe",
-        "an encrypted volume (LUKS)",
-        "livelayer cannot look into it; use dm-verity to protect content",
-    ),
+    (0, b"LUKS\xba\xbe", "an encrypted volume (LUKS)", _ENCRYPTED),
     (0, b"\x7fELF", "an ELF program or library", _WRONG_FILE),
     (0, b"MZ", "a Windows or EFI program", _WRONG_FILE),
     (0, b"#!", "a script", _WRONG_FILE),
@@ -60,12 +56,7 @@ _PAGES: Final[tuple[tuple[bytes, str], ...]] = (
 
 
 def known(head: bytes, size: int) -> tuple[str, str]:
-    """What a file that is no image is, and what to do about it.
-
-    Args:
-        head: its first `HEAD` bytes.
-        size: how many it has.
-    """
+    """What a file that is no image is by its first `HEAD` bytes, and what to do about it."""
     if not size:
         return "empty", "check the source: nothing was written there, or the disk was full"
     for offset, magic, words, hint in _MAGICS:

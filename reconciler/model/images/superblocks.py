@@ -56,11 +56,7 @@ class Damaged(ValueError):
 
 
 def recognise(image: Bytes, offset: int, size: int) -> FileSystem | None:
-    """Which file system lies in a part of an image, whole to its last byte.
-
-    Raises:
-        Damaged: one does, and is cut off or damaged, or two do.
-    """
+    """Which file system lies in a part of an image, whole to its last byte; Damaged: two do, or none is whole."""
     found: list[FileSystem] = []
     damaged: list[Damaged] = []
     for file_system, needed in _NEEDED.items():

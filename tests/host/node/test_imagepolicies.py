@@ -8,7 +8,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.host.node import imagepolicies
 from reconciler.host.node.imagepolicies import against_images, policy_in
 from reconciler.model.fit.release import Host
-from reconciler.model.images.imagepolicy import default_policy, parse_image_policy
+from reconciler.model.images.imagepolicy import DEFAULTS, parse_image_policy
 from reconciler.model.kind import Kind
 
 # As `systemctl show --property=ExecStart --value` prints it on systemd 257.
@@ -28,8 +28,8 @@ def test_the_policy_is_read_off_the_command_line(options: str) -> None:
 
 
 def test_without_an_option_systemds_default_holds() -> None:
-    assert policy_in(SHOWN.format(options=" --force"), Kind.CONFEXT) == default_policy(Kind.CONFEXT)
-    assert policy_in("", Kind.SYSEXT) == default_policy(Kind.SYSEXT)
+    assert policy_in(SHOWN.format(options=" --force"), Kind.CONFEXT) == DEFAULTS[Kind.CONFEXT]
+    assert policy_in("", Kind.SYSEXT) == DEFAULTS[Kind.SYSEXT]
 
 
 def test_what_is_no_policy_is_told() -> None:

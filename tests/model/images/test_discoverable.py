@@ -9,15 +9,15 @@ import pytest
 
 from reconciler.model.fit.release import Host
 from reconciler.model.images import discoverable
-from reconciler.model.images.discoverable import foreign, role
+from reconciler.model.images.discoverable import architecture_of_type, role
 
 
 def test_roles_depend_on_the_architecture() -> None:
     x86_64 = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
     assert role(x86_64, "x86-64") == "root"
     assert role(x86_64, "arm64") is None
-    assert foreign(x86_64, "arm64") == "x86-64"
-    assert foreign(x86_64, "x86-64") is None
+    assert architecture_of_type(x86_64) == "x86-64"
+    assert architecture_of_type("933ac7e1-2eb4-4f13-b844-0e14e2aef915") is None
     assert role("933ac7e1-2eb4-4f13-b844-0e14e2aef915", "arm64") == "home"
     assert role("00000000-0000-0000-0000-000000000001", "arm64") is None
 

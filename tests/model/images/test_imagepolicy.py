@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from reconciler.errors import Invalid
 from reconciler.model.images.imageformat import FileSystem, ImageFormat, Volume, naked
 from reconciler.model.images.imagepolicy import (
+    DEFAULTS,
     PARTITIONS,
-    default_policy,
     needs_device_mapper,
     parse_image_policy,
     refusal,
@@ -33,7 +33,7 @@ SIGNED = _disk("root", "root-verity", "root-verity-sig")
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("image", [SQUASHFS, PLAIN, VERITY, SIGNED])
 def test_the_defaults_take_everything(kind: Kind, image: ImageFormat) -> None:
-    assert refusal(default_policy(kind), image) is None
+    assert refusal(DEFAULTS[kind], image) is None
 
 
 @pytest.mark.parametrize(
