@@ -23,7 +23,7 @@ from reconciler.model.build.assembly import Assembly, difference, text_file
 from reconciler.model.build.output import Built, LeftOut, Output
 from reconciler.model.build.recipe import release_of, target_platform, upholds
 from reconciler.model.build.screening import Dropped, merge_usr, os_release_in, screen
-from reconciler.model.fit.release import parse_release
+from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _basis(releases: Mapping[str, Item], recipe: Recipe) -> tuple[str | None, di
 def _fields(item: Item | None) -> dict[str, str]:
     if item is None or item.content is None:
         return {}
-    return parse_release(read(item.content, 0, _RELEASE_MAX).decode(errors="replace"))
+    return read_assignments(read(item.content, 0, _RELEASE_MAX).decode(errors="replace"))
 
 
 def _units(content: Assembly, recipe: Recipe) -> list[str]:

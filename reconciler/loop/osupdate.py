@@ -19,8 +19,8 @@ from reconciler.loop.reconcile import configured
 from reconciler.model.config.desired import for_host
 from reconciler.model.content.format import Format, choose
 from reconciler.model.facts.extensionfacts import ListedFiles
+from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.filetree import read_contents
-from reconciler.model.fit.release import parse_release
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.plan.action import Fetch, Plan
 from reconciler.model.plan.forecast import Forecast, forecast
@@ -106,7 +106,7 @@ def _open(paths: Paths, options: Options, new: NewOs) -> _Look:
 
 def _host_with(own: Host, new: NewOs) -> Host:
     try:
-        fields = parse_release(read_bounded(new.os_release).decode(errors="replace"))
+        fields = read_assignments(read_bounded(new.os_release).decode(errors="replace"))
     except OSError as error:
         hint = "name the os-release file of the new OS"
         raise Invalid.of(error, f"{new.os_release}: cannot be read", hint) from error

@@ -32,8 +32,9 @@ from reconciler.model.content.limits import DEFAULT, Limits, size_text
 from reconciler.model.content.source import Transport, parse_source
 from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin, kind_of
 from reconciler.model.facts.hostfit import THIS_HOST, HostFit, judge
+from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.fit.release import Host, parse_release
+from reconciler.model.fit.release import Host
 from reconciler.model.kind import Kind
 from reconciler.paths import SCRATCH
 
@@ -121,7 +122,7 @@ def _own_host(paths: Paths, *, needs_images: bool) -> Host:
 
 def _other_host(own: Host, file: Path, systemd: int | None, architecture: str | None) -> Host:
     try:
-        release = parse_release(read_bounded(file).decode(errors="replace"))
+        release = read_assignments(read_bounded(file).decode(errors="replace"))
     except OSError as error:
         raise Invalid.of(error, f"{file}: cannot be read", "name an os-release file of the other OS") from error
     has_id_like = systemd is None and own.has_id_like

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base.bounded import opened, read_bounded
-from reconciler.model.fit.release import LIKE_SINCE, Host, parse_release
+from reconciler.model.fit.assignments import read_assignments
+from reconciler.model.fit.release import LIKE_SINCE, Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,7 @@ def _ask_systemd_sysext() -> int:
 
 def read_os_release(paths: Paths) -> dict[str, str]:
     for text in _os_release_texts(paths):
-        return parse_release(text)
+        return read_assignments(text)
     hint = "extensions are matched against /etc/os-release"
     raise Failed(
         f"{paths.root}: there is no os-release file",

@@ -17,7 +17,7 @@ from reconciler.host.base.command import Finished, run
 from reconciler.host.registry.stall import Standstill
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.ociwrite import REF_NAME
-from reconciler.model.content.skopeofailure import NOT_A_REGISTRY, understand, understand_standstill
+from reconciler.model.content.skopeofailure import NOT_A_REGISTRY, understand, understand_stall
 
 if TYPE_CHECKING:
     from reconciler.model.content.ociread import Platform
@@ -79,7 +79,7 @@ class Skopeo:
         if finished.status == 0:
             return finished
         if watch and watch.is_reached:
-            raise understand_standstill(finished.stderr, source, self.stall)
+            raise understand_stall(finished.stderr, source, self.stall)
         raise understand(finished.stderr, source)
 
     def credentials(self, option: str) -> tuple[str, ...]:

@@ -77,11 +77,7 @@ def platform_for(architecture: str) -> Platform:
 
 
 def parse_platform(text: str) -> Platform:
-    """Read `linux/arm64` or `linux/arm/v7`.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read `linux/arm64` or `linux/arm/v7`."""
     parts = text.split("/")
     if len(parts) not in {2, 3} or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
         raise ValueError(f"{text!r} is no platform; it looks like linux/amd64 or linux/arm/v7")
@@ -106,17 +102,13 @@ class Index:
     manifests: tuple[Descriptor, ...]
 
     def choose(self, platform: Platform) -> str:
-        """The digest of the platform's manifest; an entry without a variant serves every variant.
-
-        Raises:
-            Invalid: the index has nothing for this platform.
-        """
-        for candidate in (platform, Platform(platform.os, platform.architecture)):
+        """The digest of the platform's manifest; an entry without a variant serves every variant."""
+        for candidate in (platform, replace(platform, variant="")):
             for entry in self.manifests:
                 if entry.platform == candidate:
                     return entry.digest
         for entry in self.manifests:
-            if entry.platform and _same_but_for_variant(entry.platform, platform) and not platform.variant:
+            if entry.platform and replace(entry.platform, variant="") == platform:
                 return entry.digest
         raise Invalid(
             f"the image index has no {platform}; it has {self._platforms()}",
@@ -169,21 +161,12 @@ def _is_archive(media_type: str) -> bool:
     return not media_type or "tar" in media_type
 
 
-def _same_but_for_variant(one: Platform, other: Platform) -> bool:
-    return (one.os, one.architecture) == (other.os, other.architecture)
-
-
 def digest_of(content: bytes) -> str:
-    """The digest that names this content."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def parse_manifest(content: bytes) -> Index | Manifest:
-    """Understand a manifest or index, OCI or Docker schema 2.
-
-    Raises:
-        Invalid: it is neither.
-    """
+    """Understand a manifest or index, OCI or Docker schema 2."""
     try:
         document = _parsed(content)
         found = _index(document) if "manifests" in document else _manifest(document)
@@ -234,11 +217,7 @@ def _manifest(document: dict[str, Any]) -> Manifest:
 
 
 def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
-    """Tell each layer the digest of its uncompressed content.
-
-    Raises:
-        Invalid: the configuration is unreadable or counts another number of layers.
-    """
+    """The manifest with the digest of each layer's uncompressed content, which the image's configuration lists."""
     try:
         diff_ids = [_digest(item) for item in _parsed(config)["rootfs"]["diff_ids"]]
     except (ValueError, KeyError, TypeError) as error:
@@ -253,11 +232,7 @@ def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
 
 
 def platform_in(config: bytes) -> Platform | None:
-    """The platform an image's configuration declares; None where it declares none.
-
-    Raises:
-        Invalid: the configuration is unreadable.
-    """
+    """The platform an image's configuration declares; None where it declares none."""
     try:
         document = _parsed(config)
         if not document.get("os") or not document.get("architecture"):

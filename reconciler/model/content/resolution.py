@@ -39,11 +39,7 @@ class Resolution:
 
 
 def combined(parts: tuple[Resolution, ...]) -> Resolution:
-    """Several sources as one; its digest is that of a text which has a line with the digest of each, in their order.
-
-    Raises:
-        Invalid: one of them is an image file, over or under which nothing can be laid.
-    """
+    """Several sources as one; its digest is that of a text with a line for the digest of each, in their order."""
     if any(part.payload is Payload.IMAGE for part in parts):
         raise Invalid("an image file cannot be one of several sources", "name it alone, or a container image instead")
     lines = ["livelayer sources", *(part.manifest for part in parts)]
@@ -54,7 +50,6 @@ def combined(parts: tuple[Resolution, ...]) -> Resolution:
 
 
 def resolution_as_json(it: Resolution) -> list[Any]:
-    """A record of it."""
     plain = [it.digest, it.manifest, str(it.payload), it.size, it.tag]
     if it.origin:
         return [*plain, it.origin.argument()]

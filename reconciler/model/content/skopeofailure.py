@@ -205,8 +205,8 @@ def understand(stderr: str, argument: str) -> ReconcilerError:
     is_local = not argument.startswith("docker://")
     for pattern, (kind, code), meaning, hint in _MEANINGS:
         if re.search(pattern, essence, re.IGNORECASE) and not (is_local and "registry" in meaning):
-            told = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
-            error = told(f"{argument}: {meaning} (skopeo: {words})", _about(hint, argument), code=code)
+            lasting = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
+            error = lasting(f"{argument}: {meaning} (skopeo: {words})", _about(hint, argument), code=code)
             if isinstance(error, Unavailable):
                 error.retry_after = asked_to_wait(stderr)
             return error
@@ -217,7 +217,7 @@ def understand(stderr: str, argument: str) -> ReconcilerError:
     )
 
 
-def understand_standstill(stderr: str, argument: str, patience: float) -> Unavailable:
+def understand_stall(stderr: str, argument: str, patience: float) -> Unavailable:
     """Why a skopeo was ended that got nothing from a registry any more, in `patience` seconds."""
     asked = asked_to_wait(stderr)
     if asked is not None or "Too many requests" in stderr:

@@ -33,11 +33,11 @@ def judge(facts: ExtensionFacts, label: str, host: Host) -> HostFit:
     """Whether livelayer would place the extension on a host, and systemd would merge it there."""
     reason = _misfit(facts, host)
     if reason and label != THIS_HOST:
-        reason = told_of_another(reason)
+        reason = about_another_host(reason)
     return HostFit(f"{label} ({described(host)})", fits=reason is None, reason=reason)
 
 
-def told_of_another(reason: str) -> str:
+def about_another_host(reason: str) -> str:
     """A sentence about this host, said of another one."""
     for said, meant in _OF_ANOTHER:
         reason = reason.replace(said, meant)

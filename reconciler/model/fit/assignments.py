@@ -29,13 +29,9 @@ _UNREADABLE: Final = {"\0", "\ufffd"}  # what systemd takes for no text at all; 
 
 
 def read_assignments(text: str) -> dict[str, str]:
-    """The assignments of a file; of several to one name the last one counts, and lines that are none do not.
+    """The assignments of a file that was decoded with `errors="replace"`; the last one to a name counts.
 
-    Args:
-        text: decoded with `errors="replace"`.
-
-    Returns:
-        None at all if one is no text: systemd does not read such a file either.
+    None at all if one is no text: systemd does not read such a file either.
     """
     found: dict[str, str] = {}
     for match in _LINE.finditer(text):
@@ -48,13 +44,9 @@ def read_assignments(text: str) -> dict[str, str]:
 def _quoted(text: str) -> str:
     """Quoted parts, one after the other; blanks between them do not count."""
     return "".join(
-        match["single"] if match["single"] is not None else _IN_DOUBLE.sub(_kept, match["double"] or "")
+        match["single"] if match["single"] is not None else _IN_DOUBLE.sub(r"\1", match["double"] or "")
         for match in _QUOTED.finditer(text)
     )
-
-
-def _kept(escape: re.Match[str]) -> str:
-    return escape[1] or ""
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
 from reconciler.model.fit.release import Host, misfit
+from reconciler.model.images.imagepolicy import needs_device_mapper, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +92,6 @@ def image_error(ident: ExtensionId, image: ImageFormat, host: Host) -> Invalid |
 
 
 def _policy_error(ident: ExtensionId, image: ImageFormat, policy: ImagePolicy, host: Host) -> Invalid | None:
-    from reconciler.model.images.imagepolicy import needs_device_mapper, refusal
-
     if reason := refusal(policy, image):
         return _invalid(ident, "image.policy", reason, "use another format:, or change the policy")
     if not host.has_device_mapper and needs_device_mapper(policy, image):

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Malformed
+from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.fit.release import parse_release
 from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
@@ -36,11 +36,7 @@ class FileTree(ABC):
         self._known: dict[str, Mapping[str, FileKind]] = {}
 
     def children(self, directory: str) -> Mapping[str, FileKind]:
-        """The entries of a directory by name, without `.` and `..`; none where none is, or a link leads there.
-
-        Raises:
-            ReconcilerError: it cannot be read.
-        """
+        """The entries of a directory by name, without `.` and `..`; none where none is, or a link leads there."""
         if directory not in self._known:
             is_there = not directory or self.node(directory) is FileKind.DIRECTORY
             self._known[directory] = self.listed(directory) if is_there else {}
@@ -57,23 +53,7 @@ class FileTree(ABC):
 
     @abstractmethod
     def read(self, path: str, most: int) -> bytes:
-        """The content of a file that is there, up to `most` bytes.
-
-        Raises:
-            ReconcilerError: it cannot be read.
-        """
-
-
-class _Nothing(FileTree):
-    """The root of a disk image that has none."""
-
-    def listed(self, directory: str) -> Mapping[str, FileKind]:  # noqa: ARG002 - there is none
-        """See FileTree."""
-        return {}
-
-    def read(self, path: str, most: int) -> bytes:  # noqa: ARG002 - there is none
-        """See FileTree."""
-        return b""
+        """The content of a file that is there, up to `most` bytes."""
 
 
 class WithUsr(FileTree):
@@ -81,29 +61,25 @@ class WithUsr(FileTree):
 
     def __init__(self, root: FileTree | None, usr: FileTree) -> None:
         super().__init__()
-        self._root = root or _Nothing()
+        self._root = root
         self._usr = usr
         place = root.node("usr") if root else FileKind.DIRECTORY
         if place is not FileKind.DIRECTORY:
             raise Invalid("the image's root partition has no directory usr for its usr partition", _EMPTY_HINT)
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:
-        """See FileTree."""
         if not directory:
-            return {**self._root.children(""), "usr": FileKind.DIRECTORY}
+            return {**(self._root.children("") if self._root else {}), "usr": FileKind.DIRECTORY}
         tree, inside = self._at(directory)
         return tree.children(inside)
 
     def read(self, path: str, most: int) -> bytes:
-        """See FileTree."""
         tree, inside = self._at(path)
         return tree.read(inside, most)
 
     def _at(self, path: str) -> tuple[FileTree, str]:
         top, _, rest = path.partition("/")
-        if top == "usr":
-            return self._usr, rest
-        return self._root, path
+        return (self._root, path) if self._root and top != "usr" else (self._usr, rest)
 
 
 def printable(name: bytes) -> str:
@@ -113,34 +89,20 @@ def printable(name: bytes) -> str:
 
 
 def odd_name(beside: bytes) -> Invalid:
-    """A tool's listing has a line that is none: some name has a line break.
-
-    Args:
-        beside: that line.
-    """
+    """What to say of a tool's listing with a line that is none, since some name has a line break."""
     words = printable(beside[:80])
     return Invalid(f"the image has a file name with a line break, before '{words}'", _EMPTY_HINT)
 
 
 def unreadable(what: str, complaint: str) -> Invalid:
-    """A tool could not read an image whose headers are well.
-
-    Args:
-        what: the file system.
-        complaint: the tool's own words.
-    """
+    """What to say of a file system that a tool could not read, although the image's headers are well."""
     words = printable(complaint.encode())[:200]
     hint = "build or fetch the image again, and compare its digest with its publisher's"
     return Malformed(f"the image's {what} file system is damaged: {words}", hint)
 
 
 def read_contents(tree: FileTree, kind: Kind) -> Contents:
-    """What a tree holds, as far as it decides whether it may be merged: the one judge of all forms.
-
-    Raises:
-        Invalid: its release files are none.
-        ReconcilerError: the tree cannot be read.
-    """
+    """What a tree holds, as far as it decides whether it may be merged: the one judge of all forms."""
     traits = kind.traits
     return Contents(
         releases=_releases(tree, traits.releases),
@@ -180,4 +142,4 @@ def _release(tree: FileTree, path: str) -> dict[str, str]:
     if len(content) > _MAX_RELEASE:
         hint = "a release file has a few lines, see os-release(5)"
         raise Invalid(f"the image's release file {path} has more than {_MAX_RELEASE >> 10} KiB", hint)
-    return parse_release(content.decode(errors="replace"))
+    return read_assignments(content.decode(errors="replace"))

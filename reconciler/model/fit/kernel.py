@@ -19,11 +19,6 @@ _RELEASE: Final = re.compile(r"(?P<numbers>\d+(?:\.\d+)*)(?:-?rc(?P<candidate>\d
 
 
 def parse_constraint(text: str) -> Range:
-    """Read a constraint as the configuration spells it.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
     constraint = parse_range(text)
     if constraint.suffix is not None:
         raise ValueError(f"-{constraint.suffix}: of a kernel only the numbers are compared")

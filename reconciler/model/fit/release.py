@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model.content.ociread import GO_NAMES
-from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
@@ -50,11 +49,7 @@ SYNONYMS: Final[Mapping[str, str]] = {
 
 
 def parse_architecture(text: str) -> str:
-    """Read an architecture in anybody's words, into systemd's.
-
-    Raises:
-        ValueError: with a sentence for the user.
-    """
+    """Read an architecture in anybody's words, into systemd's."""
     known = sorted({*ARCHITECTURES.values()})
     word = SYNONYMS.get(text, text)
     if word not in known:
@@ -80,17 +75,7 @@ class Host:
 
     @property
     def architecture(self) -> str:
-        """The machine in systemd's words."""
         return ARCHITECTURES.get(self.machine, self.machine)
-
-
-def parse_release(text: str) -> dict[str, str]:
-    """Read an os-release(5) or extension-release file, as decoded with `errors="replace"`.
-
-    Returns:
-        Nothing for a file that systemd could not read either.
-    """
-    return read_assignments(text)
 
 
 def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed, ReconcilerError, Unavailable
-from reconciler.model.facts.hostfit import told_of_another
+from reconciler.model.facts.hostfit import about_another_host
 from reconciler.model.plan.plan import make_plan
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _forecast(
 def _refusal(unknown: ExtensionForecast, error: ReconcilerError | Problem) -> ExtensionForecast:
     """What this node or the network failed at says nothing about the other OS."""
     fits = None if isinstance(error, Unavailable | Failed) else False
-    return replace(unknown, fits=fits, reason=told_of_another(error.message), hint=error.hint, code=error.code)
+    return replace(unknown, fits=fits, reason=about_another_host(error.message), hint=error.hint, code=error.code)
 
 
 def _not_judged(wanted: Wanted, observed: ObservedState) -> str | None:

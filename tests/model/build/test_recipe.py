@@ -15,7 +15,7 @@ from reconciler.model.build.recipe import (
     target_platform,
     upholds,
 )
-from reconciler.model.fit.release import parse_release
+from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def test_programs_for_another_architecture() -> None:
 def test_the_text_is_read_as_it_was_meant() -> None:
     basis = {"ID": "_any", "PRETTY_NAME": 'a "b" $c `d` \\e', "EMPTY": ""}
     release = release_of(replace(X, scope=("system", "portable")), Needs(), basis, lambda: DEBIAN)
-    assert parse_release(release.text) == release.fields
+    assert read_assignments(release.text) == release.fields
     assert release.text.startswith('ID=_any\nSYSEXT_SCOPE="system portable"\n')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
-from reconciler.model.content.skopeofailure import asked_to_wait, understand, understand_standstill
+from reconciler.model.content.skopeofailure import asked_to_wait, understand, understand_stall
 
 FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
 
@@ -134,9 +134,9 @@ def test_how_long_a_registry_asks_for() -> None:
 
 
 def test_why_skopeo_was_not_waited_for() -> None:
-    silent = understand_standstill('level=debug msg="GET https://h/v2/"', "docker://h/x:v1", 60)
+    silent = understand_stall('level=debug msg="GET https://h/v2/"', "docker://h/x:v1", 60)
     assert silent.message == "docker://h/x:v1: the registry does not go on, nothing came for 60 s"
-    asked = understand_standstill(DEBUG.format(3600), "docker://h/x:v1", 60)
+    asked = understand_stall(DEBUG.format(3600), "docker://h/x:v1", 60)
     assert asked.message == "docker://h/x:v1: the registry asks to slow down"
     assert (silent.retry_after, asked.retry_after) == (None, 3600)
 

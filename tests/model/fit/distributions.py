@@ -8,7 +8,8 @@ from typing import Final
 
 import yaml
 
-from reconciler.model.fit.release import Host, misfit, parse_release
+from reconciler.model.fit.assignments import read_assignments
+from reconciler.model.fit.release import Host, misfit
 
 _CASES: Final = Path(__file__).parents[2] / "cases/os-release"
 _TABLE: Final = yaml.safe_load((_CASES / "verdicts.yaml").read_text())
@@ -30,9 +31,9 @@ class Distribution:
 
     def judged(self, systemd: int, *, like: bool) -> list[str]:
         """The release files that fit this system by livelayer, with that version of systemd in place of its own."""
-        os_release = parse_release(self.os_release.decode(errors="replace"))
+        os_release = read_assignments(self.os_release.decode(errors="replace"))
         host = Host(os_release, "x86_64", systemd, has_id_like=like)
-        return sorted(name for name, text in RELEASES.items() if misfit(parse_release(text), host) is None)
+        return sorted(name for name, text in RELEASES.items() if misfit(read_assignments(text), host) is None)
 
 
 DISTRIBUTIONS: Final = [Distribution(path.name, path.read_bytes()) for path in sorted((_CASES / "hosts").iterdir())]

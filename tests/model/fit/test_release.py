@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.fit.release import Host, misfit, parse_architecture, parse_release
+from reconciler.model.fit.assignments import read_assignments
+from reconciler.model.fit.release import Host, misfit, parse_architecture
 from tests.model.fit.release_table import DEBIAN, FITS, MISFITS, Row
 
 
@@ -31,8 +32,8 @@ def test_does_not_fit_and_says_why(row: Row) -> None:
         ('SYSEXT_SCOPE="initrd system"', {"SYSEXT_SCOPE": "initrd system"}),
     ],
 )
-def test_parse_release(text: str, expected: dict[str, str]) -> None:
-    assert parse_release(text) == expected
+def test_read_assignments(text: str, expected: dict[str, str]) -> None:
+    assert read_assignments(text) == expected
 
 
 @pytest.mark.parametrize(
