@@ -28,7 +28,7 @@ _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
 _MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
 _ELSE: Final = "or make a squashfs or erofs image"
-_NOTHING: Final = "exit 0"
+NOTHING: Final = "exit 0"
 _WALK: Final = 'exec find "$1" -xdev -printf ""'
 _LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
 _CAT: Final = 'exec cat "$1/$2"'
@@ -59,13 +59,7 @@ class Verdict:
 
 
 def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
-    """Let systemd look at an image file as it would before a merge. Takes root and loop devices.
-
-    Args:
-        file: its name decides which release file counts.
-        kind: what it is to extend.
-        policy: the image policy; None: systemd's own.
-    """
+    """Let systemd look at an image file as it would before a merge, by its name; takes root and loop devices."""
     options = (f"--image-policy={policy}",) if policy else ()
     done = run(PROGRAM, "--json=short", *options, str(file), timeout=_TIMEOUT, most=_MAX_LISTING)
     if "unrecognized option" in done.stderr:  # it is of another version than systemd-sysext
@@ -81,6 +75,11 @@ def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
         return Verdict()
 
 
+def mounting(file: Path, mount_point: Path, script: str, path: str = "") -> tuple[str, ...]:
+    """The command for a shell script that sees the mounted image at `$1`, and a path as `$2`."""
+    return ("unshare", "--mount", "sh", "-c", _MOUNT + script, str(file), str(mount_point), path)
+
+
 class MountedTree(FileTree):
     """An image file of any format that systemd knows."""
 
@@ -94,11 +93,8 @@ class MountedTree(FileTree):
 
         Returns:
             Why it cannot be mounted; this node's kernel may be to blame.
-
-        Raises:
-            Invalid: some are damaged.
         """
-        tried = self._start(_NOTHING, "", 0)
+        tried = self._start(NOTHING, "", 0)
         if tried.status != 0:
             return tried.complaint
         self._run(_WALK, "", 0)
@@ -115,8 +111,7 @@ class MountedTree(FileTree):
         return self._run(_CAT, path, most).stdout
 
     def _start(self, script: str, path: str, most: int) -> Finished:
-        words = ("--mount", "sh", "-c", _MOUNT + script, str(self._file), str(self._mount_point), path)
-        return run("unshare", *words, timeout=_TIMEOUT, most=most)
+        return run(*mounting(self._file, self._mount_point, script, path), timeout=_TIMEOUT, most=most)
 
     def _run(self, script: str, path: str, most: int) -> Finished:
         done = self._start(script, path, most)

@@ -32,7 +32,6 @@ def can_look_inside() -> bool:
 
 
 def can_extract() -> bool:
-    """Whether fsck.erofs is there."""
     return available(_FSCK)
 
 

@@ -47,13 +47,7 @@ class Listing:
         self._kept = 0
 
     def take(self, member: Member, chunks: Iterable[memoryview], below: bytes = b"") -> None:
-        """Note a member of a tar archive; as flattened layers have it.
-
-        Args:
-            member: its header.
-            chunks: its content, of which only the beginning is read.
-            below: the directory that the archive is the content of.
-        """
+        """Note a member of a tar archive that is the content of a directory, as flattened layers have it."""
         name = _plain(below + b"/" + member.name)
         if not name:
             return
@@ -75,7 +69,7 @@ class Listing:
         self._add(name, file, member.xattrs, head)
 
     def walk(self, directory: Path, limits: Limits = DEFAULT) -> None:
-        """Note everything in a directory, following none of its links."""
+        """Note everything in a directory."""
         root = os.fsencode(directory.resolve())
         inodes: set[tuple[int, int]] = set()
         try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from reconciler.errors import Failed, NotInstalled
 from reconciler.host.base.command import available
 from reconciler.host.images import dissect, erofs, fsck, squashfs
-from reconciler.host.images.rawfile import ImageFile, copy_part
+from reconciler.host.images.rawfile import ImageFile, volume_file
 from reconciler.model.fit.filetree import FileTree, WithUsr, read_contents
 from reconciler.model.fit.release import Host
 from reconciler.model.images import diskimage
@@ -39,12 +39,7 @@ _PACKAGES: Final = {FileSystem.SQUASHFS: squashfs.PACKAGE, FileSystem.EROFS: ero
 
 
 def identify(path: Path, architecture: str | None = None) -> ImageFormat:
-    """What a file is, by its content alone.
-
-    Args:
-        path: the file.
-        architecture: whose partitions count, as systemd calls it; None: this machine's.
-    """
+    """What a file is, by its content alone."""
     with ImageFile(path) as image:
         return diskimage.identify(image, architecture or _own_architecture())
 
@@ -60,12 +55,7 @@ def architecture_of(path: Path) -> str | None:
 
 
 def read_signature(path: Path, architecture: str | None = None) -> VeritySignature | None:
-    """The signature that a disk image carries for its dm-verity data; None: it carries none.
-
-    Args:
-        path: the file.
-        architecture: whose partitions count, as systemd calls it; None: this machine's.
-    """
+    """The signature that a disk image carries for its dm-verity data; None: it carries none."""
     wanted = architecture or _own_architecture()
     with ImageFile(path) as image:
         try:
@@ -79,18 +69,11 @@ def read_signature(path: Path, architecture: str | None = None) -> VeritySignatu
 
 
 def inspect_image(path: Path, kind: Kind, scratch: Path, architecture: str | None = None) -> Contents:
-    """Look into an image file after making sure that it is whole.
-
-    Args:
-        path: the file.
-        kind: what its content is to extend.
-        scratch: a directory that may be filled; the caller removes it.
-        architecture: whose partitions count, as systemd calls it; None: this machine's.
+    """Look into an image file after making sure that it is whole; the caller removes `scratch`.
 
     Raises:
         Invalid: no image of an extension for this architecture, or a damaged one.
         Failed: no tool here reads it, or the disk is full.
-        Unavailable: a tool did not end in time.
     """
     image_format = identify(path, architecture)
     workplace = Path(tempfile.mkdtemp(dir=scratch))
@@ -114,7 +97,7 @@ def _open_volume(file: Path, volume: Volume, workplace: Path) -> FileTree:
         case FileSystem.EROFS:
             return _erofs(file, volume, workplace) or _mounted(file, volume, workplace)
         case FileSystem.EXT4 | FileSystem.BTRFS:
-            fsck.check(volume.file_system, _bare(file, volume, workplace))
+            fsck.check(volume.file_system, volume_file(file, volume, workplace))
             return _mounted(file, volume, workplace)
     assert_never(volume.file_system)
 
@@ -130,13 +113,13 @@ def _squashfs(file: Path, volume: Volume) -> FileTree | None:
 def _erofs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
     if not erofs.can_look_inside():
         return None
-    bare = _bare(file, volume, workplace)
+    bare = volume_file(file, volume, workplace)
     return erofs.ErofsTree(bare) if erofs.check(bare) else None
 
 
 def _mounted(file: Path, volume: Volume, workplace: Path) -> FileTree:
     """The file system alone, since what protects a partition is not always at hand (device-mapper, a key)."""
-    bare = _bare(file, volume, workplace)
+    bare = volume_file(file, volume, workplace)
     obstacle = dissect.obstacle()
     if not obstacle:
         mount_point = workplace / f"{volume.top}.mounted"
@@ -157,13 +140,3 @@ def _unreadable(file_system: FileSystem, obstacle: str, hint: str) -> Failed:
             f"no program on this node reads the {file_system} file system of the image", f"install {package}"
         )
     return Failed(f"the {file_system} file system of the image cannot be looked into: {obstacle}", hint)
-
-
-def _bare(file: Path, volume: Volume, workplace: Path) -> Path:
-    """The file system as a file of its own, for tools that cannot look into a part of one."""
-    if not volume.offset:
-        return file
-    bare = workplace / f"{volume.top}.{volume.file_system}"
-    if not bare.exists():
-        copy_part(file, volume.offset, volume.size, bare)
-    return bare

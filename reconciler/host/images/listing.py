@@ -17,7 +17,7 @@ from reconciler.host.base import termination
 from reconciler.host.base.command import Finished, available, drain, run
 from reconciler.host.images import dissect
 from reconciler.host.images.facts import Listing
-from reconciler.host.images.rawfile import copy_part
+from reconciler.host.images.rawfile import volume_file
 from reconciler.host.layers.budget import Budget, Exceeded
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
 from reconciler.host.tar.reader import members
@@ -29,7 +29,7 @@ from reconciler.paths import SCRATCH
 if TYPE_CHECKING:
     from reconciler.model.content.limits import Limits
     from reconciler.model.facts.extensionfacts import File
-    from reconciler.model.images.imageformat import ImageFormat, Volume
+    from reconciler.model.images.imageformat import ImageFormat
 
 _SQUASHFS: Final = "sqfs2tar"
 _TIMEOUT: Final = 1800.0  # seconds
@@ -37,7 +37,6 @@ _ATTEMPT: Final = 60.0
 _COMPLAINTS: Final = 1 << 16  # bytes
 _SKIPPED: Final = ("Not allowed to skip files", "socket ignored")
 _REBUILD: Final = "build the image without it"
-_MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
 _TAR: Final = (
     'exec tar --create --file=- --format=posix --xattrs --xattrs-include="*" --numeric-owner --one-file-system'
     ' --sort=name --directory="$1" .'
@@ -52,26 +51,18 @@ class Known(NamedTuple):
 
 
 def list_image(file: Path, image: ImageFormat, listing: Listing, workplace: Path, limits: Limits) -> Known:
-    """Note every file of an image that was found to be whole.
-
-    Args:
-        file: the image.
-        image: what it is.
-        listing: what is told of each file.
-        workplace: a directory that may be filled; the caller removes it.
-        limits: what the image may take.
+    """Note every file of an image that was found to be whole; the caller removes `workplace`.
 
     Raises:
         Invalid: it is damaged, takes more than the limits allow, or has what no extension may have.
         Failed: nothing on this machine reads it, or the disk is full.
-        Unavailable: a program did not end in time.
     """
     known = Known()
     budget = Budget(limits)
     for volume in image.volumes:
         if volume.top is Top.USR:
             listing.drop_below(b"usr")
-        bare = _bare(file, volume, workplace)
+        bare = volume_file(file, volume, workplace)
         reader = _Reader(bare, listing, b"usr" if volume.top is Top.USR else b"", budget, workplace, limits)
         found = reader.read(volume.file_system)
         known = Known(known.owners and found.owners, known.attributes and found.attributes)
@@ -97,26 +88,25 @@ class _Reader(NamedTuple):
     limits: Limits
 
     def read(self, file_system: FileSystem) -> Known:
-        """By the best means that this machine has."""
         if file_system is FileSystem.SQUASHFS and available(_SQUASHFS):
             self._stream(file_system, _SQUASHFS, "--no-skip", "--root-becomes", ".", str(self.file))
             return Known()
         obstacle = dissect.obstacle() or self._failure_to_mount()
         if obstacle is None:
-            self._stream(file_system, *self._mounting(_MOUNT + _TAR))
+            self._stream(file_system, *self._mounting(_TAR))
             return Known()
         return self._unpack(file_system, obstacle)
 
     def _failure_to_mount(self) -> tuple[str, str] | None:
         if not available("tar"):
             return "tar is not installed", "install tar"
-        done = run(*self._mounting(_MOUNT + "exit 0"), timeout=_ATTEMPT, most=_COMPLAINTS)
+        done = run(*self._mounting(dissect.NOTHING), timeout=_ATTEMPT, most=_COMPLAINTS)
         return None if done.status == 0 else (done.complaint, "look whether this node's kernel has the file system")
 
     def _mounting(self, script: str) -> tuple[str, ...]:
         mount_point = self.workplace / "mounted"
         mount_point.mkdir(exist_ok=True)
-        return ("unshare", "--mount", "sh", "-c", script, str(self.file), str(mount_point))
+        return dissect.mounting(self.file, mount_point, script)
 
     def _stream(self, file_system: FileSystem, program: str, *arguments: str) -> None:
         def read(descriptor: int) -> None:
@@ -160,16 +150,6 @@ class _Reader(NamedTuple):
         """No file may be larger than all may be together."""
         limited = ("prlimit", f"--fsize={self.limits.size}", program, *arguments)
         return run(*limited, timeout=_TIMEOUT, most=_COMPLAINTS)
-
-
-def _bare(file: Path, volume: Volume, workplace: Path) -> Path:
-    """The file system as a file of its own, by a name that no tool takes for an option or a pattern."""
-    bare = workplace / f"volume-{volume.top}"
-    if volume.offset:
-        copy_part(file, volume.offset, volume.size, bare)
-    else:
-        bare.symlink_to(file.absolute())
-    return bare
 
 
 def _check(done: Finished, file_system: FileSystem) -> None:

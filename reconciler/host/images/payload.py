@@ -32,11 +32,5 @@ def is_tar(head: bytes) -> bool:
     if head[_MAGIC_AT] == b"ustar":
         return True
     digits = head[_SUM_AT].strip(b" \0")
-    return bool(digits) and digits.isdigit() and sum(head) - sum(head[_SUM_AT]) + 8 * 0x20 == _octal(digits)
-
-
-def _octal(digits: bytes) -> int:
-    try:
-        return int(digits, 8)
-    except ValueError:
-        return -1
+    is_octal = digits != b"" and not digits.strip(b"01234567")
+    return is_octal and sum(head) - sum(head[_SUM_AT]) + 8 * 0x20 == int(digits, 8)

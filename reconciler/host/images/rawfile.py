@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, Self
 
 from reconciler.errors import Failed, Invalid, Malformed
+from reconciler.host.base.durable import link_atomically
 from reconciler.host.tar.decompress import Blob, Content, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from reconciler.model.images.imageformat import Volume
 
 _PIECE: Final = 1 << 18
 _BLOCK: Final = 4096  # the unit of holes
+_ZEROS: Final = bytes(_BLOCK)
 _SPACE: Final = "look at the disk's space"
 
 
@@ -23,7 +27,6 @@ class ImageFile:
     """A regular file, open for reading at any place."""
 
     def __init__(self, path: Path) -> None:
-        """Open it."""
         self._path = path
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block otherwise
@@ -51,7 +54,6 @@ class ImageFile:
             raise self._unreadable(error) from error
 
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
-        """The bytes of a part, one piece after the other."""
         for start in range(offset, offset + length, _PIECE):
             yield self.read(start, min(_PIECE, offset + length - start))
 
@@ -60,9 +62,18 @@ class ImageFile:
 
 
 def copy_part(source: Path, offset: int, length: int, target: Path) -> None:
-    """Copy a part of an image, such as a partition, into a file of its own."""
     with ImageFile(source) as image:
         write_sparse(target, image.pieces(offset, length))
+
+
+def volume_file(file: Path, volume: Volume, workplace: Path) -> Path:
+    """A file system as a file of its own, by a name that no tool takes for an option or a pattern."""
+    bare = workplace / f"volume-{volume.top}"
+    if not volume.offset:
+        link_atomically(bare, str(file.absolute()))
+    elif not bare.exists():
+        copy_part(file, volume.offset, volume.size, bare)
+    return bare
 
 
 def write_sparse(target: Path, pieces: Iterable[bytes]) -> None:
@@ -96,27 +107,15 @@ def _write_piece(fd: int, piece: bytes, offset: int) -> None:
 
 def _runs(piece: bytes) -> Iterator[tuple[int, int]]:
     """Where the blocks lie that are not all zeros, neighbours together."""
-    zeros = bytes(_BLOCK)
-    start: int | None = None
-    for at in range(0, len(piece), _BLOCK):
-        block = piece[at : at + _BLOCK]
-        empty = block == zeros[: len(block)]
-        if not empty and start is None:
-            start = at
-        elif empty and start is not None:
-            yield start, at
-            start = None
-    if start is not None:
-        yield start, len(piece)
+    blocks = range(0, len(piece), _BLOCK)
+    for is_hole, run in groupby(blocks, lambda at: _ZEROS.startswith(piece[at : at + _BLOCK])):
+        if not is_hole:
+            starts = list(run)
+            yield starts[0], min(starts[-1] + _BLOCK, len(piece))
 
 
 def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
     """Decompress a file as its magic bytes say (gz, xz, zst, bz2, or not at all) into a new file with holes.
-
-    Args:
-        source: what was downloaded.
-        target: the file to make.
-        limit: bytes it may have.
 
     Returns:
         The digests of the source and of the result.

@@ -38,7 +38,6 @@ class SquashfsTree(FileTree):
         self._entry = re.compile(_DETAILS + self._root.encode() + rb"(?:/(.*))?", re.DOTALL)
 
     def check(self) -> None:
-        """Walk through all of its directories and inodes."""
         self._run(("-lls",), (), most=0)
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:

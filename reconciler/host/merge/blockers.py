@@ -35,11 +35,7 @@ def find(
 ) -> tuple[Blocker, ...]:
     """The extensions on whose account systemd would merge nothing.
 
-    Args:
-        paths: of the running system.
-        host: what it is.
-        unmanaged: what others placed, in systemd's order of search directories; no masks.
-        masks: those that hide some of them.
+    What others placed comes in systemd's order of search directories and without masks, which are apart.
     """
     memory = _Memory(paths, masks)
     found = []

@@ -31,11 +31,7 @@ def look_at_host(facts: ExtensionFacts, paths: Paths) -> HostFacts:
 def beside_host(paths: Paths, kind: Kind, files: Iterable[str], directories: Iterable[str]) -> HostFacts:
     """What the host below a root has where an extension has something else; merged extensions aside.
 
-    Args:
-        paths: of the node.
-        kind: of the extension.
-        files: its paths of all but directories, without a leading slash.
-        directories: those of its directories.
+    Paths are without a leading slash; `files` are all that are no directories.
     """
 
     def look() -> HostFacts:

@@ -41,7 +41,6 @@ def place_for(paths: Paths, item: Unmanaged, systemd: int) -> Path | None:
 
 
 def mask(paths: Paths, made: Masked) -> None:
-    """Hide a bad extension."""
     record = _record_of(paths, made.path)
     _record(record, [*(it for it in _recorded(record) if it.path != made.path), made])
     try:

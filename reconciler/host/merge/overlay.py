@@ -45,9 +45,7 @@ def merged_hierarchies(mountinfo: str, kind: Kind) -> list[str]:
 def read_private_mount(kind: Kind, *, of_manager: bool) -> str | None:
     """The mount that would keep a merge of a kind to the namespace of systemd-sysext's own worker; None: none does.
 
-    Args:
-        kind: of which extensions.
-        of_manager: look where PID 1 sees it, whose units merge, rather than this process.
+    With `of_manager` it is looked for where PID 1 sees it, whose units merge, rather than this process.
     """
     mounts = _MANAGERS_MOUNTS if of_manager else _MOUNTS
     return private_mount(mounts.read_text(errors="surrogateescape"), kind)

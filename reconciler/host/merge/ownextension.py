@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def own_extensions(paths: Paths, links: Sequence[Link], module: Path | None = None) -> frozenset[ExtensionId]:
-    """Those of these links' extensions that have the running program in them.
-
-    Args:
-        paths: the node.
-        links: of the extensions in question.
-        module: a file of the program; None: this one.
-    """
+    """Those of these links' extensions that have a file of the running program in them."""
     program = str(module or Path(reconciler.__file__).resolve()).lstrip("/")
     images = [link for link in links if link.entry.format.is_file]
     lists = readable_lists(paths, {link.name: link.entry for link in images}, remember=False)

@@ -17,9 +17,7 @@ _TIMEOUT: Final = 90.0  # seconds
 def refresh(kind: Kind, *, always: bool) -> Finished:
     """Merge what the search directories hold now. The exit status means little: read the overlay afterwards.
 
-    Args:
-        kind: of which extensions.
-        always: also if systemd finds that nothing changed (it looks from 260 on, and has the option since).
+    With `always` also if systemd finds that nothing changed (it looks from 260 on, and has the option since).
     """
     return run(f"systemd-{kind}", "refresh", *(["--always-refresh=yes"] if always else []), timeout=_TIMEOUT)
 

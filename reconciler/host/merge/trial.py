@@ -62,7 +62,6 @@ def culprits(paths: Paths, systemd: int, suspects: Sequence[Unmanaged], words: s
 
 
 def named_in(words: str) -> frozenset[str]:
-    """The images that systemd says it could not read."""
     return frozenset(match["name"] for match in _NAMED.finditer(words))
 
 

@@ -60,7 +60,6 @@ class Catalogs:
         raise Invalid(told, hint, code="catalog.unavailable")
 
     def remember(self) -> None:
-        """Keep what was read from the web."""
         for url, content in self._read.items():
             if isinstance(content, bytes) and content != _kept(self._copy(url)):
                 write_atomically(self._copy(url), content)

@@ -43,16 +43,9 @@ def is_package_name(text: str) -> bool:
 
 
 def download(names: Sequence[str], scratch: Path, status: Path | None, *, depends: bool) -> list[Path]:
-    """Download packages, and those that they depend on and that are not there yet.
+    """Download packages, and those that they depend on are not there yet, in the order of their names.
 
-    Args:
-        names: as apt-get takes them.
-        scratch: an empty directory for the files.
-        status: dpkg's status file of the system that is to have the extension; None: this machine's.
-        depends: whether to take dependencies, too.
-
-    Returns:
-        The files, in the order of their names.
+    `status` is dpkg's status file of the system that is to have the extension; None: this machine's.
     """
     if not available("apt-get"):
         hint = "give the files themselves, --debs FILE.deb..., or build on Debian or Ubuntu"

@@ -56,12 +56,7 @@ def look_at(path: Path) -> tuple[str, Payload, int]:
 
 
 def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:
-    """Copy a directory with its hard links, holes, owners, times and extended attributes; data is shared if possible.
-
-    Raises:
-        Invalid: it holds what no extension may have, or too much of it.
-        Failed: it changed meanwhile, or the disk could not take it.
-    """
+    """Copy a directory with its hard links, holes, owners, times and attributes; its data is shared if possible."""
     source = source.resolve()  # cp would copy a link as a link
     Tree(source, limits).check()
     if _snapshot(source, target):
@@ -98,12 +93,10 @@ class Tree:
         self._members = 0
 
     def check(self) -> None:
-        """Look at everything without reading content."""
         for path, status in walk(self._root):
             self._describe(path, status)
 
     def digest(self) -> str:
-        """Read everything."""
         found = hashlib.sha256()
         for path, status in walk(self._root):
             termination.check()

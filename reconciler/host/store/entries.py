@@ -142,14 +142,12 @@ def _make_way(target: Path, made: Path) -> None:
 
 
 def read_contents(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Contents]:
-    """What the store has of these entries."""
     place = paths.store
     found = {entry: _contents(place / entry.file_name, entry) for entry in set(entries)}
     return {entry: contents for entry, contents in found.items() if contents}
 
 
 def has(paths: Paths, entry: Entry) -> bool:
-    """Whether the store has an entry."""
     return (paths.store / entry.file_name).exists()
 
 
@@ -201,7 +199,6 @@ def _image_from_json(record: Any) -> ImageFormat:  # noqa: ANN401 - JSON
 
 
 def inspect(tree: Path, kind: Kind) -> Contents:
-    """Look into an unpacked extension."""
     return read_tree(DirectoryTree(tree), kind)
 
 

@@ -42,7 +42,6 @@ class Found(NamedTuple):
 
 
 def make(paths: Paths, entry: Entry) -> None:
-    """Write the manifest of an entry as it is."""
     when = seals.now()
     place = paths.store / entry.file_name
     found = _scan(place)
@@ -70,10 +69,7 @@ def differences(
 ) -> dict[Entry, list[Difference]]:
     """In what entries are not as their manifests say; what cannot be read is not.
 
-    Args:
-        paths: of the node.
-        entries: with their manifests.
-        since: of which of them only those files are to be read that were touched at that time or later.
+    Of those in `since`, only files are read that were touched at that time (nanoseconds) or later.
     """
     found: dict[Entry, dict[str, Found]] = {}
     told: dict[Entry, list[Difference]] = {}
@@ -131,7 +127,6 @@ def _whole(item: Item, digest: str) -> Item:
 
 
 def _digests(files: Iterable[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
-    """The digests of files, by several threads."""
     todo = list(files)
     batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
     if not batches:

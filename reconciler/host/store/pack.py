@@ -49,21 +49,9 @@ class Packed:
 def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
     layers: Sequence[Layer], blob_of: Blobs, target: Path, entry: Entry, scratch: Path, limits: Limits
 ) -> Packed:
-    """Make an image file of the tree that layers are, lowest first.
+    """Make an image file of the tree that layers are, lowest first; after an error there is none.
 
-    Args:
-        layers: what to take, lowest first.
-        blob_of: where a layer's blob is, by its digest.
-        target: the file to make; after an error it does not exist.
-        entry: which file system; what kind of extension, and whether it is renamed.
-        scratch: a directory on the store's file system; the caller removes it.
-        limits: what the image may take.
-
-    Raises:
-        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
-            that no extension may have.
-        Failed: the disk is full or broken, or the program that makes the file is not here or failed.
-        Unavailable: that program did not end in time.
+    The caller removes `scratch`, which is on the store's file system.
     """
     return flatten(
         layers,
@@ -78,12 +66,7 @@ def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
 def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: bool = False) -> Contents:
     """Make an image file of a directory, which gets its release file's second name if it is renamed.
 
-    Args:
-        tree: the directory; nobody else may change it meanwhile.
-        target: the file to make; after an error it does not exist.
-        entry: which file system; what kind of extension, and whether it is renamed.
-        scratch: a directory on the store's file system; the caller removes it.
-        labels: whether the files' SELinux labels are this node's, and go into the image.
+    Nobody else may change the directory meanwhile. With `labels`, SELinux labels are this node's, and go along.
 
     Returns:
         What is inside, as `store.inspect` would find it.

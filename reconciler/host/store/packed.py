@@ -29,7 +29,6 @@ class ReleaseKeeper:
         self._prefixes = tuple(f"{it}/{RELEASE_PREFIX}".encode() for it in directories)
 
     def watch(self, members: Iterable[MemberContent]) -> Iterator[MemberContent]:
-        """The same members."""
         for member, chunks in members:
             yield member, self._keep(member, chunks) if member.name.startswith(self._prefixes) else chunks
 

@@ -31,20 +31,14 @@ log = logging.getLogger(__name__)
 
 
 def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
-    """What an entry has; None: the store does not have it.
-
-    Args:
-        paths: of the node.
-        entry: of the store.
-        remember: whether to keep the list of an image file.
-    """
+    """What an entry has; None: the store does not have it."""
     if not store.has(paths, entry):
         return None
     return _of_image(paths, entry, remember=remember) if entry.format.is_file else _of_directory(paths, entry)
 
 
 def keep(paths: Paths, entry: Entry, found: FileList) -> None:
-    """Remember what an image file has, or is going to have."""
+    """Note what an image file has, or is going to have."""
     document = json.dumps([sorted(found.files), sorted(found.directories)])  # without indentation: it is long
     write_atomically(_record(paths, entry), document.encode(), durable=False)
 

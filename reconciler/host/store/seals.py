@@ -26,7 +26,6 @@ def now() -> int:
 
 
 def path_of(paths: Paths, entry: Entry) -> Path:
-    """Where the manifest of an entry is."""
     return paths.manifests / f"{entry.file_name}.z"
 
 

@@ -24,9 +24,7 @@ _UNKNOWN: Final = 1 << 63  # what cannot be looked at counts as changed, later t
 def touched(since: Mapping[Path, int], budget: int = BUDGET) -> frozenset[Path]:
     """Of directories and files, those in which an inode was seen that was changed at that time or later.
 
-    Args:
-        since: times in nanoseconds since the epoch.
-        budget: how many inodes and lists of directories to look at, of all together.
+    Times are in nanoseconds since the epoch; the budget is for all together.
     """
     walks = {place: _times(os.fspath(place)) for place in since}
     found: set[Path] = set()

@@ -22,10 +22,7 @@ _UUID: Final = "6c697665-6c61-4965-b261-6e6572667300"  # any; the same archive i
 def write_erofs(target: Path, write: Callable[[int], None], scratch: Path) -> None:
     """Make `target`, which must not exist, from the archive that `write` writes to a descriptor.
 
-    Args:
-        target: the file to make; garbage after an error.
-        write: see `command.feed`.
-        scratch: a directory for what mkfs.erofs keeps of the archive meanwhile.
+    After an error it is garbage. mkfs.erofs keeps the archive in `scratch` meanwhile.
     """
     _require()
     done = feed(

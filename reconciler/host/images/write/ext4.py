@@ -30,14 +30,9 @@ _HINT: Final = "look at the space there, or build another --format"
 
 
 def write_ext4(target: Path, tree: Path, scratch: Path) -> None:
-    """Make `target`, which must not exist, of a directory that nobody else changes.
+    """Make `target`, which must not exist, of a directory that nobody else changes; after an error it is garbage.
 
     Where this process is not root, what belongs to it belongs to root in the file.
-
-    Args:
-        target: the file to make; garbage after an error.
-        tree: the directory.
-        scratch: a directory for what is kept meanwhile.
     """
     for program in ("mke2fs", "debugfs"):
         if not available(program):

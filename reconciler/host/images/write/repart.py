@@ -59,14 +59,7 @@ class DiskImage(NamedTuple):
 
 
 def write_ddi(target: Path, tree: Path, image: DiskImage, scratch: Path) -> None:
-    """Make `target`, which must not exist, of a directory that nobody else changes.
-
-    Args:
-        target: the file to make; garbage after an error.
-        tree: the directory.
-        image: what it is of.
-        scratch: a directory for what is kept meanwhile.
-    """
+    """Make `target`, which must not exist, of a directory that nobody else changes; after an error it is garbage."""
     _require()
     keys = image.keys
     signing = (f"--private-key={keys.private_key}", f"--certificate={keys.certificate}") if keys else ()

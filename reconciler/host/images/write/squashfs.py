@@ -24,11 +24,7 @@ _DEFAULTS: Final = "uid=0,gid=0,mode=0755,mtime=0"
 def write_squashfs(target: Path, write: Callable[[int], None], level: int = 1, jobs: int | None = None) -> None:
     """Make `target`, which must not exist, from the archive that `write` writes to a descriptor.
 
-    Args:
-        target: the file to make; garbage after an error.
-        write: see `command.feed`.
-        level: of zstd.
-        jobs: threads that compress; they do not change the result. None: as this machine has processors.
+    After an error it is garbage. `level` is of zstd; the threads (`jobs`) do not change the result.
     """
     if not available(_PROGRAM):
         raise NotInstalled(
