@@ -8,11 +8,12 @@ that it concerns. The class decides the rest: `Invalid` waits for the user, `Una
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from copy import copy
 from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -55,6 +56,15 @@ class ReconcilerError(Exception):
     def of(cls, error: OSError, what: str, hint: str | None = None) -> Self:
         """What the kernel refused; the code says why."""
         return cls(f"{what}: {error.strerror or error}", hint, code=_ERRNOS.get(error.errno or 0, "file.unusable"))
+
+    @classmethod
+    @contextmanager
+    def on_oserror(cls, what: str, hint: str | None = None) -> Iterator[None]:
+        """Make it of what the kernel refuses meanwhile."""
+        try:
+            yield
+        except OSError as error:
+            raise cls.of(error, what, hint) from error
 
     def about(self, extension: str) -> Self:
         error = copy(self)

@@ -47,7 +47,7 @@ class Listing:
         self._kept = 0
 
     def take(self, member: Member, chunks: Iterable[memoryview], below: bytes = b"") -> None:
-        """Note a member of a tar archive that is the content of a directory, as flattened layers have it."""
+        """Note a member of a tar archive, as flattened layers have it; the archive is the content of `below`."""
         name = _plain(below + b"/" + member.name)
         if not name:
             return

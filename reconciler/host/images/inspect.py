@@ -131,12 +131,8 @@ def _mounted(file: Path, volume: Volume, workplace: Path) -> FileTree:
         obstacle = f"it cannot be mounted: {complaint}", "look whether this node's kernel has the file system"
     if volume.file_system is FileSystem.EROFS and erofs.can_extract():
         return erofs.extract(bare, workplace / f"{volume.top}.extracted")
-    raise _unreadable(volume.file_system, *obstacle)
-
-
-def _unreadable(file_system: FileSystem, obstacle: str, hint: str) -> Failed:
-    if package := _PACKAGES.get(file_system):
-        return NotInstalled(
-            f"no program on this node reads the {file_system} file system of the image", f"install {package}"
-        )
-    return Failed(f"the {file_system} file system of the image cannot be looked into: {obstacle}", hint)
+    what = f"the {volume.file_system} file system of the image"
+    if package := _PACKAGES.get(volume.file_system):
+        raise NotInstalled(f"no program on this node reads {what}", f"install {package}")
+    reason, hint = obstacle
+    raise Failed(f"{what} cannot be looked into: {reason}", hint)

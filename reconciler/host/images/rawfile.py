@@ -13,6 +13,7 @@ from reconciler.host.tar.decompress import Blob, Content, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from reconciler.model.images.imageformat import Volume
@@ -28,10 +29,8 @@ class ImageFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        with self._reading():
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block otherwise
-        except OSError as error:
-            raise self._unreadable(error) from error
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
@@ -48,17 +47,15 @@ class ImageFile:
         """The bytes from `offset`; fewer only at the end."""
         if offset >= self.size:
             return b""
-        try:
+        with self._reading():
             return os.pread(self._fd, length, offset)
-        except OSError as error:
-            raise self._unreadable(error) from error
 
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
         for start in range(offset, offset + length, _PIECE):
             yield self.read(start, min(_PIECE, offset + length - start))
 
-    def _unreadable(self, error: OSError) -> Failed:
-        return Failed.of(error, f"{self._path}: cannot be read", "look at the file system and its disk")
+    def _reading(self) -> AbstractContextManager[None]:
+        return Failed.on_oserror(f"{self._path}: cannot be read", "look at the file system and its disk")
 
 
 def copy_part(source: Path, offset: int, length: int, target: Path) -> None:
@@ -78,11 +75,8 @@ def volume_file(file: Path, volume: Volume, workplace: Path) -> Path:
 
 def write_sparse(target: Path, pieces: Iterable[bytes]) -> None:
     """Write a new file, leaving out blocks of zeros; if that fails, there is none."""
-    try:
-        with target.open("xb", buffering=0) as file:
-            _fill(file.fileno(), target, pieces)
-    except OSError as error:
-        raise Failed.of(error, f"{target}: cannot be written", _SPACE) from error
+    with Failed.on_oserror(f"{target}: cannot be written", _SPACE), target.open("xb", buffering=0) as file:
+        _fill(file.fileno(), target, pieces)
 
 
 def _fill(fd: int, target: Path, pieces: Iterable[bytes]) -> None:

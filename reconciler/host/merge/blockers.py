@@ -116,7 +116,6 @@ class _Memory:
         return False, None
 
     def keep(self, path: Path, status: os.stat_result, policy: str | None, finding: Finding) -> None:
-        """Remember it, if it lasts."""
         if finding.lasts:
             self._kept[str(path)] = [_fingerprint(status), policy, finding.flaw]
 

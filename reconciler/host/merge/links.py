@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
@@ -39,7 +41,7 @@ def read_links(paths: Paths, systemd: int) -> Found:
         for item, directory in _items(paths, kind, systemd):
             link = _link_at(directory / item.name, kind, paths) if directory == paths.links(kind) else None
             if link:
-                links[link.ident] = _newer(link, links.get(link.ident))
+                links[link.ident] = _newer(links[link.ident], link) if link.ident in links else link
             elif name := _extension_name(item):
                 path, outranks = directory / item.name, _outranks(directory, paths, kind)
                 unmanaged.append(Unmanaged(name, path, outranks, kind, agent=_is_kairos_agents(path, paths)))
@@ -49,11 +51,8 @@ def read_links(paths: Paths, systemd: int) -> Found:
 
 def read_link(paths: Paths, ident: ExtensionId) -> Link | None:
     """The link of this extension, if there is one and livelayer placed it."""
-    newest: Link | None = None
-    for path in _forms(paths, ident):
-        if link := _link_at(path, ident.kind, paths):
-            newest = _newer(link, newest)
-    return newest
+    found = [link for path in _forms(paths, ident) if (link := _link_at(path, ident.kind, paths))]
+    return reduce(_newer, found) if found else None
 
 
 def restore(paths: Paths, link: Link) -> None:
@@ -78,15 +77,13 @@ def place(paths: Paths, ident: ExtensionId, entry: Entry) -> None:
                 f"remove {path}",
                 code="unmanaged.in-the-way",
             )
-    try:
+    with Failed.on_oserror(f"{link}: cannot be placed", "look at the file system's space and mode"):
         make_directory(directory)
-        _make(paths, link, ident.kind, entry)
+        _make(paths, link, entry)
         for path in _forms(paths, ident):
             if path != link:
                 path.unlink(missing_ok=True)
         sync_directory(directory)
-    except OSError as error:
-        raise Failed.of(error, f"{link}: cannot be placed", "look at the file system's space and mode") from error
 
 
 def clean(paths: Paths) -> None:
@@ -95,11 +92,8 @@ def clean(paths: Paths) -> None:
         for item in _scan(paths.links(kind)):
             if _is_on_its_way(item):
                 path = paths.links(kind) / item.name
-                try:
+                with Failed.on_oserror(f"{path}: cannot be removed", "look at the file system's mode"):
                     path.unlink(missing_ok=True)
-                except OSError as error:
-                    hint = "look at the file system's mode"
-                    raise Failed.of(error, f"{path}: cannot be removed", hint) from error
 
 
 def find_state(paths: Paths) -> str | None:
@@ -116,23 +110,16 @@ def find_state(paths: Paths) -> str | None:
 
 def remove(paths: Paths, ident: ExtensionId) -> None:
     """Take livelayer's own link away; anything else of that name stays."""
-    for link in _forms(paths, ident):
-        if os.path.lexists(link):
-            _remove(link, paths)
-
-
-def _remove(link: Path, paths: Paths) -> None:
-    if _target(link, paths) is None:
-        raise Failed(
-            f"{link}: livelayer did not place it, so it stays",
-            "remove it by hand if it shall go",
-            code="unmanaged.in-the-way",
-        )
-    try:
-        link.unlink()
-        sync_directory(link.parent)
-    except OSError as error:
-        raise Failed.of(error, f"{link}: cannot be removed", "look at the file system's mode") from error
+    for link in filter(os.path.lexists, _forms(paths, ident)):
+        if _target(link, paths) is None:
+            raise Failed(
+                f"{link}: livelayer did not place it, so it stays",
+                "remove it by hand if it shall go",
+                code="unmanaged.in-the-way",
+            )
+        with Failed.on_oserror(f"{link}: cannot be removed", "look at the file system's mode"):
+            link.unlink()
+            sync_directory(link.parent)
 
 
 def _forms(paths: Paths, ident: ExtensionId) -> tuple[Path, Path]:
@@ -141,10 +128,8 @@ def _forms(paths: Paths, ident: ExtensionId) -> tuple[Path, Path]:
     return directory / ident.name, directory / f"{ident.name}.raw"
 
 
-def _newer(link: Link, other: Link | None) -> Link:
+def _newer(other: Link, link: Link) -> Link:
     """The later one of two links for one extension: a run that changed its form was killed in between."""
-    if other is None:
-        return link
     return replace(link if link.changed >= other.changed else other, doubled=True)
 
 
@@ -193,24 +178,16 @@ def _outranks(directory: Path, paths: Paths, kind: Kind) -> bool:
     return directories.index(directory) <= directories.index(paths.links(kind))
 
 
-def _relative_target(paths: Paths, kind: Kind, entry: Entry) -> str:
-    """Relative, so that the link also holds when the root is mounted elsewhere."""
-    return os.path.relpath(paths.store / entry.file_name, paths.links(kind))
-
-
-def _make(paths: Paths, link: Path, kind: Kind, entry: Entry) -> None:
+def _make(paths: Paths, link: Path, entry: Entry) -> None:
+    """The link is relative, so that it also holds when the root is mounted elsewhere."""
     temporary = paths.staging / f"link-{os.getpid()}"
     paths.staging.mkdir(parents=True, exist_ok=True)
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(_relative_target(paths, kind, entry))
-    _move(temporary, link)
-
-
-def _move(temporary: Path, link: Path) -> None:
+    temporary.symlink_to(os.path.relpath(paths.store / entry.file_name, link.parent))
     try:
         temporary.replace(link)
     except OSError as error:
-        if error.errno != 18:  # noqa: PLR2004 - EXDEV: search directory and state on two file systems
+        if error.errno != errno.EXDEV:  # search directory and state on two file systems
             raise
         # systemd takes no name that begins like this one for an image; the link itself is made complete.
         beside = link.with_name(f"{_ON_ITS_WAY[0]}{link.name}{_ON_ITS_WAY[1]}")

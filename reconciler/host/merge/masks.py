@@ -55,12 +55,10 @@ def mask(paths: Paths, made: Masked) -> None:
 
 def unmask(paths: Paths, made: Masked) -> None:
     """Take a mask away; a directory that somebody has filled meanwhile is not one any more."""
-    try:
+    with Failed.on_oserror(f"{made.path}: cannot be removed", "look at the file system"):
         if _is_empty_directory(made.path):
             made.path.rmdir()
             sync_directory(made.path.parent)
-    except OSError as error:
-        raise Failed.of(error, f"{made.path}: cannot be removed", "look at the file system") from error
     _forget(_record_of(paths, made.path), made.path)
 
 
@@ -105,11 +103,8 @@ def _all_recorded(paths: Paths) -> list[Masked]:
 
 def _recorded(record: Path) -> list[Masked]:
     """What is not as we write it is none of ours."""
-    match read_json(record):
-        case [*items]:
-            return [mask for item in items if (mask := _parsed(item))]
-        case _:
-            return []
+    document = read_json(record)
+    return [mask for item in document if (mask := _parsed(item))] if isinstance(document, list) else []
 
 
 def _parsed(item: Any) -> Masked | None:  # noqa: ANN401 - JSON

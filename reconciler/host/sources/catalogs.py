@@ -82,20 +82,14 @@ class Catalogs:
     def _fetch(self, url: str) -> bytes:
         source = parse_source(url)
         if source.transport is Transport.FILE:
-            return _read_file(self.paths.under(source.reference))
-
+            path = self.paths.under(source.reference)
+            with Invalid.on_oserror(f"{path}: cannot be read", "check settings.catalogs"):
+                return read_bounded(path, _SIZE_MAX)
         return read_small(source.reference, _SIZE_MAX)
 
     def _copy(self, url: str) -> Path:
         """Where the copy of a catalog is; its URL may have a password."""
         return self.paths.catalogs / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return read_bounded(path, _SIZE_MAX)
-    except OSError as error:
-        raise Invalid.of(error, f"{path}: cannot be read", "check settings.catalogs") from error
 
 
 def _kept(copy: Path) -> bytes | None:

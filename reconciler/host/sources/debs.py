@@ -43,7 +43,7 @@ def is_package_name(text: str) -> bool:
 
 
 def download(names: Sequence[str], scratch: Path, status: Path | None, *, depends: bool) -> list[Path]:
-    """Download packages, and those that they depend on are not there yet, in the order of their names.
+    """Download packages, and those that they depend on and that are not there yet, in the order of their names.
 
     `status` is dpkg's status file of the system that is to have the extension; None: this machine's.
     """

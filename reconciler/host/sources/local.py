@@ -43,7 +43,8 @@ def look_at(path: Path) -> tuple[str, Payload, int]:
             tree = Tree(path)
             return tree.digest(), Payload.TREE, tree.size
         if not stat.S_ISREG(status.st_mode):
-            raise Invalid(f"{path} is {_noun(status.st_mode)}", "name a file or a directory")
+            noun = _KINDS.get(stat.S_IFMT(status.st_mode), "neither a file nor a directory")
+            raise Invalid(f"{path} is {noun}", "name a file or a directory")
         return file_digest(path), payload_in(path), status.st_size
     except FileNotFoundError as error:
         raise Invalid(
@@ -148,10 +149,6 @@ class Tree:
         if stat.S_ISLNK(mode):
             return os.readlink(path)  # noqa: PTH115 - paths are bytes here
         return file_digest(Path(os.fsdecode(path))).encode() if stat.S_ISREG(mode) else b""
-
-
-def _noun(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "neither a file nor a directory")
 
 
 def _shown(path: bytes) -> str:

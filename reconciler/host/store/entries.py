@@ -8,7 +8,6 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +20,16 @@ from reconciler.host.base.durable import (
     sync_filesystem,
     write_json,
 )
+from reconciler.host.base.exchange import exchange
 from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.filetree import read_contents as read_tree
+from reconciler.model.images.imageformat import FileSystem, ImageFormat, Top, Volume
 from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.kind import Kind
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
@@ -38,13 +38,10 @@ if TYPE_CHECKING:
 @contextmanager
 def stage(paths: Paths) -> Iterator[Path]:
     """A private directory on the store's file system, gone at the end whatever happens."""
-    try:
+    with Failed.on_oserror(f"{paths.staging}: cannot be used", "look at the file system's space and mode"):
         paths.staging.mkdir(parents=True, exist_ok=True)
         paths.staging.chmod(0o700)
         directory = Path(tempfile.mkdtemp(prefix="fetch-", dir=paths.staging))
-    except OSError as error:
-        hint = "look at the file system's space and mode"
-        raise Failed.of(error, f"{paths.staging}: cannot be used", hint) from error
     try:
         yield directory
     finally:
@@ -62,10 +59,8 @@ def new_tree(tree: Path) -> None:
 def prepare(paths: Paths) -> None:
     """Make the state directory, and drop what runs that were killed have left; only the holder of the lock may."""
     make_state_directory(paths)
-    try:
+    with Failed.on_oserror(f"{paths.store.parent}: cannot be made", "look at what is in its place"):
         paths.store.parent.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise Failed.of(error, f"{paths.store.parent}: cannot be made", "look at what is in its place") from error
     _clean_staging(paths)
     volatile = (paths.public_status.parent, paths.runtime)
     lasting = (paths.state, paths.store, paths.generations, paths.images, paths.catalogs, *paths.records_of_entries)
@@ -75,26 +70,18 @@ def prepare(paths: Paths) -> None:
 
 def make_state_directory(paths: Paths) -> None:
     """For root alone: the store keeps old versions, setuid programs with known holes among them."""
-    try:
+    with Failed.on_oserror(f"{paths.state}: cannot be made", "look at the file system's mode"):
         make_directory(paths.state.parent)
         paths.state.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise Failed.of(error, f"{paths.state}: cannot be made", "look at the file system's mode") from error
 
 
 def _clean_staging(paths: Paths) -> None:
     """As far as it goes: what cannot be removed is in nobody's way."""
     with suppress(OSError):
         for leftover in list(paths.staging.iterdir()):
-            _drop(leftover)
-
-
-def _drop(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+            shutil.rmtree(leftover, ignore_errors=True)  # of a link or a file it does nothing
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
 
 
 def commit(
@@ -109,7 +96,7 @@ def commit(
     target = paths.store / entry.file_name
     if not entry.format.is_file:
         inspect(made, entry.kind)
-    try:
+    with Failed.on_oserror(f"{target}: cannot be stored", "look at the disk's space"):
         paths.store.mkdir(parents=True, exist_ok=True)
         is_there = _contents(target, entry) is not None  # not so an image file without its record
         if contents:
@@ -121,13 +108,9 @@ def commit(
             _make_way(target, made)
             made.rename(target)
         sync_directory(paths.store)
-    except OSError as error:
-        raise Failed.of(error, f"{target}: cannot be stored", "look at the disk's space") from error
 
 
 def _exchange(paths: Paths, made: Path, target: Path, kind: Kind) -> None:
-    from reconciler.host.base.exchange import exchange
-
     exchange(made, target)
     paths.replaced.mkdir(mode=0o700, exist_ok=True)
     made.rename(paths.replaced / f"{kind}-{time.time_ns()}")
@@ -166,11 +149,10 @@ def _record(image: Path) -> Path:
 
 
 def _as_json(contents: Contents) -> dict[str, Any]:
-    return asdict(changed(contents, image=None)) | {"image": _image_as_json(contents.image)}
-
-
-def _image_as_json(image: ImageFormat | None) -> dict[str, Any] | None:
-    return asdict(image) | {"partitions": sorted(image.partitions)} if image else None
+    record = asdict(contents)
+    if contents.image:
+        record["image"]["partitions"] = sorted(contents.image.partitions)
+    return record
 
 
 def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
@@ -189,8 +171,6 @@ def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
 
 
 def _image_from_json(record: Any) -> ImageFormat:  # noqa: ANN401 - JSON
-    from reconciler.model.images.imageformat import FileSystem, ImageFormat, Top, Volume
-
     volumes = tuple(
         Volume(**{**it, "file_system": FileSystem(it["file_system"]), "top": Top(it["top"])})
         for it in record["volumes"]
@@ -209,7 +189,5 @@ def give_release_name(tree: Path, kind: Kind, name: str) -> None:
         return
     directory = tree / kind.traits.releases
     wanted = directory / f"{RELEASE_PREFIX}{name}"
-    try:
+    with Failed.on_oserror(f"{wanted}: cannot be made"):
         wanted.hardlink_to(directory / f"{RELEASE_PREFIX}{next(iter(releases))}")
-    except OSError as error:
-        raise Failed.of(error, f"{wanted}: cannot be made") from error

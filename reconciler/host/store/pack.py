@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from reconciler.model.state.entry import Entry
 
 _SPACE: Final = "look at the space on the store's file system and at its disk"
-_FILE_SYSTEMS: Final = {Format.SQUASHFS: FileSystem.SQUASHFS, Format.EROFS: FileSystem.EROFS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +131,17 @@ def _make(target: Path, entry: Entry, scratch: Path, fill: Callable[[TarWriter],
 
 
 def _described(contents: Contents, target: Path, entry: Entry) -> Contents:
-    volume = Volume(_FILE_SYSTEMS[entry.format], 0, target.stat().st_size)
+    volume = Volume(FileSystem(entry.format), 0, target.stat().st_size)
     return replace(contents, image=ImageFormat((volume,)))
 
 
 @contextmanager
 def _making(target: Path) -> Iterator[None]:
     """Leave nothing of a file that could not be made, and begin without one that an earlier try has made."""
-    try:
+    with Failed.on_oserror(f"{target}: cannot be made", _SPACE):
         target.unlink(missing_ok=True)
-        yield
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        raise Failed.of(error, f"{target}: cannot be made", _SPACE) from error
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+        try:
+            yield
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise

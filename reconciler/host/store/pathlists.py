@@ -93,13 +93,10 @@ def _of_image(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
 
 def readable_lists(paths: Paths, entries: Mapping[str, Entry], *, remember: bool) -> dict[str, FileList]:
     """The lists of extensions by their names, without those that cannot be read."""
-    found = {name: _list_or_none(paths, entry, remember=remember) for name, entry in entries.items()}
+    found: dict[str, FileList | None] = {}
+    for name, entry in entries.items():
+        try:
+            found[name] = file_list(paths, entry, remember=remember)
+        except (ReconcilerError, OSError) as error:
+            log.warning("%s: what is in it is not known: %s", entry.file_name, error)
     return {name: it for name, it in found.items() if it}
-
-
-def _list_or_none(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
-    try:
-        return file_list(paths, entry, remember=remember)
-    except (ReconcilerError, OSError) as error:
-        log.warning("%s: what is in it is not known: %s", entry.file_name, error)
-        return None
