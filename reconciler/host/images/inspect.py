@@ -93,28 +93,18 @@ def _open_volume(file: Path, volume: Volume, workplace: Path) -> FileTree:
     """By the best means that this node has."""
     match volume.file_system:
         case FileSystem.SQUASHFS:
-            return _squashfs(file, volume) or _mounted(file, volume, workplace)
+            if available(squashfs.PROGRAM):
+                tree = squashfs.SquashfsTree(file, volume.offset)
+                tree.check()
+                return tree
         case FileSystem.EROFS:
-            return _erofs(file, volume, workplace) or _mounted(file, volume, workplace)
+            if erofs.can_look_inside() and erofs.check(bare := volume_file(file, volume, workplace)):
+                return erofs.ErofsTree(bare)
         case FileSystem.EXT4 | FileSystem.BTRFS:
             fsck.check(volume.file_system, volume_file(file, volume, workplace))
-            return _mounted(file, volume, workplace)
-    assert_never(volume.file_system)
-
-
-def _squashfs(file: Path, volume: Volume) -> FileTree | None:
-    if not available(squashfs.PROGRAM):
-        return None
-    tree = squashfs.SquashfsTree(file, volume.offset)
-    tree.check()
-    return tree
-
-
-def _erofs(file: Path, volume: Volume, workplace: Path) -> FileTree | None:
-    if not erofs.can_look_inside():
-        return None
-    bare = volume_file(file, volume, workplace)
-    return erofs.ErofsTree(bare) if erofs.check(bare) else None
+        case _:
+            assert_never(volume.file_system)
+    return _mounted(file, volume, workplace)
 
 
 def _mounted(file: Path, volume: Volume, workplace: Path) -> FileTree:

@@ -116,8 +116,12 @@ class _Reader(NamedTuple):
         try:
             done = drain(program, *arguments, read=read, timeout=_TIMEOUT)
         except Refused as error:
-            raise _invalid(error) from error
-        _refuse_sockets(done)
+            hint = error.hint if isinstance(error, Exceeded) else _REBUILD
+            where = f"{shown(error.member)}: " if error.member else ""
+            raise Malformed(f"the image: {where}{error}", hint) from error
+        if any(words in done.stderr for words in _SKIPPED):  # sqfs2tar fails at a socket, tar only says so
+            words = "the image has a socket, which no extension may contain"
+            raise Invalid(words, _REBUILD, code="content.special-file")
         _check(done, file_system)
 
     def _take(self, content: Content) -> None:
@@ -155,15 +159,3 @@ class _Reader(NamedTuple):
 def _check(done: Finished, file_system: FileSystem) -> None:
     if done.status != 0:
         raise unreadable(str(file_system), done.complaint)
-
-
-def _refuse_sockets(done: Finished) -> None:
-    """They are what no archive can hold; sqfs2tar fails, tar only says so."""
-    if any(words in done.stderr for words in _SKIPPED):
-        raise Invalid("the image has a socket, which no extension may contain", _REBUILD, code="content.special-file")
-
-
-def _invalid(error: Refused) -> Invalid:
-    hint = error.hint if isinstance(error, Exceeded) else _REBUILD
-    where = f"{shown(error.member)}: " if error.member else ""
-    return Malformed(f"the image: {where}{error}", hint)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.durable import read_json, write_json
-from reconciler.host.merge.judgeimage import judge
+from reconciler.host.merge.judgeimage import Finding, judge
 from reconciler.host.merge.masks import place_for
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from reconciler.host.merge.judgeimage import Finding
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId
     from reconciler.model.state.observed import Masked, Unmanaged
@@ -75,9 +74,8 @@ def _flaw(item: Unmanaged, host: Host, memory: _Memory) -> str | None:
         return None
     rules = host.image_policies.get(item.kind)
     policy = rules.text if rules else None
-    is_known, flaw = memory.recall(item.path, status, policy)
-    if is_known:
-        return flaw
+    if known := memory.recall(item.path, status, policy):
+        return known.flaw
     if os.geteuid() != 0:
         return memory.masked.get(item.path)  # who may not look can only repeat what was found
 
@@ -103,8 +101,8 @@ class _Memory:
         self._known: dict[str, Any] | None = None
         self._kept: dict[str, list[Any]] = {}
 
-    def recall(self, path: Path, status: os.stat_result, policy: str | None) -> tuple[bool, str | None]:
-        """Whether the file is the same as when it was judged, the policy too if it is known now; and its flaw."""
+    def recall(self, path: Path, status: os.stat_result, policy: str | None) -> Finding | None:
+        """What was found if the file is the same as when it was judged, the policy too if it is known now."""
         if self._known is None:
             document = read_json(self._file)
             self._known = document if isinstance(document, dict) else {}
@@ -112,8 +110,8 @@ class _Memory:
             case [[*fingerprint], judged_by, None | str() as flaw] if fingerprint == _fingerprint(status):
                 if policy in {None, judged_by}:
                     self._kept[str(path)] = [fingerprint, judged_by, flaw]
-                    return True, flaw
-        return False, None
+                    return Finding(flaw)
+        return None
 
     def keep(self, path: Path, status: os.stat_result, policy: str | None, finding: Finding) -> None:
         if finding.lasts:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid, ReconcilerError
@@ -29,7 +29,7 @@ from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from reconciler.host.tar.reader import Member
     from reconciler.model.fit.release import Host
@@ -145,17 +145,12 @@ def _may_have_release(it: _Suspect, scratch: Path) -> bool:
     known = list_image(it.path, identify(it.path), listing, workplace, DEFAULT)
     directory = it.kind.traits.releases
     files = listing.files()
-    if any(parent in files and files[parent].kind is not FileKind.DIRECTORY for parent in _ways(directory)):
+    ways = (directory, *map(str, PurePosixPath(directory).parents))
+    if any(way in files and files[way].kind is not FileKind.DIRECTORY for way in ways):
         return True
     names = {path.removeprefix(f"{directory}/{RELEASE_PREFIX}") for path in files if path.startswith(directory)}
     others = any(path.startswith(f"{directory}/{RELEASE_PREFIX}") for path in files)
     return not names.isdisjoint(_names(it.path)) or listing.is_lax or (others and not known.attributes)
-
-
-def _ways(directory: str) -> Iterator[str]:
-    """A directory and those that lead there, the first first."""
-    parts = directory.split("/")
-    return ("/".join(parts[: depth + 1]) for depth in range(len(parts)))
 
 
 class _Releases(Listing):

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def own_extensions(paths: Paths, links: Sequence[Link], module: Path | None = None) -> frozenset[ExtensionId]:
     """Those of these links' extensions that have a file of the running program in them."""
     program = str(module or Path(reconciler.__file__).resolve()).lstrip("/")
-    images = [link for link in links if link.entry.format.is_file]
-    lists = readable_lists(paths, {link.name: link.entry for link in images}, remember=False)
-    found = [link for link in images if link.name in lists and program in lists[link.name]]
-    found += [
-        link
-        for link in links
-        if not link.entry.format.is_file and os.path.lexists(paths.store / link.entry.file_name / program)
-    ]
-    return frozenset(link.ident for link in found)
+    images = {link.name: link.entry for link in links if link.entry.format.is_file}
+    lists = readable_lists(paths, images, remember=False)
+
+    def has_program(link: Link) -> bool:
+        if link.entry.format.is_file:
+            return link.name in lists and program in lists[link.name]
+        return os.path.lexists(paths.store / link.entry.file_name / program)
+
+    return frozenset(link.ident for link in links if has_program(link))

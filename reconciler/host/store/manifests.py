@@ -128,12 +128,9 @@ def _whole(item: Item, digest: str) -> Item:
 
 def _digests(files: Iterable[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
     todo = list(files)
+    if len(todo) <= _BATCH:
+        return dict(_hash(todo))
     batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
-    if not batches:
-        return {}
-    if len(batches) == 1:
-        return dict(_hash(batches[0]))
-
     threads = min(_THREADS_MAX, len(os.sched_getaffinity(0)), len(batches))
     with workers(threads) as pool:
         return {file: digest for done in pool.map(_hash, batches) for file, digest in done}
