@@ -32,7 +32,7 @@ def open_parts(parts: Sequence[Part], it: Opening, access: Access, use: Callable
         scratch.mkdir()
         opening = replace(it, part=part, resolution=resolution, scratch=scratch)
         lay_over(_tree_of(opening, access), tree)
-        local.Tree(tree, access.limits).check()
+        local.Tree(tree).check(access.limits)
     return use(Tree(tree))
 
 

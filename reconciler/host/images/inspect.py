@@ -69,12 +69,7 @@ def read_signature(path: Path, architecture: str | None = None) -> VeritySignatu
 
 
 def inspect_image(path: Path, kind: Kind, scratch: Path, architecture: str | None = None) -> Contents:
-    """Look into an image file after making sure that it is whole; the caller removes `scratch`.
-
-    Raises:
-        Invalid: no image of an extension for this architecture, or a damaged one.
-        Failed: no tool here reads it, or the disk is full.
-    """
+    """Look into an image file after making sure that it is whole; the caller removes `scratch`."""
     image_format = identify(path, architecture)
     workplace = Path(tempfile.mkdtemp(dir=scratch))
     # Tools take part of some names for options; this one is harmless.

@@ -51,12 +51,7 @@ class Known(NamedTuple):
 
 
 def list_image(file: Path, image: ImageFormat, listing: Listing, workplace: Path, limits: Limits) -> Known:
-    """Note every file of an image that was found to be whole; the caller removes `workplace`.
-
-    Raises:
-        Invalid: it is damaged, takes more than the limits allow, or has what no extension may have.
-        Failed: nothing on this machine reads it, or the disk is full.
-    """
+    """Note every file of an image that was found to be whole; the caller removes `workplace`."""
     known = Known()
     budget = Budget(limits)
     for volume in image.volumes:
@@ -111,7 +106,11 @@ class _Reader(NamedTuple):
     def _stream(self, file_system: FileSystem, program: str, *arguments: str) -> None:
         def read(descriptor: int) -> None:
             with Blob(Path(f"/proc/self/fd/{descriptor}")) as blob:
-                self._take(Content(blob))
+                content = Content(blob)
+                for member in members(content):
+                    termination.check()
+                    self.budget.member(member)
+                    self.listing.take(member, content.chunks(member.size), self.below)
 
         try:
             done = drain(program, *arguments, read=read, timeout=_TIMEOUT)
@@ -123,12 +122,6 @@ class _Reader(NamedTuple):
             words = "the image has a socket, which no extension may contain"
             raise Invalid(words, _REBUILD, code="content.special-file")
         _check(done, file_system)
-
-    def _take(self, content: Content) -> None:
-        for member in members(content):
-            termination.check()
-            self.budget.member(member)
-            self.listing.take(member, content.chunks(member.size), self.below)
 
     def _unpack(self, file_system: FileSystem, obstacle: tuple[str, str]) -> Known:
         target = self.workplace / f"unpacked{len(list(self.workplace.iterdir()))}"

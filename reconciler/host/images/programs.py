@@ -113,7 +113,8 @@ def _read(stream: BinaryIO) -> Program | None:
             if isinstance(segment, InterpSegment):
                 program = replace(program, interpreter=_loader(segment))
             elif isinstance(segment, DynamicSegment):
-                program = replace(program, needed=_libraries(segment))
+                needed = tuple(vars(tag)["needed"] for tag in segment.iter_tags("DT_NEEDED"))
+                program = replace(program, needed=needed)
     return program
 
 
@@ -122,7 +123,3 @@ def _loader(segment: InterpSegment) -> str | None:
         return None
     name: bytes = segment.data().partition(b"\0")[0]
     return name.decode(errors="backslashreplace") or None
-
-
-def _libraries(segment: DynamicSegment) -> tuple[str, ...]:
-    return tuple(vars(tag)["needed"] for tag in segment.iter_tags("DT_NEEDED"))

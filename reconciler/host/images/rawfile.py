@@ -83,7 +83,8 @@ def _fill(fd: int, target: Path, pieces: Iterable[bytes]) -> None:
     size = 0
     try:
         for piece in pieces:
-            _write_piece(fd, piece, size)
+            for start, end in _runs(piece):
+                _write(fd, piece[start:end], size + start)
             size += len(piece)
         os.ftruncate(fd, size)
     except BaseException:
@@ -91,12 +92,10 @@ def _fill(fd: int, target: Path, pieces: Iterable[bytes]) -> None:
         raise
 
 
-def _write_piece(fd: int, piece: bytes, offset: int) -> None:
-    if any(piece):
-        for start, end in _runs(piece):
-            written = start
-            while written < end:
-                written += os.pwrite(fd, piece[written:end], offset + written)
+def _write(fd: int, data: bytes, offset: int) -> None:
+    written = 0
+    while written < len(data):
+        written += os.pwrite(fd, data[written:], offset + written)
 
 
 def _runs(piece: bytes) -> Iterator[tuple[int, int]]:

@@ -38,12 +38,13 @@ def read_links(paths: Paths, systemd: int) -> Found:
     links: dict[ExtensionId, Link] = {}
     unmanaged: list[Unmanaged] = []
     for kind in Kind:
+        order = paths.search_dirs(kind, 0)
         for item, directory in _items(paths, kind, systemd):
             link = _link_at(directory / item.name, kind, paths) if directory == paths.links(kind) else None
             if link:
                 links[link.ident] = _newer(links[link.ident], link) if link.ident in links else link
             elif name := _extension_name(item):
-                path, outranks = directory / item.name, _outranks(directory, paths, kind)
+                path, outranks = directory / item.name, order.index(directory) <= order.index(paths.links(kind))
                 unmanaged.append(Unmanaged(name, path, outranks, kind, agent=_is_kairos_agents(path, paths)))
     enabled = {item.name for item in unmanaged if item.agent}
     return Found(links, (*unmanaged, *(it for it in _kept_by_kairos_agent(paths) if it.name not in enabled)))
@@ -171,11 +172,6 @@ def _kept_by_kairos_agent(paths: Paths) -> Iterator[Unmanaged]:
 def _is_on_its_way(item: os.DirEntry[str]) -> bool:
     beginning, end = _ON_ITS_WAY
     return item.name.startswith(beginning) and item.name.endswith(end) and item.is_symlink()
-
-
-def _outranks(directory: Path, paths: Paths, kind: Kind) -> bool:
-    directories = paths.search_dirs(kind, 0)
-    return directories.index(directory) <= directories.index(paths.links(kind))
 
 
 def _make(paths: Paths, link: Path, entry: Entry) -> None:

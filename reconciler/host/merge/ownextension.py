@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 
-def own_extensions(paths: Paths, links: Sequence[Link], module: Path | None = None) -> frozenset[ExtensionId]:
+def own_extensions(paths: Paths, links: Sequence[Link]) -> frozenset[ExtensionId]:
     """Those of these links' extensions that have a file of the running program in them."""
-    program = str(module or Path(reconciler.__file__).resolve()).lstrip("/")
+    program = str(Path(reconciler.__file__).resolve()).lstrip("/")
     images = {link.name: link.entry for link in links if link.entry.format.is_file}
     lists = readable_lists(paths, images, remember=False)
 

@@ -34,12 +34,7 @@ class Catalogs:
     _read: dict[str, bytes | ReconcilerError] = field(default_factory=dict)
 
     def find(self, selector: Selector) -> CatalogImage:
-        """The image that the first catalog which has one gives for a selector.
-
-        Raises:
-            Unavailable: no catalog has it, but one of them could not be asked.
-            Invalid: no catalog has it, and why.
-        """
+        """The image that the first catalog which has one gives for a selector."""
         reasons: list[str] = []
         unread: list[Unavailable] = []
         for url in self.urls:
@@ -51,12 +46,8 @@ class Catalogs:
                 reasons.append(f"{shown_url(url)}: {told}")
         told, hint = f"{selector.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
         if unread:
-            raise Unavailable(
-                told,
-                hint,
-                retry_after=max(it.retry_after or 0.0 for it in unread) or None,
-                code="catalog.unavailable",
-            )
+            wait = max(it.retry_after or 0.0 for it in unread) or None
+            raise Unavailable(told, hint, retry_after=wait, code="catalog.unavailable")
         raise Invalid(told, hint, code="catalog.unavailable")
 
     def remember(self) -> None:

@@ -31,7 +31,6 @@ _SCRIPTS: Final = ("preinst", "postinst")
 class Package:
     """One package, and what is known of it."""
 
-    file: Path
     name: str
     version: str
     scripts: tuple[str, ...]  # what dpkg would run, and an extension does not
@@ -69,12 +68,9 @@ def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
         "sh", "-c", _INTO_FILE, "sh", str(archive), "dpkg-deb", "--fsys-tarfile", str(file), timeout=_TIMEOUT
     )
     check(unpacked, f"taking {file} apart")
-    return Package(file, name, version, _scripts(file)), archive
-
-
-def _scripts(file: Path) -> tuple[str, ...]:
     listed = check(run("dpkg-deb", "--info", str(file), timeout=_TIMEOUT), f"looking at {file}").stdout.decode()
-    return tuple(it for it in _SCRIPTS if re.search(rf"\d+ lines\s+\*?\s*{it}\b", listed))
+    scripts = tuple(it for it in _SCRIPTS if re.search(rf"\d+ lines\s+\*?\s*{it}\b", listed))
+    return Package(name, version, scripts), archive
 
 
 def _dependencies(names: Sequence[str], status: Path | None) -> list[str]:

@@ -59,19 +59,15 @@ def look_at(path: Path) -> tuple[str, Payload, int]:
 def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:
     """Copy a directory with its hard links, holes, owners, times and attributes; its data is shared if possible."""
     source = source.resolve()  # cp would copy a link as a link
-    Tree(source, limits).check()
+    Tree(source).check(limits)
     if _snapshot(source, target):
         if Tree(target).digest() == digest:
             return
         shutil.rmtree(target)  # the subvolumes inside are not in it
-    _copy(source, target)
-    if Tree(target).digest() != digest:
-        raise Failed(f"{source} changed while it was copied", _CHANGED, code="source.changed")
-
-
-def _copy(source: Path, target: Path) -> None:
     how = ("--archive", "--reflink=auto", "--sparse=auto", "--")
     check(run("cp", *how, str(source), str(target), timeout=_COPY_TIMEOUT), f"copying {source}")
+    if Tree(target).digest() != digest:
+        raise Failed(f"{source} changed while it was copied", _CHANGED, code="source.changed")
 
 
 def _snapshot(source: Path, target: Path) -> bool:
@@ -87,15 +83,32 @@ def _snapshot(source: Path, target: Path) -> bool:
 class Tree:
     """A directory, read once from the top; no link in it is followed."""
 
-    def __init__(self, root: Path, limits: Limits | None = None) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = os.fsencode(root.resolve())
-        self._limits = limits
         self.size = 0  # bytes of the files read so far
-        self._members = 0
 
-    def check(self) -> None:
-        for path, status in walk(self._root):
-            self._describe(path, status)
+    def check(self, limits: Limits) -> None:
+        for count, (path, status) in enumerate(walk(self._root), start=1):
+            _, *xattrs = self._describe(path, status)
+            if self.size > limits.size:
+                raise Invalid(
+                    f"{_shown(self._root)} has more than {size_text(limits.size)}",
+                    "raise settings.limits.size",
+                    code="limit.exceeded",
+                )
+            if count > limits.members:
+                raise Invalid(
+                    f"{_shown(self._root)} has more than {limits.members} files, directories and links",
+                    "raise settings.limits.members",
+                    code="limit.exceeded",
+                )
+            privileged = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID)
+            if not limits.setuid and (privileged or any(it.startswith(CAPABILITY) for it in xattrs)):
+                raise Invalid(
+                    f"{_shown(path)} is setuid, setgid or has capabilities",
+                    "set settings.limits.setuid: true",
+                    code="limit.setuid",
+                )
 
     def digest(self) -> str:
         found = hashlib.sha256()
@@ -113,37 +126,10 @@ class Tree:
                 "remove it from the source",
                 code="content.special-file",
             )
-        xattrs = [name + b"=" + value for name, value in read_harmless_xattrs(path).items() if name != LABEL]
-        self._count(path, status, xattrs)
-        return [b"%o %d %d" % (status.st_mode, status.st_uid, status.st_gid), *xattrs]
-
-    def _count(self, path: bytes, status: os.stat_result, xattrs: list[bytes]) -> None:
-        self._members += 1
-        if stat.S_ISREG(status.st_mode):
+        if kind == stat.S_IFREG:
             self.size += min(status.st_size, status.st_blocks * 512)
-        limits = self._limits
-        if limits is None:
-            return
-        if self.size > limits.size:
-            raise Invalid(
-                f"{_shown(self._root)} has more than {size_text(limits.size)}",
-                "raise settings.limits.size",
-                code="limit.exceeded",
-            )
-        if self._members > limits.members:
-            hint = "raise settings.limits.members"
-            raise Invalid(
-                f"{_shown(self._root)} has more than {limits.members} files, directories and links",
-                hint,
-                code="limit.exceeded",
-            )
-        privileged = stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID)
-        if not limits.setuid and (privileged or any(it.startswith(CAPABILITY) for it in xattrs)):
-            raise Invalid(
-                f"{_shown(path)} is setuid, setgid or has capabilities",
-                "set settings.limits.setuid: true",
-                code="limit.setuid",
-            )
+        xattrs = [name + b"=" + value for name, value in read_harmless_xattrs(path).items() if name != LABEL]
+        return [b"%o %d %d" % (status.st_mode, status.st_uid, status.st_gid), *xattrs]
 
     def _content(self, path: bytes, mode: int) -> bytes:
         if stat.S_ISLNK(mode):
