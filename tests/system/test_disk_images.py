@@ -91,7 +91,7 @@ def test_a_node_without_tools_mounts(
     monkeypatch.setattr(squashfs, "PROGRAM", "there-is-no-such-program")
     monkeypatch.setattr(fsck, "available", lambda _: False)
     monkeypatch.setattr(erofs, "can_look_inside", lambda: False)
-    monkeypatch.setattr(erofs, "can_extract", lambda: False)
+    monkeypatch.setattr(erofs, "FSCK", "there-is-no-such-program")
     (tmp_path / "image").write_bytes(({**good, **_subjects(good)})[name])
     contents = inspect_image(tmp_path / "image", Kind.SYSEXT, tmp_path)
     assert contents == Contents({"x": {"ID": "_any"}}, units=("x.service",), image=identify(tmp_path / "image"))

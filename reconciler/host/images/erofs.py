@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "dump.erofs"
 PACKAGE: Final = "erofs-utils"
-_FSCK: Final = "fsck.erofs"
+FSCK: Final = "fsck.erofs"
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
 _MAX_EXTRACTED: Final = 4 << 30  # bytes, of one file
@@ -31,17 +31,13 @@ def can_look_inside() -> bool:
     return available(PROGRAM) and b"--cat" in run(PROGRAM, "--help", timeout=_TIMEOUT, most=1 << 16).stdout
 
 
-def can_extract() -> bool:
-    return available(_FSCK)
-
-
 def check(file: Path) -> bool:
     """Check all metadata of a file that is nothing but erofs.
 
     Returns:
         Whether this version knows all that the file system uses.
     """
-    done = run(_FSCK, str(file), timeout=_TIMEOUT, most=1 << 16)
+    done = run(FSCK, str(file), timeout=_TIMEOUT, most=1 << 16)
     if done.status != 0 and _TOO_NEW.search(done.stdout + done.stderr.encode()):
         return False
     _understood(done)
@@ -51,7 +47,7 @@ def check(file: Path) -> bool:
 def extract(file: Path, directory: Path) -> FileTree:
     """Unpack all of it, for versions without another way to see a file's content."""
     limit = f"--fsize={_MAX_EXTRACTED}"
-    _understood(run("prlimit", limit, _FSCK, f"--extract={directory}", str(file), timeout=_TIMEOUT, most=1 << 16))
+    _understood(run("prlimit", limit, FSCK, f"--extract={directory}", str(file), timeout=_TIMEOUT, most=1 << 16))
     return DirectoryTree(directory)
 
 

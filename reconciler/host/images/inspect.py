@@ -114,7 +114,7 @@ def _mounted(file: Path, volume: Volume, workplace: Path) -> FileTree:
         if not complaint:
             return tree
         obstacle = f"it cannot be mounted: {complaint}", "look whether this node's kernel has the file system"
-    if volume.file_system is FileSystem.EROFS and erofs.can_extract():
+    if volume.file_system is FileSystem.EROFS and available(erofs.FSCK):
         return erofs.extract(bare, workplace / f"{volume.top}.extracted")
     what = f"the {volume.file_system} file system of the image"
     if package := _PACKAGES.get(volume.file_system):
