@@ -1,7 +1,7 @@
 """What others placed and what makes systemd merge nothing at all, found before systemd meets it.
 
 A system extension's directory with a /usr/lib/os-release does (measured on systemd 252, 257 and 262; never one of a
-configuration extension), and image files as `imagejudge` finds them.
+configuration extension), and image files as `judgeimage` finds them.
 """
 
 from __future__ import annotations

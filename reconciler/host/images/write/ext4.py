@@ -43,7 +43,7 @@ def write_ext4(target: Path, tree: Path, scratch: Path) -> None:
     complaint = _make(target, tree, inodes, blocks) and _make(target, tree, inodes, 2 * blocks)
     if complaint:
         raise Failed(f"mke2fs failed: {complaint}", _HINT)
-    _settle(target, inodes, scratch)
+    _normalize(target, inodes, scratch)
 
 
 def _needs(tree: Path) -> tuple[int, int]:
@@ -74,7 +74,7 @@ def _make(target: Path, tree: Path, inodes: int, blocks: int) -> str | None:
     return done.complaint if done.status else None
 
 
-def _settle(target: Path, inodes: int, scratch: Path) -> None:
+def _normalize(target: Path, inodes: int, scratch: Path) -> None:
     """Set what does not come from the content."""
     fields = [(time, "@1") for time in _TIMES] + [(f"{time}_extra", "0") for time in (*_TIMES, "mtime")]
     if os.geteuid() != 0:
