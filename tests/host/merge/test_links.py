@@ -142,11 +142,11 @@ def test_a_store_entry_linked_from_another_search_directory_is_unmanaged(paths: 
     assert (found.links, [item.name for item in found.unmanaged]) == ({}, ["mine"])
 
 
-def test_a_read_only_search_directory_is_told(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_search_directory_is_reported(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(links, "_move", refuse)
+    monkeypatch.setattr(links, "_make", refuse)
     with pytest.raises(Failed, match="cannot be placed: Read-only file system"):
         links.place(paths, IPFS, A)
 
