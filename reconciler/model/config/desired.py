@@ -143,5 +143,7 @@ def _part(template: Template[Source], item: Extension) -> Part:
 
 def for_host(desired: DesiredState, host: Host) -> DesiredState:
     """The desired state with all placeholders filled; an extension for which that cannot be done says why."""
+    if not any(part.template for item in desired.extensions for part in item.parts):
+        return desired
     filled = (replace(it, parts=tuple(part.on(host) for part in it.parts)) for it in desired.extensions)
     return replace(desired, extensions=tuple(filled))
