@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import ObservedState
 
+_NEW = "a change stays only if it does well"
+_LEFT_OVER = "an earlier run has not checked its change"
 _SHORT = len("sha256:") + 12
 
 
@@ -34,13 +36,9 @@ def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence
     due = new | (pending_checks(observed) - changing.keys())
     for wanted in desired.extensions:
         if wanted.checks and wanted.ident in due:
-            yield Check(wanted.ident, wanted.checks, _why(wanted.ident in new))
+            yield Check(wanted.ident, wanted.checks, _NEW if wanted.ident in new else _LEFT_OVER)
     if desired.settings.checks and due:
-        yield Check(None, desired.settings.checks, _why(bool(new)))
-
-
-def _why(changes: bool) -> str:  # noqa: FBT001 - the one thing it is about
-    return "a change stays only if it does well" if changes else "an earlier run has not checked its change"
+        yield Check(None, desired.settings.checks, _NEW if new else _LEFT_OVER)
 
 
 def pending_checks(observed: ObservedState) -> frozenset[ExtensionId]:

@@ -26,7 +26,9 @@ def mask_blockers(
     waiting = {ident.name: it for kind, it in blocked.items() for ident in _concerned(observed, steps, kind)}
     kept = [it for it in steps if not (isinstance(it, Place | Remove) and it.ident.kind in blocked)]
     kept += map(_problem, unmasked)
-    kept += (_waits(name, blocker) for name, blocker in sorted(waiting.items()))
+    for name, it in sorted(waiting.items()):
+        reason = f"waits: {it.item.path} would make systemd merge nothing"
+        kept.append(Problem("unmanaged.blocked", name, reason, pending=True))
     return [*kept, *_masks(desired, observed, blockers)], frozenset(blocked)
 
 
@@ -64,8 +66,3 @@ def _problem(blocker: Blocker) -> Problem:
     return Problem(
         "unmanaged.blocks", None, f"{path}: {blocker.reason}; systemd would merge no {kind} on its account", hint
     )
-
-
-def _waits(name: str, blocker: Blocker) -> Problem:
-    reason = f"waits: {blocker.item.path} would make systemd merge nothing"
-    return Problem("unmanaged.blocked", name, reason, pending=True)

@@ -52,7 +52,9 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     steps += take_back_removals(desired, observed)
     excess = [it for kind in _KINDS for it in excess_of(kind, observed, steps)]
     if desired.settings.preflight.layers == "refuse":
-        steps, excess = [*_without(steps, excess), *excess], []
+        names = {it.extension for it in excess}
+        left = (it for it in steps if not (isinstance(it, Fetch | Place) and action_name(it) in names))
+        steps, excess = [*left, *excess], []
     steps, blocked = mask_blockers(desired, observed, steps)
     refreshes = [it for kind in _KINDS if kind not in blocked for it in _refresh(kind, desired, observed, steps)]
     if refreshes:
@@ -183,11 +185,6 @@ def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> st
     return "an interrupted run left a second link" if link.doubled else None
 
 
-def _without(steps: list[Step], refused: list[Problem]) -> list[Step]:
-    names = {item.extension for item in refused}
-    return [it for it in steps if not (isinstance(it, Fetch | Place) and action_name(it) in names)]
-
-
 def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, steps: list[Step]) -> Iterator[Refresh]:
     """Merge anew if the overlay does not show what it should, or will not once these steps are done."""
     if observed.merged is None or not desired.refresh_now:
@@ -221,23 +218,21 @@ def _shown(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | None
     return next((f"{it.path} is not masked any more" for it in shown), None)
 
 
-def _restarts(desired: DesiredState, steps: list[Step]) -> list[Restart]:
+def _restarts(desired: DesiredState, steps: list[Step]) -> Iterator[Restart]:
     placed = {action.ident for action in steps if isinstance(action, Place)}
-    return [
-        Restart(wanted.ident, wanted.restart, "its extension changes")
-        for wanted in desired.extensions
-        if wanted.restart and wanted.ident in placed
-    ]
+    for wanted in desired.extensions:
+        if wanted.restart and wanted.ident in placed:
+            yield Restart(wanted.ident, wanted.restart, "its extension changes")
 
 
-def _stops(observed: ObservedState, steps: list[Step]) -> list[Stop]:
-    removed = [action for action in steps if isinstance(action, Remove)]
-    contents = {action.ident: observed.store.get(action.old) for action in removed}
-    units = {ident: stoppable(found.units) for ident, found in contents.items() if found}
-    return [Stop(ident, names, "its extension goes") for ident, names in units.items() if names]
+def _stops(observed: ObservedState, steps: list[Step]) -> Iterator[Stop]:
+    for action in (it for it in steps if isinstance(it, Remove)):
+        contents = observed.store.get(action.old)
+        if contents and (units := _stoppable(contents.units)):
+            yield Stop(action.ident, units, "its extension goes")
 
 
-def stoppable(units: tuple[str, ...]) -> tuple[str, ...]:
+def _stoppable(units: tuple[str, ...]) -> tuple[str, ...]:
     """The units among the names in a unit directory, as patterns for systemctl; instances for templates."""
     found = [name for name in units if name.endswith((".service", ".socket", ".timer", ".path"))]
     return tuple(name.replace("@.", "@*.") for name in found)

@@ -9,7 +9,7 @@ from reconciler.model.content.format import Format
 from reconciler.model.content.limits import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from reconciler.model.content.ociread import Manifest
@@ -39,7 +39,8 @@ def in_excess(
     The layers whose digests are `present` take no more of the `free` bytes; manifests are by digest, as far as known.
     """
     here, excess = set(present), []
-    for group in _by_entry(fetches):
+    for entry in dict.fromkeys(it.entry for it in fetches):
+        group = [it for it in fetches if it.entry == entry]
         manifest = manifests.get(group[0].resolution.manifest)
         layers = {it.digest: it.size for it in manifest.layers} if manifest else {}
         needed = _least(group[0], sum(size for digest, size in layers.items() if digest in here))
@@ -49,11 +50,6 @@ def in_excess(
             free -= needed
             here |= layers.keys()
     return excess
-
-
-def _by_entry(fetches: Sequence[Fetch]) -> Iterator[list[Fetch]]:
-    for entry in dict.fromkeys(it.entry for it in fetches):
-        yield [it for it in fetches if it.entry == entry]
 
 
 def _least(fetch: Fetch, here: int) -> int:
