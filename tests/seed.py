@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.host.records.prefetched import read_prefetched, write_prefetched
 from reconciler.loop import reconcile
-from reconciler.loop.reconcile import Options
+from reconciler.loop.session import Options
 from reconciler.model.content.ociread import platform_of
 from reconciler.model.state.entry import Entry
 

@@ -17,7 +17,7 @@ from reconciler.host.merge import links, masks
 from reconciler.host.node import units
 from reconciler.host.store import entries as store
 from reconciler.loop import checks, preflight, refresh
-from reconciler.model.kind import ExtensionId
+from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Action,
     Check,
@@ -33,7 +33,7 @@ from reconciler.model.plan.action import (
     action_ident,
     action_name,
 )
-from reconciler.model.plan.mismatch import Expectation
+from reconciler.model.plan.mismatch import Expectation, Mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,11 +41,8 @@ if TYPE_CHECKING:
 
     from reconciler.fetch.progress import Meters
     from reconciler.fetch.resolve import Resolver
-    from reconciler.loop.preflight import Findings
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
-    from reconciler.model.kind import Kind
-    from reconciler.model.plan.mismatch import Mismatch
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
 
@@ -140,7 +137,7 @@ class Applier:
         reactions = self.desired.settings.preflight
         self._heed(preflight.examine(self.paths, self.host.systemd, left, reactions, remember=True))
 
-    def _heed(self, findings: Findings) -> None:
+    def _heed(self, findings: preflight.Findings) -> None:
         for warning in findings.warnings:
             log.warning(warning.sentence)
         self._failed |= findings.refused
@@ -189,7 +186,8 @@ class Applier:
             case Refresh():
                 self._refresh(action)
             case Restart():
-                self._restart(action)
+                if units.booted_with_systemd():
+                    units.restart_all(action.units)
             case Check():
                 self._check(action)
             case _:
@@ -267,10 +265,6 @@ class Applier:
         if carries_units and units.booted_with_systemd():
             units.daemon_reload()
             units.stop_orphans(tuple(self._stopped))
-
-    def _restart(self, action: Restart) -> None:
-        if units.booted_with_systemd():
-            units.restart_all(action.units)
 
     def _check(self, action: Check) -> None:
         trouble = self._unstarted.get(action_name(action) or "")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.node.checks import failure_of
 from reconciler.host.records.checks import read_checks, write_checks
-from reconciler.model.plan.action import Place, action_name
+from reconciler.model.plan.action import Check, Place, Remove, action_name
 
 if TYPE_CHECKING:
-    from reconciler.errors import ReconcilerError
-    from reconciler.model.plan.action import Check, Remove
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
 

@@ -54,8 +54,10 @@ def settle(paths: Paths, observed: ObservedState) -> None:
             _reseal(paths, entry, when)
     for entry in sorted({link.entry for link in observed.links.values() if not link.dangling}):
         if seals.sealed(paths, entry) is None:
+            from reconciler.host.store import manifests
+
             with _tolerance():
-                _seal(paths, entry)
+                manifests.make(paths, entry)
     with _tolerance():
         _drop_replaced(paths, observed.merged)
 
@@ -76,12 +78,6 @@ def _reseal(paths: Paths, entry: Entry, when: int) -> None:
         seals.reseal(paths, entry, when)
     else:  # of a later version, or damaged
         seals.forget(paths, entry)
-
-
-def _seal(paths: Paths, entry: Entry) -> None:
-    from reconciler.host.store import manifests
-
-    manifests.make(paths, entry)
 
 
 def _drop_replaced(paths: Paths, merged: Mapping[Kind, Merged] | None) -> None:

@@ -22,18 +22,15 @@ from reconciler.host.registry import keptimages
 from reconciler.host.store import entries as store
 from reconciler.model.content.ociread import Index, parse_manifest
 from reconciler.model.plan.target import Target
-from reconciler.model.state.entry import parse_entry
-from reconciler.model.state.generation import Dropped, expired
+from reconciler.model.state.entry import Entry, parse_entry
+from reconciler.model.state.generation import Dropped, Generation, expired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from reconciler.host.records.history import History
     from reconciler.loop.session import Session
     from reconciler.model.content.resolution import Resolution
-    from reconciler.model.state.entry import Entry
-    from reconciler.model.state.generation import Generation
     from reconciler.model.state.observed import ObservedState
     from reconciler.paths import Paths
 
@@ -65,13 +62,13 @@ def collect(session: Session, observed: ObservedState, *, dry_run: bool = False)
     return drops
 
 
-def _expired(recorded: History, session: Session) -> list[Generation]:
+def _expired(recorded: history.History, session: Session) -> list[Generation]:
     old = expired(recorded.generations, session.desired.settings.retention, datetime.now(UTC))
     held = session.held.number if session.held else None
     return [it for it in old if it.number != held]
 
 
-def _why_not_now(recorded: History, observed: ObservedState) -> str | None:
+def _why_not_now(recorded: history.History, observed: ObservedState) -> str | None:
     """Content that an overlay still shows must stay, and what a newer livelayer recorded is not for us to judge."""
     if recorded.newer:
         return f"{recorded.newer[0]} was written by a newer livelayer"

@@ -9,14 +9,13 @@ from reconciler.host.merge.overlay import read_merged
 from reconciler.host.store.entries import read_contents
 from reconciler.loop import drift
 from reconciler.model.kind import Kind
-from reconciler.model.state.observed import ObservedState
+from reconciler.model.state.observed import Blocker, Masked, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model.fit.release import Host
     from reconciler.model.state.entry import Entry
-    from reconciler.model.state.observed import Blocker, Masked, Unmanaged
     from reconciler.paths import Paths
 
 

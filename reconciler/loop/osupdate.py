@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, ReconcilerError
-from reconciler.fetch.resolve import Lookups, open_resolver
+from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
 from reconciler.host.base import lock
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.records.prefetched import write_prefetched
@@ -16,32 +16,29 @@ from reconciler.host.store.pathlists import readable_lists
 from reconciler.loop.apply import Applier
 from reconciler.loop.observe import observe
 from reconciler.loop.reconcile import configured
-from reconciler.model.config.desired import for_host
+from reconciler.loop.session import Options, unknown_extensions
+from reconciler.model.config.desired import DesiredState, Wanted, for_host
 from reconciler.model.content.format import Format, choose
-from reconciler.model.facts.extensionfacts import ListedFiles
+from reconciler.model.facts.extensionfacts import ExtensionFacts, ListedFiles
 from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.filetree import read_contents
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.plan.action import Fetch, Plan
 from reconciler.model.plan.forecast import Forecast, forecast
 from reconciler.model.plan.plan import make_plan
-from reconciler.model.plan.target import Target
+from reconciler.model.plan.target import Target, Targets
+from reconciler.query.inspection import Request, gather_resolved
 from reconciler.report import runlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.fetch.resolve import Resolver
-    from reconciler.loop.reconcile import Options
-    from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.config.part import Part
     from reconciler.model.content.limits import Limits
     from reconciler.model.content.resolution import Resolution
-    from reconciler.model.facts.extensionfacts import ExtensionFacts
     from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.release import Host
-    from reconciler.model.plan.target import Targets
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import ObservedState
     from reconciler.paths import Paths
@@ -122,11 +119,8 @@ def _host_with(own: Host, new: NewOs) -> Host:
 
 
 def _named(desired: DesiredState, only: frozenset[str]) -> DesiredState:
-    if unknown := sorted(only - desired.names):
-        known = ", ".join(sorted(desired.names)) or "none"
-        raise Invalid(
-            f"{', '.join(unknown)}: no such extension", f"configured are: {known}", code="extension.unknown"
-        )
+    if unknown := only - desired.names:
+        raise unknown_extensions(unknown, desired)
     kept = tuple(item for item in desired.extensions if not only or item.name in only)
     return replace(desired, extensions=kept)
 
@@ -158,8 +152,6 @@ def _look_into(wanted: Wanted, target: Target, paths: Paths, limits: Limits) -> 
 
 
 def _gather(wanted: Wanted, part: Part, resolution: Resolution, paths: Paths, limits: Limits) -> ExtensionFacts:
-    from reconciler.query.inspection import Request, gather_resolved
-
     facts = gather_resolved(Request(part.text, wanted.name, limits=limits), part, resolution, paths)
     choose(wanted.format, facts.origin.payload, resolution.size, None)
     return facts

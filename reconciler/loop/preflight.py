@@ -6,24 +6,23 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.merge.hostfiles import beside_host
 from reconciler.host.merge.links import read_links
 from reconciler.host.node.selinux import is_enforcing
+from reconciler.host.store.labels import unlabelled
 from reconciler.host.store.pathlists import readable_lists
 from reconciler.model.kind import ExtensionId, Kind
-from reconciler.model.plan.action import Place, Problem, Remove, problem
+from reconciler.model.plan.action import Action, Fetch, Place, Problem, Remove, problem
 from reconciler.model.plan.collisions import Collision, FileList, collisions, shown
 from reconciler.model.plan.space import in_excess, no_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from reconciler.errors import ReconcilerError
     from reconciler.model.config.document import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
-    from reconciler.model.plan.action import Action, Fetch
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
@@ -99,7 +98,7 @@ def _of_kind(entries: Mapping[ExtensionId, Entry], kind: Kind) -> dict[str, Entr
 
 
 def _about(found: Sequence[Collision], names: set[str]) -> Iterator[tuple[str, Collision]]:
-    """Each collision told of an extension that is to be placed, of the upper one if both are."""
+    """Each collision with the extension that is to be placed, the upper one if both are."""
     for collision in found:
         if collision.upper in names:
             yield collision.upper, collision
@@ -111,8 +110,6 @@ def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Place], findings: Fi
     """Services may not use what has the store's label, or none, where SELinux is enforcing."""
     if not is_enforcing(paths):
         return
-    from reconciler.host.store.labels import unlabelled
-
     for ident, action in sorted(new.items()):
         if lack := unlabelled(paths, action.new):
             error = Invalid(f"{lack.sentence}, and SELinux is enforcing", lack.hint, code="preflight.labels")

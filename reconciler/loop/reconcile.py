@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
+from reconciler.errors import InvalidConfiguration, ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver
 from reconciler.host.base import lock
 from reconciler.host.config.configfiles import fingerprint
@@ -15,7 +15,7 @@ from reconciler.host.records import seen, statedir
 from reconciler.host.records.seen import Clouds
 from reconciler.host.store import entries as store
 from reconciler.loop import config, generations, laststatus, recordkeeping
-from reconciler.loop.session import Options, Session, host_of, located, open_session
+from reconciler.loop.session import Options, Session, host_of, located, open_session, unknown_extensions
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Refresh, action_name, problem
 from reconciler.model.plan.plan import narrow
 from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, View, extension_statuses
@@ -28,17 +28,6 @@ if TYPE_CHECKING:
     from reconciler.model.state.generation import Dropped
     from reconciler.paths import Paths
 
-__all__ = [
-    "Options",
-    "Result",
-    "clear_away",
-    "configured",
-    "converge",
-    "follow_configuration",
-    "look",
-    "roll_back",
-    "status",
-]
 log = logging.getLogger(__name__)
 
 # A configuration that changes while a run works starts it anew, so that no trigger can be lost; one that never
@@ -144,7 +133,7 @@ def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
 
 
 def status(paths: Paths, options: Options) -> Result:
-    """How every extension stands, without asking any source; what the last run failed at is still told."""
+    """How every extension stands, without asking any source; what the last run failed at is still reported."""
     session = _open(paths, options, Lookups.NONE)
     result = _result(session.view(), session, options, recordkeeping.read(session))
     return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, session.paths))
@@ -170,9 +159,9 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
 
     result = _result(after, session, options, kept, outcomes)
     runlog.log_actions("done", (it.action for it in outcomes if it.error is None and not it.skipped))
-    told = [*_mistakes(session.loaded), *plan.problems]
-    told += after.plan.problems if result.checks_failed else ()  # the next pass says what has become of it
-    runlog.log_problems(it for it in result.problems if it not in told)
+    reported = [*_mistakes(session.loaded), *plan.problems]
+    reported += after.plan.problems if result.checks_failed else ()  # the next pass says what has become of it
+    runlog.log_problems(it for it in result.problems if it not in reported)
     log.info("in sync" if result.in_sync else "not in sync")
     return result
 
@@ -228,10 +217,7 @@ def _scoped(view: View, options: Options) -> Plan:
         return view.plan
     unknown = options.only - view.desired.names - {ident.name for ident in view.observed.links}
     if unknown:
-        known = ", ".join(sorted(view.desired.names)) or "none"
-        raise Invalid(
-            f"{', '.join(sorted(unknown))}: no such extension", f"configured are: {known}", code="extension.unknown"
-        )
+        raise unknown_extensions(unknown, view.desired)
     return narrow(view.plan, options.only)
 
 

@@ -1,4 +1,4 @@
-"""What a run records once its work is done. None of it may spoil the work, so trouble with it is only told."""
+"""What a run records once its work is done. None of it may spoil the work, so trouble with it is only reported."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from reconciler.host.records import history, retries
 from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.loop import drift, generations
 from reconciler.model.plan.action import Fetch
-from reconciler.model.plan.status import Standing
+from reconciler.model.plan.status import Standing, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.loop.apply import Outcome
     from reconciler.loop.session import Session
-    from reconciler.model.plan.status import View
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.generation import Generation
     from reconciler.model.state.retry import Retry
@@ -52,10 +51,7 @@ def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, .
     with _noted(troubles):
         drift.settle(session.paths, after.observed)
     if before.plan.actions:
-        with _noted(troubles):
-            _label(session)
-        with _noted(troubles):
-            _clear_away(session, after)
+        _tidy(session, after, troubles)
     return Kept(_standing(session, newest, known), tuple(troubles))
 
 
@@ -113,18 +109,14 @@ def _release(session: Session) -> None:
         log.info("the configuration has changed: no generation is held any more")
 
 
-def _label(session: Session) -> None:
-    if session.paths.is_running_system:
-        return
+def _tidy(session: Session, after: View, troubles: list[ReconcilerError]) -> None:
     from reconciler.host.node import selinux
+    from reconciler.loop import garbage
 
-    selinux.label_state(session.paths)
-
-
-def _clear_away(session: Session, after: View) -> None:
-    from reconciler.loop.garbage import collect
-
-    dropped = collect(session, after.observed)
-    if dropped:
-        size = sum(it.size for it in dropped)
-        log.info("cleared away %d items that nothing needs any more, %d bytes", len(dropped), size)
+    with _noted(troubles):
+        if not session.paths.is_running_system:
+            selinux.label_state(session.paths)
+    with _noted(troubles):
+        if dropped := garbage.collect(session, after.observed):
+            size = sum(it.size for it in dropped)
+            log.info("cleared away %d items that nothing needs any more, %d bytes", len(dropped), size)

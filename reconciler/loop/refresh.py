@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.merge import masks, overlay, sysext, trial
-from reconciler.host.merge.links import read_links
+from reconciler.host.merge.links import Found, read_links
 from reconciler.host.node import units
 from reconciler.model.plan.mismatch import Expectation, Mismatch, listed
 from reconciler.model.plan.overlaylimit import OPTIONS_MAX, option_length
-from reconciler.model.state.observed import Merged, ObservedState
+from reconciler.model.state.observed import Merged, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
     from reconciler.host.base.command import Finished
-    from reconciler.host.merge.links import Found
     from reconciler.host.node.units import UnitState
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import Kind
-    from reconciler.model.state.observed import Unmanaged
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -120,7 +118,7 @@ def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) ->
 
 
 def _unseen(kind: Kind) -> Failed | None:
-    """Where systemd would merge in a mount namespace of its own, tell so, and the node see nothing of it."""
+    """Why the node would see nothing of a merge: systemd would make it in a mount namespace of its own."""
     booted = units.booted_with_systemd()
     unit = unit_of(kind)
     if booted and (settings := units.unit_state(unit).hiding):

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import Invalid, ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
 from reconciler.host.node.machine import read_boot_state, read_host
 from reconciler.host.records import statedir
@@ -14,16 +14,15 @@ from reconciler.host.records.checks import read_checks
 from reconciler.host.records.retries import read_retries
 from reconciler.loop import config, generations
 from reconciler.loop.observe import observe
-from reconciler.model.config.desired import for_host
+from reconciler.model.config.desired import DesiredState, for_host
 from reconciler.model.content.format import Format
 from reconciler.model.plan.plan import make_plan
 from reconciler.model.plan.status import View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.target import Targets
@@ -109,6 +108,11 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
         deferred=_deferred(retries) if options.automatic or lookups is Lookups.NONE else {},
     )
     return Session(paths, loaded, host, desired, resolver, configuration, held, retries)
+
+
+def unknown_extensions(names: Iterable[str], desired: DesiredState) -> Invalid:
+    hint = f"configured are: {', '.join(sorted(desired.names)) or 'none'}"
+    return Invalid(f"{', '.join(sorted(names))}: no such extension", hint, code="extension.unknown")
 
 
 def _deferred(retries: Mapping[str, Retry]) -> dict[str, Retry]:

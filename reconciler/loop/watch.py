@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from watchdog.events import (
-    EVENT_TYPE_CLOSED,
-    EVENT_TYPE_CREATED,
-    EVENT_TYPE_DELETED,
-    EVENT_TYPE_MODIFIED,
-    EVENT_TYPE_MOVED,
+    EVENT_TYPE_CLOSED_NO_WRITE,
+    EVENT_TYPE_OPENED,
     DirModifiedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
@@ -30,6 +27,7 @@ from reconciler.loop import reconcile
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
+    from reconciler.loop.session import Options
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -39,15 +37,13 @@ _MAX_DEBOUNCE: Final = 1.0  # seconds; a file that never rests is read anyway
 _FIRST_RETRY: Final = 15.0  # seconds after a run that did not get everything in sync; doubles
 _LONGEST_RUN: Final = 3 * 3600.0  # seconds; a run that takes longer hangs
 # Opening and reading are no changes: a handler that takes them feeds on the reconciler's own reads.
-_CHANGES: Final = frozenset(
-    {EVENT_TYPE_CLOSED, EVENT_TYPE_CREATED, EVENT_TYPE_DELETED, EVENT_TYPE_MODIFIED, EVENT_TYPE_MOVED}
-)
+_NO_CHANGES: Final = {EVENT_TYPE_OPENED, EVENT_TYPE_CLOSED_NO_WRITE}
 
 
 class Watcher:
     """Wakes the loop for changes of the configuration, after a failure, and now and then."""
 
-    def __init__(self, paths: Paths, options: reconcile.Options, resync: float) -> None:
+    def __init__(self, paths: Paths, options: Options, resync: float) -> None:
         self._paths = paths
         self._options = options
         self._resync = resync
@@ -81,13 +77,12 @@ class Watcher:
             result = reconcile.converge(self._paths, self._options, "livelayer watch")
             self._failures = 0 if result.in_sync else self._failures + 1
             self._retry_at = result.standing.retry_at
-            told = f"{len(result.view.desired.extensions)} extensions, {len(result.problems)} problems"
-            notify(STATUS=f"{'in sync' if result.in_sync else 'not in sync'}: {told}")
+            counts = f"{len(result.view.desired.extensions)} extensions, {len(result.problems)} problems"
+            notify(STATUS=f"{'in sync' if result.in_sync else 'not in sync'}: {counts}")
         except (ReconcilerError, OSError) as error:  # a broken disk, for one, may be mended
             self._failures += 1
-            told = str(error)
-            log.error(told)  # noqa: TRY400 - an expected failure needs no traceback
-            notify(STATUS=told)
+            log.error("%s", error)  # noqa: TRY400 - an expected failure needs no traceback
+            notify(STATUS=str(error))
 
     def _sleep(self) -> None:
         """Wait for a change; shorter after a failure, longer with each further one."""
@@ -149,7 +144,7 @@ class Directories(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Wake the loop for a change that matters; called in the observer's thread, so nothing is done here."""
-        if event.event_type not in _CHANGES:
+        if event.event_type in _NO_CHANGES:
             return
         matters = self._matters_as_directory if isinstance(event, DirModifiedEvent) else self._matters
         if any(matters(path) for path in _paths_of(event)):

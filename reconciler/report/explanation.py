@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.plan.action import Refresh, action_name
+from reconciler.model.plan.action import Problem, Refresh, action_name
 from reconciler.report.documents import action_line, problem_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.model.plan.action import Problem
     from reconciler.model.plan.collisions import Collision
     from reconciler.model.plan.status import ExtensionStatus, View
     from reconciler.model.plan.target import Target

@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.errors import printable
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import size_text
-from reconciler.model.facts.extensionfacts import SETGID, SETUID
+from reconciler.model.facts.extensionfacts import SETGID, SETUID, ExtensionFacts
 from reconciler.model.facts.program import Shape
-from reconciler.model.facts.unitfiles import units
+from reconciler.model.facts.unitfiles import Unit, units
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.lint.rule import Severity
+from reconciler.model.lint.rule import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from reconciler.model.facts.extensionfacts import ExtensionFacts
     from reconciler.model.facts.hostfit import HostFit
-    from reconciler.model.facts.unitfiles import Unit
-    from reconciler.model.lint.rule import Finding
 
 _SHOWN_MAX: Final = 8  # paths of one kind that people are shown
 _FITS: Final = {True: "yes", False: "no", None: "cannot be told"}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.state.generation import changes
+from reconciler.model.state.generation import Change, Dropped, Generation, changes
 from reconciler.report import tables
 from reconciler.report.documents import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reconciler.model.state.generation import Change, Dropped, Generation
 
 _COLUMNS = ("GENERATION", "TIME", "BY", "CHANGES")
 

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.content.limits import size_text
 from reconciler.model.plan.action import problem
-from reconciler.model.state.contentmanifest import summary
+from reconciler.model.state.contentmanifest import Verified, summary
 from reconciler.report.documents import problem_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from reconciler.model.state.contentmanifest import Verified
 
 
 def lines(found: Sequence[Verified], *, verbose: bool) -> Iterator[str]:

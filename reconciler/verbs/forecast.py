@@ -12,7 +12,7 @@ from reconciler.verbs.exitstatus import ERROR, FORECAST, OK
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.loop.reconcile import Options
+    from reconciler.loop.session import Options
     from reconciler.model.plan.forecast import Forecast
 
 
@@ -43,7 +43,7 @@ def _add_what_an_os_has(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from reconciler.loop import osupdate
-    from reconciler.loop.reconcile import Options
+    from reconciler.loop.session import Options
 
     asked = Options(options.config, offline=options.offline, only=frozenset(options.names))
     new = osupdate.NewOs(options.os_release, options.systemd, options.kernel)

@@ -43,11 +43,12 @@ def _history(options: argparse.Namespace) -> int:
 
 def _rollback(options: argparse.Namespace) -> int:
     from reconciler.loop import reconcile
+    from reconciler.loop.session import Options
     from reconciler.report import documents
 
     if options.release and options.number is not None:
         raise Invalid("--release goes back to the configuration, not to a generation", "leave one of the two out")
-    paths, how = Paths(options.root), reconcile.Options(options.config, patience=PATIENCE)
+    paths, how = Paths(options.root), Options(options.config, patience=PATIENCE)
     if options.release:
         result = reconcile.follow_configuration(paths, how)
     else:
@@ -59,9 +60,10 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _gc(options: argparse.Namespace) -> int:
     from reconciler.loop import reconcile
+    from reconciler.loop.session import Options
     from reconciler.report.history import dropped_document, dropped_lines
 
-    how, dry_run = reconcile.Options(options.config, patience=PATIENCE), options.dry_run
+    how, dry_run = Options(options.config, patience=PATIENCE), options.dry_run
     dropped = reconcile.clear_away(Paths(options.root), how, dry_run=dry_run)
     lines = dropped_lines(dropped, dry_run=dry_run)
     print_result(options, lambda: dropped_document(dropped, dry_run=dry_run), lines)

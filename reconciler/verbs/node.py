@@ -26,7 +26,7 @@ from reconciler.verbs.exitstatus import ERROR, NOT_IN_SYNC, OK, words
 if TYPE_CHECKING:
     import argparse
 
-    from reconciler.loop.reconcile import Options
+    from reconciler.loop.session import Options
 
 _RETRY: Final = "livelayer-retry"
 _RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
@@ -224,7 +224,7 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _options(options: argparse.Namespace) -> Options:
-    from reconciler.loop.reconcile import Options
+    from reconciler.loop.session import Options
 
     given = vars(options)
     return Options(

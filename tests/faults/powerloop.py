@@ -24,6 +24,7 @@ else:
     import content
 
 from reconciler.loop import reconcile
+from reconciler.loop.session import Options
 from reconciler.paths import Paths
 
 _SOURCES: Final = Path("/run/sources")
@@ -84,7 +85,7 @@ def _step(answers: IO[str], step: int) -> None:
 def _converge(step: int) -> dict[str, Any]:
     configuration = content.write_sources(_SOURCES, step, _SOURCES)
     _CONFIGURATION.write_text(configuration)
-    result = reconcile.converge(Paths(), reconcile.Options(), "power loop")
+    result = reconcile.converge(Paths(), Options(), "power loop")
     return {
         "done": step,
         "in_sync": result.in_sync,

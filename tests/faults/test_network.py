@@ -18,7 +18,8 @@ from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.merge.links import read_links
 from reconciler.host.registry import skopeo
 from reconciler.host.sources import download, web
-from reconciler.loop.reconcile import Options, converge, look
+from reconciler.loop.reconcile import converge, look
+from reconciler.loop.session import Options
 from reconciler.model.kind import Kind
 from tests.rig import faultyregistry as faulty
 from tests.rig.faultyregistry import FaultyRegistry, status

@@ -15,7 +15,8 @@ import pytest
 from reconciler.host.base import command
 from reconciler.host.merge.links import read_links
 from reconciler.host.store.pathlists import file_list
-from reconciler.loop.reconcile import Options, converge
+from reconciler.loop.reconcile import converge
+from reconciler.loop.session import Options
 from reconciler.model.content.ociread import platform_of
 from reconciler.report.explanation import explain
 from tests.rig import diskimages

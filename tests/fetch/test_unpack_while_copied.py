@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.loop.reconcile import Options, converge
+from reconciler.loop.reconcile import converge
+from reconciler.loop.session import Options
 from tests.rig.images import Member, command, write_image
 from tests.rig.webserver import WebServer
 from tests.seed import configure

@@ -14,7 +14,8 @@ from reconciler.host.config.configfiles import fingerprint
 from reconciler.host.records.seen import is_current
 from reconciler.host.records.statedir import home
 from reconciler.loop import config
-from reconciler.loop.reconcile import Options, converge, look, status
+from reconciler.loop.reconcile import converge, look, status
+from reconciler.loop.session import Options
 from tests.seed import configure, fill_store
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from reconciler.host.merge import links
 from reconciler.host.store import entries as store
 from reconciler.host.store import manifests, seals
 from reconciler.loop import drift
-from reconciler.loop.reconcile import Options, Result, look, status
+from reconciler.loop.reconcile import Result, look, status
+from reconciler.loop.session import Options
 from reconciler.model.fit.release import Host
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.host.merge import links
-from reconciler.loop.reconcile import Options, converge, status
+from reconciler.loop.reconcile import converge, status
+from reconciler.loop.session import Options
 from tests.commandline import run
 from tests.rig.images import Member, command, extension, write_artifact, write_image
 from tests.seed import configure, fill_store

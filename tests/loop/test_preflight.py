@@ -15,7 +15,8 @@ from reconciler.host.merge import links
 from reconciler.host.store import entries as store
 from reconciler.host.store import manifests, pathlists, seals
 from reconciler.loop import preflight
-from reconciler.loop.reconcile import Options, converge, look
+from reconciler.loop.reconcile import converge, look
+from reconciler.loop.session import Options
 from reconciler.model.content.format import Format
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,8 @@ from hypothesis import strategies as st
 from reconciler.errors import Invalid
 from reconciler.host.merge import links
 from reconciler.loop.apply import Applier, Outcome
-from reconciler.loop.reconcile import Options, look, status
+from reconciler.loop.reconcile import look, status
+from reconciler.loop.session import Options
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Problem
 from reconciler.model.plan.status import State
@@ -313,25 +312,3 @@ def test_a_run_that_finds_nothing_reads_what_others_left_once(paths: Paths, monk
         reads.clear()
         assert look_again(paths).standing.generation == 1
         assert [reads.count(name) for name in ("1.json", "retries.json", "health.json")] == [1, 1, 1]
-
-
-_RUN = """
-import sys
-from pathlib import Path
-from reconciler.loop.reconcile import Options, converge
-from reconciler.paths import Paths
-assert converge(Paths(Path(sys.argv[1])), Options(), "test").in_sync
-print(*sys.modules)
-"""
-_SLOW = {"sh", "rich", "pycurl", "urllib.request", "http.client", "elftools", "reconciler.loop.apply"}
-
-
-@pytest.mark.commands
-def test_a_run_that_finds_nothing_loads_nothing_that_fetches_or_starts_programs(paths: Paths) -> None:
-    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
-    fill_store(paths, ONE, "one", "a")
-    loaded = [
-        subprocess.run([sys.executable, "-c", _RUN, paths.root], check=True, capture_output=True, text=True).stdout
-        for _ in ("one that places", "one that finds nothing")
-    ]
-    assert [_SLOW & set(it.split()) != set() for it in loaded] == [True, False]

@@ -10,7 +10,8 @@ import pytest
 
 from reconciler.host.records import statedir
 from reconciler.loop import config
-from reconciler.loop.reconcile import Options, Result, look
+from reconciler.loop.reconcile import Result, look
+from reconciler.loop.session import Options
 from reconciler.model.kind import Kind
 from reconciler.paths import KAIROS_STATE_DIR, Paths
 from tests.seed import configure, converge, entry, fill_store

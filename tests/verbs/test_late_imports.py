@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 SOURCE: Final = "docker://registry/x:v1"
 # To start programs, to ask the network, to draw tables, to read programs; and what they bring.
 LATE: Final = frozenset({"asyncio", "elftools", "http", "packaging", "pycurl", "rich", "sh", "ssl", "subprocess"})
-LATE_MODULES: Final = frozenset({"urllib.request", "concurrent.futures", "reconciler.host.base.command"})
+LATE_MODULES: Final = frozenset(
+    {"urllib.request", "concurrent.futures", "reconciler.host.base.command", "reconciler.loop.apply"}
+)
 _RUN: Final = """
 import os, sys
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.loop.reconcile import Options, converge
+from reconciler.loop.reconcile import converge
+from reconciler.loop.session import Options
 from reconciler.model.kind import Kind
 from tests.host.hostile import layouts
 from tests.host.hostile.images_spoilt import IMAGES
