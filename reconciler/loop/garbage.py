@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -40,12 +39,6 @@ _PART_AGE: Final = 7 * 86400  # seconds after which nobody goes on with a downlo
 _BLOCK: Final = 512  # bytes, of st_blocks
 
 
-@dataclass(frozen=True, slots=True)
-class _Needed:
-    entries: frozenset[Entry]
-    blobs: frozenset[str]  # hexadecimal digests
-
-
 def collect(session: Session, observed: ObservedState, *, dry_run: bool = False) -> list[Dropped]:
     paths = session.paths
     recorded = history.read_history(paths)
@@ -56,7 +49,7 @@ def collect(session: Session, observed: ObservedState, *, dry_run: bool = False)
     if reason := _why_not_now(recorded, observed):
         log.info("content is not cleared away: %s", reason)
     else:
-        drops += _unneeded(paths, _needed(session, observed, kept))
+        drops += _unneeded(paths, *_needed(session, observed, kept))
     if not dry_run:
         _drop(paths, drops)
     return drops
@@ -80,17 +73,18 @@ def _why_not_now(recorded: history.History, observed: ObservedState) -> str | No
     return None
 
 
-def _needed(session: Session, observed: ObservedState, kept: Iterable[Generation]) -> _Needed:
+def _needed(session: Session, observed: ObservedState, kept: Iterable[Generation]) -> tuple[set[Entry], set[str]]:
+    """Entries of the store, and the hexadecimal digests of blobs."""
     placed = [it for generation in kept for it in generation.extensions.values()]
     resolutions = {it.entry: it.resolution for it in placed}
     targets = [it for it in session.configured_targets().values() if isinstance(it, Target)]
     resolutions |= {it.entry: it.resolution for it in targets}
     linked = {link.entry for link in observed.links.values()}
     prefetches = prefetched.read_prefetched(session.paths)
-    entries = frozenset({*resolutions, *linked, *read_checks(session.paths).entries, *prefetches})
+    entries = {*resolutions, *linked, *read_checks(session.paths).entries, *prefetches}
     digests = {entry.digest for entry in entries}
     digests |= {digest for it in resolutions.values() for digest in _digests(it)}
-    return _Needed(entries, frozenset(blob for digest in digests for blob in _blobs(session.paths, digest)))
+    return entries, {blob for digest in digests for blob in _blobs(session.paths, digest)}
 
 
 def _digests(resolution: Resolution) -> Iterator[str]:
@@ -111,8 +105,8 @@ def _blobs(paths: Paths, digest: str) -> Iterator[str]:
         yield from (it.removeprefix("sha256:") for it in (manifest.config, *(la.digest for la in manifest.layers)))
 
 
-def _unneeded(paths: Paths, needed: _Needed) -> Iterator[Dropped]:
-    names = {entry.file_name for entry in needed.entries}
+def _unneeded(paths: Paths, entries: set[Entry], blobs: set[str]) -> Iterator[Dropped]:
+    names = {entry.file_name for entry in entries}
     for path in children(paths.store):
         if path.name.removesuffix(".json") not in names:
             yield _dropped(path, "content")
@@ -121,10 +115,10 @@ def _unneeded(paths: Paths, needed: _Needed) -> Iterator[Dropped]:
             if _entry_name(path.name) not in names:
                 yield _dropped(path, "record")
     for path in children(paths.images):
-        if path.name not in needed.blobs:
+        if path.name not in blobs:
             yield _dropped(path, "record")
     for path in children(paths.blobs / "sha256"):
-        if path.name.partition(".")[0] not in needed.blobs and not _is_fresh_part(path):
+        if path.name.partition(".")[0] not in blobs and not _is_fresh_part(path):
             yield _dropped(path, "blob")
 
 

@@ -27,27 +27,21 @@ def write(paths: Paths, document: dict[str, Any]) -> None:
 def with_failures(
     statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], paths: Paths
 ) -> tuple[Problem, ...]:
-    """Tell why the last run failed rather than only that something is still to do."""
+    """Why the last run failed, in place of only that something is still to do."""
     waiting = [item for item in statuses if item.state in {State.DRIFTED, State.PENDING}]
     try:
         failures = _failures_in(read_json(paths.status))
     except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing
         return tuple(problems)
-    told = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
-    replaced = {item.extension for item in told}
-    return (*(item for item in problems if item.extension not in replaced), *told)
+    reported = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
+    replaced = {item.extension for item in reported}
+    return (*(item for item in problems if item.extension not in replaced), *reported)
 
 
 def _failures_in(document: Any) -> dict[tuple[str, str | None], Problem]:  # noqa: ANN401 - JSON
     """The failures in a status document, by name and source: with another source they say nothing any more."""
     if document is None:
         return {}
-    problems = {item["message"]: item for item in document["problems"]}
-    failed = [item for item in document["extensions"] if item["state"] == str(State.FAILED)]
-    known = [it for it in failed if it["reason"] in problems]
-    return {(it["name"], it["source"]): _failure(it["name"], problems[it["reason"]]) for it in known}
-
-
-def _failure(name: str, failed: dict[str, Any]) -> Problem:
-    """A document has whole sentences, which begin with the extension."""
-    return Problem(failed["code"], name, failed["message"].removeprefix(f"{name}: "), failed["hint"])
+    sources = {it["name"]: it["source"] for it in document["extensions"] if it["state"] == State.FAILED}
+    failures = [Problem(**item) for item in document["problems"] if item["extension"] in sources]
+    return {(it.extension, sources[it.extension]): it for it in failures if it.extension}

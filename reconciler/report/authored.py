@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,7 +47,7 @@ def built_document(built: Built) -> dict[str, Any]:
         "size": built.size,
         "files": built.files,
         "release": dict(built.release),
-        "dropped": [{"path": it.path, "reason": it.reason} for it in built.dropped],
+        "dropped": [asdict(it) for it in built.dropped],
         "notices": list(built.notices),
     }
 

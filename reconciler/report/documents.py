@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from reconciler.model.kind import ExtensionId
-    from reconciler.model.plan.status import ExtensionStatus, NodeStatus
+    from reconciler.model.plan.status import NodeStatus
     from reconciler.model.state.entry import Entry
 
 _SHORT = len("sha256:") + 12
@@ -98,7 +98,7 @@ def status_document(node: NodeStatus) -> dict[str, Any]:
         "generation": node.standing.generation,
         "held_generation": node.standing.held,
         "retry_at": rfc3339(node.standing.retry_at),
-        "extensions": [_status_object(item) for item in node.extensions],
+        "extensions": [asdict(item) | {"retry_at": rfc3339(item.retry_at)} for item in node.extensions],
         "problems": [problem_object(item) for item in node.problems],
     }
 
@@ -124,7 +124,7 @@ def rfc3339(time: float | None) -> str | None:
 
 
 def problem_object(item: Problem) -> dict[str, Any]:
-    return {"code": item.code, "extension": item.extension, "message": item.sentence, "hint": item.hint}
+    return {"code": item.code, "extension": item.extension, "message": item.message, "hint": item.hint}
 
 
 def _action_object(action: Action) -> dict[str, Any]:
@@ -151,18 +151,3 @@ def _subject(action: Action) -> tuple[ExtensionId | None, Entry | None, Entry | 
             return action_ident(action), None, None
         case _:
             assert_never(action)
-
-
-def _status_object(item: ExtensionStatus) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "kind": str(item.kind),
-        "state": str(item.state),
-        "source": item.source,
-        "desired": item.desired,
-        "placed": item.placed,
-        "merged": item.merged,
-        "code": item.code,
-        "reason": item.reason,
-        "retry_at": rfc3339(item.retry_at),
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, sentence
 from reconciler.model.plan.action import Problem, Refresh, action_name
 from reconciler.report.documents import action_line, problem_object
 
@@ -65,8 +65,8 @@ def lines(explained: dict[str, Any]) -> list[str]:
     rows += [("hidden by", f"{it['extension']}: {' '.join(it['paths'])}") for it in explained["hidden_by"]]
     rows += [("to do", line) for line in explained["actions"]]
     head = f"{explained['name']} ({explained['kind']}): {explained['state']}"
-    told = [f"  {label:<9} {text}" for label, text in rows if text]
-    return [head + (f": {explained['reason']}" if explained["reason"] else ""), *told, *_problem_lines(explained)]
+    known = [f"  {label:<9} {text}" for label, text in rows if text]
+    return [head + (f": {explained['reason']}" if explained["reason"] else ""), *known, *_problem_lines(explained)]
 
 
 def _target_rows(target: dict[str, Any] | None) -> list[tuple[str, str | None]]:
@@ -91,6 +91,7 @@ def _placed_rows(explained: dict[str, Any]) -> list[tuple[str, str | None]]:
 
 
 def _problem_lines(explained: dict[str, Any]) -> list[str]:
-    found = [it for it in explained["problems"] if it["message"] != explained["reason"]]
+    sentences = [sentence(it["extension"], it["message"]) for it in explained["problems"]]
     hints = [it["hint"] for it in explained["problems"] if it["hint"]]
-    return [f"  problem   {it['message']}" for it in found] + [f"  hint      {hint}" for hint in hints]
+    found = [f"  problem   {it}" for it in sentences if it != explained["reason"]]
+    return found + [f"  hint      {hint}" for hint in hints]

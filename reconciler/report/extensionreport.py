@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ _SHOWN_MAX: Final = 8  # paths of one kind that people are shown
 _FITS: Final = {True: "yes", False: "no", None: "cannot be told"}
 
 Rows = list[tuple[str, str]]
-Linted = tuple[str, "ExtensionFacts | None", "list[Finding]"]  # what was looked at, and what was found
+Linted = tuple[str, "ExtensionFacts | None", "Sequence[Finding]"]  # what was looked at, and what was found
 
 
 def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
@@ -66,7 +67,7 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
         "size": {"packed": origin.packed, "unpacked": facts.unpacked},
         "content": {str(kind): counted[kind] for kind in FileKind if kind is not FileKind.HARD_LINK},
         "releases": {name: dict(fields) for name, fields in sorted(facts.contents.releases.items())},
-        "hosts": [{"host": item.host, "fits": item.fits, "reason": item.reason} for item in fits],
+        "hosts": [asdict(item) for item in fits],
         "units": [_unit_object(unit) for unit in units(facts)],
         "architectures": _architectures(facts),
         "setuid": [path for path, file in facts.of_kind(FileKind.FILE) if file.mode & SETUID],

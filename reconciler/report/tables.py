@@ -11,6 +11,8 @@ from reconciler.report.documents import rfc3339, short
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Column
+
 _COLUMNS: Final = ("NAME", "STATE", "MERGED", "PLACED", "DESIRED", "REASON")
 _COLOURS: Final = {
     State.IN_SYNC: "green",
@@ -37,28 +39,18 @@ def table(rows: Sequence[tuple[str, ...]], *, terminal: bool) -> str:
     """Rows below a first one with the names of the columns; states have their colours."""
     if not terminal:
         return _plain_table(rows)
-    from rich.table import Table
-    from rich.text import Text
+    from rich.table import Column
 
-    drawn = Table(*rows[0], box=None, header_style="bold", pad_edge=False)
-    for row in rows[1:]:
-        drawn.add_row(*(Text(cell, _COLOURS[cell] if isinstance(cell, State) else "") for cell in row))
-    return _printed(drawn)
+    return _drawn(rows[1:], *map(Column, rows[0]))
 
 
 def sheet(rows: Sequence[tuple[str, str]], *, terminal: bool) -> str:
     """What is known of one thing: a label, empty where the one above still holds, and a value."""
     if not terminal:
         return _plain_table(rows)
-    from rich.table import Table
-    from rich.text import Text
+    from rich.table import Column
 
-    drawn = Table(box=None, show_header=False, pad_edge=False)
-    drawn.add_column(style="bold", no_wrap=True)
-    drawn.add_column(overflow="fold")
-    for row in rows:
-        drawn.add_row(*map(Text, row))
-    return _printed(drawn)
+    return _drawn(rows, Column(style="bold", no_wrap=True), Column(overflow="fold"))
 
 
 def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
@@ -67,9 +59,14 @@ def _plain_table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _printed(drawn: object) -> str:
+def _drawn(rows: Sequence[tuple[str, ...]], *columns: Column) -> str:
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
+    drawn = Table(*columns, box=None, show_header=bool(columns[0].header), header_style="bold", pad_edge=False)
+    for row in rows:
+        drawn.add_row(*(Text(cell, _COLOURS[cell] if isinstance(cell, State) else "") for cell in row))
     console = Console()
     with console.capture() as captured:
         console.print(drawn)

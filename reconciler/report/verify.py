@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.content.limits import size_text
@@ -49,5 +50,5 @@ def _verified_object(it: Verified) -> dict[str, Any]:
         "intact": None if it.error else it.is_intact,
         "files": it.files,
         "bytes": it.bytes,
-        "differences": [{"path": item.path, "what": item.what} for item in it.differences],
+        "differences": [asdict(item) for item in it.differences],
     }

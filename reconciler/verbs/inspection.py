@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.facts.extensionfacts import ExtensionFacts
     from reconciler.model.lint.rule import Finding, Rule
     from reconciler.query.inspection import Request
+    from reconciler.report.extensionreport import Linted
 
 _SEE = "see livelayer(8)"
 _SUBJECT = "a source, an image file, a tar archive or a directory"
@@ -122,11 +123,7 @@ def _look(request: Request, paths: Paths, rules: Sequence[Rule]) -> tuple[Extens
         return None, [Finding(UNREADABLE, words)]
 
 
-def _report(
-    found: Sequence[tuple[str, ExtensionFacts | None, list[Finding]]],
-    rules: Sequence[Rule],
-    options: argparse.Namespace,
-) -> None:
+def _report(found: Sequence[Linted], rules: Sequence[Rule], options: argparse.Namespace) -> None:
     import reconciler
     from reconciler.model.lint.sarif import sarif_log
     from reconciler.report import extensionreport

@@ -141,7 +141,7 @@ def test_a_broken_file_keeps_the_last_good_state_in_force(paths: Paths) -> None:
     assert _placed(paths) == {"one": "a"}
     assert not result.in_sync
     assert "unknown key" in result.problems[0].sentence
-    assert json.loads(paths.status.read_text())["problems"][0]["message"] == result.problems[0].sentence
+    assert json.loads(paths.status.read_text())["problems"][0]["message"] == result.problems[0].message
 
 
 def test_a_missing_configuration_removes_nothing(paths: Paths) -> None:
@@ -204,7 +204,7 @@ def test_only_the_named_extensions_are_touched(paths: Paths) -> None:
 def test_status_tells_why_the_last_run_failed_rather_than_only_that_something_is_to_do(paths: Paths) -> None:
     configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
     failed = {"name": "one", "source": ONE, "state": "failed", "reason": "one: connection refused"}
-    message = "one: connection refused"
+    message = "connection refused"
     problems = [{"code": "registry.refused", "extension": "one", "message": message, "hint": "wait"}]
     document = {"extensions": [failed], "problems": problems}
     assert _states(status(paths, Options())) == {"one": State.PENDING}
