@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +15,11 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.assemblywriter import Clock
 from reconciler.host.assembly.contents import read, same
 from reconciler.host.assembly.elffiles import needs_of
+from reconciler.host.base.bounded import RELEASE_MAX
 from reconciler.host.base.durable import sync_filesystem
 from reconciler.host.node.machine import read_os_release
 from reconciler.host.tar.decompress import shown
+from reconciler.host.tar.reproducible import source_date_epoch
 from reconciler.model.build.assembly import Assembly, difference, text_file
 from reconciler.model.build.output import Built, LeftOut, Output
 from reconciler.model.build.recipe import release_of, target_platform, upholds
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 # What has no time of its own gets this one, the second of the epoch: systemd takes a unit of the first, which is 0,
 # for one that has changed since it was loaded.
 _BUILT: Final = 1
-_RELEASE_MAX: Final = 64 << 10  # bytes
 _OTHER_RELEASE: Final = "it is the release file of another extension"
 _DELETED: Final = "it was deleted, and an extension cannot take away what the host has"
 
@@ -125,25 +125,19 @@ def _is_ours(directory: Path, recipe: Recipe) -> bool:
 
 
 def _clock() -> Clock:
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if not text:
-        return Clock(_BUILT)
-    if not (text.isascii() and text.isdigit() and int(text) < 1 << 32):
-        raise Invalid(f"SOURCE_DATE_EPOCH: {text!r} is no time", "it has the seconds since 1970")
-    return Clock(int(text), int(text))
+    epoch = source_date_epoch()
+    return Clock(_BUILT) if epoch is None else Clock(epoch, epoch)
 
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
     """A directory beside the result, so that a rename is enough; gone at the end whatever happens."""
     try:
-        directory = Path(tempfile.mkdtemp(prefix=".livelayer-", dir=out.parent))
+        made = tempfile.TemporaryDirectory(prefix=".livelayer-", dir=out.parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise Failed.of(error, f"{out.parent}: cannot be used", "look at its space and mode") from error
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with made as directory:
+        yield Path(directory)
 
 
 def _gather(request: Request, ingredients: Ingredients) -> _Gathered:
@@ -205,7 +199,7 @@ def _basis(releases: Mapping[str, Item], recipe: Recipe) -> tuple[str | None, di
 def _fields(item: Item | None) -> dict[str, str]:
     if item is None or item.content is None:
         return {}
-    return read_assignments(read(item.content, 0, _RELEASE_MAX).decode(errors="replace"))
+    return read_assignments(read(item.content, 0, RELEASE_MAX).decode(errors="replace"))
 
 
 def _units(content: Assembly, recipe: Recipe) -> list[str]:

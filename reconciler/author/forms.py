@@ -17,6 +17,7 @@ from reconciler.host.sources.local import Tree
 from reconciler.host.tar.writer import TarWriter
 from reconciler.model.build.output import Output
 from reconciler.model.build.recipe import target_platform
+from reconciler.model.content.ociread import TITLE
 from reconciler.model.content.ociwrite import About, Compression
 
 if TYPE_CHECKING:
@@ -43,18 +44,9 @@ class Extension:
 
 
 def write(extension: Extension, output: Output, target: Path, scratch: Path) -> str:
-    """Write `target`, which must not exist; return its digest.
+    """Write `target`, which must not exist, and is garbage after an error; return its digest.
 
-    Args:
-        extension: what to write.
-        output: in which form.
-        target: garbage after an error.
-        scratch: a directory on the same file system, for what is kept meanwhile.
-
-    Raises:
-        Failed: a tool is missing or failed.
-        Invalid: something belongs to another user than root, and this process cannot write that.
-        OSError: the disk does not take it.
+    What is kept meanwhile goes to `scratch`, a directory on the same file system.
     """
     match output:
         case Output.DIRECTORY:
@@ -97,11 +89,10 @@ def _write_of_tree(extension: Extension, output: Output, target: Path, scratch: 
 
 def _write_image(extension: Extension, target: Path) -> str:
     platform = target_platform(extension.architecture, os.uname().machine)
-    title = {"org.opencontainers.image.title": extension.ident.name}
     layout = OciLayout(target)
     image = layout.add_image(
         lambda writer: write_archive(extension.content, extension.clock, writer),
-        About(platform, extension.clock.built, annotations=title),
+        About(platform, extension.clock.built, annotations={TITLE: extension.ident.name}),
         extension.compression or Compression.GZIP,
     )
     return layout.finish(image).digest

@@ -74,12 +74,7 @@ class Ingredients:
     _numbers: Iterator[int] = field(default_factory=count)
 
     def take(self, option: Option, base: Assembly | None) -> Iterator[Ingredient]:
-        """What one option brings.
-
-        Args:
-            option: what it was.
-            base: the system that the extension is for, whose packages need not be brought along.
-        """
+        """What one option brings; packages of the base, the system that the extension is for, need not be brought."""
         match option.origin:
             case Origin.FROM:
                 yield from map(self.source, option.words)

@@ -28,8 +28,8 @@ from reconciler.host.tar.fromtree import write_tree
 from reconciler.host.tar.reader import Member
 from reconciler.host.tar.reproducible import Reproducible, source_date_epoch
 from reconciler.model.build.publication import (
-    Image,
     Published,
+    PublishedImage,
     Subject,
     default_annotations,
     objection,
@@ -41,10 +41,12 @@ from reconciler.model.content.ociwrite import About, Compression
 from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
+from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from reconciler.host.registry.layoutreader import LayoutImage
     from reconciler.host.registry.skopeo import Skopeo
     from reconciler.host.registry.skopeopush import Signing
     from reconciler.host.tar.writer import Archive
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LARGE_FILES: Final = "/var/tmp"  # noqa: S108 - by file-hierarchy(7); every name in it is made by mkdtemp
 _PIECE: Final = 1 << 20
 # What Kairos calls the artifacts that it publishes; for the other kind there is no such custom.
 _ARTIFACT_TYPES: Final = {
@@ -63,7 +64,7 @@ _ARTIFACT_TYPES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PushRequest:
     """How something is to be published."""
 
     destination: Destination
@@ -78,52 +79,46 @@ class Wish:
     signing: Signing | None = None
 
 
-def publish(inputs: Sequence[Path], wish: Wish, skopeo: Skopeo, machine: str) -> Published:
-    """Push extensions as one image, for one platform or for several.
-
-    Args:
-        inputs: directories, image files and OCI layouts.
-        wish: where to, and how.
-        skopeo: how skopeo is called.
-        machine: this machine's, as uname(2) names it.
-    """
+def publish(inputs: Sequence[Path], request: PushRequest, skopeo: Skopeo, machine: str) -> Published:
+    """Push directories, image files or OCI layouts as one image, for one platform or for several."""
     forms = [form_of(path) for path in inputs]
-    _check_wish(wish, forms)
+    _check_request(request, forms)
     with _workplace() as workplace:
         if forms == [Form.LAYOUT]:
-            return _forward(inputs[0], wish, skopeo, workplace)
+            return _forward(inputs[0], request, skopeo, workplace)
         before = [fingerprint(path)[0] for path in inputs]
-        maker = _Maker(wish, workplace, OciLayout(workplace / "layout"), platform_of(machine))
+        maker = _Maker(request, workplace, OciLayout(workplace / "layout"), platform_of(machine))
         images = maker.make(list(zip(inputs, forms, strict=True)))
         held = maker.layout.finish(*[it.manifest for it in images], annotations=maker.annotations(images))
         for path, was in zip(inputs, before, strict=True):
             if fingerprint(path)[0] != was:
                 raise Failed(f"{path} changed while it was read", "push it again once nothing writes to it")
         published = Published(held, tuple(images))
-        _send(str(workplace / "layout"), published, wish, skopeo)
+        _send(str(workplace / "layout"), published, request, skopeo)
         return published
 
 
-def _check_wish(wish: Wish, forms: Sequence[Form]) -> None:
+def _check_request(request: PushRequest, forms: Sequence[Form]) -> None:
     """Refuse what cannot be, rather than to pass over it."""
-    if wish.signing and not wish.destination.is_registry:
-        raise Invalid(f"{wish.destination.argument}: only images in a registry are signed", "push to docker://...")
-    if wish.artifact and {*forms} != {Form.FILE}:
+    if request.signing and not request.destination.is_registry:
+        raise Invalid(f"{request.destination.argument}: only images in a registry are signed", "push to docker://...")
+    if request.artifact and {*forms} != {Form.FILE}:
         raise Invalid("--artifact is for image files", "make one of it with: livelayer build --format squashfs")
-    if wish.artifact and (wish.labels or wish.compression):
-        option = "--label" if wish.labels else "--compression"
+    if request.artifact and (request.labels or request.compression):
+        option = "--label" if request.labels else "--compression"
         raise Invalid(f"{option} is for container images", "an artifact has annotations, and its file is as it is")
-    if wish.artifact_type and not wish.artifact:
+    if request.artifact_type and not request.artifact:
         raise Invalid("--artifact-type is for artifacts", "add --artifact")
-    given = wish.labels or wish.annotations or wish.compression or wish.platforms
+    given = request.labels or request.annotations or request.compression or request.platforms
     if Form.LAYOUT in forms and given:
         raise Invalid(
             "--label, --annotation, --compression and --platform change an image, and a layout is pushed as it is",
             "give them to what writes the layout",
         )
-    if len(forms) > 1 and wish.platforms and len(wish.platforms) != len(forms):
+    if len(forms) > 1 and request.platforms and len(request.platforms) != len(forms):
         raise Invalid(
-            f"{len(wish.platforms)} platforms for {len(forms)} files", "give one --platform for each, in their order"
+            f"{len(request.platforms)} platforms for {len(forms)} files",
+            "give one --platform for each, in their order",
         )
 
 
@@ -131,79 +126,68 @@ def _check_wish(wish: Wish, forms: Sequence[Form]) -> None:
 class _Maker:
     """Makes one layout of everything that is to be pushed together."""
 
-    wish: Wish
+    request: PushRequest
     workplace: Path
     layout: OciLayout
     own: Platform
 
-    def make(self, inputs: Sequence[tuple[Path, Form]]) -> list[Image]:
-        """An image for each platform."""
-        made: list[Image] = []
+    def make(self, inputs: Sequence[tuple[Path, Form]]) -> list[PublishedImage]:
+        made: list[PublishedImage] = []
         for number, (path, form) in enumerate(inputs):
-            asked = self.wish.platforms if len(inputs) == 1 else self.wish.platforms[number : number + 1]
+            asked = self.request.platforms if len(inputs) == 1 else self.request.platforms[number : number + 1]
             made += self._adopt(path) if form is Form.LAYOUT else self._pack(path, form, asked)
         if len(made) > 1:
             refuse_duplicates([(it.made_of, it.manifest.platform or self.own) for it in made])
         return made
 
-    def annotations(self, images: Sequence[Image]) -> dict[str, str]:
+    def annotations(self, images: Sequence[PublishedImage]) -> dict[str, str]:
         """Of the index of several: what holds for the first."""
         subject = images[0].subject
-        defaults = default_annotations(subject, self.wish.destination.tag) if subject else {}
-        return {**defaults, **self.wish.annotations}
+        defaults = default_annotations(subject, self.request.destination.tag) if subject else {}
+        return {**defaults, **self.request.annotations}
 
-    def _adopt(self, path: Path) -> list[Image]:
+    def _adopt(self, path: Path) -> list[PublishedImage]:
         reader = LayoutReader(path)
-        held, _ = reader.held(self.wish.destination.tag)
+        held, _ = reader.held(self.request.destination.tag)
         found = reader.images(held)
         for image in found:
             blobs = [image.manifest.digest, image.content.config, *(layer.digest for layer in image.content.layers)]
             self.layout.adopt(reader.blob, blobs)
-        looked = [look_into_image(image, reader, self.workplace, path) for image in found]
-        for subject in looked:
-            _check(subject, self.wish)
-        return [Image(it.manifest, str(path), subject) for it, subject in zip(found, looked, strict=True)]
+        return [_looked_into(image, reader, path, self.request, self.workplace) for image in found]
 
-    def _pack(self, path: Path, form: Form, asked: Sequence[Platform]) -> list[Image]:
+    def _pack(self, path: Path, form: Form, asked: Sequence[Platform]) -> list[PublishedImage]:
         subject = self._look(path, form)
         about = self._about(path, subject)
-        first, *others = platforms_of(subject, asked, self.own)
-        manifest = self._write(path, form, subject, replace(about, platform=first))
-        again = [self._again(path, form, subject, replace(about, platform=it), manifest) for it in others]
-        return [Image(it, str(path), subject) for it in (manifest, *again)]
+        platforms = platforms_of(subject, asked, self.own)
+        made = [self._write(path, form, subject, replace(about, platform=it)) for it in platforms]
+        return [PublishedImage(it, str(path), subject) for it in made]
 
     def _look(self, path: Path, form: Form) -> Subject:
         try:
             subject = look_into_tree(path) if form is Form.TREE else look_into_file(path, self.workplace)
         except ReconcilerError as error:
             told = error if str(path) in error.message else error.about(str(path))
-            if not self.wish.force:
+            if not self.request.force:
                 raise told from error
             log.warning("%s", told)
             return Subject(str(path), own_name(path), Kind.SYSEXT, Contents({}))
-        _check(subject, self.wish)
+        _check(subject, self.request)
         return subject
 
-    def _again(self, path: Path, form: Form, subject: Subject, about: About, first: Descriptor) -> Descriptor:
-        """The same for another platform: of an artifact, the very same manifest."""
-        if self.wish.artifact:
-            return replace(first, platform=about.platform)
-        return self._write(path, form, subject, about)
-
     def _write(self, path: Path, form: Form, subject: Subject, about: About) -> Descriptor:
-        if self.wish.artifact:
-            media_type = self.wish.artifact_type or _ARTIFACT_TYPES[subject.kind]
+        if self.request.artifact:
+            media_type = self.request.artifact_type or _ARTIFACT_TYPES[subject.kind]
             return self.layout.add_artifact(path, own_name(path), media_type, about)
         epoch = source_date_epoch()
         fill = _fill_with_tree if form is Form.TREE else _fill_with_file
-        compression = self.wish.compression or Compression.GZIP
+        compression = self.request.compression or Compression.GZIP
         return self.layout.add_image(lambda writer: fill(path, Reproducible(writer, epoch)), about, compression)
 
     def _about(self, path: Path, subject: Subject) -> About:
         epoch = source_date_epoch()
         created = fingerprint(path)[1] if epoch is None else epoch
-        said = default_annotations(subject, self.wish.destination.tag)
-        return About(self.own, created, {**said, **self.wish.labels}, {**said, **self.wish.annotations})
+        said = default_annotations(subject, self.request.destination.tag)
+        return About(self.own, created, {**said, **self.request.labels}, {**said, **self.request.annotations})
 
 
 def _fill_with_tree(path: Path, archive: Archive) -> None:
@@ -219,49 +203,50 @@ def _fill_with_file(path: Path, archive: Archive) -> None:
         archive.add(member, iter(partial(file.read, _PIECE), b""))
 
 
-def _check(subject: Subject | None, wish: Wish) -> None:
-    if subject is None:
-        return
+def _check(subject: Subject, request: PushRequest) -> None:
     error = objection(subject)
-    if error is None:
-        return
-    if not wish.force:
+    if error and not request.force:
         raise error
-    log.warning("%s", error)
+    if error:
+        log.warning("%s", error)
 
 
-def _forward(path: Path, wish: Wish, skopeo: Skopeo, workplace: Path) -> Published:
+def _looked_into(
+    image: LayoutImage, reader: LayoutReader, path: Path, request: PushRequest, workplace: Path
+) -> PublishedImage:
+    subject = look_into_image(image, reader, workplace, path)
+    if subject:
+        _check(subject, request)
+    return PublishedImage(image.manifest, str(path), subject)
+
+
+def _forward(path: Path, request: PushRequest, skopeo: Skopeo, workplace: Path) -> Published:
     """A layout as it is."""
     reader = LayoutReader(path)
-    held, name = reader.held(wish.destination.tag)
-    images = []
-    for image in reader.images(held):
-        subject = look_into_image(image, reader, workplace, path)
-        _check(subject, wish)
-        images.append(Image(image.manifest, str(path), subject))
+    held, name = reader.held(request.destination.tag)
+    images = [_looked_into(image, reader, path, request, workplace) for image in reader.images(held)]
     link = workplace / "layout"  # skopeo takes a colon in a path for the end of it
     link.symlink_to(path.resolve())
     published = Published(held, tuple(images))
-    _send(f"{link}:{name}" if name else str(link), published, wish, skopeo)
+    _send(f"{link}:{name}" if name else str(link), published, request, skopeo)
     return published
 
 
-def _send(layout: str, published: Published, wish: Wish, skopeo: Skopeo) -> None:
-    if wish.dry_run:
+def _send(layout: str, published: Published, request: PushRequest, skopeo: Skopeo) -> None:
+    if request.dry_run:
         return
-
     for image in published.images:
         what = (
             f"{image.subject.name} ({image.subject.kind}, {image.subject.form})" if image.subject else image.made_of
         )
-        log.info("push %s for %s to %s", what, image.manifest.platform or "any machine", wish.destination.argument)
-    push(skopeo, layout, wish.destination, published.held.digest, wish.signing)
+        log.info("push %s for %s to %s", what, image.manifest.platform or "any machine", request.destination.argument)
+    push(skopeo, layout, request.destination, published.held.digest, request.signing)
 
 
 @contextmanager
 def _workplace() -> Iterator[Path]:
     """A private directory with room for images, gone at the end."""
-    parent = os.environ.get("TMPDIR") or _LARGE_FILES
+    parent = os.environ.get("TMPDIR") or SCRATCH
     try:
         made = tempfile.TemporaryDirectory(prefix="livelayer-push-", dir=parent)
     except OSError as error:

@@ -49,7 +49,6 @@ class Maker:
     text: str  # the source, for messages
 
     def make(self, content: Content) -> Made:
-        """Content in the format of the entry."""
         match content:
             case Layers():
                 return self._from_layers(content)
@@ -131,7 +130,6 @@ def sole_file(content: Layers, scratch: Path, limits: Limits, text: str) -> Path
     target.unlink(missing_ok=True)  # of an attempt while it was copied
 
     def from_members(flattened: Flattened) -> list[Path | None]:
-        """Of all files, where they are now."""
         found: list[Path | None] = []
         for member, chunks in flattened.members:
             if member.sparse:

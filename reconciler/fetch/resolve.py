@@ -13,6 +13,7 @@ from reconciler.fetch.transport import Access, look_up, transport_for
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.store import entries as store
 from reconciler.model.content.format import assumed_payload
+from reconciler.model.content.minimumage import FirstSeen, in_utc
 from reconciler.model.content.resolution import (
     Resolution,
     combined,
@@ -65,12 +66,10 @@ class Resolver:
 
     @property
     def paths(self) -> Paths:
-        """Where everything lies."""
         return self.access.paths
 
     @property
     def may_use_network(self) -> bool:
-        """Whether this run may ask more than this node."""
         return self.lookups is Lookups.ALL
 
     def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
@@ -197,14 +196,10 @@ class Resolver:
     def _kept(self, wanted: Wanted) -> Resolution | None:
         """What the source led to when its content was fetched, if the blobs that it was made of are here."""
         record = self.records.get(self._key(wanted))
-        return record if record and record.satisfies(wanted.pin) and self._has_blobs(wanted, record) else None
-
-    def _has_blobs(self, wanted: Wanted, resolution: Resolution) -> bool:
-        """Whether all that content is made of has been kept."""
-        found, parts = resolution.of_parts, wanted.parts
-        return len(parts) == len(found) and all(
-            transport_for(part, self.access).is_kept(it) for part, it in zip(parts, found, strict=True)
-        )
+        if record is None or not record.satisfies(wanted.pin) or len(record.of_parts) != len(wanted.parts):
+            return None
+        parts = zip(wanted.parts, record.of_parts, strict=True)
+        return record if all(transport_for(part, self.access).is_kept(it) for part, it in parts) else None
 
     def _look_up(self, wanted: Wanted) -> Resolution:
         found = tuple(look_up(part, self.access, wanted.format) for part in wanted.parts)
@@ -214,8 +209,6 @@ class Resolver:
         """Let new content wait until it is as old as `min_age` wants it; what is in use or pinned does not wait."""
         if wanted.min_age is None:
             return found
-        from reconciler.model.content.minimumage import FirstSeen, in_utc
-
         seen = FirstSeen(self.first_seen.get(wanted.name, {}), time.time())
         current = known.digest if known else None
         self.first_seen[wanted.name] = seen.record([found.digest, *([current] if current else [])])
@@ -244,7 +237,6 @@ class Resolver:
 
 
 def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:
-    """Access to sources with the records of earlier runs."""
     document = read_json(paths.resolutions)
     records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}

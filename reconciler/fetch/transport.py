@@ -41,15 +41,12 @@ class Access:
 
     @property
     def blobs(self) -> Path:
-        """Where blobs and downloads go."""
         return self.scratch_blobs or self.paths.blobs
 
     def platform(self, part: Part) -> Platform:
-        """Which image of an index is meant."""
         return part.platform or platform_of(self.machine)
 
     def require_network(self, text: str) -> None:
-        """For what is not here."""
         if self.offline:
             missing = "what it was made of is not on this node any more, and this run uses no network"
             raise Unavailable(f"{text}: {missing}", "livelayer apply fetches it")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from reconciler.errors import Failed, ReconcilerError
-from reconciler.fetch.fetcher import Fetcher
+from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.workers import workers
@@ -99,10 +99,9 @@ class Applier:
         reactions, access = self.desired.settings.preflight, self.resolver.access
         self._heed(preflight.examine_space(self.paths, fetches, access.manifests, reactions))
         refused = dict(self._failed)
-        fetcher = Fetcher(access, require_space=reactions.space == "refuse")
         entries = {it.entry: it for it in reversed(fetches) if it.wanted.name not in refused}
         with workers(max(1, min(_PARALLEL, len(entries)))) as pool, display() as shown:
-            begun = {entry: pool.submit(self._fetch, fetcher, it, shown) for entry, it in entries.items()}
+            begun = {entry: pool.submit(self._fetch, it, shown) for entry, it in entries.items()}
             outcomes = [
                 Outcome(it, refused[it.wanted.name])
                 if it.wanted.name in refused
@@ -112,10 +111,10 @@ class Applier:
         self._failed |= {it.wanted.name: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
         return outcomes
 
-    def _fetch(self, fetcher: Fetcher, action: Fetch, shown: Meters) -> None:
+    def _fetch(self, action: Fetch, shown: Meters) -> None:
         log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
         with shown(action.wanted.name) as meter:
-            fetcher.fetch(action, meter)
+            fetch(action, self.resolver.access, meter)
 
     def _fetched(self, action: Fetch, work: Future[None]) -> Outcome:
         """Judge what came before anything is placed: a bad image can block every other one."""

@@ -19,13 +19,12 @@ from reconciler.host.images.facts import Listing
 from reconciler.host.images.inspect import architecture_of, inspect_image, read_signature
 from reconciler.host.images.listing import list_image
 from reconciler.host.images.programs import recognise
-from reconciler.host.images.rawfile import ImageFile as ImageBytes
-from reconciler.host.images.rawfile import decompress_to
+from reconciler.host.images.rawfile import decompressed
 from reconciler.host.layers.flatten import flatten
 from reconciler.host.merge.hostfiles import look_at_host
+from reconciler.host.node.imagepolicies import read_policies
 from reconciler.host.node.machine import read_host
 from reconciler.host.sources import local
-from reconciler.host.tar.decompress import is_compressed
 from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.limits import DEFAULT, Limits, size_text
@@ -70,7 +69,6 @@ def gather(request: Request, paths: Paths) -> ExtensionFacts:
 
 
 def gather_resolved(request: Request, part: Part, resolution: Resolution, paths: Paths) -> ExtensionFacts:
-    """All that is known of what a source has led to."""
     return _gathered(request, paths, lambda look: look.at_source(part, resolution))
 
 
@@ -97,26 +95,21 @@ def _gathered(request: Request, paths: Paths, found_by: Callable[[_Look], _Found
 def fits(facts: ExtensionFacts, paths: Paths, others: Sequence[tuple[Path, int | None, str | None]]) -> list[HostFit]:
     """Which hosts the extension fits: this one, and others.
 
-    Args:
-        facts: what is known of the extension.
-        paths: of this host.
-        others: an os-release file of each, the version of systemd and the architecture; None: as this host's.
+    Others are an os-release file, the version of systemd and the architecture each; None: as this host's.
     """
     try:
         own = _own_host(paths, needs_images=facts.origin.image is not None)
+        here = judge(facts, THIS_HOST, own)
     except ReconcilerError as error:
-        unknown = HostFit(f"{THIS_HOST} ({error})", None)
         own = Host({}, os.uname().machine, _NEWEST)
-        return [unknown, *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
-    return [judge(facts, THIS_HOST, own), *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
+        here = HostFit(f"{THIS_HOST} ({error})", None)
+    return [here, *(judge(facts, str(it[0]), _other_host(own, *it)) for it in others)]
 
 
 def _own_host(paths: Paths, *, needs_images: bool) -> Host:
     host = read_host(paths)
     if not (needs_images and paths.is_running_system):
         return host
-    from reconciler.host.node.imagepolicies import read_policies
-
     return replace(host, image_policies=read_policies(host.systemd))
 
 
@@ -145,7 +138,6 @@ class _Look:
     scratch: Path
 
     def at_subject(self) -> _Found:
-        """What a user has named."""
         subject, path = self.request.subject, Path(self.request.subject)
         if "://" not in subject and path.exists():
             return self._at_path(path, subject)
@@ -165,7 +157,6 @@ class _Look:
         return self.at_source(part, found)
 
     def at_source(self, part: Part, resolution: Resolution) -> _Found:
-        """What a source has led to."""
         manifest = resolution.manifest if part.source.transport.is_skopeos else None
         origin = Origin(part.text, resolution.payload, None, resolution.digest, manifest)
         scratch = self.scratch / "opened"
@@ -215,7 +206,7 @@ class _Look:
         return _Found(replace(origin, payload=Payload.LAYERS), found)
 
     def _from_image_file(self, file: ImageFile, origin: Origin) -> _Found:
-        image_file = self._decompressed(file.path)
+        image_file = decompressed(file.path, self.scratch / "decompressed", self.request.limits.size)
         architecture = architecture_of(image_file)
         image = inspect_image(image_file, Kind.SYSEXT, self.scratch, architecture).image
         assert image  # noqa: S101 - it was a file
@@ -233,15 +224,6 @@ class _Look:
             knows_attributes=known.attributes,
         )
         return _Found(origin, listing.files())
-
-    def _decompressed(self, file: Path) -> Path:
-        with ImageBytes(file) as image:
-            head = image.read(0, 16)
-        if not is_compressed(head):
-            return file
-        target = self.scratch / "decompressed"
-        decompress_to(file, target, self.request.limits.size)
-        return target
 
     def _check_digest(self, *found: str | None) -> None:
         if self.request.digest and self.request.digest not in found:

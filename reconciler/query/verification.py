@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 def verify(paths: Paths, names: frozenset[str]) -> list[Verified]:
     """Compare placed extensions wholly with their manifests, reading every file.
 
-    What differs is left for the next run to find: nothing is changed but the time of its manifest.
-
-    Args:
-        paths: of the node.
-        names: of the extensions; empty: all.
+    What differs is left for the next run to find: nothing is changed but the time of its manifest. No names mean all.
     """
     paths = statedir.locate(paths)
     placed = links.read_links(paths, machine.systemd_version(paths)).links

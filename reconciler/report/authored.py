@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.model.build.output import Built, LeftOut
-    from reconciler.model.build.publication import Image, Published
+    from reconciler.model.build.publication import Published, PublishedImage
     from reconciler.model.content.destination import Destination
 
 _SHOWN_MAX: Final = 5  # paths left out for one reason, unless all were asked for
@@ -66,7 +66,7 @@ def published_document(
     }
 
 
-def _image_object(image: Image) -> dict[str, Any]:
+def _image_object(image: PublishedImage) -> dict[str, Any]:
     platform, subject = image.manifest.platform, image.subject
     return {
         "made_of": image.made_of,

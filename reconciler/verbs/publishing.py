@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from reconciler.author.publish import Wish
+    from reconciler.author.publish import PushRequest
     from reconciler.host.registry.skopeopush import Signing
 
 
@@ -50,24 +50,24 @@ def _push(options: argparse.Namespace) -> int:
     from reconciler.host.registry.skopeo import Skopeo
     from reconciler.report.authored import published_document
 
-    wish = _wish(options)
-    published = publish(options.inputs, wish, Skopeo(Paths(options.root).auth_file), os.uname().machine)
-    signed = wish.signing is not None and not wish.dry_run
+    request = _request(options)
+    published = publish(options.inputs, request, Skopeo(Paths(options.root).auth_file), os.uname().machine)
+    signed = request.signing is not None and not request.dry_run
     print_result(
         options,
-        lambda: published_document(published, wish.destination, pushed=not wish.dry_run, signed=signed),
+        lambda: published_document(published, request.destination, pushed=not request.dry_run, signed=signed),
         [published.held.digest],
     )
     return OK
 
 
-def _wish(options: argparse.Namespace) -> Wish:
-    from reconciler.author.publish import Wish
+def _request(options: argparse.Namespace) -> PushRequest:
+    from reconciler.author.publish import PushRequest
     from reconciler.model.content.destination import parse_destination
     from reconciler.model.content.ociread import parse_platform
     from reconciler.model.content.ociwrite import Compression
 
-    return Wish(
+    return PushRequest(
         parsed(parse_destination, options.destination, "see livelayer(8)"),
         tuple(parsed(parse_platform, text, "see livelayer(8)", "--platform") for text in options.platform),
         _pairs("--label", options.label),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from backports import zstd
 
-from reconciler.author.publish import Wish, publish
+from reconciler.author.publish import PushRequest, publish
 from reconciler.errors import Failed, Invalid
 from reconciler.host.registry.skopeo import Skopeo
 from reconciler.host.registry.skopeopush import Signing
@@ -50,13 +50,13 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def _wish(out: Path) -> Wish:
-    return Wish(parse_destination(f"oci:{out}:v1"))
+def _wish(out: Path) -> PushRequest:
+    return PushRequest(parse_destination(f"oci:{out}:v1"))
 
 
 def _try(*inputs: Path, **wish: Any) -> Published:  # noqa: ANN401 - the fields of a wish
     """As `push --dry-run` to a registry."""
-    return publish(inputs, Wish(REGISTRY, dry_run=True, **wish), Skopeo(), "x86_64")
+    return publish(inputs, PushRequest(REGISTRY, dry_run=True, **wish), Skopeo(), "x86_64")
 
 
 def _read(out: Path, published: Published) -> Any:  # noqa: ANN401 - JSON
@@ -181,7 +181,7 @@ def test_layouts_stay_as_they_are(tmp_path: Path, out: Path) -> None:
     )
     for tag, digest, count in (("v1", one, 1), ("many", many, 2), ("bare", bare, 1)):
         destination = parse_destination(f"docker://h.example/tool:{tag}")
-        published = publish([layout], Wish(destination, dry_run=True), Skopeo(), "x86_64")
+        published = publish([layout], PushRequest(destination, dry_run=True), Skopeo(), "x86_64")
         assert (published.held.digest, len(published.images)) == (digest, count)
     with pytest.raises(Invalid, match=r"holds 3 images \(bare, many, v1\), and none is called v1.2"):
         _try(layout)

@@ -38,12 +38,7 @@ class Clock:
 
 
 def write_archive(assembly: Assembly, clock: Clock, writer: TarWriter) -> None:
-    """Write everything as members of a tar archive, the root first.
-
-    Raises:
-        Failed: a source cannot be read any more.
-        OSError: the archive cannot be written.
-    """
+    """Write everything as members of a tar archive, the root first."""
     writer.add(_root(clock))
     for member, item in _members(assembly, clock):
         is_file = member.kind is FileKind.FILE
@@ -54,11 +49,6 @@ def write_directory(assembly: Assembly, clock: Clock, target: Path) -> None:
     """Write everything into `target`, an empty directory of this process.
 
     Who is not root gets everything as his own, which stands for root where the tools that make images of it do.
-
-    Raises:
-        Invalid: something belongs to another user than root, and this process is not root.
-        Failed: a source cannot be read any more.
-        OSError: the disk does not take it.
     """
     root = os.fsencode(target)
     directories = [(root, _owned(_root(clock)))]
@@ -70,7 +60,7 @@ def write_directory(assembly: Assembly, clock: Clock, target: Path) -> None:
         else:
             _write(path, root, member, item)
     for path, member in reversed(directories):  # only now: they may be ones that nobody may write into
-        _dressed(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), member)
+        _finish(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), member)
 
 
 def _members(assembly: Assembly, clock: Clock) -> Iterator[tuple[Member, Item]]:
@@ -112,10 +102,10 @@ def _write(path: bytes, root: bytes, member: Member, item: Item) -> None:
     else:
         descriptor = os.open(path, _NEW, 0o600)
         _fill(descriptor, item)
-        _dressed(descriptor, member)
+        _finish(descriptor, member)
 
 
-def _dressed(descriptor: int, member: Member) -> None:
+def _finish(descriptor: int, member: Member) -> None:
     """Give what is open all that its member says, and close it."""
     try:
         set_attributes(descriptor, member)

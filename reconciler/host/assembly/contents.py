@@ -19,7 +19,7 @@ _PIECE: Final = 1 << 18
 _CHANGED: Final = "do not change a source while it is read"
 
 
-class Heap:
+class Spool:
     """Contents that come as a stream, one after the other in one file."""
 
     def __init__(self, path: Path) -> None:
@@ -29,15 +29,10 @@ class Heap:
         self._end = 0
 
     def close(self) -> None:
-        """Nothing more is kept; what was stays in the file."""
         self._file.close()
 
     def keep(self, chunks: Iterable[memoryview], size: int, sparse: SparseMap | None = None) -> Content:
-        """Keep a content of `size` stored bytes; holes of a sparse one stay holes.
-
-        Raises:
-            OSError: the disk does not take it.
-        """
+        """Keep a content of `size` stored bytes; holes of a sparse one stay holes."""
         start, length = self._end, sparse.size if sparse else size
         segments = sparse.segments if sparse else ((0, size),)
         rest, source = memoryview(b""), iter(chunks)
@@ -54,7 +49,6 @@ class Heap:
 
 
 def chunks_of(content: Content) -> Iterator[bytes]:
-    """All bytes, in pieces."""
     if isinstance(content.place, bytes):
         yield content.place
         return
@@ -78,7 +72,6 @@ def read(content: Content, offset: int, size: int) -> bytes:
 
 
 def same(one: Content, other: Content) -> bool:
-    """Whether two contents have the same bytes."""
     return one.size == other.size and all(a == b for a, b in zip(chunks_of(one), chunks_of(other), strict=True))
 
 

@@ -24,7 +24,6 @@ _MODULE: Final = re.compile(rb"usr/lib/modules/(?P<kernel>[^/]+)/.*\.ko(\.(gz|xz
 
 
 def needs_of(assembly: Assembly, kind: Kind) -> Needs:
-    """Look into all programs, libraries and kernel modules."""
     found = list(_elves(assembly))
     inside = {name.rpartition(b"/")[2].decode(errors="replace") for name, _ in assembly.files()}
     foreign = (f"/{shown(name)} needs {it} of the host" for name, elf in found for it in missing(elf, inside))
@@ -34,7 +33,6 @@ def needs_of(assembly: Assembly, kind: Kind) -> Needs:
 
 
 def elf_of(content: Content) -> Program | None:
-    """What a file is as a program; None: none."""
     return read_elf(partial(read, content), content.size)
 
 

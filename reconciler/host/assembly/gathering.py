@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
-from reconciler.host.assembly.contents import Heap
+from reconciler.host.assembly.contents import Spool
 from reconciler.host.base.walk import walk
 from reconciler.host.layers.flatten import flatten
 from reconciler.host.tar.attributes import CAPABILITY, read_harmless_xattrs
@@ -38,18 +38,11 @@ _KEPT: Final = (b"user.", b"trusted.", CAPABILITY)
 
 
 def from_layers(layers: Sequence[Layer], blob_of: Blobs, scratch: Path, limits: Limits) -> Assembly:
-    """What the layers of an image are together, lowest first; a tar archive is one layer.
-
-    Args:
-        layers: what to take, lowest first.
-        blob_of: where a layer's blob is, by its digest.
-        scratch: an empty directory, for as long as the result is used.
-        limits: what the image may take.
-    """
+    """What the layers of an image are together, lowest first; `scratch` has to stay while the result is used."""
 
     def from_members(flattened: Flattened) -> Assembly:
-        with closing(Heap(scratch / "heap")) as heap:
-            return _gathered(flattened, heap)
+        with closing(Spool(scratch / "spool")) as spool:
+            return _gathered(flattened, spool)
 
     try:
         return flatten(layers, blob_of, scratch, limits, from_members, lambda tree: _from_tree(tree, _as_it_is))
@@ -58,12 +51,7 @@ def from_layers(layers: Sequence[Layer], blob_of: Blobs, scratch: Path, limits: 
 
 
 def from_directory(directory: Path, but: Path | None = None) -> Assembly:
-    """What is in a directory, as root's.
-
-    Args:
-        directory: where to look.
-        but: what is not looked at, wherever in it that is: the build's own scratch.
-    """
+    """What is in a directory, as root's, but for the build's own scratch, wherever in it that is."""
     try:
         return _from_tree(directory.resolve(), _as_roots, os.fsencode(but.resolve()) if but else None)
     except OSError as error:
@@ -82,7 +70,7 @@ def from_program(program: Path) -> Assembly:
     return assembly
 
 
-def _gathered(flattened: Flattened, heap: Heap) -> Assembly:
+def _gathered(flattened: Flattened, spool: Spool) -> Assembly:
     assembly = Assembly()
     for member, chunks in flattened.members:
         name = member.name.removeprefix(b"./")
@@ -93,7 +81,7 @@ def _gathered(flattened: Flattened, heap: Heap) -> Assembly:
             assert origin  # noqa: S101 - merging has seen to it
             assembly.put(name, origin)
             continue
-        content = heap.keep(chunks, member.size, member.sparse) if member.kind is FileKind.FILE else None
+        content = spool.keep(chunks, member.size, member.sparse) if member.kind is FileKind.FILE else None
         assembly.put(name, _item(member, content))
     return assembly
 

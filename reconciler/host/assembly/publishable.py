@@ -14,11 +14,10 @@ from reconciler.host.base.walk import walk
 from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.host.images.inspect import architecture_of, inspect_image
 from reconciler.host.images.payload import payload_in
-from reconciler.host.images.rawfile import decompress_to
+from reconciler.host.images.rawfile import decompressed
 from reconciler.host.layers.flatten import in_one_pass
 from reconciler.host.registry.layoutreader import is_layout
 from reconciler.host.store.packed import PackedTree, ReleaseKeeper
-from reconciler.host.tar.decompress import is_compressed
 from reconciler.model.build.publication import Subject
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import DEFAULT
@@ -45,7 +44,6 @@ class Form(StrEnum):
 
 
 def form_of(path: Path) -> Form:
-    """What is at a path."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
@@ -60,27 +58,17 @@ def form_of(path: Path) -> Form:
 
 
 def look_into_tree(path: Path) -> Subject:
-    """An extension as a directory."""
     tree = DirectoryTree(path)
     return _subject(path, lambda kind: read_contents(tree, kind))
 
 
 def look_into_file(path: Path, scratch: Path, shown: Path | None = None) -> Subject:
-    """An extension as an image file, compressed or not.
-
-    Args:
-        path: the file.
-        scratch: a directory that may be filled; the caller removes it.
-        shown: how it is called in messages, if not by its path.
-    """
+    """An extension as an image file, compressed or not; `shown` is its name in messages, if that is not its path."""
     name = shown or path
     if payload_in(path) is Payload.TAR:
         raise Invalid(f"{name} is a tar archive", "unpack it into a directory, and push that")
     workplace = Path(tempfile.mkdtemp(dir=scratch))
-    image = path
-    if _is_compressed(path):
-        image = workplace / "image.raw"
-        decompress_to(path, image, DEFAULT.size)
+    image = decompressed(path, workplace / "image.raw", DEFAULT.size)
     architecture = architecture_of(image)
     return _subject(name, lambda kind: inspect_image(image, kind, workplace, architecture), architecture)
 
@@ -131,11 +119,6 @@ def own_name(path: Path) -> str:
     """The last part of a path as the user wrote it: of a link, its own; of `.` and the like, the directory's."""
     name = path.name if path.name not in {"", ".."} else path.resolve().name
     return os.fsencode(name).decode(errors="replace")
-
-
-def _is_compressed(path: Path) -> bool:
-    with path.open("rb") as file:
-        return is_compressed(file.read(16))
 
 
 def fingerprint(path: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.base.durable import link_atomically
-from reconciler.host.tar.decompress import Blob, Content, Refused
+from reconciler.host.tar.decompress import Blob, Content, Refused, is_compressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.images.imageformat import Volume
 
 _PIECE: Final = 1 << 18
+_MAGIC: Final = 16  # bytes that tell whether a file is compressed
 _BLOCK: Final = 4096  # the unit of holes
 _ZEROS: Final = bytes(_BLOCK)
 _SPACE: Final = "look at the disk's space"
@@ -121,6 +122,16 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
     except Refused as error:
         hint = "fetch the image again, and compare its digest with its publisher's"
         raise Malformed(f"the image cannot be decompressed: {error}", hint) from error
+
+
+def decompressed(source: Path, target: Path, limit: int) -> Path:
+    """An image file as it is, or made anew at `target` where it is compressed."""
+    with ImageFile(source) as image:
+        head = image.read(0, _MAGIC)
+    if is_compressed(head):
+        decompress_to(source, target, limit)
+        return target
+    return source
 
 
 def _limited(content: Content, limit: int) -> Iterator[bytes]:

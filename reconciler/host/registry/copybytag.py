@@ -25,16 +25,7 @@ if TYPE_CHECKING:
 def copy_by_name(  # noqa: PLR0913, PLR0917 - as `Skopeo.copy`, and what is expected
     skopeo: Skopeo, source: Source, resolution: Resolution, platform: Platform, layout: Path, blobs: Path
 ) -> None:
-    """Copy one platform's image into a new OCI layout; blobs that are in `blobs` already are not fetched again.
-
-    Args:
-        skopeo: how skopeo is called.
-        source: the image by its tag.
-        resolution: what that led to.
-        platform: which image of an index was chosen.
-        layout: the layout to make; another may be made beside it.
-        blobs: where blobs are shared.
-    """
+    """Copy one platform's image, as `Skopeo.copy` does; beside `layout`, another may be made."""
     manifest = resolution.manifest
     if resolution.digest != manifest:
         platform = _platform_in_index(skopeo, source.argument(resolution.digest), manifest) or platform

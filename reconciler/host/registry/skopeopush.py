@@ -29,7 +29,6 @@ class Signing:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What skopeo is told."""
         key = (
             f"--sign-by-sigstore-private-key={self.sigstore_key}"
             if self.sigstore_key
@@ -41,14 +40,8 @@ class Signing:
 def push(skopeo: Skopeo, layout: str, destination: Destination, digest: str, signing: Signing | None = None) -> None:
     """Send what a layout holds, all platforms of it, with the digests that it has there.
 
-    Signed images get their tag last: until the signature is in its place, the tag leads where it led before.
-
-    Args:
-        skopeo: how skopeo is called.
-        layout: the layout, and the image's name in it: `DIR` or `DIR:NAME`.
-        destination: where to.
-        digest: of what the layout holds.
-        signing: the key to sign with (registries only).
+    Signed images get their tag last: until the signature is in its place, the tag leads where it led before. The
+    layout is `DIR`, or `DIR:NAME` with the name that the image has in it.
     """
     if signing:
         identity = f"--sign-identity={destination.identity}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,13 +19,9 @@ _INTERVAL: Final = 0.25  # seconds
 
 @contextmanager
 def watch(layout: Path, blobs: Path, total: int | None, meter: Meter) -> Iterator[None]:
-    """Tell `meter` now and then how much of a copy into an OCI layout is here, in a thread of its own.
+    """Tell `meter` now and then how much of a copy of `total` bytes is here, in a thread of its own.
 
-    Args:
-        layout: where skopeo writes what it has not finished.
-        blobs: where it moves finished blobs to, and finds those that need not be fetched.
-        total: bytes of the image's layers; None: unknown.
-        meter: told bytes that are here and `total`.
+    In the layout, skopeo writes what it has not finished; it moves finished blobs to `blobs`.
     """
     ended = threading.Event()
     before = _size(blobs / "sha256")
@@ -46,14 +42,9 @@ def watch(layout: Path, blobs: Path, total: int | None, meter: Meter) -> Iterato
 
 
 def _size(directory: Path) -> int:
-    """Bytes of the files in a directory, some of which may vanish meanwhile."""
+    """Bytes of the files in a directory, if it is there; some may vanish meanwhile."""
     total = 0
-    try:
-        for path in directory.iterdir():
-            try:
-                total += path.lstat().st_size
-            except OSError:
-                continue
-    except OSError:
-        return 0
+    for path in directory.glob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
     return total

@@ -52,7 +52,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class PublishedImage:
     """One image that was pushed."""
 
     manifest: Descriptor
@@ -65,7 +65,7 @@ class Published:
     """What was pushed."""
 
     held: Descriptor  # the manifest of a sole image, or the index of several
-    images: tuple[Image, ...]
+    images: tuple[PublishedImage, ...]
 
 
 def objection(subject: Subject) -> Invalid | None:
