@@ -42,6 +42,18 @@ class Extension:
     keys: KeyPair | None = None  # what signs a disk image
     compression: Compression | None = None  # of an image's layer
 
+    def write_to(self, descriptor: int) -> None:
+        """As a tar archive."""
+        writer = TarWriter(descriptor)
+        write_archive(self.content, self.clock, writer)
+        writer.finish()
+
+    def tree_in(self, scratch: Path) -> Path:
+        tree = scratch / "tree"
+        tree.mkdir()
+        write_directory(self.content, self.clock, tree)
+        return tree
+
 
 def write(extension: Extension, output: Output, target: Path, scratch: Path) -> str:
     """Write `target`, which must not exist, and is garbage after an error; return its digest.
@@ -55,36 +67,18 @@ def write(extension: Extension, output: Output, target: Path, scratch: Path) -> 
             return Tree(target).digest()
         case Output.OCI:
             return _write_image(extension, target)
-        case Output.SQUASHFS | Output.EROFS:
-            _write_packed(extension, output, target, scratch)
-        case Output.EXT4 | Output.DDI:
-            _write_of_tree(extension, output, target, scratch)
+        case Output.SQUASHFS:
+            write_squashfs(target, extension.write_to, level=_SQUASHFS_LEVEL)
+        case Output.EROFS:
+            write_erofs(target, extension.write_to, scratch)
+        case Output.EXT4:
+            write_ext4(target, extension.tree_in(scratch), scratch)
+        case Output.DDI:
+            image = DiskImage(extension.ident.kind, extension.architecture, extension.keys)
+            write_ddi(target, extension.tree_in(scratch), image, scratch)
         case never:
             assert_never(never)
     return file_digest(target)
-
-
-def _write_packed(extension: Extension, output: Output, target: Path, scratch: Path) -> None:
-    def fill(descriptor: int) -> None:
-        writer = TarWriter(descriptor)
-        write_archive(extension.content, extension.clock, writer)
-        writer.finish()
-
-    if output is Output.SQUASHFS:
-        write_squashfs(target, fill, level=_SQUASHFS_LEVEL)
-    else:
-        write_erofs(target, fill, scratch)
-
-
-def _write_of_tree(extension: Extension, output: Output, target: Path, scratch: Path) -> None:
-    tree = scratch / "tree"
-    tree.mkdir()
-    write_directory(extension.content, extension.clock, tree)
-    if output is Output.EXT4:
-        write_ext4(target, tree, scratch)
-    else:
-        image = DiskImage(extension.ident.kind, extension.architecture, extension.keys)
-        write_ddi(target, tree, image, scratch)
 
 
 def _write_image(extension: Extension, target: Path) -> str:

@@ -56,12 +56,10 @@ class Resolver:
     host: Host
     lookups: Lookups = Lookups.ALL
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
-    first_seen: dict[str, dict[str, float]] = field(
-        default_factory=dict
-    )  # by extension: digests and their first time
-    fixed: Mapping[ExtensionId, Placed] = field(
-        default_factory=dict
-    )  # what some shall be, whatever their sources say
+    # By extension: digests, and when each was seen first.
+    first_seen: dict[str, dict[str, float]] = field(default_factory=dict)
+    # What some shall be by a generation, whatever their sources say.
+    pinned: Mapping[ExtensionId, Placed] = field(default_factory=dict)
     deferred: Mapping[str, Retry] = field(default_factory=dict)  # by extension: not to be asked again yet
 
     @property
@@ -93,7 +91,7 @@ class Resolver:
         """A catalog is read once for all, so its extensions are not asked for at once."""
         if not (self.may_use_network and wanted.is_remote) or wanted.parts[0].source.transport is Transport.CATALOG:
             return False
-        if wanted.ident in self.fixed or wanted.unresolved or wanted.name in self.deferred:
+        if wanted.ident in self.pinned or wanted.unresolved or wanted.name in self.deferred:
             return False
         return wanted.pull == "always" or self._known(wanted) is None
 
@@ -127,8 +125,8 @@ class Resolver:
             write_json(self.paths.first_seen, kept)
 
     def _target_or_error(self, wanted: Wanted) -> Target | ReconcilerError:
-        if placed := self.fixed.get(wanted.ident):
-            return self._fixed_target(wanted, placed)
+        if placed := self.pinned.get(wanted.ident):
+            return self._pinned_target(wanted, placed)
         if wanted.unresolved:
             return wanted.unresolved.about(wanted.name)
         try:
@@ -136,7 +134,7 @@ class Resolver:
         except ReconcilerError as error:
             return error.about(wanted.name)
 
-    def _fixed_target(self, wanted: Wanted, placed: Placed) -> Target | ReconcilerError:
+    def _pinned_target(self, wanted: Wanted, placed: Placed) -> Target | ReconcilerError:
         if store.has(self.paths, placed.entry) or self._may_look_up(wanted):
             return Target(placed.resolution, placed.entry, "as it was")
         return Offline(f"{placed.entry.digest} is not in the store any more").about(wanted.name)

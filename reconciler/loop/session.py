@@ -104,7 +104,7 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
     resolver = open_resolver(paths, host, desired, lookups)
     resolver = replace(
         resolver,
-        fixed=held.extensions if held else {},
+        pinned=held.extensions if held else {},
         deferred=_deferred(retries) if options.automatic or lookups is Lookups.NONE else {},
     )
     return Session(paths, loaded, host, desired, resolver, configuration, held, retries)

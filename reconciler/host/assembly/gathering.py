@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,27 +114,22 @@ def _from_tree(tree: Path, make: Callable[[bytes, os.stat_result], Item], but: b
 
 
 def _as_it_is(path: bytes, status: os.stat_result) -> Item:
+    kind, mode = FileKind.of_mode(status.st_mode), stat.S_IMODE(status.st_mode)
+    target = os.readlink(path) if kind is FileKind.SYMLINK else b""  # noqa: PTH115 - paths are bytes here
+    content = Content(Path(os.fsdecode(path)), 0, status.st_size) if kind is FileKind.FILE else None
     owner = status.st_uid, status.st_gid
-    return _found(path, status, stat.S_IMODE(status.st_mode), *owner, mtime_ns=status.st_mtime_ns)
+    return Item(kind, mode, *owner, status.st_mtime_ns, target, _xattrs(path), content)
 
 
 def _as_roots(path: bytes, status: os.stat_result) -> Item:
-    mode = stat.S_IMODE(status.st_mode)
-    if stat.S_ISREG(status.st_mode) and mode & _SETUID and status.st_uid:
+    found = _as_it_is(path, status)
+    if found.kind is FileKind.FILE and found.mode & _SETUID and found.uid:
         raise Invalid(
-            f"{shown(path)} is setuid or setgid, and is user {status.st_uid}'s; in the extension it would be root's",
+            f"{shown(path)} is setuid or setgid, and is user {found.uid}'s; in the extension it would be root's",
             "remove the bit, or let root own the file if that is meant",
         )
-    return _found(path, status, 0o777 if stat.S_ISLNK(status.st_mode) else mode & ~_OTHERS_WRITE, 0, 0)
-
-
-def _found(  # noqa: PLR0913 - as lstat(2) has them
-    path: bytes, status: os.stat_result, mode: int, uid: int, gid: int, *, mtime_ns: int | None = None
-) -> Item:
-    kind = FileKind.of_mode(status.st_mode)
-    target = os.readlink(path) if kind is FileKind.SYMLINK else b""  # noqa: PTH115 - paths are bytes here
-    content = Content(Path(os.fsdecode(path)), 0, status.st_size) if kind is FileKind.FILE else None
-    return Item(kind, mode, uid, gid, mtime_ns, target, _xattrs(path), content)
+    mode = 0o777 if found.kind is FileKind.SYMLINK else found.mode & ~_OTHERS_WRITE
+    return replace(found, mode=mode, uid=0, gid=0, mtime_ns=None)
 
 
 def _xattrs(path: bytes) -> dict[bytes, bytes]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Unavailable
 from reconciler.host.base.command import Finished, run
-from reconciler.host.registry.stall import Standstill
+from reconciler.host.registry.stall import StallWatch
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.ociwrite import REF_NAME
 from reconciler.model.content.skopeofailure import NOT_A_REGISTRY, understand, understand_stall
@@ -71,7 +71,7 @@ class Skopeo:
 
     def _run(self, source: str, *arguments: str, timeout: float, layout: Path | None = None) -> Finished:
         """Run it to a good end. Only when it debugs does it tell for how long a registry wants to be left alone."""
-        watch = Standstill(self.stall, layout) if source.startswith("docker://") else None
+        watch = StallWatch(self.stall, layout) if source.startswith("docker://") else None
         try:
             finished = run("skopeo", "--debug", *arguments, timeout=timeout, watch=watch)
         except Unavailable as error:

@@ -11,7 +11,7 @@ from reconciler.model.content.skopeofailure import asked_to_wait
 _LONGEST: Final = 30.0  # seconds for which skopeo may do as a registry asks, again and again
 
 
-class Standstill:
+class StallWatch:
     """Looks at a running skopeo now and then; see `command.Watch`."""
 
     def __init__(self, patience: float, layout: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.host.registry import stall
-from reconciler.host.registry.stall import Standstill
+from reconciler.host.registry.stall import StallWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def _finish(layout: Path) -> None:
 
 def test_what_comes_is_waited_for_and_silence_is_not(tmp_path: Path, clock: Clock) -> None:
     layout = tmp_path / "image"
-    watch = Standstill(60, layout)
+    watch = StallWatch(60, layout)
     steps: list[Callable[[Path], None]] = [lambda it: it.mkdir(), _grow, _grow, _finish]
     for step in steps:
         step(layout)
@@ -64,7 +64,7 @@ def test_what_comes_is_waited_for_and_silence_is_not(tmp_path: Path, clock: Cloc
 
 
 def test_what_prints_at_its_end_has_as_long_in_all(clock: Clock) -> None:
-    watch = Standstill(60, None)
+    watch = StallWatch(60, None)
     clock.now = 59
     assert not watch(os.getpid(), "")
     clock.now = 60
@@ -75,7 +75,7 @@ def test_a_disk_that_is_slow_is_no_silent_registry(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stall, "_waits_for_disk", lambda _process: True)
-    watch = Standstill(60, tmp_path)
+    watch = StallWatch(60, tmp_path)
     clock.now = 1000
     assert not watch(os.getpid(), "")
 
@@ -85,7 +85,7 @@ def test_a_registry_that_asks_for_long_is_left_to_a_later_run(
     tmp_path: Path, clock: Clock, asked: str, *, is_reached: bool
 ) -> None:
     assert clock.now == 0
-    assert Standstill(60, tmp_path)(os.getpid(), RETRY_AFTER.format(asked)) is is_reached
+    assert StallWatch(60, tmp_path)(os.getpid(), RETRY_AFTER.format(asked)) is is_reached
 
 
 def test_a_process_that_is_gone_waits_for_nothing() -> None:
