@@ -19,16 +19,17 @@ from reconciler.host.assembly.elffiles import elf_of, missing
 from reconciler.host.base.digest import file_digest
 from reconciler.host.sources import debs
 from reconciler.host.sources.debs import is_package_name
+from reconciler.model.build.assembly import Assembly, Content, Item
 from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format
 from reconciler.model.content.limits import Limits
 from reconciler.model.content.source import Source, Transport, parse_source
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reconciler.fetch.content import Content
-    from reconciler.model.build.assembly import Assembly
+    from reconciler.fetch.content import Content as Opened
     from reconciler.model.content.ociread import Platform
     from reconciler.paths import Paths
 
@@ -102,7 +103,7 @@ class Ingredients:
         transport = transport_for(part, access)
         found = transport.look_up(part, Format.DIRECTORY)
 
-        def gathered(content: Content) -> Assembly:
+        def gathered(content: Opened) -> Assembly:
             if not isinstance(content, Layers):
                 hint = "push it as it is; an extension is built of a container image, a directory or packages"
                 raise Invalid(f"{source.text} is an artifact with a file, not a container image", hint)
@@ -140,11 +141,16 @@ class Ingredients:
         return status
 
     def _program(self, word: str) -> Ingredient:
-        assembly = gathering.from_program(Path(word))
-        ((_, item),) = assembly.files()
-        assert item.content  # noqa: S101 - it is a file
-        elf = elf_of(item.content)
-        if elf is None and read(item.content, 0, 2) != b"#!":
+        """One file, in /usr/bin under its own name."""
+        program = Path(word)
+        if not program.is_file():
+            raise Invalid(f"{program} is no file", "name a program")
+        place = program.resolve()
+        content = Content(place, 0, place.stat().st_size)
+        assembly = Assembly()
+        assembly.put(b"usr/bin/" + os.fsencode(program.name), Item(FileKind.FILE, 0o755, content=content))
+        elf = elf_of(content)
+        if elf is None and read(content, 0, 2) != b"#!":
             raise Invalid(
                 f"{word} is neither an ELF program nor a script", "name a program; data goes in a directory"
             )

@@ -14,7 +14,6 @@ from reconciler.host.base.digest import file_digest
 from reconciler.host.layers.arrival import Arrival, arriving
 from reconciler.host.node.signaturepolicy import asks_for_signatures
 from reconciler.host.registry import keptimages, transfer
-from reconciler.host.registry.copiedimage import copied_digest, read_copied
 from reconciler.host.registry.copybytag import copy_by_name
 from reconciler.host.registry.skopeo import Skopeo
 from reconciler.model.content.format import Payload, artifact_payload
@@ -113,8 +112,8 @@ class Registry:
         with transfer.watch(layout, access.blobs, it.resolution.size, it.meter):
             self._transfer(it, layout)
         if not access.scratch_blobs:
-            keptimages.note(access.paths, it.resolution.manifest, copied_digest(layout))
-        return read_copied(layout, access.blobs, platform, it.part.text)
+            keptimages.note(access.paths, it.resolution.manifest, keptimages.copied_digest(layout))
+        return keptimages.read_copied(layout, access.blobs, platform, it.part.text)
 
     def _transfer(self, it: Opening, layout: Path) -> None:
         """Copy by digest where the source is a registry, since its tag may move at any time.

@@ -60,17 +60,6 @@ def from_directory(directory: Path, but: Path | None = None) -> Assembly:
         raise Failed.of(error, f"{where}: cannot be read", "look at its mode") from error
 
 
-def from_program(program: Path) -> Assembly:
-    """One file, in /usr/bin under its own name."""
-    if not program.is_file():
-        raise Invalid(f"{program} is no file", "name a program")
-    place = program.resolve()
-    item = Item(FileKind.FILE, 0o755, content=Content(place, 0, place.stat().st_size))
-    assembly = Assembly()
-    assembly.put(b"usr/bin/" + os.fsencode(program.name), item)
-    return assembly
-
-
 def _gathered(flattened: Flattened, spool: Spool) -> Assembly:
     assembly = Assembly()
     for member, chunks in flattened.members:

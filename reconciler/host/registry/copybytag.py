@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Unavailable
-from reconciler.host.registry.copiedimage import copied_digest
+from reconciler.host.registry.keptimages import copied_digest
 from reconciler.model.content.ociread import Index, parse_manifest
 
 if TYPE_CHECKING:

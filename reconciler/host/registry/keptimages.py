@@ -1,4 +1,4 @@
-"""Images whose blobs are all on this node, so that no registry has to be asked for their content again.
+"""Images whose blobs are all on this node: just copied by skopeo, or kept, so that no registry is asked again.
 
 An image that comes from a Docker registry or archive is kept with another manifest than it has there, and so under
 another digest; which one, is noted when it has been copied.
@@ -8,17 +8,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.durable import write_atomically
-from reconciler.model.content.ociread import Index, digest_of, parse_manifest, with_diff_ids
+from reconciler.model.content.ociread import (
+    Index,
+    digest_of,
+    parse_image,
+    parse_manifest,
+    platform_in,
+    with_diff_ids,
+)
 from reconciler.model.content.source import DIGEST
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.content.ociread import Manifest
+    from reconciler.model.content.ociread import Manifest, Platform
     from reconciler.paths import Paths
+
+
+def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Manifest:
+    """The manifest of the one image in a layout, its layers with the digests of their content."""
+    manifest = parse_image(blob_in(blobs, copied_digest(layout)).read_bytes(), text)
+    if manifest.is_artifact:
+        return manifest
+    config = blob_in(blobs, manifest.config).read_bytes()
+    _check_platform(config, platform, text)
+    return with_diff_ids(manifest, config)
+
+
+def copied_digest(layout: Path) -> str:
+    """The digest of the one manifest in a layout: another than at the source where skopeo had to convert it."""
+    index = parse_manifest((layout / "index.json").read_bytes())
+    assert isinstance(index, Index)  # noqa: S101 - skopeo has just written it
+    return index.manifests[0].digest
+
+
+def _check_platform(config: bytes, platform: Platform, text: str) -> None:
+    """A single image says what it is for; an index was chosen from by platform already."""
+    declared = platform_in(config)
+    if declared and (declared.os, declared.architecture) != (platform.os, platform.architecture):
+        raise Invalid(
+            f"{text} is an image for {declared}, not for {platform}",
+            f"if its content runs here nevertheless: platform: {declared}",
+            code="platform.mismatch",
+        )
 
 
 def note(paths: Paths, digest: str, kept: str) -> None:
@@ -33,21 +68,12 @@ def find(paths: Paths, digest: str) -> Manifest | None:
     Its layers are checked when they are read.
     """
     try:
-        image = _image(paths, digest)
-    except Invalid:
+        image = parse_image(_intact(paths, kept(paths, digest)), digest)
+        if not image.is_artifact:
+            image = with_diff_ids(image, _intact(paths, image.config))
+    except (Invalid, OSError):
         return None
-    if image is None or not all(blob_in(paths.blobs, layer.digest).is_file() for layer in image.layers):
-        return None
-    return image
-
-
-def _image(paths: Paths, digest: str) -> Manifest | None:
-    content = _intact(paths, kept(paths, digest))
-    image = parse_manifest(content) if content else None
-    if image is None or isinstance(image, Index) or image.is_artifact:
-        return None if isinstance(image, Index) else image
-    config = _intact(paths, image.config)
-    return with_diff_ids(image, config) if config else None
+    return image if all(blob_in(paths.blobs, layer.digest).is_file() for layer in image.layers) else None
 
 
 def _note(paths: Paths, digest: str) -> Path:
@@ -63,10 +89,8 @@ def kept(paths: Paths, digest: str) -> str:
     return noted if DIGEST.fullmatch(noted) else digest
 
 
-def _intact(paths: Paths, digest: str) -> bytes | None:
-    """The content of a small blob."""
-    try:
-        content = blob_in(paths.blobs, digest).read_bytes()
-    except OSError:
-        return None
-    return content if digest_of(content) == digest else None
+def _intact(paths: Paths, digest: str) -> bytes:
+    content = blob_in(paths.blobs, digest).read_bytes()
+    if digest_of(content) != digest:
+        raise Malformed(f"{digest} is another content's name")
+    return content

@@ -60,7 +60,9 @@ class OciLayout:
     ) -> Descriptor:
         """Write a container image of one layer, to which `fill` adds members; return its manifest for `finish`."""
         with self._writing():
-            diff_id, layer = self._layer(fill, compression)
+            with self._staged() as out:
+                (diff_id, digest), size = _packed(fill, out, _compressor(compression))
+                layer = self._keep(out, Descriptor(compression.layer_type, digest, size))
             config = self._document(IMAGE_CONFIG, ociwrite.config_document(about, [diff_id]))
             return self._manifest(ociwrite.image_manifest(about, config, [layer]), about)
 
@@ -102,12 +104,6 @@ class OciLayout:
             (self._directory / "oci-layout").write_bytes(ociwrite.LAYOUT)
             (self._directory / "index.json").write_bytes(ociwrite.index_document([held]))
             return held
-
-    def _layer(self, fill: Callable[[TarWriter], None], compression: Compression) -> tuple[str, Descriptor]:
-        """A layer's diff_id and the layer."""
-        with self._staged() as out:
-            (diff_id, digest), size = _packed(fill, out, _compressor(compression))
-            return diff_id, self._keep(out, Descriptor(compression.layer_type, digest, size))
 
     def _manifest(self, content: bytes, about: About) -> Descriptor:
         return replace(self._document(MANIFEST, content), platform=about.platform)
