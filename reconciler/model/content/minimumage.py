@@ -45,5 +45,4 @@ class FirstSeen:
 
 
 def in_utc(time: float) -> str:
-    """A time for the plan and the status."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")

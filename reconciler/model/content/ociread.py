@@ -47,6 +47,7 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 EMPTY_CONFIG: Final = "application/vnd.oci.empty.v1+json"  # of an artifact, which has none
 
+_IMAGE_CONFIGS: Final = frozenset({IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"})
 # Go's names for what uname(2) says; arm's variant is the version of its instruction set.
 _PLATFORMS: Final = {
     "x86_64": Platform("linux", "amd64"),
@@ -151,9 +152,6 @@ class Manifest:
     def size(self) -> int:
         """Bytes to transfer if nothing of it is here yet."""
         return sum(layer.size for layer in self.layers)
-
-
-_IMAGE_CONFIGS: Final = frozenset({IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"})
 
 
 def _is_archive(media_type: str) -> bool:

@@ -60,12 +60,10 @@ def config_document(about: About, diff_ids: Sequence[str]) -> bytes:
 
 
 def image_manifest(about: About, config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
-    """The manifest of a container image, whose layers are archives."""
     return _as_bytes(_manifest(config, layers, about))
 
 
 def artifact_manifest(about: About, artifact_type: str, layer: Descriptor) -> bytes:
-    """The manifest of an artifact, whose only layer is a file."""
     config = descriptor_of(EMPTY_CONFIG, NO_CONFIG)
     return _as_bytes({**_manifest(config, [layer], about), "artifactType": artifact_type})
 

@@ -53,7 +53,6 @@ class Source:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it takes the network to read it."""
         return self.transport in _REMOTE
 
     @property
@@ -141,21 +140,17 @@ def _parse_file(rest: str) -> Source:
 def _parse_local(text: str) -> Source:
     scheme, separator, path = text.partition(":")
     if scheme.lower() == Transport.CATALOG:
-        return _parse_listed(path)
+        if not _LISTED.fullmatch(path):
+            raise ValueError(
+                f"catalog:{path} is no name in a catalog; it looks like catalog:fwupd or catalog:fwupd@2.1.7"
+            )
+        return Source(Transport.CATALOG, path)
     transport = _LOCAL.get(scheme.lower())
     if not separator or transport is None:
         raise ValueError(f"{text!r} names no transport; write {_KNOWN}")
     if not path.startswith("/"):
         raise ValueError(f"{transport}: needs an absolute path, not {path!r}")
     return Source(transport, path)
-
-
-def _parse_listed(path: str) -> Source:
-    if not _LISTED.fullmatch(path):
-        raise ValueError(
-            f"catalog:{path} is no name in a catalog; it looks like catalog:fwupd or catalog:fwupd@2.1.7"
-        )
-    return Source(Transport.CATALOG, path)
 
 
 def parse_digest(text: str) -> str:

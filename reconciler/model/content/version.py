@@ -67,7 +67,6 @@ class Range:
         return best.text if best else None
 
     def miss(self, name: str, tags: Iterable[str]) -> Invalid:
-        """Why no tag of this repository fits, and what to do."""
         versions = self._worth_naming(read_tags(tags))
         if not versions:
             return _no_version(f"no tag of {name} is a version", "name a tag in source:, instead of version:")
@@ -145,7 +144,7 @@ def _comparison(item: str) -> _Comparison:
 
 
 def _prefix(operator: str, numbers: str | None, item: str) -> _Comparison:
-    """`1.29.*`, `!=1.29.*` or `*`."""
+    """The comparison in `1.29.*`, `!=1.29.*` or `*`."""
     if operator not in {"", "=", "==", "!="} or (operator == "!=" and numbers is None):
         raise ValueError(f"{item!r}: a * does not go with {operator}")
     if numbers is None:
@@ -200,7 +199,6 @@ def _exactly(version: Version, *, negated: bool = False) -> _Interval:
 
 
 def _beginning(release: Sequence[int], *, negated: bool = False) -> _Interval:
-    """Whatever has these numbers first."""
     low = version_of(".".join(map(str, release)) + ".dev0")
     return _Interval(low, _after(release), negated=negated)
 

@@ -88,7 +88,6 @@ class ExtensionFacts:
 
     @cached_property
     def contents(self) -> Contents:
-        """What decides whether it may be merged."""
         return replace(read_contents(ListedFiles(self.files), self.kind), image=self.origin.image)
 
     @property
@@ -117,7 +116,6 @@ class ExtensionFacts:
         return ((path, file) for path, file in self.files.items() if file.kind is kind)
 
     def below(self, directory: str) -> Iterator[tuple[str, File]]:
-        """What is in a directory at any depth."""
         return ((path, file) for path, file in self.files.items() if path.startswith(f"{directory}/"))
 
     def covers(self, path: str) -> bool:

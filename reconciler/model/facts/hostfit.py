@@ -45,14 +45,12 @@ def about_another_host(reason: str) -> str:
 
 
 def _misfit(facts: ExtensionFacts, host: Host) -> str | None:
-    ident = ExtensionId(facts.name or "NAME", facts.kind)
     if host.systemd < facts.kind.traits.since:
         return f"a {facts.kind} takes systemd {facts.kind.traits.since}, and this host has {host.systemd}"
-    error = facts.contents.misfit(ident, host)
+    error = facts.contents.misfit(ExtensionId(facts.name or "NAME", facts.kind), host)
     return error.message.removeprefix("does not fit this host: ") if error else None
 
 
 def described(host: Host) -> str:
-    """What a host is, for people."""
     names = [host.os_release.get("ID", "linux"), host.os_release.get("VERSION_ID", "")]
     return f"{' '.join(name for name in names if name)}, systemd {host.systemd}, {host.architecture}"

@@ -17,12 +17,10 @@ class FileKind(StrEnum):
 
     @property
     def noun(self) -> str:
-        """What a person calls it."""
         return "symbolic link" if self is FileKind.SYMLINK else self.value
 
     @classmethod
     def of_mode(cls, mode: int) -> FileKind:
-        """By what lstat(2) tells."""
         return _KINDS.get(stat.S_IFMT(mode), cls.SPECIAL)
 
 

@@ -68,9 +68,8 @@ class Host:
     has_loop_devices: bool = True  # without them systemd cannot attach image files
     boot_state: str = "active"  # Kairos's; other nodes have this one only
     has_device_mapper: bool = True  # without it systemd cannot verify what the policy lets it verify
-    has_id_like: bool = (
-        False  # a systemd before 258 that looks at ID_LIKE nevertheless: 257 got it in a point release
-    )
+    # Whether a systemd before 258 looks at ID_LIKE nevertheless: 257 got it in a point release.
+    has_id_like: bool = False
     kernel: str = ""  # the release of the running kernel (uname -r); empty: there is none, or it is not known
 
     @property

@@ -38,21 +38,9 @@ class Partition:
     type: str
     offset: int  # bytes
     size: int  # bytes
-    flags: int
-
-    @property
-    def no_auto(self) -> bool:
-        """Whether it asks to be passed over."""
-        return bool(self.flags & _NO_AUTO)
-
-    @property
-    def read_only(self) -> bool:
-        return bool(self.flags & _READ_ONLY)
-
-    @property
-    def growfs(self) -> bool:
-        """Whether its file system is to be grown to its size."""
-        return bool(self.flags & _GROWFS)
+    no_auto: bool  # whether it asks to be passed over
+    read_only: bool
+    growfs: bool  # whether its file system is to be grown to its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +142,8 @@ class _Reader:
             if not header.first_usable <= first <= last <= header.last_usable:
                 raise Damaged(f"has a damaged partition table: partition {number} lies outside what it may use")
             start, size = first * self._sector, (last - first + 1) * self._sector
-            found.append(Partition(str(uuid.UUID(bytes_le=kind)), start, size, flags))
+            no_auto, read_only, growfs = (bool(flags & flag) for flag in (_NO_AUTO, _READ_ONLY, _GROWFS))
+            found.append(Partition(str(uuid.UUID(bytes_le=kind)), start, size, no_auto, read_only, growfs))
         return found
 
 

@@ -47,11 +47,6 @@ class Volume:
     read_only: bool = False  # the partition's flag
     growfs: bool = False  # the partition's flag
 
-    @property
-    def end(self) -> int:
-        """Where the bytes it may use end."""
-        return self.offset + self.size
-
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:

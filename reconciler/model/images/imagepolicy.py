@@ -166,7 +166,6 @@ def _partition_refusal(policy: ImagePolicy, name: str, found: set[str], there: f
 
 
 def _level(partition: str, found: set[str]) -> str:
-    """How systemd would protect a partition with what it may use."""
     if f"{partition}-verity" not in found:
         return "unprotected"
     return "signed" if f"{partition}-verity-sig" in found else "verity"
