@@ -67,10 +67,10 @@ def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
     if done.status != 0:
         return Verdict(printable(done.complaint.encode())[:200])
     try:
-        told = json.loads(done.stdout)
+        report = json.loads(done.stdout)
         # What it could not look into, such as an encrypted image, it only complains about.
-        extends = None if done.stderr.strip() else told.get(_USES[kind])
-        return Verdict(None, extends, bool(told.get("osRelease")))
+        extends = None if done.stderr.strip() else report.get(_USES[kind])
+        return Verdict(None, extends, bool(report.get("osRelease")))
     except (ValueError, AttributeError):
         return Verdict()
 
@@ -89,11 +89,7 @@ class MountedTree(FileTree):
         self._mount_point = mount_point
 
     def check(self) -> str | None:
-        """Walk through all of its directories and inodes.
-
-        Returns:
-            Why it cannot be mounted; this node's kernel may be to blame.
-        """
+        """Walk through all of its inodes; returned is why it cannot be mounted, which may be this kernel's fault."""
         tried = self._start(NOTHING, "", 0)
         if tried.status != 0:
             return tried.complaint

@@ -32,11 +32,7 @@ def can_look_inside() -> bool:
 
 
 def check(file: Path) -> bool:
-    """Check all metadata of a file that is nothing but erofs.
-
-    Returns:
-        Whether this version knows all that the file system uses.
-    """
+    """Check all metadata of a file that is nothing but erofs; False: it uses what this version does not know."""
     done = run(FSCK, str(file), timeout=_TIMEOUT, most=1 << 16)
     if done.status != 0 and _TOO_NEW.search(done.stdout + done.stderr.encode()):
         return False

@@ -42,13 +42,14 @@ class Catalogs:
                 return parse_catalog(self._content(url)).find(selector)
             except ReconcilerError as error:
                 unread += [error] if isinstance(error, Unavailable) else []
-                told = error.message.removeprefix(shown_url(url)).removeprefix(": ")
-                reasons.append(f"{shown_url(url)}: {told}")
-        told, hint = f"{selector.name} is in no catalog: {'; '.join(reasons)}", "check the name, or settings.catalogs"
+                reason = error.message.removeprefix(shown_url(url)).removeprefix(": ")
+                reasons.append(f"{shown_url(url)}: {reason}")
+        words = f"{selector.name} is in no catalog: {'; '.join(reasons)}"
+        hint = "check the name, or settings.catalogs"
         if unread:
             wait = max(it.retry_after or 0.0 for it in unread) or None
-            raise Unavailable(told, hint, retry_after=wait, code="catalog.unavailable")
-        raise Invalid(told, hint, code="catalog.unavailable")
+            raise Unavailable(words, hint, retry_after=wait, code="catalog.unavailable")
+        raise Invalid(words, hint, code="catalog.unavailable")
 
     def remember(self) -> None:
         for url, content in self._read.items():

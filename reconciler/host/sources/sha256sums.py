@@ -84,12 +84,12 @@ def _verify(content: bytes, signature: bytes, keyrings: Sequence[Path], shown: s
 def _judge(finished: Finished, shown: str) -> None:
     lines = finished.stdout.decode(errors="replace").splitlines()
     words = [line.removeprefix(_STATUS).split() for line in lines if line.startswith(_STATUS)]
-    told = {line[0]: line[1:] for line in words if line}
-    if {"GOODSIG", "VALIDSIG"} <= told.keys() and "BADSIG" not in told:
+    status = {line[0]: line[1:] for line in words if line}
+    if {"GOODSIG", "VALIDSIG"} <= status.keys() and "BADSIG" not in status:
         return  # by one key at least; gpgv fails if there is a second signature by a key that nobody has
     for word, meaning in _FAULTS.items():
-        if word in told:
-            key = f" ({told[word][0]})" if word != "NODATA" and told[word] else ""
+        if word in status:
+            key = f" ({status[word][0]})" if word != "NODATA" and status[word] else ""
             raise Invalid(
                 f"{shown}: {meaning}{key}",
                 "put the publisher's present key into settings.keyring",

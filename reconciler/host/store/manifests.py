@@ -72,12 +72,12 @@ def differences(
     Of those in `since`, only files are read that were touched at that time (nanoseconds) or later.
     """
     found: dict[Entry, dict[str, Found]] = {}
-    told: dict[Entry, list[Difference]] = {}
+    reported: dict[Entry, list[Difference]] = {}
     for entry in entries:
         try:
             found[entry] = _scan(paths.store / entry.file_name)
         except Failed as error:
-            told[entry] = [Difference("/", f"cannot be read: {error.message}")]
+            reported[entry] = [Difference("/", f"cannot be read: {error.message}")]
     asked = [
         (paths.store / entry.file_name, path)
         for entry, it in found.items()
@@ -87,8 +87,8 @@ def differences(
     for entry, it in found.items():
         place = paths.store / entry.file_name
         items = {path: _whole(known.item, digests.get((place, path), "")) for path, known in it.items()}
-        told[entry] = entries[entry].differences(items)
-    return told
+        reported[entry] = entries[entry].differences(items)
+    return reported
 
 
 def _scan(place: Path) -> dict[str, Found]:

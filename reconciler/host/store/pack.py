@@ -66,9 +66,7 @@ def pack_tree(tree: Path, target: Path, entry: Entry, scratch: Path, *, labels: 
     """Make an image file of a directory, which gets its release file's second name if it is renamed.
 
     Nobody else may change the directory meanwhile. With `labels`, SELinux labels are this node's, and go along.
-
-    Returns:
-        What is inside, as `store.inspect` would find it.
+    What is inside is returned as `store.inspect` would find it.
     """
     if entry.renamed_to:
         _rename(tree, entry.kind, entry.renamed_to)
