@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
-from reconciler.errors import Invalid, Malformed
+from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.base import termination
 from reconciler.host.base.command import Finished, available, drain, run
 from reconciler.host.images import dissect
@@ -140,7 +140,7 @@ class _Reader(NamedTuple):
                 )
             case FileSystem.EXT4 | FileSystem.BTRFS:
                 words, hint = obstacle
-                raise Malformed(f"the {file_system} file system of the image cannot be looked into: {words}", hint)
+                raise Failed(f"the {file_system} file system of the image cannot be looked into: {words}", hint)
         assert_never(file_system)
 
     def _run(self, program: str, *arguments: str) -> Finished:
