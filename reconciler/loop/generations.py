@@ -144,7 +144,7 @@ def _wanted(ident: ExtensionId, placed: Placed, then: Wanted | None, generation:
 
 
 def _source(placed: Placed) -> Source:
-    """Where it came from. What cannot be told now can only be in the store."""
+    """Where it came from. What is not understood now can only be in the store."""
     try:
         return parse_source(placed.source or "")
     except ValueError:

@@ -87,8 +87,8 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
 def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
     """Go back to a generation (None: the one before the present one), and stay until the configuration changes."""
     loaded = config.load(paths, options.config, options.cloud_configs)
-    held = generations.hold(statedir.locate(paths), loaded, number)
-    return converge(paths, replace(options, offline=True), f"livelayer rollback {held.number}")
+    generation = generations.hold(statedir.locate(paths), loaded, number)
+    return converge(paths, replace(options, offline=True), f"livelayer rollback {generation.number}")
 
 
 def follow_configuration(paths: Paths, options: Options) -> Result:

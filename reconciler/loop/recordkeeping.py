@@ -44,10 +44,12 @@ def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, .
     with _noted(troubles):
         known = _remember_failures(session, before.targets, outcomes)
     with _noted(troubles):
-        _release(session)
+        if not session.held and not session.loaded.mistakes and generations.release(session.paths):
+            log.info("the configuration has changed: no generation is held any more")
     with _noted(troubles):
         newest = history.newest(session.paths)
-        newest = generations.record(session.paths, newest, after, session.loaded.tree, _cause(session, doing))
+        cause = f"rollback to {session.held.number}" if session.held else doing.removeprefix("livelayer ")
+        newest = generations.record(session.paths, newest, after, session.loaded.tree, cause)
     with _noted(troubles):
         drift.settle(session.paths, after.observed)
     if before.plan.actions:
@@ -78,10 +80,6 @@ def forget_failures(paths: Paths, names: frozenset[str]) -> None:
     paths.retries.unlink(missing_ok=True)
 
 
-def _cause(session: Session, doing: str) -> str:
-    return f"rollback to {session.held.number}" if session.held else doing.removeprefix("livelayer ")
-
-
 def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Outcome]) -> Mapping[str, Retry]:
     """When what failed for now is tried again; what was left alone this time keeps its time."""
     known = session.retries
@@ -101,12 +99,6 @@ def _failures(targets: Targets, outcomes: Iterable[Outcome]) -> Iterator[tuple[s
     for name, error in errors:
         if isinstance(error, Unavailable) and not isinstance(error, Pending | Deferred):
             yield name, error
-
-
-def _release(session: Session) -> None:
-    """A generation that is not held any more, since the configuration has changed."""
-    if not session.held and not session.loaded.mistakes and generations.release(session.paths):
-        log.info("the configuration has changed: no generation is held any more")
 
 
 def _tidy(session: Session, after: View, troubles: list[ReconcilerError]) -> None:

@@ -45,7 +45,8 @@ def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
     rows += _group("fits", [_fit_line(item) for item in fits], "-")
     rows += _group("units", [_unit_line(unit) for unit in units(facts)], "none")
     rows += _group("programs", _architectures(facts), "none")
-    rows += _group("privileges", _some(_privileges(facts)), _no_privileges(facts))
+    unknown_owners = "cannot be told: unpacked by a user who cannot give files away"
+    rows += _group("privileges", _some(_privileges(facts)), "none" if origin.knows_owners else unknown_owners)
     rows += _group("labels", _label_lines(facts), "no SELinux labels")
     rows += _group("hides", _some(_hides(facts)), _no_collisions(facts))
     rows.append(("signature", _signature(facts)))
@@ -115,18 +116,17 @@ def _lint_object(subject: str, facts: ExtensionFacts | None, findings: Iterable[
         "source": subject,
         "name": facts.name if facts else None,
         "kind": str(facts.kind) if facts else None,
-        "findings": [_finding_object(item) for item in findings],
-    }
-
-
-def _finding_object(finding: Finding) -> dict[str, Any]:
-    return {
-        "rule": finding.rule.id,
-        "severity": str(finding.rule.severity),
-        "message": finding.message,
-        "path": finding.path,
-        "hint": finding.rule.hint,
-        "documentation": finding.rule.documentation,
+        "findings": [
+            {
+                "rule": it.rule.id,
+                "severity": str(it.rule.severity),
+                "message": it.message,
+                "path": it.path,
+                "hint": it.rule.hint,
+                "documentation": it.rule.documentation,
+            }
+            for it in findings
+        ],
     }
 
 
@@ -210,10 +210,6 @@ def _privileges(facts: ExtensionFacts) -> Iterator[str]:
         words += ["capabilities"] if file.has_capabilities else []
         if words:
             yield f"{path}: {', '.join(words)} ({file.uid}:{file.gid})"
-
-
-def _no_privileges(facts: ExtensionFacts) -> str:
-    return "none" if facts.origin.knows_owners else "cannot be told: unpacked by a user who cannot give files away"
 
 
 def _labels(facts: ExtensionFacts) -> Counter[str]:

@@ -72,10 +72,10 @@ class _Part(argparse.Action):
 
     def __call__(
         self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002 - as argparse calls it
+        _parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
         values: str | Sequence[Any] | None,
-        option_string: str | None = None,  # noqa: ARG002
+        _option: str | None = None,
     ) -> None:
         given = (self.option_strings[0], tuple(values or ()))
         setattr(namespace, self.dest, (*getattr(namespace, self.dest), given))
