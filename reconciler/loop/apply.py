@@ -263,7 +263,7 @@ class Applier:
         carries_units = any(item.units for item in store.read_contents(self.paths, entries).values())
         if carries_units and units.booted_with_systemd():
             units.daemon_reload()
-            units.stop_orphans(tuple(self._stopped))
+            units.stop_all(tuple(self._stopped), only_orphans=True)
 
     def _check(self, action: Check) -> None:
         trouble = self._unstarted.get(action_name(action) or "")

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.durable import sync_directory
-from reconciler.host.base.walk import walk
+from reconciler.host.base.walk import children, walk
 from reconciler.host.records import history, prefetched
 from reconciler.host.records.checks import read_checks
-from reconciler.host.records.statedir import children
 from reconciler.host.registry import keptimages
 from reconciler.host.store import entries as store
 from reconciler.model.content.ociread import Index, parse_manifest

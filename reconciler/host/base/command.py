@@ -149,13 +149,10 @@ def _read_all(pipe: FileIO, read: Callable[[int], None]) -> bool:
 
 def _write_all(pipe: FileIO, write: Callable[[int], None]) -> bool:
     """Whether everything was taken."""
-    try:
+    with pipe, suppress(BrokenPipeError):
         write(pipe.fileno())
-    except BrokenPipeError:
-        return False
-    finally:
-        pipe.close()
-    return True
+        return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +256,9 @@ def check(finished: Finished, doing: str) -> Finished:
 
 
 def _find(program: str, path: str) -> Any:  # noqa: ANN401 - sh has no types
-    found = shutil.which(program, path=path)
-    if found is None:
-        raise NotInstalled(f"the program {program} is not on this machine", f"install the package that has {program}")
-    return sh.Command(found)
+    if found := shutil.which(program, path=path):
+        return sh.Command(found)
+    raise NotInstalled(f"the program {program} is not on this machine", f"install the package that has {program}")
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

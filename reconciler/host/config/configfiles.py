@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, Mistake
+from reconciler.host.base.walk import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,19 +55,12 @@ def _dropins(directories: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     found: dict[str, Path] = {}
     ignored: list[Path] = []
     for directory in directories:
-        for name in _names(directory):
-            if name.endswith(".yaml") and not name.startswith("."):
-                found.setdefault(name, directory / name)
-            elif name.endswith((".yml", ".json")):
-                ignored.append(directory / name)
+        for path in children(directory):
+            if path.name.endswith(".yaml") and not path.name.startswith("."):
+                found.setdefault(path.name, path)
+            elif path.name.endswith((".yml", ".json")):
+                ignored.append(path)
     return [found[name] for name in sorted(found) if not _masks(found[name])], ignored
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))  # noqa: PTH208 - names are all that is needed, on the no-op path
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _masks(path: Path) -> bool:

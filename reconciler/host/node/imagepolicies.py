@@ -23,13 +23,9 @@ def read_policies(systemd: int) -> dict[Kind, ImagePolicy]:
     """The image policies of the running system, which are options of the units that merge."""
     if systemd < _SINCE:
         return {}
-    return {kind: _policy(kind) for kind in Kind}
-
-
-def _policy(kind: Kind) -> ImagePolicy:
     if not units.booted_with_systemd():
-        return DEFAULTS[kind]
-    return policy_in(units.command_line(f"systemd-{kind}.service"), kind)
+        return dict(DEFAULTS)
+    return {kind: policy_in(units.command_line(f"systemd-{kind}.service"), kind) for kind in Kind}
 
 
 def policy_in(command_line: str, kind: Kind) -> ImagePolicy:

@@ -6,25 +6,21 @@ import fcntl
 import os
 from typing import Final
 
-_CONTROL: Final = "/dev/loop-control"
-_MAPPER: Final = "/dev/mapper/control"
 _GET_FREE: Final = 0x4C82  # LOOP_CTL_GET_FREE of linux/loop.h: the number of a free device, made if need be
 
 
 def loop_devices_available() -> bool:
     """Whether there is a free loop device and it may be opened."""
     try:
-        control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
+        control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        number = fcntl.ioctl(control, _GET_FREE)
-        os.close(os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC))
+        return _opens(f"/dev/loop{fcntl.ioctl(control, _GET_FREE)}")
     except OSError:
         return False
     finally:
         os.close(control)
-    return True
 
 
 def device_mapper_available() -> bool:
@@ -32,8 +28,12 @@ def device_mapper_available() -> bool:
 
     To open its device node loads the module where that is not loaded yet (modprobe(8)); the node proves nothing.
     """
+    return _opens("/dev/mapper/control")
+
+
+def _opens(path: str) -> bool:
     try:
-        os.close(os.open(_MAPPER, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
     except OSError:
         return False
     return True

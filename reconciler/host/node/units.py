@@ -108,26 +108,16 @@ def restart_all(units: tuple[str, ...]) -> None:
         )
 
 
-def stop_all(units: tuple[str, ...]) -> None:
-    """Stop units by name or pattern; what is not running or not loaded is as it should be."""
-    _stop([name for name, _ in _running(units)])
+def stop_all(units: tuple[str, ...], *, only_orphans: bool = False) -> None:
+    """Stop units by name or pattern; what is not running or not loaded is as it should be.
 
-
-def stop_orphans(units: tuple[str, ...]) -> None:
-    """Stop what runs on although its unit file is gone: `Upholds=` may have started it again meanwhile."""
-    _stop([name for name, load in _running(units) if load == "not-found"])
-
-
-def _running(units: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Names and load states of those that are up, or on their way."""
+    Orphans run on although their unit file is gone: `Upholds=` may have started them again meanwhile.
+    """
     if not units:
-        return []
+        return
     listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating,reloading", *units)
     rows = [line.split() for line in listed.stdout.decode().splitlines()]
-    return [(row[0], row[1]) for row in rows if len(row) > 1]
-
-
-def _stop(names: list[str]) -> None:
+    names = [row[0] for row in rows if len(row) > 1 and (row[1] == "not-found" or not only_orphans)]
     if names:
         check(_systemctl("stop", *names), f"systemctl stop {' '.join(names)}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.base.walk import children
 from reconciler.model.state.generation import FORMAT, Generation, generation_as_json, generation_from_json
 
 if TYPE_CHECKING:
@@ -54,10 +55,7 @@ def write(paths: Paths, generation: Generation) -> None:
 
 
 def _numbers(paths: Paths) -> list[int]:
-    try:
-        names = [path.name for path in paths.generations.iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    names = [path.name for path in children(paths.generations)]
     return [int(match[1]) for match in map(_NAME.fullmatch, names) if match]
 
 

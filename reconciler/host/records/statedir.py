@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid
 from reconciler.host.base.durable import drop_leftovers, read_json, write_json
+from reconciler.host.base.walk import children
 from reconciler.host.merge import links
 from reconciler.host.node.machine import is_kairos
 from reconciler.host.store import entries as store
 from reconciler.paths import KAIROS_STATE_DIR, STATE_DIR, Paths
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +80,3 @@ def _older_default(at_home: Paths) -> str | None:
     """Where the state of a Kairos node was before it had a default place of its own."""
     older = replace(at_home, state_dir=STATE_DIR)
     return STATE_DIR if not at_home.store.is_dir() and older.store.is_dir() else None
-
-
-def children(directory: Path) -> list[Path]:
-    """What is in a directory, in order; nothing where there is none."""
-    try:
-        return sorted(directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
