@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.fetch.make import Maker
 from reconciler.fetch.transport import Opening
 from reconciler.fetch.transports.several import open_parts
-from reconciler.host.base import writeout
-from reconciler.host.base.durable import write_atomically
+from reconciler.host.base.durable import write_atomically, written_out_early
 from reconciler.host.store import entries as store
 from reconciler.host.store import seals
 
@@ -30,7 +29,7 @@ def fetch(action: Fetch, access: Access, meter: Meter) -> None:
     with store.stage(paths) as stage:
         maker = Maker(paths, access.limits, action.entry, stage, action.wanted.text)
         opening = Opening(parts[0], action.resolution, stage, meter, again)
-        with writeout.early(stage):
+        with written_out_early(stage):
             made = open_parts(parts, opening, access, maker.make)
         if again:
             _replace(paths, made, action.entry)

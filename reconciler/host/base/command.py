@@ -163,8 +163,13 @@ class _Started:
     stderr: _Bounded
 
     def finish(self, timeout: float, meanwhile: Callable[[], bool] = lambda: True) -> Finished:
-        with _known(self.running):
+        _running[self.running.pid] = self.running
+        try:
+            if termination.is_requested():
+                _kill_group(self.running)
             status, taken = _wait(self.running, self.program, timeout, meanwhile)
+        finally:
+            _running.pop(self.running.pid, None)
         if not taken and status == 0:
             raise Failed(f"{self.program} ended before it had read everything")
         return Finished(status, self.stdout.getvalue(), self.complaints, self.stdout.complete)
@@ -234,18 +239,6 @@ def kill_running() -> None:
     """Kill every program that some thread waits for; those that are about to be started as soon as they are."""
     for running in list(_running.values()):
         _kill_group(running)
-
-
-@contextmanager
-def _known(running: Any) -> Iterator[None]:  # noqa: ANN401 - sh has no types
-    """List a program as running, for `kill_running`."""
-    _running[running.pid] = running
-    try:
-        if termination.is_requested():
-            _kill_group(running)
-        yield
-    finally:
-        _running.pop(running.pid, None)
 
 
 def check(finished: Finished, doing: str) -> Finished:

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import re
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_INTERVAL: Final = 2.0  # seconds between two write-outs; each costs a commit of the journal
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9]+")  # as `write_atomically` calls files
 
 
@@ -122,3 +124,29 @@ def sync_descriptor(descriptor: int, path: Path) -> list[Failed]:
     if libc.syncfs(descriptor) == 0:
         return []
     return [Failed(f"{path}: cannot be written out: {os.strerror(ctypes.get_errno())}", "look at the disk")]
+
+
+@contextmanager
+def written_out_early(directory: Path) -> Iterator[None]:
+    """Write out the file system of `directory` now and then for the time of the context: little is left for the end.
+
+    The kernel tells each error once, so it must not get lost here: it is raised at the end.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    ended = threading.Event()
+    errors: list[Failed] = []
+
+    def write_out() -> None:
+        while not ended.wait(_INTERVAL) and not errors:
+            errors.extend(sync_descriptor(descriptor, directory))
+
+    thread = threading.Thread(target=write_out, name="write-out", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        os.close(descriptor)
+    if errors:
+        raise errors[0]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.errors import Failed
-from reconciler.host.base.durable import drop_leftovers, read_json, write_atomically, write_json
+from reconciler.host.base import durable
+from reconciler.host.base.durable import (
+    drop_leftovers,
+    read_json,
+    write_atomically,
+    write_json,
+    written_out_early,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -40,3 +49,36 @@ def test_something_else_in_a_record_s_place_is_told(tmp_path: Path) -> None:
 def test_a_damaged_record_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     assert read_json(tmp_path / "a.json") is None
+
+
+def _on_sync(monkeypatch: pytest.MonkeyPatch, outcome: Callable[[], list[Failed]]) -> threading.Event:
+    """Look at every write-out; a disk that fails at the right moment cannot be had."""
+    happened = threading.Event()
+
+    def sync(_descriptor: int, _path: Path) -> list[Failed]:
+        happened.set()
+        return outcome()
+
+    monkeypatch.setattr(durable, "sync_descriptor", sync)
+    monkeypatch.setattr(durable, "_INTERVAL", 0.01)
+    return happened
+
+
+def test_the_file_system_is_written_out_beside_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened = _on_sync(monkeypatch, list)
+    with written_out_early(tmp_path):
+        assert happened.wait(100)
+    assert threading.enumerate() == [threading.main_thread()]
+
+
+def test_an_error_of_writing_out_is_raised_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened = _on_sync(monkeypatch, lambda: [Failed("the disk is broken")])
+    with pytest.raises(Failed, match="the disk is broken"), written_out_early(tmp_path):
+        assert happened.wait(100)
+
+
+def test_the_error_of_the_work_itself_counts_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened = _on_sync(monkeypatch, lambda: [Failed("the disk is broken")])
+    with pytest.raises(ZeroDivisionError), written_out_early(tmp_path):  # noqa: PT012 - the wait belongs to the work
+        assert happened.wait(100)
+        _ = 1 / 0
