@@ -89,11 +89,7 @@ def run(
         most: bytes to keep of what it prints, and of what it complains; the rest is dropped.
         watch: may kill it earlier, which is no error here; called in a thread of its own.
     """
-    with (
-        Path(os.devnull).open("rb") as nothing,
-        _started(program, arguments, env, nothing, most) as started,
-        started.watched(watch),
-    ):
+    with _started(program, arguments, env, most) as started, started.watched(watch):
         return started.finish(timeout)
 
 
@@ -112,7 +108,7 @@ def feed(
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb", buffering=0) as pipe, os.fdopen(reading, "rb", buffering=0) as source:
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
-        with _started(program, arguments, env, source, _MIN_COMPLAINTS) as started:
+        with _started(program, arguments, env, source=source) as started:
             source.close()  # from now on, the program alone can read: when it ends, writing fails
             return started.finish(timeout, lambda: _write_all(pipe, write))
 
@@ -131,10 +127,7 @@ def drain(
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as pipe, os.fdopen(writing, "wb", buffering=0) as sink:
         fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
-        with (
-            Path(os.devnull).open("rb") as nothing,
-            _started(program, arguments, None, nothing, _MIN_COMPLAINTS, sink) as started,
-        ):
+        with _started(program, arguments, None, sink=sink) as started:
             sink.close()  # from now on, the program alone can write: when it ends, so does what is read
             return started.finish(timeout, lambda: _read_all(pipe, read))
 
@@ -201,24 +194,25 @@ class _Started:
 
 
 @contextmanager
-def _started(  # noqa: PLR0913, PLR0917 - a program, and what its three streams are
+def _started(  # noqa: PLR0913 - a program, and what its three streams are
     program: str,
     arguments: tuple[str, ...],
     env: Mapping[str, str] | None,
-    source: IO[bytes],
-    most: int,
+    most: int = _MIN_COMPLAINTS,
+    *,
+    source: IO[bytes] | None = None,
     sink: IO[bytes] | None = None,
 ) -> Iterator[_Started]:
-    """Start a program that reads from `source`; an exception inside kills it."""
+    """Start a program; an exception inside kills it."""
     environment = _environment(env or {})
     command = _find(program, environment["PATH"])
     stdout, stderr = _Bounded(most), _Bounded(max(most, _MIN_COMPLAINTS))
     running: Any = None
     try:
-        with termination.deferred():
+        with Path(os.devnull).open("rb") as nothing, termination.deferred():
             running = command(
                 *arguments,
-                _in=source,
+                _in=source or nothing,
                 _out=sink or stdout,
                 _err=stderr,
                 _env=environment,

@@ -53,21 +53,15 @@ def _write(descriptor: int, holder: str) -> None:
 def _acquire(descriptor: int, patience: float, tell: Callable[[str], None]) -> None:
     deadline = time.monotonic() + patience
     told = False
-    while not _try(descriptor):
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another run"
         if time.monotonic() >= deadline:
-            raise Unavailable(
-                f"{holder} is at work on this node", "wait for it to end, then try again", code="run.other-at-work"
-            )
+            hint = "wait for it to end, then try again"
+            raise Unavailable(f"{holder} is at work on this node", hint, code="run.other-at-work")
         if not told:
             tell(f"waiting for {holder}")
             told = True
         time.sleep(_POLL)
-
-
-def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

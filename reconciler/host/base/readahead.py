@@ -58,20 +58,16 @@ class ReadAhead:
     def _make(self) -> None:
         try:
             for piece in self._pieces:
-                if not self._give(piece):
-                    return
+                with self._changed:
+                    while self._ahead >= BYTES_AHEAD and not self._stopped:
+                        self._changed.wait()
+                    self._made.append(piece)
+                    self._ahead += len(piece)
+                    self._changed.notify()
+                    if self._stopped:  # nobody wants more
+                        return
         except BaseException as error:  # noqa: BLE001 - raised again by take()
             self._error = error
         with self._changed:
             self._done = True
             self._changed.notify()
-
-    def _give(self, piece: bytes) -> bool:
-        """Queue a piece once there is room; False: nobody wants it any more."""
-        with self._changed:
-            while self._ahead >= BYTES_AHEAD and not self._stopped:
-                self._changed.wait()
-            self._made.append(piece)
-            self._ahead += len(piece)
-            self._changed.notify()
-            return not self._stopped

@@ -43,7 +43,6 @@ _ELF_MACHINES: Final = {
 
 
 def read_host(paths: Paths) -> Host:
-    """The facts about a node that decide which extensions fit."""
     systemd = systemd_version(paths)
     has_id_like = looks_at_id_like(paths, systemd)
     kernel = os.uname().release if paths.is_running_system else ""
@@ -132,11 +131,9 @@ def read_os_release(paths: Paths) -> dict[str, str]:
     for text in _os_release_texts(paths):
         return read_assignments(text)
     hint = "extensions are matched against /etc/os-release"
-    raise Failed(
-        f"{paths.root}: there is no os-release file",
-        hint if paths.is_running_system else f"{hint}; check the path given to --root",
-        code="host.no-os-release",
-    )
+    if not paths.is_running_system:
+        hint += "; check the path given to --root"
+    raise Failed(f"{paths.root}: there is no os-release file", hint, code="host.no-os-release")
 
 
 def _os_release_texts(paths: Paths) -> Iterator[str]:

@@ -39,11 +39,10 @@ class Policy(NamedTuple):
 
 def policy_of(paths: Paths) -> Policy | None:
     """The policy by which files are to be labelled; None where SELinux is off, or could not be used anyway."""
-    configuration = _configuration(paths)
-    enforcing = _is_enforcing(paths, configuration.get("SELINUX", "disabled"))
+    enforcing = _is_enforcing(paths)
     if enforcing is None:
         return None
-    kind = configuration.get("SELINUXTYPE", "targeted")
+    kind = _configuration(paths).get("SELINUXTYPE", "targeted")
     contexts = paths.under(f"/etc/selinux/{kind}/contexts/files/file_contexts")
     if contexts.is_file() and available("setfiles"):
         return Policy(contexts, enforcing)
@@ -54,7 +53,7 @@ def policy_of(paths: Paths) -> Policy | None:
 
 
 def is_enforcing(paths: Paths) -> bool:
-    return _is_enforcing(paths, _configuration(paths).get("SELINUX", "disabled")) is True
+    return _is_enforcing(paths) is True
 
 
 def label(tree: Path, paths: Paths) -> bool:
@@ -83,10 +82,10 @@ def _configuration(paths: Paths) -> dict[str, str]:
         return {}
 
 
-def _is_enforcing(paths: Paths, configured: str) -> bool | None:
+def _is_enforcing(paths: Paths) -> bool | None:
     """None: off. Of the running system the kernel tells, of another one its configuration."""
     if not paths.is_running_system:
-        return {"enforcing": True, "permissive": False}.get(configured)
+        return {"enforcing": True, "permissive": False}.get(_configuration(paths).get("SELINUX", "disabled"))
     try:
         return paths.under("/sys/fs/selinux/enforce").read_text().strip() == "1"
     except OSError:

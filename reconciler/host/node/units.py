@@ -101,11 +101,9 @@ def daemon_reload() -> None:
 def restart_all(units: tuple[str, ...]) -> None:
     finished = restart(*units)
     if finished.status != 0:
-        raise Failed(
-            f"systemctl restart {' '.join(units)} failed: {finished.complaint}",
-            f"look at: systemctl status {' '.join(units)}",
-            code="unit.restart-failed",
-        )
+        names = " ".join(units)
+        hint = f"look at: systemctl status {names}"
+        raise Failed(f"systemctl restart {names} failed: {finished.complaint}", hint, code="unit.restart-failed")
 
 
 def stop_all(units: tuple[str, ...], *, only_orphans: bool = False) -> None:
