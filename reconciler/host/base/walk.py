@@ -20,6 +20,14 @@ def children(directory: Path) -> list[Path]:
         return []
 
 
+def mode_of(path: bytes) -> int:
+    """What is at `path`, links not followed; 0: nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
 def listed(directory: bytes) -> list[os.DirEntry[bytes]]:
     """The entries of a directory, read before any of them is removed."""
     with os.scandir(directory) as entries:

@@ -51,16 +51,10 @@ class Arrival:
         self.diff_ids: dict[str, str] = {}  # by digest: what layers that were read unpacked to
 
     def blob(self, digest: str) -> Arriving:
-        """One layer's blob."""
         return Arriving(self, digest, self._sizes[digest])
 
     def open(self, digest: str) -> FileIO:
-        """Wait until there is something to read.
-
-        Raises:
-            Unavailable: the copy ended without it.
-            Terminated: this process is to end.
-        """
+        """Wait until there is something to read; a copy that ended without it is `Unavailable`."""
         while True:
             is_over = self.ended.is_set()  # before looking: what is not there now will never be
             for file in self._candidates(digest):
@@ -79,7 +73,7 @@ class Arrival:
 
 
 class Arriving:
-    """A layer's blob, complete or not."""
+    """A layer's blob, complete or not, as a file."""
 
     def __init__(self, arrival: Arrival, digest: str, size: int) -> None:
         self._arrival = arrival
@@ -128,7 +122,6 @@ class _Growing:
         return found.st_size - self._file.tell() >= wanted or not found.st_nlink
 
     def close(self) -> None:
-        """Free it."""
         self._file.close()
 
 

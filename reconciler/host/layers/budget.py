@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from reconciler.host.tar.reader import Member
     from reconciler.model.content.limits import Limits
 
-_RATIO_FROM: Final = (
-    64 << 20
-)  # bytes; what unpacks to less does no harm, and well-compressing small layers are common
+# Bytes. What unpacks to less does no harm, and well-compressing small layers are common.
+_RATIO_FROM: Final = 64 << 20
 # Names are kept in memory while a layer is unpacked. Of a whole Debian they are 60 bytes long on average.
 _NAME_MEAN_MAX: Final = 256
 _SETUID: Final = 0o6000
+_ALLOW: Final = "if the image is to be trusted with that: settings.limits.setuid: true"
 
 
 class Exceeded(Refused):
@@ -52,25 +52,14 @@ class Budget:
         self._stream_max = max(_RATIO_FROM, self._limits.ratio * blob_size)
 
     def unpacked(self, count: int) -> None:
-        """Count bytes of the layer's decompressed stream, whatever they turn out to be.
-
-        Raises:
-            Exceeded: the layer expands too much.
-        """
+        """Count bytes of the layer's decompressed stream, whatever they turn out to be."""
         self._stream += count
         if self._stream > self._stream_max:
-            raise Exceeded(
-                f"it unpacks to more than {self._limits.ratio} times its size, the limit for {size_text(_RATIO_FROM)}"
-                " and more",
-                _raise("ratio"),
-            )
+            limit = f"{self._limits.ratio} times its size, the limit for {size_text(_RATIO_FROM)} and more"
+            raise Exceeded(f"it unpacks to more than {limit}", _raise("ratio"))
 
     def member(self, member: Member) -> None:
-        """Count a member before it is unpacked.
-
-        Raises:
-            Exceeded: there are too many, they are too large, or this one has a privilege that none may have.
-        """
+        """Count a member before it is unpacked."""
         self.name(member.name)
         self._size += member.size
         if member.xattrs:
@@ -84,45 +73,28 @@ class Budget:
             _refuse_privileges(member)
 
     def holes(self, member: Member) -> None:
-        """Count the holes of a sparse file, where they are read as if they were data.
-
-        Raises:
-            Exceeded: they are too large.
-        """
+        """Count the holes of a sparse file, where they are read as if they were data."""
         assert member.sparse  # noqa: S101 - the caller has looked
         self._holes += member.sparse.size - member.size
         if self._holes > self._limits.size:
             raise _too_large("takes the holes of sparse files to", self._holes, self._limits, member.name)
 
     def name(self, name: bytes) -> None:
-        """Count something that comes into being: a member, or a parent directory that no member describes.
-
-        Raises:
-            Exceeded: there are too many, or their names are too long to be kept in memory.
-        """
+        """Count something that comes into being: a member, or a parent directory that no member describes."""
         self._members += 1
         self._names += len(name)
         if self._members > self._limits.members:
-            raise Exceeded(
-                f"is one more than the {self._limits.members} files, directories and links an extension may have",
-                _raise("members"),
-                name,
-            )
+            reason = f"is one more than the {self._limits.members} files, directories and links an extension may have"
+            raise Exceeded(reason, _raise("members"), name)
         if self._names > self._names_max:
-            raise Exceeded(
-                f"has one name too many: they are longer than {_NAME_MEAN_MAX} bytes for each of the"
-                f" {self._limits.members} that an extension may have",
-                _raise("members"),
-                name,
-            )
+            each = f"for each of the {self._limits.members} that an extension may have"
+            reason = f"has one name too many: they are longer than {_NAME_MEAN_MAX} bytes {each}"
+            raise Exceeded(reason, _raise("members"), name)
 
 
 def _too_large(verb: str, size: int, limits: Limits, name: bytes) -> Exceeded:
-    return Exceeded(
-        f"{verb} {size_text(size)} unpacked, more than the {size_text(limits.size)} that an extension may take",
-        _raise("size"),
-        name,
-    )
+    most = f"the {size_text(limits.size)} that an extension may take"
+    return Exceeded(f"{verb} {size_text(size)} unpacked, more than {most}", _raise("size"), name)
 
 
 def _refuse_privileges(member: Member) -> None:
@@ -131,9 +103,6 @@ def _refuse_privileges(member: Member) -> None:
         raise Exceeded("is a setuid or setgid program, which this node does not allow", _ALLOW, member.name)
     if CAPABILITY in member.xattrs:
         raise Exceeded("has file capabilities, which this node does not allow", _ALLOW, member.name)
-
-
-_ALLOW: Final = "if the image is to be trusted with that: settings.limits.setuid: true"
 
 
 def _raise(setting: str) -> str:

@@ -67,18 +67,8 @@ def flatten(  # noqa: PLR0913, PLR0917 - the image, and two ways to use it
 ) -> Made:
     """Let an image be used member by member or, where one pass is not enough, as a tree unpacked in `scratch`.
 
-    Args:
-        layers: what to take, lowest first; a tar archive is one layer.
-        blob_of: where a layer's blob is, by its digest.
-        scratch: a directory; the caller removes it.
-        limits: what the image may take.
-        use_members: what to make of the members; what that has begun may be left behind, as it is of no use then.
-        use_tree: what to make of the tree instead.
-
-    Raises:
-        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
-            that no extension may have.
-        Failed: a blob cannot be read; or the layers must be unpacked, and the disk or this process may not do that.
+    The lowest layer is the first, and a tar archive is one layer. The caller removes `scratch`, and what
+    `use_members` has begun where the tree is used instead.
     """
     if (made := in_one_pass(layers, blob_of, limits, use_members)) is not None:
         return made
@@ -94,11 +84,7 @@ def flatten(  # noqa: PLR0913, PLR0917 - the image, and two ways to use it
 def in_one_pass(
     layers: Sequence[Layer], blob_of: Blobs, limits: Limits, use: Callable[[Flattened], Made]
 ) -> Made | None:
-    """What `use` makes of an image's members; None: one pass is not enough.
-
-    Raises:
-        ReconcilerError: as for `flatten`.
-    """
+    """What `use` makes of an image's members; None: one pass is not enough."""
     flattened = Flattened(layers, blob_of, limits)
     try:
         with closing(flattened.members):  # what an error leaves unread has threads and files
@@ -118,9 +104,8 @@ def in_one_pass(
 class _Layer:
     """What the layer that is being read has had so far."""
 
-    files: dict[bytes, bytes | None] = field(
-        default_factory=dict
-    )  # all but directories; their name in the merged image
+    # All but directories, with their name in the merged image.
+    files: dict[bytes, bytes | None] = field(default_factory=dict)
     directories: set[bytes] = field(default_factory=set)
     # What its whiteouts and files hide of lower layers: names with all beneath them, and the content of directories.
     gone: set[bytes] = field(default_factory=set)
@@ -129,7 +114,7 @@ class _Layer:
 
 
 class _Place(NamedTuple):
-    """A parent of members."""
+    """A parent of members, or of whiteouts."""
 
     name: bytes
     closed: bool  # upper layers hide all that lower layers have in it
@@ -154,7 +139,6 @@ class Flattened:
 
     def _read(self, layers: Sequence[Layer], blob_of: Blobs) -> Generator[MemberContent]:
         for layer in reversed(layers):
-            self._begin_layer()
             with opened(layer, blob_of(layer.digest), self._budget) as reader:
                 for member in reader:
                     merged = self._merge(member)
@@ -162,15 +146,12 @@ class Flattened:
                         yield merged, reader.content.chunks(merged.size)
                     elif merged:
                         yield merged, ()
+            self._gone |= self._layer.gone
+            self._opaque |= self._layer.opaque
+            self._layer = _Layer()
         for name, kind in self.names.items():
             if kind is FileKind.DIRECTORY and name not in self._described:
                 yield Member(name or _ROOT, kind, 0o755, 0, 0, 0, 0, b"", {}), ()
-
-    def _begin_layer(self) -> None:
-        """From now on, what was read belongs to upper layers."""
-        self._gone |= self._layer.gone
-        self._opaque |= self._layer.opaque
-        self._layer = _Layer()
 
     def _merge(self, member: Member) -> Member | None:
         """The member as the merged image has it; None: it has nothing of it."""
@@ -192,14 +173,13 @@ class Flattened:
     def _directory(self, member: Member, *, hidden: bool) -> Member | None:
         name = member.name
         self._layer.directories.add(name)
-        if (
-            hidden
-            or self.names.setdefault(name, FileKind.DIRECTORY) is not FileKind.DIRECTORY
-            or name in self._described
-        ):
+        if hidden or self.names.setdefault(name, member.kind) is not member.kind or name in self._described:
             return None
         self._described.add(name)
-        return member if name else _root(member)
+        if name:
+            return member
+        # The root as the store can bear it, as in `Staging.set_root`.
+        return replace(member, name=_ROOT, mode=member.mode & 0o755 | 0o700, uid=0, gid=0, xattrs={})
 
     def _leaf(self, member: Member, *, hidden: bool) -> Member | None:
         """A member that is no directory: of lower layers, it hides what is at its name and beneath it."""
@@ -240,20 +220,17 @@ class Flattened:
         return self._layer.files[target]
 
     def _hide(self, whiteout: Whiteout) -> None:
-        directory = self._pass(whiteout.directory)
+        """Go through a whiteout's parents, which do not come into being by that, and note what it hides."""
+        parents = _ancestry(whiteout.directory)
+        for name in parents:
+            self._go_through(name)
+        directory = parents[-1]
         if whiteout.base is None:
             self._layer.opaque.add(directory)
         elif len(whiteout.base) > _PART_MAX:
             raise Entangled
         else:
             self._layer.gone.add(b"%b/%b" % (directory, whiteout.base) if directory else whiteout.base)
-
-    def _pass(self, directory: bytes) -> bytes:
-        """Go through a whiteout's parents, which do not come into being by that; return the plain name."""
-        names = _ancestry(directory)
-        for name in names:
-            self._go_through(name)
-        return names[-1]
 
     def _enter(self, directory: bytes) -> _Place:
         """Go through a member's parents; those that are missing come into being."""
@@ -267,7 +244,10 @@ class Flattened:
     def _step(self, name: bytes, *, hidden: bool) -> _Place:
         self._go_through(name)
         if name not in self.names:
-            self._count(name)
+            try:
+                self._budget.name(name)
+            except Exceeded as error:  # parents are counted otherwise from below; that way decides
+                raise Entangled from error
         if not hidden:
             hidden = self.names.setdefault(name, FileKind.DIRECTORY) is not FileKind.DIRECTORY
         place = self._layer.entered[name] = _Place(name, hidden or name in self._opaque)
@@ -279,13 +259,6 @@ class Flattened:
         if name not in self._layer.directories:
             self._passed.add(name)
 
-    def _count(self, name: bytes) -> None:
-        """Parents are counted otherwise than from below; if they are too many, that way decides."""
-        try:
-            self._budget.name(name)
-        except Exceeded as error:
-            raise Entangled from error
-
 
 def _ancestry(directory: bytes) -> list[bytes]:
     """The plain names of the root, and of all directories from there to this one."""
@@ -294,11 +267,6 @@ def _ancestry(directory: bytes) -> list[bytes]:
     if names and (len(names[-1]) > _NAME_MAX or max(map(len, parts)) > _PART_MAX):
         raise Entangled
     return [b"", *names]
-
-
-def _root(member: Member) -> Member:
-    """The root as the store can bear it, as in `Staging.set_root`."""
-    return replace(member, name=_ROOT, mode=member.mode & 0o755 | 0o700, uid=0, gid=0, xattrs={})
 
 
 def _xattrs(member: Member) -> dict[bytes, bytes]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host.base import termination
-from reconciler.host.base.walk import read_xattrs
+from reconciler.host.base.walk import mode_of, read_xattrs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +24,7 @@ _UNDESCRIBED: Final = (stat.S_IFDIR | 0o755, 0, 0, 0)
 
 
 def lay_over(upper: Path, lower: Path) -> None:
-    """Move everything in `upper` into `lower`, which is the result; of `upper` nothing of use is left.
-
-    Raises:
-        Failed: the file system refuses.
-    """
+    """Move everything in `upper` into `lower`, which is the result; of `upper` nothing of use is left."""
     try:
         _merge(os.fsencode(upper), os.fsencode(lower))
     except OSError as error:
@@ -41,29 +37,19 @@ def _merge(upper: bytes, lower: bytes) -> None:
     for name in sorted(os.listdir(upper)):  # noqa: PTH208 - names are bytes here
         termination.check()
         source, target = b"%b/%b" % (upper, name), b"%b/%b" % (lower, name)
-        if _is_directory(source) and _is_directory(target):
+        replaced = mode_of(target)
+        if stat.S_ISDIR(replaced) and stat.S_ISDIR(mode_of(source)):
             _merge(source, target)
-        else:
-            _remove(target)
-            os.rename(source, target)  # noqa: PTH104 - paths are bytes here
+            continue
+        if stat.S_ISDIR(replaced):
+            shutil.rmtree(target)
+        elif replaced:
+            os.unlink(target)  # noqa: PTH108 - paths are bytes here
+        os.rename(source, target)  # noqa: PTH104 - paths are bytes here
     if (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns) == _UNDESCRIBED:
         os.utime(lower, ns=(below.st_atime_ns, below.st_mtime_ns))
     else:
         _copy_attributes(lower, upper, status)
-
-
-def _is_directory(path: bytes) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False
-
-
-def _remove(path: bytes) -> None:
-    if _is_directory(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)  # noqa: PTH108 - paths are bytes here
 
 
 def _copy_attributes(lower: bytes, upper: bytes, status: os.stat_result) -> None:

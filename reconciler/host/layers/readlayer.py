@@ -47,9 +47,7 @@ class LayerReader:
 def opened(layer: Layer, blob_file: LayerBlob, budget: Budget) -> Iterator[LayerReader]:
     """One layer, checked when the context ends; that the blob is another one is said before anything in it.
 
-    Raises:
-        Invalid: the layer is damaged, is not what its digests say, or the body of the context raised `Refused`.
-        Failed: the blob cannot be read.
+    What the body of the context refuses becomes `Invalid`.
     """
     where = f"layer {layer.digest}"
     with Blob(blob_file) as blob:
@@ -70,11 +68,8 @@ def opened(layer: Layer, blob_file: LayerBlob, budget: Budget) -> Iterator[Layer
     if refused:
         raise _invalid(where, refused) from refused
     if layer.diff_id not in {None, diff_id}:
-        raise Invalid(
-            f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}",
-            _REPUSH,
-            code="digest.mismatch",
-        )
+        what = f"{where}: unpacks to {diff_id}, the image's configuration says {layer.diff_id}"
+        raise Invalid(what, _REPUSH, code="digest.mismatch")
     if isinstance(blob_file, Arriving):
         blob_file.unpacked_to(diff_id)
 
@@ -83,11 +78,8 @@ def _check_size(layer: Layer, blob_file: Path, where: str) -> None:
     """Before anything is read, where the blob is complete: the limits count with the size that the manifest gives."""
     size = blob_file.stat().st_size
     if size != layer.size:
-        raise Invalid(
-            f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}",
-            _REFETCH,
-            code="digest.mismatch",
-        )
+        what = f"{where}: the blob has {size} bytes, the image's manifest says {layer.size}"
+        raise Invalid(what, _REFETCH, code="digest.mismatch")
 
 
 def _invalid(where: str, refused: Refused) -> Invalid:

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from reconciler.host.base.walk import listed
+from reconciler.host.base.walk import mode_of, walk
 from reconciler.host.tar import attributes
 from reconciler.host.tar.decompress import Refused, shown
 
@@ -62,11 +62,7 @@ class Staging:
     # Finding
 
     def place(self, name: bytes) -> bytes:
-        """Where a member of this name goes. Parents that are missing come into being.
-
-        Raises:
-            Refused: the name, or a link on the way, leads out of the tree or through something that is no directory.
-        """
+        """Where a member of this name goes. Parents that are missing come into being."""
         directory, base = split(name)
         return self._join(self._directories.get(directory) or self._enter(directory), base)
 
@@ -144,9 +140,8 @@ class Staging:
                 continue
             hops += 1
             if not stat.S_ISLNK(mode) or hops > _HOPS_MAX or self._steps > DEPTH_MAX:
-                raise Refused(
-                    f"its parent {self.shown(link)} is a symbolic link that leads to no directory in the image"
-                )
+                reason = "is a symbolic link that leads to no directory in the image"
+                raise Refused(f"its parent {self.shown(link)} {reason}")
             self.mark(path, own=False)
             target = os.readlink(path)  # noqa: PTH115 - paths are bytes here
             if target.startswith(b"/"):
@@ -202,7 +197,7 @@ class Staging:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
     def set_time(self, path: bytes, time: int) -> None:
-        """Let a directory have this modification time in the end."""
+        """A directory gets its time in the end."""
         self._times[path] = time
 
     def set_root(self, mode: int, time: int) -> None:
@@ -239,16 +234,13 @@ class Staging:
         return path
 
     def _remove_tree(self, path: bytes) -> None:
-        """Not shutil.rmtree, which recurses, does not take the times along, and looks twice at everything."""
-        found, directories = [path], []
-        while found:
-            here = found.pop()
-            directories.append(here)
-            for entry in listed(here):
-                if entry.is_dir(follow_symlinks=False):
-                    found.append(entry.path)
-                else:
-                    os.unlink(entry.path)  # noqa: PTH108 - paths are bytes here
+        """Not shutil.rmtree, which recurses and does not take the times along."""
+        directories = []
+        for here, status in walk(path):
+            if stat.S_ISDIR(status.st_mode):
+                directories.append(here)
+            else:
+                os.unlink(here)  # noqa: PTH108 - paths are bytes here
         for directory in reversed(directories):
             os.rmdir(directory)  # noqa: PTH106 - paths are bytes here
             self._times.pop(directory, None)
@@ -270,12 +262,9 @@ def _given_to_new_files(directory: bytes) -> tuple[int, int, int]:
 
 
 def split(name: bytes) -> tuple[bytes, bytes]:
-    """The parent's name, which may still need `parts_of`, and the last part: neither empty, `.` nor `..`.
+    """The parent's name, which may still need `parts_of`, and the last part; both are empty for the root.
 
-    Both are empty for the root.
-
-    Raises:
-        Refused: the name is empty, absolute, or goes up.
+    The last part is neither empty otherwise, nor `.` or `..`.
     """
     if not name or name.startswith(b"/") or b"\0" in name:
         raise Refused("has an absolute name" if name.startswith(b"/") else "has an empty or unusable name", name)
@@ -287,22 +276,10 @@ def split(name: bytes) -> tuple[bytes, bytes]:
 
 
 def parts_of(name: bytes) -> list[bytes]:
-    """The parts that name something.
-
-    Raises:
-        Refused: the name goes up.
-    """
+    """The parts that name something."""
     parts = [part for part in name.split(b"/") if part not in _NOWHERE]
     if b".." in parts:
         raise Refused("has .. in its name")
     if len(parts) > DEPTH_MAX:
         raise Refused(f"is more than {DEPTH_MAX} directories deep")
     return parts
-
-
-def mode_of(path: bytes) -> int:
-    """What is at `path`, links not followed; 0: nothing."""
-    try:
-        return os.lstat(path).st_mode
-    except FileNotFoundError:
-        return 0

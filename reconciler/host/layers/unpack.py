@@ -27,10 +27,11 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
+from reconciler.host.base.walk import mode_of
 from reconciler.host.layers import whiteouts
 from reconciler.host.layers.budget import Budget
 from reconciler.host.layers.readlayer import opened
-from reconciler.host.layers.staging import Staging, mode_of
+from reconciler.host.layers.staging import Staging
 from reconciler.host.tar.attributes import set_attributes, set_link_attributes
 from reconciler.host.tar.decompress import Refused, shown
 from reconciler.model.content.limits import Limits
@@ -57,8 +58,7 @@ _HINTS: Final = {
     errno.ENOSPC: "free space on the store's file system, or list fewer extensions",
     errno.EDQUOT: "raise the quota of the store's file system",
     errno.EROFS: "make the store's file system writable",
-    errno.EACCES: "livelayer unpacks images as root",
-    errno.EPERM: "livelayer unpacks images as root",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "livelayer unpacks images as root"),
 }
 _DEFAULTS: Final = Limits()
 
@@ -67,11 +67,6 @@ def unpack(layers: Sequence[Layer], blob_of: Blobs, target: Path, limits: Limits
     """Apply layers, lowest first, into the empty existing directory `target`.
 
     After an error the content of `target` is garbage, for the caller to delete. Nothing is synced.
-
-    Raises:
-        Invalid: a layer is damaged, is not what its digests say, takes more than the limits allow, or has a member
-            that no extension may have.
-        Failed: the disk is full, broken or read-only, or this process may not write as root does.
     """
     try:
         budget = Budget(limits)

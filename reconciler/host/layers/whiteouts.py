@@ -11,8 +11,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.base.walk import listed
-from reconciler.host.layers.staging import mode_of, parts_of, split
+from reconciler.host.base.walk import listed, mode_of
+from reconciler.host.layers.staging import parts_of, split
 from reconciler.host.tar.decompress import Refused
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ class Whiteout:
 
 
 def understand(name: bytes) -> Whiteout | bool:
-    """What a whiteout of this name asks for; True: nothing, it is one of aufs's own files; False: it is none.
-
-    Raises:
-        Refused: it is no proper whiteout.
-    """
+    """What a whiteout of this name asks for; True: nothing, it is one of aufs's own files; False: it is none."""
     directory, base = split(name)
     parents = parts_of(directory)
     if any(part.startswith(_AUFS) for part in parents):
@@ -55,11 +51,7 @@ def understand(name: bytes) -> Whiteout | bool:
 
 
 def carry_out(name: bytes, tree: Staging) -> bool:
-    """Do what a whiteout of this name asks for; False: the name is an ordinary one.
-
-    Raises:
-        Refused: it is no proper whiteout, or would remove a link that the same layer goes through.
-    """
+    """Do what a whiteout of this name asks for; False: the name is an ordinary one."""
     whiteout = understand(name)
     if isinstance(whiteout, bool):
         return whiteout

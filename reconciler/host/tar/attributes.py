@@ -29,7 +29,6 @@ _UNABLE: Final = {errno.ENOTSUP, errno.ENOSPC}
 
 
 def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
-    """Set owner, then mode."""
     os.fchown(descriptor, uid, gid)
     os.fchmod(descriptor, mode)
 
@@ -55,21 +54,13 @@ def set_xattrs(where: int | bytes, xattrs: Mapping[bytes, bytes]) -> None:
     Those of other systems (com.apple.*) mean nothing here and are passed over, and so is the SELinux label: the
     host's policy labels its files. Everything else is set or is an error: an extension without its file capabilities
     is broken.
-
-    Raises:
-        Refused: they would change the overlay, or are no attributes at all.
-        Failed: the file system of the store has no such attributes.
     """
     for name, value in kept(xattrs).items():
         _set_xattr(where, name, value)
 
 
 def kept(xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Those of a member's extended attributes that its file gets.
-
-    Raises:
-        Refused: one would change the overlay.
-    """
+    """Those of a member's extended attributes that its file gets."""
     for name in xattrs:
         if name.startswith(OVERLAY):
             raise Refused(f"has the extended attribute {shown(name)}, which would change the overlay")
@@ -77,17 +68,18 @@ def kept(xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def read_harmless_xattrs(path: bytes) -> dict[bytes, bytes]:
-    """The extended attributes of a file of this node that is to go into an extension.
-
-    Raises:
-        Invalid: one would change the overlay.
-    """
+    """The extended attributes of a file of this node that is to go into an extension."""
     found = read_xattrs(path)
-    for name in found:
+    refuse_overlay(found, path)
+    return found
+
+
+def refuse_overlay(xattrs: Mapping[bytes, bytes], path: bytes) -> None:
+    """Refuse attributes that would steer the overlay."""
+    for name in xattrs:
         if name.startswith(OVERLAY):
             hint = "remove it: it would steer the overlay that the extension becomes a part of"
             raise Invalid(f"{shown(path)} has the extended attribute {shown(name)}", hint, code="content.attribute")
-    return found
 
 
 def clear_xattrs(path: bytes) -> None:

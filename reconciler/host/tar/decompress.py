@@ -12,6 +12,7 @@ import lzma
 import re
 import sys
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol, Self, cast
 
 from reconciler.errors import Failed, printable
@@ -36,7 +37,6 @@ PIECE: Final = 1 << 20
 _XZ_MEMORY: Final = 128 << 20  # xz -9 needs 65 MiB; zstd has the same limit by itself, and --ultra -22 just fits
 _TOO_MUCH: Final = re.compile("too much memory|memory usage limit", re.IGNORECASE)  # zstd's words, and xz's
 _SHOWN_MAX: Final = 300  # characters
-_GZIP_HEADER: Final = 31  # zlib's word for "gzip, largest window"
 
 
 class Refused(ValueError):
@@ -54,39 +54,28 @@ def shown(name: bytes) -> str:
 
 
 class Decoder(Protocol):
-    """One gzip member, zstd frame, xz or bzip2 stream, as bz2 and lzma of the standard library shape it."""
+    """One gzip member, zstd frame, xz or bzip2 stream, in the shape of bz2.BZ2Decompressor."""
 
     @property
-    def eof(self) -> bool:
-        """Whether the stream is complete, its checksum verified."""
-
+    def eof(self) -> bool: ...
     @property
-    def needs_input(self) -> bool:
-        """Whether more output takes more input."""
-
+    def needs_input(self) -> bool: ...
     @property
-    def unused_data(self) -> bytes:
-        """What followed the end of the stream."""
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Decode at most about `max_length` bytes."""
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
 class Readable(Protocol):
-    """What a blob is read from."""
+    """What a blob is read from, unbuffered."""
 
-    def read(self, size: int, /) -> bytes | None:
-        """At most `size` bytes; none at the end."""
-
-    def close(self) -> None:
-        """Free it."""
+    def read(self, size: int, /) -> bytes | None: ...
+    def close(self) -> None: ...
 
 
 class BlobFile(Protocol):
     """Where a blob is: a file's path, or anything that opens like one."""
 
-    def open(self, mode: Literal["rb"], buffering: Literal[0], /) -> Readable:
-        """Read it from its beginning, without a buffer."""
+    def open(self, mode: Literal["rb"], buffering: Literal[0], /) -> Readable: ...
 
 
 class Blob:
@@ -163,11 +152,7 @@ class Content:
         return b"".join(self._up_to(size))
 
     def chunks(self, size: int) -> Iterable[memoryview]:
-        """The next `size` bytes, without copying them.
-
-        Raises:
-            Refused: there are fewer.
-        """
+        """The next `size` bytes, which must be there, without copying them."""
         end = self._at + size
         if end > len(self._piece):
             return self._many_chunks(size)
@@ -237,7 +222,6 @@ def _decoded(blob: Blob) -> Iterator[bytes]:
 
 
 def is_compressed(head: bytes) -> bool:
-    """Whether a blob that begins so would be decompressed."""
     return _decoder_for(head) is not None
 
 
@@ -278,7 +262,7 @@ class _Zlib:
     """zlib's decompressor in the shape of bz2's; for machines without isal."""
 
     def __init__(self) -> None:
-        self._decoder = zlib.decompressobj(wbits=_GZIP_HEADER)
+        self._decoder = zlib.decompressobj(wbits=31)  # gzip, largest window
         self.needs_input = True
 
     @property
@@ -301,25 +285,14 @@ def _gzip() -> Decoder:
     return cast("Decoder", igzip.IgzipDecompressor(flag=igzip.DECOMP_GZIP))
 
 
-def _xz() -> Decoder:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-
-
 _DECODERS: Final[dict[bytes, Callable[[], Decoder]]] = {
     b"\x1f\x8b": _gzip,
     b"\x28\xb5\x2f\xfd": ZstdDecompressor,
     **{bytes((low, 0x2A, 0x4D, 0x18)): ZstdDecompressor for low in range(0x50, 0x60)},  # zstd's skippable frames
-    b"\xfd7zXZ\0": _xz,
+    b"\xfd7zXZ\0": partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _XZ_MEMORY),
     b"BZh": bz2.BZ2Decompressor,
 }
 _MAGIC_MAX: Final = max(map(len, _DECODERS))
 # bz2 reports bad data as OSError and ValueError.
-_ERRORS: Final = (
-    zlib.error,
-    lzma.LZMAError,
-    ZstdError,
-    OSError,
-    ValueError,
-    EOFError,
-    *((igzip.IsalError,) if igzip else ()),
-)
+_BAD_DATA: Final = (zlib.error, lzma.LZMAError, ZstdError, OSError, ValueError, EOFError)
+_ERRORS: Final = (*_BAD_DATA, igzip.IsalError) if igzip else _BAD_DATA

@@ -26,10 +26,6 @@ def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
     """Write everything in a directory that nobody else changes, the directory itself as the root.
 
     SELinux labels are left out, unless they were given for this very archive.
-
-    Raises:
-        Invalid: something in it is neither a file, a link nor a directory.
-        OSError: the disk does not give it, or the archive cannot be written.
     """
     root = os.fsencode(tree)
     known: dict[tuple[int, int], bytes] = {}
@@ -50,11 +46,8 @@ def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
 def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | None = None) -> Member:
     kind = FileKind.HARD_LINK if origin is not None else FileKind.of_mode(status.st_mode)
     if kind is FileKind.SPECIAL:
-        raise Invalid(
-            f"{shown(name)} is neither a file, a link nor a directory",
-            "leave devices, FIFOs and sockets out of the extension",
-            code="content.special-file",
-        )
+        hint = "leave devices, FIFOs and sockets out of the extension"
+        raise Invalid(f"{shown(name)} is neither a file, a link nor a directory", hint, code="content.special-file")
     link = origin or (os.readlink(path) if kind is FileKind.SYMLINK else b"")  # noqa: PTH115 - paths are bytes here
     size = status.st_size if kind is FileKind.FILE else 0
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Records = dict[bytes, bytes]
 
-_LAYOUT: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
+# Names of owners, numbers of devices and what follows the prefix are not looked at.
+_LAYOUT: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s80x155s12x")
 _EXTENSION_MAX: Final = 1 << 20  # of a pax or long-name header, as Go's archive/tar has it
 _RECORDS_MAX: Final = 1024  # of one member; there are a handful, and one for each extended attribute
 _NUMBER_MAX: Final = (1 << 63) - 1
@@ -36,8 +37,7 @@ _TIME: Final = re.compile(rb"(-?)(\d{1,12})(?:\.(\d*))?")
 _XATTR: Final = b"SCHILY.xattr."
 _NOTHING: Final[Records] = {}
 _ZEROS: Final = bytes(BLOCK)
-
-
+_EXTENSIONS: Final = frozenset({b"x", b"X", b"g", b"L", b"K"})
 _KINDS: Final = {
     b"0": FileKind.FILE,
     b"\0": FileKind.FILE,
@@ -67,7 +67,7 @@ class Member:
 
 
 class _Header(NamedTuple):
-    """The fields as they are."""
+    """The fields as they are in the archive."""
 
     name: bytes
     mode: bytes
@@ -79,20 +79,11 @@ class _Header(NamedTuple):
     type: bytes
     link: bytes
     magic: bytes
-    uname: bytes
-    gname: bytes
-    major: bytes
-    minor: bytes
     prefix: bytes
-    rest: bytes
 
 
 def members(content: Content) -> Iterator[Member]:
-    """The members in order. Content that the consumer leaves unread is passed over.
-
-    Raises:
-        Refused: this is no tar archive, it is damaged, or it has a member that no extension may have.
-    """
+    """The members in order. Content that the consumer leaves unread is passed over."""
     common: Records = {}
     own: Records = {}
     for block, header in _headers(content):
@@ -168,9 +159,6 @@ def _join(records: Records, more: Records) -> None:
         raise Refused(f"the tar archive has more than {_RECORDS_MAX} pax records for one member")
     if sum(len(key) + len(value) for key, value in records.items()) > 2 * _EXTENSION_MAX:
         raise Refused("the tar archive has more than 2 MiB of extended headers for one member")
-
-
-_EXTENSIONS: Final = frozenset({b"x", b"X", b"g", b"L", b"K"})
 
 
 def _common_records(data: bytes) -> Records:

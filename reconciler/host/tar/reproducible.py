@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
-from reconciler.host.tar.attributes import OVERLAY
+from reconciler.host.tar.attributes import refuse_overlay
 from reconciler.host.tar.decompress import shown
 from reconciler.model.fit.filekind import FileKind
 
@@ -26,11 +26,7 @@ _WHITEOUT: Final = b".wh."
 
 
 def source_date_epoch() -> int | None:
-    """The time that everything is made at, in seconds; None: the environment sets none.
-
-    Raises:
-        Invalid: it sets something else.
-    """
+    """The time that everything is made at, in seconds; None: the environment sets none."""
     text = os.environ.get(_VARIABLE)
     if not text:
         return None
@@ -48,25 +44,10 @@ class Reproducible:
         self._latest = None if epoch is None else epoch * _NS
 
     def add(self, member: Member, chunks: Iterable[Buffer] = ()) -> None:
-        """See `TarWriter.add`.
-
-        Raises:
-            Invalid: a name means something else in a layer.
-        """
         if member.name.rpartition(b"/")[2].startswith(_WHITEOUT):
-            hint = "rename it, or push the extension as an image file"
-            raise Invalid(
-                f"{shown(member.name)}: in a layer, this name means that a file is deleted",
-                hint,
-                code="content.whiteout",
-            )
-        if steering := [key for key in member.xattrs if key.startswith(OVERLAY)]:
-            hint = "remove it: it would steer the overlay that the extension becomes a part of"
-            raise Invalid(
-                f"{shown(member.name)} has the extended attribute {shown(steering[0])}",
-                hint,
-                code="content.attribute",
-            )
+            what = f"{shown(member.name)}: in a layer, this name means that a file is deleted"
+            raise Invalid(what, "rename it, or push the extension as an image file", code="content.whiteout")
+        refuse_overlay(member.xattrs, member.name)
         is_root = member.kind is FileKind.DIRECTORY and member.name == b"./"
         time = member.mtime_ns if self._latest is None else min(member.mtime_ns, self._latest)
         mode = 0o755 if is_root else member.mode

@@ -36,11 +36,7 @@ class SparseMap:
 
 
 def checked(sparse: SparseMap, stored: int) -> SparseMap:
-    """The map, if it ascends within the file's size and places all `stored` bytes.
-
-    Raises:
-        Refused: it does not.
-    """
+    """The map, if it ascends within the file's size and places all `stored` bytes."""
     ends = [(0, 0), *((offset, offset + length) for offset, length in sparse.segments), (sparse.size, sparse.size)]
     ordered = all(before <= offset for (_, before), (offset, _) in pairwise(ends))
     if not ordered or sum(length for _, length in sparse.segments) != stored:

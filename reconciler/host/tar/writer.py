@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-
 _TYPES: Final = {FileKind.FILE: b"0", FileKind.HARD_LINK: b"1", FileKind.SYMLINK: b"2", FileKind.DIRECTORY: b"5"}
 _NAME_MAX: Final = 100
 _ID_MAX: Final = (1 << 21) - 1  # seven octal digits
@@ -28,10 +27,9 @@ _ZEROS: Final = memoryview(bytes(1 << 18))
 
 
 class Archive(Protocol):
-    """What takes members one after the other."""
+    """What takes members one after the other, as `TarWriter` does."""
 
-    def add(self, member: Member, chunks: Iterable[Buffer] = ()) -> None:
-        """See `TarWriter.add`."""
+    def add(self, member: Member, chunks: Iterable[Buffer] = ()) -> None: ...
 
 
 class TarWriter:
@@ -46,11 +44,9 @@ class TarWriter:
         self._gathered = bytearray()
 
     def add(self, member: Member, chunks: Iterable[Buffer] = ()) -> None:
-        """Write one member.
+        """Write a member with the stored part of its content; the holes of a sparse file are written as zeros.
 
-        Args:
-            member: what it is. Its time is cut down to whole seconds from 1970 to 2106.
-            chunks: the stored part of a file's content; the holes of a sparse file are written as zeros.
+        Its time is cut down to whole seconds from 1970 to 2106.
         """
         size = member.sparse.size if member.sparse else member.size
         self._gathered += _headers(member, size)
@@ -61,11 +57,9 @@ class TarWriter:
             self._flush()
 
     def add_link(self, name: bytes, target: bytes) -> None:
-        """Write a hard link to a member that has gone before."""
         self.add(Member(name, FileKind.HARD_LINK, 0, 0, 0, 0, 0, target, {}))
 
     def finish(self) -> None:
-        """Write the end of the archive."""
         self._gathered += bytes(2 * BLOCK)
         self._flush()
 
