@@ -57,7 +57,8 @@ class Arrival:
         """Wait until there is something to read; a copy that ended without it is `Unavailable`."""
         while True:
             is_over = self.ended.is_set()  # before looking: what is not there now will never be
-            for file in self._candidates(digest):
+            unfinished = list(self._layout.glob(_UNFINISHED)) if self._missing == {digest} else []
+            for file in (blob_in(self._blobs, digest), *unfinished):
                 try:
                     return file.open("rb", buffering=0)
                 except FileNotFoundError:
@@ -66,10 +67,6 @@ class Arrival:
                 raise Unavailable(f"{digest} has not arrived")
             termination.check()
             time.sleep(_INTERVAL)
-
-    def _candidates(self, digest: str) -> list[Path]:
-        unfinished = self._layout.glob(_UNFINISHED) if self._missing == {digest} else ()
-        return [blob_in(self._blobs, digest), *unfinished]
 
 
 class Arriving:

@@ -51,7 +51,7 @@ class Staging:
         """From now on, everything here belongs to a lower layer."""
         self.written = {self.root: True}
         self.pruned = set()
-        self._forget_directories()
+        self._directories = {b"": self.root}
 
     def finish(self) -> None:
         """Set what further unpacking would have changed again."""
@@ -63,38 +63,28 @@ class Staging:
 
     def place(self, name: bytes) -> bytes:
         """Where a member of this name goes. Parents that are missing come into being."""
+        path = self.find(name, create=True)
+        assert path  # noqa: S101 - parents have come into being
+        return path
+
+    def find(self, name: bytes, *, create: bool = False) -> bytes | None:
+        """Where something of this name would be; None where a parent is missing."""
         directory, base = split(name)
-        return self._join(self._directories.get(directory) or self._enter(directory), base)
+        parent = self._directories.get(directory) or self.find_directory(directory, create=create)
+        return parent and (parent + b"/" + base if base else self.root)
 
-    def find(self, name: bytes) -> bytes | None:
-        """Where something of this name would be; None where a parent is missing. Changes nothing."""
-        directory, base = split(name)
-        parent = self.find_directory(directory)
-        return None if parent is None else self._join(parent, base)
-
-    def find_directory(self, name: bytes) -> bytes | None:
-        """The real directory that members named `name/...` would go to; None where there is none."""
-        return self._directories.get(name) or self._look_up(name)
-
-    def _join(self, parent: bytes, base: bytes) -> bytes:
-        return parent + b"/" + base if base else self.root
-
-    def _enter(self, directory: bytes) -> bytes:
-        above, here, parts = self._nearest(directory)
+    def find_directory(self, name: bytes, *, create: bool = False) -> bytes | None:
+        """The real directory that members named `name/...` go to; None where there is none and none is created."""
+        if name in self._directories:
+            return self._directories[name]
+        above, here, parts = self._nearest(name)
         for part in parts:
             path = here + b"/" + part
-            above, here = here, self._through(path) or self._imply(path)
-        self._remember(directory, above, here)
-        return here
-
-    def _look_up(self, directory: bytes) -> bytes | None:
-        above, here, parts = self._nearest(directory)
-        for part in parts:
-            inside = self._through(here + b"/" + part)
+            inside = self._through(path) or (self._imply(path) if create else None)
             if inside is None:
                 return None
             above, here = here, inside
-        self._remember(directory, above, here)
+        self._remember(name, above, here)
         return here
 
     def _nearest(self, directory: bytes) -> tuple[bytes, bytes, list[bytes]]:
@@ -222,7 +212,7 @@ class Staging:
         elif mode:
             os.unlink(path)  # noqa: PTH108 - paths are bytes here
         if mode and not stat.S_ISREG(mode):
-            self._forget_directories()
+            self._directories = {b"": self.root}
 
     def _imply(self, path: bytes) -> bytes:
         """A parent without a member of its own; a lower layer's file gives way as it does to a directory member."""
@@ -244,9 +234,6 @@ class Staging:
         for directory in reversed(directories):
             os.rmdir(directory)  # noqa: PTH106 - paths are bytes here
             self._times.pop(directory, None)
-
-    def _forget_directories(self) -> None:
-        self._directories = {b"": self.root}
 
 
 def _given_to_new_files(directory: bytes) -> tuple[int, int, int]:

@@ -95,10 +95,12 @@ def _place(member: Member, tree: Staging, content: Content) -> None:
         return
     path = tree.place(member.name)
     if path == tree.root:
-        _root(member, tree)
+        if member.kind is not FileKind.DIRECTORY:
+            raise Refused(f"is a {member.kind.noun} in place of the image's root")
+        tree.set_root(member.mode, member.mtime_ns)
         return
-    if tree.written.get(path) is False:
-        _check_replaceable(path)
+    if tree.written.get(path) is False and stat.S_ISLNK(mode_of(path)):
+        raise Refused("replaces a symbolic link through which its own layer has written before")
     match member.kind:
         case FileKind.DIRECTORY:
             _directory(path, member, tree)
@@ -111,17 +113,6 @@ def _place(member: Member, tree: Staging, content: Content) -> None:
         case FileKind.SPECIAL:
             raise AssertionError(path)  # refused while reading
     tree.mark(path, own=True)
-
-
-def _check_replaceable(path: bytes) -> None:
-    if stat.S_ISLNK(mode_of(path)):
-        raise Refused("replaces a symbolic link through which its own layer has written before")
-
-
-def _root(member: Member, tree: Staging) -> None:
-    if member.kind is not FileKind.DIRECTORY:
-        raise Refused(f"is a {member.kind.noun} in place of the image's root")
-    tree.set_root(member.mode, member.mtime_ns)
 
 
 def _directory(path: bytes, member: Member, tree: Staging) -> None:

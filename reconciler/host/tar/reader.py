@@ -145,7 +145,10 @@ def _extend(header: _Header, content: Content, own: Records, common: Records) ->
     if len(data) < size:
         raise Refused("the tar archive is cut off")
     if header.type == b"g":
-        _join(common, _common_records(data))
+        records = _records(data)
+        if any(key.startswith(b"GNU.sparse.") for key in records):  # it would be read anew for each of them
+            raise Refused("the tar archive has one sparse map for all members")
+        _join(common, records)
     elif header.type in b"xX":
         _join(own, _records(data))
     else:
@@ -159,14 +162,6 @@ def _join(records: Records, more: Records) -> None:
         raise Refused(f"the tar archive has more than {_RECORDS_MAX} pax records for one member")
     if sum(len(key) + len(value) for key, value in records.items()) > 2 * _EXTENSION_MAX:
         raise Refused("the tar archive has more than 2 MiB of extended headers for one member")
-
-
-def _common_records(data: bytes) -> Records:
-    """Pax records for all members that follow; a sparse map would be read anew for each of them."""
-    records = _records(data)
-    if any(key.startswith(b"GNU.sparse.") for key in records):
-        raise Refused("the tar archive has one sparse map for all members")
-    return records
 
 
 def _records(data: bytes) -> Records:

@@ -51,7 +51,12 @@ class TarWriter:
         size = member.sparse.size if member.sparse else member.size
         self._gathered += _headers(member, size)
         for chunk in _expanded(member, chunks) if member.sparse else chunks:
-            self._write(memoryview(chunk))
+            data = memoryview(chunk)
+            if len(data) < _LARGE:
+                self._gathered += data
+            else:
+                self._flush()
+                self._send(data)
         self._gathered += _PADDING[size % BLOCK]
         if len(self._gathered) >= _GATHERED_MAX:
             self._flush()
@@ -62,13 +67,6 @@ class TarWriter:
     def finish(self) -> None:
         self._gathered += bytes(2 * BLOCK)
         self._flush()
-
-    def _write(self, data: memoryview) -> None:
-        if len(data) < _LARGE:
-            self._gathered += data
-            return
-        self._flush()
-        self._send(data)
 
     def _flush(self) -> None:
         gathered, self._gathered = self._gathered, bytearray()
