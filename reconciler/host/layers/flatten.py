@@ -114,8 +114,6 @@ class _Layer:
 
 
 class _Place(NamedTuple):
-    """A parent of members, or of whiteouts."""
-
     name: bytes
     closed: bool  # upper layers hide all that lower layers have in it
 

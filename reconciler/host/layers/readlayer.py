@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,19 +27,19 @@ _REFETCH: Final = "fetch the image again; if this repeats, the registry's copy o
 _REPUSH: Final = "rebuild or re-push the image"
 
 
+@dataclass(slots=True)
 class LayerReader:
     """The members of one layer as they come, counted."""
 
-    def __init__(self, content: Content, budget: Budget) -> None:
-        self.content = content
-        self.current: bytes | None = None  # the name of the member that is being used
-        self._budget = budget
+    content: Content
+    budget: Budget
+    current: bytes | None = None  # the name of the member that is being used
 
     def __iter__(self) -> Iterator[Member]:
         for member in members(self.content):
             termination.check()
             self.current = member.name
-            self._budget.member(member)
+            self.budget.member(member)
             yield member
             self.current = None
 

@@ -263,7 +263,6 @@ def split(name: bytes) -> tuple[bytes, bytes]:
 
 
 def parts_of(name: bytes) -> list[bytes]:
-    """The parts that name something."""
     parts = [part for part in name.split(b"/") if part not in _NOWHERE]
     if b".." in parts:
         raise Refused("has .. in its name")

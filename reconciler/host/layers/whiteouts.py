@@ -64,22 +64,16 @@ def carry_out(name: bytes, tree: Staging) -> bool:
 def _hide(paths: list[bytes], tree: Staging) -> None:
     """Remove what lower layers have there; of a directory, keep this layer's part. No recursion: trees are deep."""
     while paths:
-        paths += _hide_one(paths.pop(), tree)
-
-
-def _hide_one(path: bytes, tree: Staging) -> list[bytes]:
-    """Hide `path`; return what is left to look at beneath it."""
-    own, mode = tree.written.get(path), mode_of(path)
-    if own is None:
-        tree.remove(path)
-        return []
-    if stat.S_ISLNK(mode) and not own:
-        raise Refused(f"removes the symbolic link {tree.shown(path)}, through which its own layer writes")
-    if not stat.S_ISDIR(mode):
-        return []
-    if not own:
-        tree.make_implied(path)
-    return _children(path, tree)
+        path = paths.pop()
+        own, mode = tree.written.get(path), mode_of(path)
+        if own is None:
+            tree.remove(path)
+        elif stat.S_ISLNK(mode) and not own:
+            raise Refused(f"removes the symbolic link {tree.shown(path)}, through which its own layer writes")
+        elif stat.S_ISDIR(mode):
+            if not own:
+                tree.make_implied(path)
+            paths += _children(path, tree)
 
 
 def _children(path: bytes, tree: Staging) -> list[bytes]:

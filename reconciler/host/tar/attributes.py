@@ -75,7 +75,6 @@ def read_harmless_xattrs(path: bytes) -> dict[bytes, bytes]:
 
 
 def refuse_overlay(xattrs: Mapping[bytes, bytes], path: bytes) -> None:
-    """Refuse attributes that would steer the overlay."""
     for name in xattrs:
         if name.startswith(OVERLAY):
             hint = "remove it: it would steer the overlay that the extension becomes a part of"

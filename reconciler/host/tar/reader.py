@@ -67,8 +67,6 @@ class Member:
 
 
 class _Header(NamedTuple):
-    """The fields as they are in the archive."""
-
     name: bytes
     mode: bytes
     uid: bytes
@@ -262,13 +260,9 @@ def _signed(field: bytes) -> int:
     text = _text(field).strip(b" ")
     if not text:
         return 0
-    try:
-        number = int(text, 8)
-    except ValueError:
-        number = None
-    if number is None or not text.isdigit():  # int() takes signs and underscores, too; other readers do not
+    if text.translate(None, _OCTAL):  # int() takes signs and underscores, too; other readers do not
         raise Refused("the tar archive is damaged: a header has an unreadable number")
-    return number
+    return int(text, 8)
 
 
 def _decimal(text: bytes) -> int:
