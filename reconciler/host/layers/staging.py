@@ -77,32 +77,22 @@ class Staging:
         """The real directory that members named `name/...` go to; None where there is none and none is created."""
         if name in self._directories:
             return self._directories[name]
-        above, here, parts = self._nearest(name)
-        for part in parts:
+        self._steps = 0
+        *parents, base = parts_of(name) or [b""]
+        parent = self._directories.get(b"/".join(parents))
+        # To begin at the root each time would let deep directories take hours.
+        above = here = parent or self.root
+        for part in filter(None, [base] if parent else [*parents, base]):
             path = here + b"/" + part
             inside = self._through(path) or (self._imply(path) if create else None)
             if inside is None:
                 return None
             above, here = here, inside
-        self._remember(name, above, here)
-        return here
-
-    def _nearest(self, directory: bytes) -> tuple[bytes, bytes, list[bytes]]:
-        """Where to begin to look: twice a real directory, and what is left of the name from there.
-
-        That is the parent, if it is known. To begin at the root each time would let deep directories take hours.
-        """
-        parts = parts_of(directory)
-        self._steps = 0
-        parent = self._directories.get(b"/".join(parts[:-1])) if parts else None
-        return (parent, parent, parts[-1:]) if parent else (self.root, self.root, parts)
-
-    def _remember(self, directory: bytes, above: bytes, here: bytes) -> None:
         if here.count(b"/") - self.root.count(b"/") > DEPTH_MAX:  # by links to links
             raise Refused(f"is more than {DEPTH_MAX} directories deep")
-        self._directories[directory] = here
-        *parents, _ = parts_of(directory) or [b""]
+        self._directories[name] = here
         self._directories[b"/".join(parents)] = above
+        return here
 
     def _through(self, path: bytes) -> bytes | None:
         """The real directory that `path` is or leads to; None: there is none yet, or a file in its place."""

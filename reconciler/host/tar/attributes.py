@@ -99,9 +99,7 @@ def _set_xattr(where: int | bytes, name: bytes, value: bytes) -> None:
         if on_link or error.errno in _CONTENT_ERRORS:
             raise Refused(f"has the extended attribute {text}, which is unusable ({error.strerror})") from error
         if error.errno in _UNABLE:
-            raise Failed(
-                f"the store's file system cannot keep the extended attribute {text} of {len(value)} bytes",
-                "put /var/lib/livelayer on a file system with large extended attributes, such as xfs or btrfs",
-                code="disk.no-attributes",
-            ) from error
+            what = f"the store's file system cannot keep the extended attribute {text} of {len(value)} bytes"
+            hint = "put /var/lib/livelayer on a file system with large extended attributes, such as xfs or btrfs"
+            raise Failed(what, hint, code="disk.no-attributes") from error
         raise
