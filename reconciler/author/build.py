@@ -18,6 +18,7 @@ from reconciler.host.assembly.elffiles import needs_of
 from reconciler.host.base.bounded import RELEASE_MAX
 from reconciler.host.base.durable import sync_filesystem
 from reconciler.host.node.machine import read_os_release
+from reconciler.host.registry.layoutreader import is_layout
 from reconciler.host.tar.decompress import shown
 from reconciler.host.tar.reproducible import source_date_epoch
 from reconciler.model.build.assembly import Assembly, difference, text_file
@@ -121,7 +122,7 @@ def _check_request(request: Request) -> None:
 
 def _is_ours(directory: Path, recipe: Recipe) -> bool:
     """Whether a directory is what a build makes, so that nothing else is lost with it."""
-    return (directory / "oci-layout").is_file() or (directory / recipe.ident.kind.traits.releases).is_dir()
+    return is_layout(directory) or (directory / recipe.ident.kind.traits.releases).is_dir()
 
 
 def _clock() -> Clock:

@@ -17,6 +17,7 @@ from reconciler.host.assembly import gathering
 from reconciler.host.assembly.contents import chunks_of, read
 from reconciler.host.assembly.elffiles import elf_of, missing
 from reconciler.host.base.digest import file_digest
+from reconciler.host.registry.layoutreader import is_layout
 from reconciler.host.sources import debs
 from reconciler.host.sources.debs import is_package_name
 from reconciler.model.build.assembly import Assembly, Content, Item
@@ -173,8 +174,7 @@ def _parse(text: str) -> Source:
         text = f"{match['transport']}:{Path.cwd()}/{match['path']}"
     if "://" not in text and (text.startswith(("/", ".")) or Path(text).exists()):
         path = Path(text).absolute()
-        is_layout = (path / "oci-layout").is_file()
-        return Source(Transport.OCI if is_layout else Transport.FILE, str(path))
+        return Source(Transport.OCI if is_layout(path) else Transport.FILE, str(path))
     try:
         return parse_source(text)
     except ValueError as error:

@@ -100,8 +100,10 @@ def _write(path: bytes, root: bytes, member: Member, item: Item) -> None:
     elif member.kind is FileKind.HARD_LINK:
         os.link(root + b"/" + member.link, path, follow_symlinks=False)
     else:
+        assert item.content  # noqa: S101 - it is a file
         descriptor = os.open(path, _NEW, 0o600)
-        _fill(descriptor, item)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.writelines(chunks_of(item.content))
         _finish(descriptor, member)
 
 
@@ -115,11 +117,3 @@ def _finish(descriptor: int, member: Member) -> None:
         raise Failed.of(error, f"/{shown(member.name)}", hint) from error
     finally:
         os.close(descriptor)
-
-
-def _fill(descriptor: int, item: Item) -> None:
-    assert item.content  # noqa: S101 - it is a file
-    for chunk in chunks_of(item.content):
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
