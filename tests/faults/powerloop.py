@@ -32,8 +32,8 @@ _CONFIGURATION: Final = Path("/etc/livelayer/extensions.yaml")
 _SEARCH: Final = Path("/var/lib/extensions")
 _STAGING: Final = Path("/var/lib/livelayer/staging")
 _FLUSH: Final = 0x1261  # BLKFLSBUF of linux/fs.h
-# What a run imports when it needs it.
-_LAZY: Final = ("fetch", "preflight", "refresh", "host.layers", "host.pack", "host.localfile", "host.sysext")
+# What a run imports where there is something to do.
+_LAZY: Final = ("loop.apply", "loop.refresh", "fetch.transports.local")
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def test_killed_between_the_exchange_and_the_refresh_the_next_run_merges_what_is
     text = """
 import os, signal
 from reconciler import cli
-from reconciler.host import seals
+from reconciler.host.store import seals
 seals.forget = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 cli.main(["apply"])
 """

@@ -20,8 +20,8 @@ _TAKE: Final = """
 import shutil
 from pathlib import Path
 from subprocess import run
-from reconciler.host.localfile import copy_tree, look_at
-from reconciler.model.limits import DEFAULT
+from reconciler.host.sources.local import copy_tree, look_at
+from reconciler.model.content.limits import DEFAULT
 
 def subvolume(path, *content):
     run(["btrfs", "subvolume", "create", path], check=True, stdout=-3)
