@@ -6,6 +6,7 @@ import gzip
 import lzma
 import os
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -373,3 +374,26 @@ def test_a_disk_image_for_another_architecture(tmp_path: Path, paths: Paths) -> 
     found = _gather(image, paths)
     assert found.origin.image
     assert "usr/lib/extension-release.d/extension-release.x" in found.files
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("form", ["gnu", "pax"])
+@pytest.mark.parametrize("size", [12 << 30, 60 << 10])
+def test_a_release_file_with_a_hole_is_judged_as_if_it_were_unpacked(
+    paths: Paths, tmp_path: Path, form: str, size: int
+) -> None:
+    tree = extension_tree(tmp_path / "tree", "x")
+    release = tree / "usr/lib/extension-release.d/extension-release.x"
+    with release.open("r+b") as file:
+        file.seek(32 << 10)
+        file.write(b"\nSYSEXT_LEVEL=1\n")
+        file.truncate(size)
+    archive = tmp_path / "x.tar"
+    subprocess.run(["tar", "--sparse", f"--format={form}", "-C", str(tree), "-cf", str(archive), "usr"], check=True)
+    facts = _gather(archive, paths)
+    if size > 64 << 10:
+        with pytest.raises(Invalid, match="more than 64 KiB"):
+            assert facts.contents
+    else:
+        assert facts.files["usr/lib/extension-release.d/extension-release.x"].content == release.read_bytes()
+        assert facts.contents == _gather(tree, paths).contents

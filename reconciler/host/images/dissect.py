@@ -38,12 +38,12 @@ _NODES: Final = {b"f": FileKind.FILE, b"d": FileKind.DIRECTORY, b"l": FileKind.S
 
 def obstacle() -> tuple[str, str] | None:
     """Why no image can be mounted here, and what to do about it; None: nothing is in the way."""
-    missing = [program for program in (PROGRAM, "unshare", "find") if not available(program)]
-    if missing:
-        package = "systemd-container (Debian 12: systemd)" if PROGRAM in missing else missing[0]
-        return f"{missing[0]} is not installed", f"install {package}, {_ELSE}"
     if os.geteuid() != 0:
         return "only root may mount it", f"run it as root, {_ELSE}"
+    missing = [program for program in (PROGRAM, "unshare", "find") if not available(program)]
+    if missing:
+        package = "systemd-container" if PROGRAM in missing else missing[0]
+        return f"{missing[0]} is not installed", f"install {package}, {_ELSE}"
     if not loop_devices_available():
         return "there is no loop device", f"load the kernel module loop, {_ELSE}"
     return None

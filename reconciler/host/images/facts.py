@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.host.tar.reader import Member
+    from reconciler.host.tar.sparse import SparseMap
     from reconciler.model.facts.program import Program
 
 _NS: Final = 10**9
@@ -55,8 +56,9 @@ class Listing:
             if origin := self._files.get(_plain(below + b"/" + member.link)):
                 self._files[name] = replace(origin, size=0)
             return
-        is_readable = member.kind is FileKind.FILE and not member.sparse
-        head = _beginning(chunks, _wanted(name)) if is_readable else b""
+        head = _beginning(chunks, _wanted(name)) if member.kind is FileKind.FILE else b""
+        if member.sparse:
+            head = _spread(member.sparse, head, _wanted(name))
         file = File(
             member.kind,
             member.mode,
@@ -142,6 +144,18 @@ def _beginning(chunks: Iterable[memoryview], most: int) -> bytes:
         if len(head) == most:
             break
     return head
+
+
+def _spread(file: SparseMap, stored: bytes, most: int) -> bytes:
+    """The first bytes of a sparse file, its holes filled, of the first of those that its archive has."""
+    head, start = bytearray(min(file.size, most)), 0
+    for offset, length in file.segments:
+        if offset >= most:
+            break
+        piece = stored[start : start + min(length, most - offset)]
+        head[offset : offset + len(piece)] = piece
+        start += length
+    return bytes(head)
 
 
 def _head(path: bytes, most: int) -> bytes:
