@@ -34,7 +34,7 @@ demo: packages-demo $(ready) ## Show the main job: plan, apply, run, update, rem
 	@$(bin)/python -m demo
 
 .PHONY: check
-check: $(ready) ## Lint, and run the tests that start no program: a minute or so
+check: $(ready) ## Lint, and run the tests that start no program: a minute and a half
 	@$(MAKE) --no-print-directory lint
 	$(pytest) -m 'not commands and not system' $(PYTEST_ARGS)
 
@@ -136,6 +136,7 @@ install: writable $(man_pages) build/livelayer ## Install command, units and def
 	test -e $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.yaml \
 	  || install -m 644 config/extensions.yaml $(DESTDIR)$(SYSCONFDIR)/livelayer/extensions.yaml
 	@echo "installed; start it with:"
+	@echo "  systemd-tmpfiles --create livelayer.conf"
 	@echo "  systemctl daemon-reload"
 	@echo "  systemctl enable --now livelayer-boot.service livelayer-online.service livelayer.path livelayer.timer"
 

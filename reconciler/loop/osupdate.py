@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, ReconcilerError
+from reconciler.errors import ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
 from reconciler.host.base import lock
-from reconciler.host.base.bounded import read_bounded
+from reconciler.host.node.machine import read_other_os
 from reconciler.host.records.prefetched import write_prefetched
 from reconciler.host.store import entries as store
 from reconciler.host.store.pathlists import readable_lists
@@ -20,7 +20,6 @@ from reconciler.loop.session import Options, unknown_extensions
 from reconciler.model.config.desired import DesiredState, Wanted, for_host
 from reconciler.model.content.format import Format, choose
 from reconciler.model.facts.extensionfacts import ExtensionFacts, ListedFiles
-from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.filetree import read_contents
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.plan.action import Fetch, Plan
@@ -102,16 +101,9 @@ def _open(paths: Paths, options: Options, new: NewOs) -> _Look:
 
 
 def _host_with(own: Host, new: NewOs) -> Host:
-    try:
-        fields = read_assignments(read_bounded(new.os_release).decode(errors="replace"))
-    except OSError as error:
-        hint = "name the os-release file of the new OS"
-        raise Invalid.of(error, f"{new.os_release}: cannot be read", hint) from error
-    if not fields:
-        raise Invalid(f"{new.os_release} is no os-release file", "name the os-release file of the new OS")
     return replace(
         own,
-        os_release=fields,
+        os_release=read_other_os(new.os_release),
         systemd=new.systemd or own.systemd,
         has_id_like=new.systemd is None and own.has_id_like,
         kernel=new.kernel or "",

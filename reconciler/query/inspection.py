@@ -13,7 +13,6 @@ from reconciler.errors import Failed, Invalid, ReconcilerError
 from reconciler.fetch.content import ImageFile, Layers, Tree, content_of_file, stem_of
 from reconciler.fetch.make import sole_file
 from reconciler.fetch.transport import Access, Opening, transport_for
-from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.digest import file_digest
 from reconciler.host.images.facts import Listing
 from reconciler.host.images.inspect import architecture_of, inspect_image, read_signature
@@ -23,7 +22,7 @@ from reconciler.host.images.rawfile import decompressed
 from reconciler.host.layers.flatten import flatten
 from reconciler.host.merge.hostfiles import look_at_host
 from reconciler.host.node.imagepolicies import read_policies
-from reconciler.host.node.machine import read_host
+from reconciler.host.node.machine import read_host, read_other_os
 from reconciler.host.sources import local
 from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format, Payload
@@ -31,7 +30,6 @@ from reconciler.model.content.limits import DEFAULT, Limits, size_text
 from reconciler.model.content.source import Transport, parse_source
 from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin, kind_of
 from reconciler.model.facts.hostfit import THIS_HOST, HostFit, judge
-from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.release import Host
 from reconciler.model.kind import Kind
@@ -114,12 +112,8 @@ def _own_host(paths: Paths, *, needs_images: bool) -> Host:
 
 
 def _other_host(own: Host, file: Path, systemd: int | None, architecture: str | None) -> Host:
-    try:
-        release = read_assignments(read_bounded(file).decode(errors="replace"))
-    except OSError as error:
-        raise Invalid.of(error, f"{file}: cannot be read", "name an os-release file of the other OS") from error
     has_id_like = systemd is None and own.has_id_like
-    return Host(release, architecture or own.machine, systemd or own.systemd, has_id_like=has_id_like)
+    return Host(read_other_os(file), architecture or own.machine, systemd or own.systemd, has_id_like=has_id_like)
 
 
 class _Found(NamedTuple):

@@ -42,6 +42,16 @@ _ELF_MACHINES: Final = {
 }
 
 
+def read_other_os(file: Path) -> dict[str, str]:
+    """The os-release file of another OS, which a user names."""
+    hint = "name the os-release file of the other OS"
+    with Invalid.on_oserror(f"{file}: cannot be read", hint):
+        fields = read_assignments(read_bounded(file).decode(errors="replace"))
+    if not fields:
+        raise Invalid(f"{file} is no os-release file", hint)
+    return fields
+
+
 def read_host(paths: Paths) -> Host:
     systemd = systemd_version(paths)
     has_id_like = looks_at_id_like(paths, systemd)
