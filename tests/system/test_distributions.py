@@ -18,7 +18,7 @@ from tests.rig.releases import RELEASES as SYSTEMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.commands]
 _MERGE_ON_EACH: Final = """
 set -e
 cd /hosts
