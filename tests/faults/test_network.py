@@ -110,12 +110,12 @@ IMAGES: Final = {
     ),
     "another blob": Trouble(((faulty.corrupt, BLOBS),), Unavailable, "not what its digest says", "push the image"),
     "a login page": Trouble(((PORTAL, ""),), Unavailable, "sends no manifest", "login page"),
-    "stall": Trouble(((faulty.stall, "/v2/$"),), Unavailable, "nothing came for 1 s", "network", stall=1.0),
+    "stall": Trouble(((faulty.stall, "/v2/$"),), Unavailable, "nothing came for 5 s", "network", stall=5.0),
     "stall at the manifest": Trouble(
-        ((faulty.stall, MANIFESTS),), Unavailable, "nothing came for 1 s", "network", stall=1.0
+        ((faulty.stall, MANIFESTS),), Unavailable, "nothing came for 5 s", "network", stall=5.0
     ),
     "stall in a blob": Trouble(
-        ((faulty.part_then(faulty.stall), BLOBS),), Unavailable, "nothing came for 1 s", "network", stall=1.0
+        ((faulty.part_then(faulty.stall), BLOBS),), Unavailable, "nothing came for 5 s", "network", stall=5.0
     ),
     "500": Trouble(((status(500), MANIFESTS),), Unavailable, "has trouble of its own .*500", "who runs it"),
     "502 at a blob": Trouble(((status(502), BLOBS),), Unavailable, "has trouble of its own .*502", "who runs it"),
