@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
+from reconciler.fetch.transports import registry as transport
 from reconciler.host.merge.links import read_links
-from reconciler.host.registry import skopeo
+from reconciler.host.registry.skopeo import Skopeo
 from reconciler.host.sources import download, web
 from reconciler.loop.reconcile import converge, look
 from reconciler.loop.session import Options
@@ -279,7 +280,7 @@ def proxy(site: Site) -> Iterator[FaultyRegistry]:
 def test_images(site: Site, proxy: FaultyRegistry, trouble: Trouble) -> None:
     for fault, where in trouble.faults:
         proxy.inject(fault, where)
-    site.monkeypatch.setattr(skopeo, "Skopeo", functools.partial(skopeo.Skopeo, stall=trouble.stall))
+    site.monkeypatch.setattr(transport, "Skopeo", functools.partial(Skopeo, stall=trouble.stall))
     bad = f"source: 'docker://{proxy.address}/{site.published.name}:v1'"
     site.is_kept_apart(bad, trouble)
     proxy.heal()
