@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,12 +20,15 @@ from watchdog.events import (
 from watchdog.observers import Observer
 
 from reconciler.errors import ReconcilerError
+from reconciler.host.base.intervals import at_intervals
 from reconciler.host.base.notify import notify, watchdog_interval
 from reconciler.host.config.cloudplaces import directories
 from reconciler.host.records.seen import last_places
 from reconciler.loop import reconcile
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
     from reconciler.loop.session import Options
@@ -55,20 +59,19 @@ class Watcher:
 
     def run(self) -> None:
         """Stay until `Terminated` is raised by a signal."""
-        self._heartbeat.start()
-        try:
-            self._directories.rearm()
-            notify(READY="1", STATUS="watching the configuration")
-            while True:
-                self._converge()
-                self._directories.rearm()  # the run may have learnt of other places
-                self._sleep()
-                self._debounce()
+        with self._heartbeat.beating():
+            try:
                 self._directories.rearm()
-        finally:
-            notify(STOPPING="1", STATUS="ending")
-            self._directories.stop()
-            self._heartbeat.stop()
+                notify(READY="1", STATUS="watching the configuration")
+                while True:
+                    self._converge()
+                    self._directories.rearm()  # the run may have learnt of other places
+                    self._sleep()
+                    self._debounce()
+                    self._directories.rearm()
+            finally:
+                notify(STOPPING="1", STATUS="ending")
+                self._directories.stop()
 
     def _converge(self) -> None:
         self._heartbeat.expect_life_for(_LONGEST_RUN)
@@ -177,26 +180,19 @@ class Heartbeat:
     """WATCHDOG=1 for systemd, as long as the main thread is not overdue."""
 
     def __init__(self) -> None:
-        self._interval = watchdog_interval()
         self._deadline = time.monotonic() + _LONGEST_RUN
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
-    def start(self) -> None:
-        if self._interval:
-            self._thread.start()
-
-    def stop(self) -> None:
-        self._stopped.set()
+    def beating(self) -> AbstractContextManager[None]:
+        interval = watchdog_interval()
+        return at_intervals(interval, self._beat, "heartbeat") if interval else nullcontext()
 
     def expect_life_for(self, seconds: float) -> None:
         """The main thread may be busy that long before it counts as hung."""
         self._deadline = time.monotonic() + seconds
 
     def _beat(self) -> None:
-        while not self._stopped.wait(self._interval):
-            if time.monotonic() < self._deadline:
-                notify(WATCHDOG="1")
+        if time.monotonic() < self._deadline:
+            notify(WATCHDOG="1")
 
 
 def _existing(target: Path) -> list[tuple[Path, int]]:

@@ -18,6 +18,7 @@ import sh
 
 from reconciler.errors import Failed, NotInstalled, Unavailable
 from reconciler.host.base import termination
+from reconciler.host.base.intervals import at_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -176,21 +177,14 @@ class _Started:
         if watch is None:
             yield
             return
-        over = threading.Event()
 
-        def look() -> None:
-            while not over.wait(_LOOK):
-                if watch(self.running.pid, self.complaints):
-                    _kill_group(self.running)
-                    return
+        def look() -> bool:
+            if is_to_end := watch(self.running.pid, self.complaints):
+                _kill_group(self.running)
+            return is_to_end
 
-        thread = threading.Thread(target=look, name="watch", daemon=True)
-        thread.start()
-        try:
+        with at_intervals(_LOOK, look, "watch"):
             yield
-        finally:
-            over.set()
-            thread.join()
 
 
 @contextmanager

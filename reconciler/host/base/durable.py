@@ -6,11 +6,11 @@ import ctypes
 import json
 import os
 import re
-import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import Failed
+from reconciler.host.base.intervals import at_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,20 +133,16 @@ def written_out_early(directory: Path) -> Iterator[None]:
     The kernel tells each error once, so it must not get lost here: it is raised at the end.
     """
     descriptor = os.open(directory, os.O_RDONLY)
-    ended = threading.Event()
     errors: list[Failed] = []
 
-    def write_out() -> None:
-        while not ended.wait(_INTERVAL) and not errors:
-            errors.extend(sync_descriptor(descriptor, directory))
+    def write_out() -> list[Failed]:
+        errors.extend(sync_descriptor(descriptor, directory))
+        return errors
 
-    thread = threading.Thread(target=write_out, name="write-out", daemon=True)
-    thread.start()
     try:
-        yield
+        with at_intervals(_INTERVAL, write_out, "write-out"):
+            yield
     finally:
-        ended.set()
-        thread.join()
         os.close(descriptor)
     if errors:
         raise errors[0]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
+
+from reconciler.host.base.intervals import at_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,20 +24,13 @@ def watch(layout: Path, blobs: Path, total: int | None, meter: Meter) -> Iterato
 
     In the layout, skopeo writes what it has not finished; it moves finished blobs to `blobs`.
     """
-    ended = threading.Event()
     before = _size(blobs / "sha256")
 
     def look() -> None:
-        while not ended.wait(_INTERVAL):
-            meter(_size(layout) + _size(blobs / "sha256") - before, total)
+        meter(_size(layout) + _size(blobs / "sha256") - before, total)
 
-    thread = threading.Thread(target=look, name="transfer", daemon=True)
-    thread.start()
-    try:
+    with at_intervals(_INTERVAL, look, "transfer"):
         yield
-    finally:
-        ended.set()
-        thread.join()
     if total:
         meter(total, total)
 
