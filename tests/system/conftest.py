@@ -21,7 +21,9 @@ from tests.rig.wheels import build_wheel, dependencies
 from tests.system.bench import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from _pytest.mark import ParameterSet
 
 
 @pytest.fixture(scope="session")
@@ -61,15 +63,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("releases")
     default = TRIXIE if {"recent_node", "recent_root"} & set(metafunc.fixturenames) else BOOKWORM
     releases: tuple[Release, ...] = marker.args if marker else (default,)
-    metafunc.parametrize("release", releases, ids=str, scope="session")
+    shared = sorted({"node_of_release", "shared_node"} & set(metafunc.fixturenames))
+    metafunc.parametrize("release", [_parameter(it, shared) for it in releases], ids=str, scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share a node run in one process."""
-    for item in items:
-        if isinstance(item, pytest.Function) and "release" in item.fixturenames:
-            for shared in {"node_of_release", "shared_node"} & set(item.fixturenames):
-                item.add_marker(pytest.mark.xdist_group(f"{shared}-{item.callspec.params['release']}"))
+def _parameter(release: Release, shared: Sequence[str]) -> ParameterSet:
+    """Tests that share a booted node run in one process, one after the other."""
+    return pytest.param(release, marks=[pytest.mark.xdist_group(f"{it}-{release}") for it in shared])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
