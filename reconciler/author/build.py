@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.author import forms
 from reconciler.author.ingredients import Ingredients
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.assembly.assemblywriter import Clock
 from reconciler.host.assembly.contents import read, same
 from reconciler.host.assembly.elffiles import needs_of
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _BUILT: Final = 1
 _OTHER_RELEASE: Final = "it is the release file of another extension"
 _DELETED: Final = "it was deleted, and an extension cannot take away what the host has"
+_DAMAGED: Final = "is an ELF file that is damaged or cut off"
+_MEND: Final = "fetch or build it again, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +178,15 @@ def _sort_out(gathered: _Gathered, request: Request, paths: Paths) -> _Sorted:
     if not any(content.files()):
         raise Invalid("nothing is left to put into the extension", _nothing_hint(told))
     needs = needs_of(content, recipe.ident.kind)
+    if request.strict and needs.damaged:
+        raise Malformed(f"{needs.damaged[0]} {_DAMAGED}", _MEND)
     release = release_of(recipe, needs, basis, lambda: _fields(gathered.system) or read_os_release(paths))
     for path, text in upholds(recipe, _units(content, recipe)).items():
         content.put(path.encode(), text_file(text))
     content.put(recipe.release_path.encode(), text_file(release.text))
     renamed = (f"the release file was one of {name}",) if name and name != recipe.ident.name else ()
-    return _Sorted(content, release, told, (*gathered.notices, *renamed))
+    damaged = (f"{it} {_DAMAGED}: {_MEND}" for it in needs.damaged)
+    return _Sorted(content, release, told, (*gathered.notices, *renamed, *damaged))
 
 
 def _nothing_hint(told: tuple[Dropped, ...]) -> str:

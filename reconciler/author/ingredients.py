@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.fetch.content import Layers, content_of_file
 from reconciler.fetch.transport import Access, Opening, transport_for
 from reconciler.host.assembly import gathering
@@ -155,6 +155,8 @@ class Ingredients:
             raise Invalid(
                 f"{word} is neither an ELF program nor a script", "name a program; data goes in a directory"
             )
+        if elf and elf.damaged:
+            raise Malformed(f"{word} is an ELF file that is damaged or cut off", "fetch or build it again")
         if elf is None or not (wanted := missing(elf, set())):
             return Ingredient(assembly)
         sentence = f"{word} is linked dynamically: it needs {', '.join(wanted)}"

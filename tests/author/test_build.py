@@ -17,7 +17,7 @@ import pytest
 
 from reconciler.author.build import Request, build
 from reconciler.author.ingredients import Option, Origin
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.base.command import run
 from reconciler.host.base.digest import file_digest
 from reconciler.host.sources.local import look_at
@@ -329,6 +329,35 @@ def test_a_program_with_its_libraries_fits_every_system(
     assert (tmp_path / "out/usr/bin/env").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("bin/env", 4), ("bin/env", 300), ("bin/env", 20_000), ("lib/libx.so.1", 20_000)]
+)
+def test_a_program_that_is_cut_off_is_told_and_fits_its_system_only(
+    make: Callable[..., Built], tree: Path, name: str, size: int
+) -> None:
+    """Of which nobody can say what it needs; a library has no loader that would show it."""
+    (tree / "usr" / name).write_bytes(Path("/usr/bin/env").read_bytes()[:size])
+    (tree / "usr" / name).chmod(0o755)
+    (tree / "usr/lib/ld-linux-x86-64.so.2").touch()
+    (tree / "usr/lib/os-release").write_text("ID=theirs\nVERSION_ID=3\n")
+    built = make(str(tree))
+    assert (built.release["ID"], built.release["VERSION_ID"]) == ("theirs", "3")
+    assert built.release_reason == f"what /usr/{name} needs of the host cannot be told"
+    damaged = f"/usr/{name} is an ELF file that is damaged or cut off"
+    assert built.notices == (f"{damaged}: fetch or build it again, or leave it out",)
+    (tree / "usr/lib/os-release").unlink()
+    shutil.rmtree(tree / "etc")
+    with pytest.raises(Malformed, match=damaged):
+        make(str(tree), strict=True, force=True)
+
+
+def test_what_a_file_of_debugging_symbols_says_does_not_count(make: Callable[..., Built], tree: Path) -> None:
+    (tree / "usr/lib/debug").mkdir()
+    (tree / "usr/lib/debug/libx.so.debug").write_bytes(Path("/usr/bin/env").read_bytes()[:300])
+    built = make(str(tree))
+    assert (built.release["ID"], built.notices) == ("_any", ())
+
+
 def test_a_kernel_module_takes_its_system(make: Callable[..., Built], tree: Path) -> None:
     (tree / "usr/lib/modules/6.1/extra").mkdir(parents=True)
     (tree / "usr/lib/modules/6.1/extra/x.ko.xz").write_bytes(b"x")
@@ -339,7 +368,16 @@ def test_a_kernel_module_takes_its_system(make: Callable[..., Built], tree: Path
     )
 
 
-@pytest.mark.parametrize("content", [b"text\n", b"", b"\x7fELF but no more"])
+@pytest.mark.parametrize("size", [4, 300, 20_000])
+def test_the_one_program_that_is_asked_for_must_be_whole(
+    make: Callable[..., Built], tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "file").write_bytes(Path("/usr/bin/env").read_bytes()[:size])
+    with pytest.raises(Malformed, match="damaged or cut off"):
+        make(str(tmp_path / "file"), origin=Origin.BINARY)
+
+
+@pytest.mark.parametrize("content", [b"text\n", b""])
 def test_no_program(make: Callable[..., Built], tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(Invalid, match="neither an ELF program nor a script"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.model.kind import Kind
 
 _LIBRARY: Final = re.compile(rb"\.so(\.|$)")
+_NOT_LOADED: Final = b"usr/lib/debug/"  # what strip(1) takes out of programs, with headers that lead nowhere
 _MODULE: Final = re.compile(rb"usr/lib/modules/(?P<kernel>[^/]+)/.*\.ko(\.(gz|xz|zst))?")
 
 
@@ -28,8 +29,10 @@ def needs_of(assembly: Assembly, kind: Kind) -> Needs:
     inside = {name.rpartition(b"/")[2].decode(errors="replace") for name, _ in assembly.files()}
     foreign = (f"/{shown(name)} needs {it} of the host" for name, elf in found for it in missing(elf, inside))
     architectures = {elf.architecture for _, elf in found if elf.architecture}
-    reason = _of_modules(assembly) or next(foreign, None)
-    return Needs(tuple(sorted(architectures)), reason, _has_units(assembly, kind))
+    damaged = tuple(f"/{shown(name)}" for name, elf in found if elf.damaged)
+    untold = (f"what {it} needs of the host cannot be told" for it in damaged)
+    reason = _of_modules(assembly) or next(foreign, None) or next(untold, None)
+    return Needs(tuple(sorted(architectures)), reason, _has_units(assembly, kind), damaged)
 
 
 def elf_of(content: Content) -> Program | None:
@@ -44,7 +47,7 @@ def missing(elf: Program, inside: set[str]) -> list[str]:
 
 def _elves(assembly: Assembly) -> Iterator[tuple[bytes, Program]]:
     for name, item in assembly:
-        if item.kind is not FileKind.FILE or not item.content:
+        if item.kind is not FileKind.FILE or not item.content or name.startswith(_NOT_LOADED):
             continue
         could_be = item.mode & 0o111 or _LIBRARY.search(name) or _MODULE.fullmatch(name)
         if could_be and (elf := elf_of(item.content)):

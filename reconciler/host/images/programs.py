@@ -9,11 +9,11 @@ import io
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
+from elftools.elf.segments import InterpSegment, Segment
 
 from reconciler.model.facts.program import SHEBANG, Program, Shape, script
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\x7fELF"
 _SEGMENTS_MAX: Final = 1024
+_LOADED: Final = frozenset({"ET_EXEC", "ET_DYN"})
+_IN_MEMORY: Final = frozenset({"PT_LOAD", "PT_DYNAMIC", "PT_INTERP"})
 _PIECE: Final = 1024  # bytes
 _PIECES_MAX: Final = 500  # a program of a hundred libraries takes half of them
 _NAME_MAX: Final = 4096  # bytes of a loader's path (PATH_MAX)
@@ -51,14 +53,17 @@ def recognise(head: bytes) -> Program | None:
     """What a file with these first bytes is, without the libraries it needs; None: no program, or a damaged one."""
     if head.startswith(SHEBANG):
         return script(head)
-    return _read(io.BytesIO(head)) if head.startswith(MAGIC) else None
+    if not head.startswith(MAGIC):
+        return None
+    found = _read(io.BytesIO(head), len(head))
+    return replace(found.program, damaged=False) if found.has_header else None  # what is missing follows the head
 
 
 def read_elf(read: Read, size: int) -> Program | None:
-    """What an ELF file of this size is; None: it is none, or a damaged one."""
+    """What an ELF file of this size is; None: it is none. Of a damaged one, what could be read."""
     if read(0, len(MAGIC)) != MAGIC:
         return None
-    return _read(io.BufferedReader(_File(read, size), _PIECE))
+    return _read(io.BufferedReader(_File(read, size), _PIECE), size).program
 
 
 class _Headers(ELFFile):
@@ -69,6 +74,14 @@ class _Headers(ELFFile):
 
     def num_segments(self) -> int:
         return min(int(self["e_phnum"]), _SEGMENTS_MAX)
+
+    @property
+    def has_odd_table(self) -> bool:
+        """Whether the kernel would not take the table of segments: execve(2) says ENOEXEC."""
+        count, step = int(self["e_phnum"]), int(self["e_phentsize"])
+        if not count:
+            return self["e_type"] in _LOADED
+        return count > _SEGMENTS_MAX or step != self.structs.Elf_Phdr.sizeof()
 
 
 class _File(io.RawIOBase):
@@ -101,20 +114,32 @@ class _File(io.RawIOBase):
         return self._at
 
 
-def _read(stream: BinaryIO) -> Program | None:
-    try:
+class _Found(NamedTuple):
+    """As much as could be read."""
+
+    program: Program
+    has_header: bool = False
+
+
+def _read(stream: BinaryIO, size: int) -> _Found:
+    found = _Found(Program(Shape.ELF, damaged=True))
+    with suppress(Exception):  # whatever a library stumbles over in a damaged or hostile file, it cannot be read
         elf = _Headers(stream)
         architecture = _ARCHITECTURES.get((elf["e_machine"], elf.elfclass, elf.little_endian))
-    except Exception:  # noqa: BLE001 - whatever a library stumbles over in a hostile file, it cannot be read
-        return None
-    program = Program(Shape.ELF, architecture=architecture)
-    with suppress(Exception):  # as above; and what is needed may lie behind the bytes at hand
+        found = _Found(replace(found.program, architecture=architecture), has_header=True)
+        cut_off = elf.has_odd_table
         for segment in sorted(elf.iter_segments(), key=lambda it: isinstance(it, DynamicSegment)):
-            if isinstance(segment, InterpSegment):
-                program = replace(program, interpreter=_loader(segment))
-            elif isinstance(segment, DynamicSegment):
-                needed = tuple(vars(tag)["needed"] for tag in segment.iter_tags("DT_NEEDED"))
-                program = replace(program, needed=needed)
+            found = found._replace(program=_with(found.program, segment))
+            cut_off |= segment["p_type"] in _IN_MEMORY and segment["p_offset"] + segment["p_filesz"] > size
+        found = found._replace(program=replace(found.program, damaged=cut_off))
+    return found
+
+
+def _with(program: Program, segment: Segment) -> Program:
+    if isinstance(segment, InterpSegment):
+        return replace(program, interpreter=_loader(segment))
+    if isinstance(segment, DynamicSegment):
+        return replace(program, needed=tuple(vars(tag)["needed"] for tag in segment.iter_tags("DT_NEEDED")))
     return program
 
 

@@ -62,6 +62,7 @@ class Needs:
     architectures: tuple[str, ...] = ()
     reason: str | None = None  # why it takes the system it was built for; None: any will do
     has_units: bool = False
+    damaged: tuple[str, ...] = ()  # programs and libraries that cannot be read, so that more may be needed
 
 
 class Release(NamedTuple):

@@ -26,6 +26,7 @@ class Program:
     interpreter: str | None = None  # of a script; the loader of an ELF program that is linked dynamically
     architecture: str | None = None  # of an ELF file, in systemd's words; None: one that systemd has no word for
     needed: tuple[str, ...] = ()  # libraries, by the names it asks for
+    damaged: bool = False  # an ELF file that is cut off or garbled, so that more than is known may be needed
 
 
 def script(head: bytes) -> Program:

@@ -91,11 +91,32 @@ def test_a_module_is_for_a_machine() -> None:
     assert _read(program(kind=1)) == _elf("x86-64")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF" + bytes(10), b"\x7fELF\2\1" + b"\xff" * 90]
-)
+@pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"\x7fEL", b"\x7fELG" + bytes(90)])
 def test_others_are_none(content: bytes) -> None:
-    assert _read(content) in {None, _elf(None)}
+    assert _read(content) is None
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF", b"\x7fELF" + bytes(10), b"\x7fELF\2\1" + b"\xff" * 90])
+def test_one_without_a_header_is_damaged(content: bytes) -> None:
+    assert _read(content) == replace(_elf(None), damaged=True)
+    assert recognise(content) in {None, _elf(None)}
+
+
+@pytest.mark.parametrize("needed", [(), ("libc.so.6",)], ids=["static", "dynamic"])
+def test_one_that_is_cut_off_anywhere_is_damaged(needed: tuple[str, ...]) -> None:
+    content = program(interpreter="/lib/ld.so", needed=needed)
+    assert all(found and found.damaged for found in map(_read, (content[:end] for end in range(4, len(content)))))
+    assert _read(content) == _elf("x86-64", needed, "/lib/ld.so")
+    assert _read(content + b"more") == _elf("x86-64", needed, "/lib/ld.so")
+
+
+def test_a_program_without_segments_is_damaged_and_an_object_is_not() -> None:
+    for kind, damaged in ((1, False), (2, True), (3, True)):
+        content = bytearray(program(kind=kind))
+        content[56:58] = bytes(2)
+        found = _read(bytes(content))
+        assert found
+        assert found.damaged == damaged
 
 
 @given(st.data())
@@ -148,9 +169,11 @@ def test_headers_without_end_end(count: int, size: int) -> None:
     """Of no size and many of them; a table and a text that nothing ends; places behind the file."""
     lying = bytearray(program(interpreter="/lib/ld.so", needed=("libc.so.6",)))
     lying[54:58] = struct.pack("<HH", size, count)
-    assert _read(bytes(lying))
+    found = _read(bytes(lying))
+    assert found
+    assert found.damaged
     lying[32:40] = b"\xff" * 8
-    assert _read(bytes(lying)) == _elf("x86-64")
+    assert _read(bytes(lying)) == replace(_elf("x86-64"), damaged=True)
 
 
 @pytest.mark.parametrize("byte", [b"\1", b"x"], ids=["libraries", "text"])
@@ -166,4 +189,5 @@ def test_a_file_that_says_nothing_but_more_is_given_up(byte: bytes) -> None:
     found = read_elf(read, 1 << 40)
     assert found
     assert found.architecture == "x86-64"
+    assert found.damaged
     assert sum(taken) < 4 << 20
