@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
+from reconciler.fetch.resolve import Lookups
+from reconciler.host.base import lock
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.durable import sync_directory
 from reconciler.host.base.walk import children, walk
@@ -18,6 +20,7 @@ from reconciler.host.records import history, prefetched
 from reconciler.host.records.checks import read_checks
 from reconciler.host.registry import keptimages
 from reconciler.host.store import entries as store
+from reconciler.loop.session import look_at_node
 from reconciler.model.content.ociread import Index, parse_manifest
 from reconciler.model.plan.target import Target
 from reconciler.model.state.entry import Entry, parse_entry
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from reconciler.loop.session import Session
+    from reconciler.loop.session import Options, Session
     from reconciler.model.content.resolution import Resolution
     from reconciler.model.state.observed import ObservedState
     from reconciler.paths import Paths
@@ -36,6 +39,12 @@ log = logging.getLogger(__name__)
 
 _PART_AGE: Final = 7 * 86400  # seconds after which nobody goes on with a download
 _BLOCK: Final = 512  # bytes, of st_blocks
+
+
+def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped]:
+    with lock.hold(paths, "livelayer gc", options.patience, log.info):
+        session = look_at_node(paths, options, Lookups.NONE)
+        return collect(session, session.view().observed, dry_run=dry_run)
 
 
 def collect(session: Session, observed: ObservedState, *, dry_run: bool = False) -> list[Dropped]:

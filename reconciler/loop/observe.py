@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from reconciler.host.merge.links import read_links
 from reconciler.host.merge.overlay import read_merged
+from reconciler.host.store import seals
 from reconciler.host.store.entries import read_contents
-from reconciler.loop import drift
+from reconciler.host.store.touched import touched_entries
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker, Masked, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from reconciler.model.fit.release import Host
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
 
@@ -24,7 +26,7 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
     found = read_links(paths, host.systemd)
     unmanaged, blockers, masks = _sorted_out(paths, host, found.unmanaged)
     linked = [link.entry for link in found.links.values()]
-    changed, intact = drift.look(paths, {link.entry for link in found.links.values() if not link.dangling})
+    changed, intact = _changed_by_hand(paths, {link.entry for link in found.links.values() if not link.dangling})
     return ObservedState(
         host=host,
         links=found.links,
@@ -52,3 +54,24 @@ def _sorted_out(
     made = {mask.path for mask in masks}
     others = tuple(item for item in unmanaged if item.path not in made)
     return others, blockers.find(paths, host, others, masks), masks
+
+
+def _changed_by_hand(paths: Paths, placed: Iterable[Entry]) -> tuple[Mapping[Entry, str], Mapping[Entry, int]]:
+    """What is wrong with entries that were changed; and those that only looked so, with the time of that look."""
+    when = seals.now()
+    suspicious = touched_entries(paths, placed, when)
+    if not suspicious:
+        return {}, {}
+    from reconciler.loop import drift
+
+    return drift.compare(paths, suspicious, when)
+
+
+def run_from(paths: Paths, observed: ObservedState, configured: frozenset[str]) -> frozenset[ExtensionId]:
+    """Which extensions livelayer itself runs from, of those that could be pruned."""
+    unlisted = [link for link in observed.links.values() if link.name not in configured]
+    if not unlisted or not paths.is_running_system:
+        return frozenset()
+    from reconciler.host.merge.ownextension import own_extensions
+
+    return own_extensions(paths, unlisted)

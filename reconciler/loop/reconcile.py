@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import InvalidConfiguration, ReconcilerError
-from reconciler.fetch.resolve import Lookups, Resolver
+from reconciler.fetch.resolve import Lookups
 from reconciler.host.base import lock
 from reconciler.host.config.configfiles import fingerprint
 from reconciler.host.merge import links
@@ -15,8 +15,8 @@ from reconciler.host.records import seen, statedir
 from reconciler.host.records.seen import Clouds
 from reconciler.host.store import entries as store
 from reconciler.loop import config, generations, laststatus, recordkeeping
-from reconciler.loop.session import Options, Session, host_of, located, open_session, unknown_extensions
-from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Refresh, action_name, problem
+from reconciler.loop.session import Options, Session, host_of, located, look_at_node, open_session, unknown_extensions
+from reconciler.model.plan.action import Plan, Problem, Refresh, action_name, problem
 from reconciler.model.plan.plan import narrow
 from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, View, extension_statuses
 from reconciler.report import documents, runlog
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from reconciler.loop.apply import Outcome
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
-    from reconciler.model.state.generation import Dropped
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -96,45 +95,20 @@ def follow_configuration(paths: Paths, options: Options) -> Result:
     return converge(paths, options, "livelayer rollback --release")
 
 
-def clear_away(paths: Paths, options: Options, *, dry_run: bool) -> list[Dropped]:
-    from reconciler.loop.garbage import collect
-
-    with lock.hold(paths, "livelayer gc", options.patience, log.info):
-        session = _open(paths, options, Lookups.NONE)
-        return collect(session, session.view().observed, dry_run=dry_run)
-
-
 def look(paths: Paths, options: Options) -> Result:
     """What `converge` would do now; changes nothing."""
-    session = _open(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
-    return _result(
-        _examined(session.view(), session.paths, session.resolver), session, options, recordkeeping.read(session)
-    )
+    session = look_at_node(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
+    view = session.view()
+    if view.plan.actions:
+        from reconciler.loop import change
 
-
-def _open(paths: Paths, options: Options, lookups: Lookups) -> Session:
-    loaded = config.load(paths, options.config, options.cloud_configs)
-    return open_session(*located(paths, loaded), options, lookups)
-
-
-def _examined(view: View, paths: Paths, resolver: Resolver) -> View:
-    """With what is found of extensions that are to be fetched, or placed and in the store already."""
-    plan = view.plan
-    fetches = [action for action in plan.actions if isinstance(action, Fetch)]
-    if not fetches and not any(isinstance(action, Place) for action in plan.actions):
-        return view
-    from reconciler.loop.preflight import examine, examine_space
-
-    room = examine_space(paths, fetches, resolver.access.manifests, view.desired.settings.preflight)
-    found = examine(paths, view.observed.host.systemd, plan.actions, view.desired.settings.preflight)
-    problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
-    warnings = (*plan.warnings, *room.warnings, *found.warnings)
-    return replace(view, plan=replace(plan, problems=(*plan.problems, *problems), warnings=warnings))
+        view = change.examined(view, session)
+    return _result(view, session, options, recordkeeping.read(session))
 
 
 def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still reported."""
-    session = _open(paths, options, Lookups.NONE)
+    session = look_at_node(paths, options, Lookups.NONE)
     result = _result(session.view(), session, options, recordkeeping.read(session))
     return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, session.paths))
 
@@ -153,9 +127,7 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     session.resolver.remember_first_seen(session.desired)
     plan = _scoped(before, options)
     runlog.log_plan(plan)
-    outcomes = _apply(session, plan)
-    after = session.view(before.targets) if plan.actions else before
-    kept = recordkeeping.keep(session, before, after, outcomes, doing)
+    after, outcomes, kept = _carried_out(session, before, plan, doing)
 
     result = _result(after, session, options, kept, outcomes)
     runlog.log_actions("done", (it.action for it in outcomes if it.error is None and not it.skipped))
@@ -164,6 +136,20 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     runlog.log_problems(it for it in result.problems if it not in reported)
     log.info("in sync" if result.in_sync else "not in sync")
     return result
+
+
+def _carried_out(
+    session: Session, before: View, plan: Plan, doing: str
+) -> tuple[View, tuple[Outcome, ...], recordkeeping.Kept]:
+    """What the node looks like after a plan. What fetches and starts programs is loaded only for one with actions."""
+    if not plan.actions:
+        return before, (), recordkeeping.keep(session, before, before, (), doing)
+    from reconciler.loop import change
+
+    outcomes = change.apply(session, plan)
+    after = session.view(before.targets)
+    kept = recordkeeping.keep(session, before, after, outcomes, doing)
+    return after, outcomes, change.tidied(kept, session, after)
 
 
 def _begin(paths: Paths, options: Options) -> Session:
@@ -190,16 +176,6 @@ def _log_configuration(loaded: config.Loaded) -> None:
     runlog.log_problems(_mistakes(loaded))
     if loaded.mistakes:
         log.warning("the configuration is broken; the last good one stays in force")
-
-
-def _apply(session: Session, plan: Plan) -> tuple[Outcome, ...]:
-    """Here, where a plan is not empty, what fetches and starts programs is loaded; all of it before a refresh."""
-    if not plan.actions:
-        return ()
-    from reconciler.loop.apply import Applier
-
-    desired, configuration = session.desired, session.configuration
-    return Applier(session.paths, session.host, session.resolver, desired, configuration).apply(plan)
 
 
 def _remembered(paths: Paths, loaded: config.Loaded, options: Options) -> config.Loaded:

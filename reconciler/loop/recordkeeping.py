@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
 from reconciler.host.records import history, retries
 from reconciler.host.records.checks import read_checks, write_checks
-from reconciler.loop import drift, generations
+from reconciler.host.store import seals
+from reconciler.loop import generations
 from reconciler.model.plan.action import Fetch
 from reconciler.model.plan.status import Standing, View
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.loop.session import Session
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.generation import Generation
+    from reconciler.model.state.observed import ObservedState
     from reconciler.model.state.retry import Retry
     from reconciler.paths import Paths
 
@@ -38,27 +40,33 @@ class Kept:
 def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, ...], doing: str) -> Kept:
     troubles: list[ReconcilerError] = []
     newest, known = None, session.retries
-    with _noted(troubles):
+    with noted(troubles):
         if not session.held:  # a generation that is held says nothing about where sources lead
             session.resolver.remember_stored(session.desired, before.targets)
-    with _noted(troubles):
+    with noted(troubles):
         known = _remember_failures(session, before.targets, outcomes)
-    with _noted(troubles):
+    with noted(troubles):
         if not session.held and not session.loaded.mistakes and generations.release(session.paths):
             log.info("the configuration has changed: no generation is held any more")
-    with _noted(troubles):
+    with noted(troubles):
         newest = history.newest(session.paths)
         cause = f"rollback to {session.held.number}" if session.held else doing.removeprefix("livelayer ")
         newest = generations.record(session.paths, newest, after, session.loaded.tree, cause)
-    with _noted(troubles):
-        drift.settle(session.paths, after.observed)
-    if before.plan.actions:
-        _tidy(session, after, troubles)
+    with noted(troubles):
+        _settle(session.paths, after.observed)
     return Kept(_standing(session, newest, known), tuple(troubles))
 
 
+def _settle(paths: Paths, observed: ObservedState) -> None:
+    if not (observed.intact or seals.unsealed(paths, observed) or paths.replaced.exists()):
+        return
+    from reconciler.loop import drift
+
+    drift.settle(paths, observed)
+
+
 @contextmanager
-def _noted(troubles: list[ReconcilerError]) -> Iterator[None]:
+def noted(troubles: list[ReconcilerError]) -> Iterator[None]:
     try:
         yield
     except ReconcilerError as error:
@@ -99,16 +107,3 @@ def _failures(targets: Targets, outcomes: Iterable[Outcome]) -> Iterator[tuple[s
     for name, error in errors:
         if isinstance(error, Unavailable) and not isinstance(error, Pending | Deferred):
             yield name, error
-
-
-def _tidy(session: Session, after: View, troubles: list[ReconcilerError]) -> None:
-    from reconciler.host.node import selinux
-    from reconciler.loop import garbage
-
-    with _noted(troubles):
-        if not session.paths.is_running_system:
-            selinux.label_state(session.paths)
-    with _noted(troubles):
-        if dropped := garbage.collect(session, after.observed):
-            size = sum(it.size for it in dropped)
-            log.info("cleared away %d items that nothing needs any more, %d bytes", len(dropped), size)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
-from reconciler.host.node.machine import read_boot_state, read_host
+from reconciler.host.node.machine import read_boot_state, read_host, with_image_support
 from reconciler.host.records import statedir
 from reconciler.host.records.checks import read_checks
 from reconciler.host.records.retries import read_retries
 from reconciler.loop import config, generations
-from reconciler.loop.observe import observe
+from reconciler.loop.observe import observe, run_from
 from reconciler.model.config.desired import DesiredState, for_host
 from reconciler.model.content.format import Format
 from reconciler.model.plan.plan import make_plan
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.fit.release import Host
-    from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.generation import Generation
     from reconciler.model.state.observed import ObservedState
@@ -76,17 +75,7 @@ class Session:
         checks = read_checks(self.paths).under(self.configuration)
         entries = [target.entry for target in targets.values() if not isinstance(target, ReconcilerError)]
         observed = observe(self.paths, self.host, [*entries, *checks.entries])
-        own = self._own(observed)
-        return replace(observed, checks=checks, own=own)
-
-    def _own(self, observed: ObservedState) -> frozenset[ExtensionId]:
-        """Which extensions livelayer itself runs from, of those that could be pruned."""
-        unlisted = [link for link in observed.links.values() if link.name not in self.desired.names]
-        if not unlisted or not self.paths.is_running_system:
-            return frozenset()
-        from reconciler.host.merge.ownextension import own_extensions
-
-        return own_extensions(self.paths, unlisted)
+        return replace(observed, checks=checks, own=run_from(self.paths, observed, self.desired.names))
 
 
 def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups: Lookups) -> Session:
@@ -108,6 +97,11 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
         deferred=_deferred(retries) if options.automatic or lookups is Lookups.NONE else {},
     )
     return Session(paths, loaded, host, desired, resolver, configuration, held, retries)
+
+
+def look_at_node(paths: Paths, options: Options, lookups: Lookups) -> Session:
+    """A session that changes nothing."""
+    return open_session(*located(paths, config.load(paths, options.config, options.cloud_configs)), options, lookups)
 
 
 def unknown_extensions(names: Iterable[str], desired: DesiredState) -> Invalid:
@@ -135,12 +129,4 @@ def host_of(paths: Paths, desired: DesiredState) -> Host:
         host = replace(host, boot_state=read_boot_state(paths))
     if not paths.is_running_system or all(it.format is Format.DIRECTORY for it in desired.extensions):
         return host
-    from reconciler.host.node.imagepolicies import read_policies
-    from reconciler.host.node.loopdevices import device_mapper_available, loop_devices_available
-
-    return replace(
-        host,
-        image_policies=read_policies(host.systemd),
-        has_loop_devices=loop_devices_available(),
-        has_device_mapper=device_mapper_available(),
-    )
+    return with_image_support(host)

@@ -59,12 +59,12 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    from reconciler.loop import reconcile
+    from reconciler.loop.garbage import clear_away
     from reconciler.loop.session import Options
     from reconciler.report.history import dropped_document, dropped_lines
 
     how, dry_run = Options(options.config, patience=PATIENCE), options.dry_run
-    dropped = reconcile.clear_away(Paths(options.root), how, dry_run=dry_run)
+    dropped = clear_away(Paths(options.root), how, dry_run=dry_run)
     lines = dropped_lines(dropped, dry_run=dry_run)
     print_result(options, lambda: dropped_document(dropped, dry_run=dry_run), lines)
     return OK

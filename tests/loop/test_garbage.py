@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.host.records.prefetched import write_prefetched
-from reconciler.loop.reconcile import clear_away, converge
+from reconciler.loop.garbage import clear_away
+from reconciler.loop.reconcile import converge
 from reconciler.loop.session import Options
 from tests.seed import configure, entry, fill_store
 

@@ -17,7 +17,7 @@ SOURCE: Final = "docker://registry/x:v1"
 # To start programs, to ask the network, to draw tables, to read programs; and what they bring.
 LATE: Final = frozenset({"asyncio", "elftools", "http", "packaging", "pycurl", "rich", "sh", "ssl", "subprocess"})
 LATE_MODULES: Final = frozenset(
-    {"urllib.request", "concurrent.futures", "reconciler.host.base.command", "reconciler.loop.apply"}
+    {"urllib.request", "concurrent.futures", "reconciler.host.base.command", "reconciler.loop.change"}
 )
 _RUN: Final = """
 import os, sys

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
@@ -57,6 +58,19 @@ def read_host(paths: Paths) -> Host:
     has_id_like = looks_at_id_like(paths, systemd)
     kernel = os.uname().release if paths.is_running_system else ""
     return Host(read_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like, kernel=kernel)
+
+
+def with_image_support(host: Host) -> Host:
+    """With what this node has and demands for image files, which takes asking systemd."""
+    from reconciler.host.node import loopdevices
+    from reconciler.host.node.imagepolicies import read_policies
+
+    return replace(
+        host,
+        image_policies=read_policies(host.systemd),
+        has_loop_devices=loopdevices.loop_devices_available(),
+        has_device_mapper=loopdevices.device_mapper_available(),
+    )
 
 
 def is_kairos(paths: Paths) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.state.entry import Entry
+    from reconciler.model.state.observed import ObservedState
     from reconciler.paths import Paths
 
 _REALTIME_COARSE: Final = 5  # <linux/time.h>; the module time does not have it
@@ -35,6 +36,12 @@ def sealed(paths: Paths, entry: Entry) -> int | None:
         return os.stat(path_of(paths, entry)).st_mtime_ns  # noqa: PTH116 - on the no-op path, for each entry
     except OSError:
         return None
+
+
+def unsealed(paths: Paths, observed: ObservedState) -> list[Entry]:
+    """What is placed and has no manifest yet."""
+    placed = {link.entry for link in observed.links.values() if not link.dangling}
+    return [entry for entry in sorted(placed) if sealed(paths, entry) is None]
 
 
 def reseal(paths: Paths, entry: Entry, when: int) -> None:

@@ -12,13 +12,28 @@ import random
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from reconciler.host.store import seals
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from reconciler.model.state.entry import Entry
+    from reconciler.paths import Paths
 
 BUDGET: Final = 1200  # inodes and lists of directories in one look: some 7 ms
 _TOGETHER: Final = 32  # of one directory
 _UNKNOWN: Final = 1 << 63  # what cannot be looked at counts as changed, later than anything
+
+
+def touched_entries(paths: Paths, entries: Iterable[Entry], when: int) -> dict[Entry, int]:
+    """Of entries with a manifest, those that were touched since they were sealed, with the time of that."""
+    sealed = {entry: time for entry in entries if (time := seals.sealed(paths, entry)) is not None}
+    # A time that is to come was taken when the clock was wrong: it says nothing.
+    since = {entry: time if time <= when else 0 for entry, time in sealed.items()}
+    places = {paths.store / entry.file_name: entry for entry in since}
+    seen = touched({place: since[entry] for place, entry in places.items()})
+    return {places[place]: since[places[place]] for place in seen}
 
 
 def touched(since: Mapping[Path, int], budget: int = BUDGET) -> frozenset[Path]:

@@ -9,6 +9,7 @@ from reconciler.model.content.format import Format
 from reconciler.model.fit.contents import image_error
 from reconciler.model.fit.kernel import misfit
 from reconciler.model.images.imageformat import FileSystem, naked
+from reconciler.model.images.imagepolicy import refusal
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Check,
@@ -90,8 +91,6 @@ def _fails_every_refresh(link: Link, observed: ObservedState) -> str | None:
     policy = observed.host.image_policies.get(link.entry.kind)
     if policy is None or contents is None or contents.image is None:
         return None
-    from reconciler.model.images.imagepolicy import refusal
-
     return refusal(policy, contents.image)
 
 
