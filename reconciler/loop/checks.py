@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed, ReconcilerError
@@ -32,6 +33,8 @@ def check(
     """
     name, known = action_name(action), read_checks(paths)
     concerned = [ident for ident in known.pending if name in {None, ident.name}]
+    if trouble is None:
+        write_checks(paths, known.awaited(concerned, time.time() + action.checks.longest))
     if reason := trouble.message if trouble else failure_of(action.checks):
         write_checks(paths, known.failed(concerned, reason, configuration))
         message = f"failed its checks: {reason}" if name else f"the node: failed its checks: {reason}"

@@ -48,7 +48,7 @@ def record(paths: Paths, last: Generation | None, view: View, tree: Tree | None,
 def _has_succeeded(view: View) -> bool:
     """Whether all that is placed is there, merged where it shall be, and past its checks."""
     observed = view.observed
-    if pending_checks(observed) or any(link.dangling for link in observed.links.values()):
+    if pending_checks(view.desired, observed) or any(link.dangling for link in observed.links.values()):
         return False
     return not observed.refresh_owed and not any(isinstance(it, Refresh) for it in view.plan.actions)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.host.base.durable import link_atomically, read_json, write_json
 from reconciler.model.plan.action import Problem
-from reconciler.model.plan.status import ExtensionStatus, State
+from reconciler.model.plan.status import CHECKS_PENDING, ExtensionStatus, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def with_failures(
     statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], paths: Paths
 ) -> tuple[Problem, ...]:
     """Why the last run failed, in place of only that something is still to do."""
-    waiting = [item for item in statuses if item.state in {State.DRIFTED, State.PENDING}]
+    waiting = [it for it in statuses if it.state in {State.DRIFTED, State.PENDING} and it.code != CHECKS_PENDING]
     try:
         failures = _failures_in(read_json(paths.status))
     except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing

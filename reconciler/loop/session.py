@@ -72,7 +72,7 @@ class Session:
         return View(self.desired, observed, known, make_plan(self.desired, observed, known))
 
     def _observe(self, targets: Targets) -> ObservedState:
-        checks = read_checks(self.paths).under(self.configuration)
+        checks = read_checks(self.paths).under(self.configuration).as_of(time.time())
         entries = [target.entry for target in targets.values() if not isinstance(target, ReconcilerError)]
         observed = observe(self.paths, self.host, [*entries, *checks.entries])
         return replace(observed, checks=checks, own=run_from(self.paths, observed, self.desired.names))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from reconciler.model.kind import ExtensionId
-    from reconciler.model.plan.status import NodeStatus
+    from reconciler.model.plan.status import ExtensionStatus, NodeStatus
     from reconciler.model.state.entry import Entry
 
 _SHORT = len("sha256:") + 12
@@ -98,9 +98,14 @@ def status_document(node: NodeStatus) -> dict[str, Any]:
         "generation": node.standing.generation,
         "held_generation": node.standing.held,
         "retry_at": rfc3339(node.standing.retry_at),
-        "extensions": [asdict(item) | {"retry_at": rfc3339(item.retry_at)} for item in node.extensions],
+        "extensions": [_extension_object(item) for item in node.extensions],
         "problems": [problem_object(item) for item in node.problems],
     }
+
+
+def _extension_object(item: ExtensionStatus) -> dict[str, Any]:
+    times = {"retry_at": rfc3339(item.retry_at), "waiting_until": rfc3339(item.waiting_until)}
+    return asdict(item) | times
 
 
 def ways_out(node: NodeStatus) -> Iterator[str]:

@@ -32,7 +32,8 @@ def _row(item: ExtensionStatus) -> tuple[str, ...]:
     merged = "yes" if item.merged else "no"
     name = item.name if item.kind is Kind.SYSEXT else f"{item.name} ({item.kind})"
     again = f"; tried again at {rfc3339(item.retry_at)}" if item.retry_at else ""
-    return name, item.state, merged, short(item.placed), short(item.desired), (item.reason or "") + again
+    until = f"; until {rfc3339(item.waiting_until)} at the latest" if item.waiting_until else ""
+    return name, item.state, merged, short(item.placed), short(item.desired), (item.reason or "") + again + until
 
 
 def table(rows: Sequence[tuple[str, ...]], *, terminal: bool) -> str:

@@ -72,6 +72,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
             "code": None,
             "reason": f"placed by others: {paths.links(Kind.SYSEXT)}/byhand",
             "retry_at": None,
+            "waiting_until": None,
         },
         {
             "name": "one",
@@ -84,6 +85,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
             "code": None,
             "reason": None,
             "retry_at": None,
+            "waiting_until": None,
         },
     ]
 

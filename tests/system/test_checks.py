@@ -101,6 +101,8 @@ def test_a_change_that_an_interrupted_run_left_unchecked_is_checked(bench: Bench
     _want(bench, bad, "checks: {command: [sleep, '100'], timeout: 100s}")
     _kill_when_merged(bench)
     assert bench.says("x") == "bad"
+    assert (bench.status()["x"]["state"], bench.status()["x"]["code"]) == ("pending", "checks.pending")
+    assert bench.status()["x"]["reason"] == "waits for checks: sleep 100"
     _want(bench, bad)
     told = bench.livelayer("apply", status=1).stderr
     assert "an earlier run has not checked its change" in told

@@ -142,6 +142,11 @@ class Checks(Strict):
         parts = [*self.units, " ".join(self.command), self.file or "", self.http or ""]
         return ", ".join(part for part in parts if part)
 
+    @property
+    def longest(self) -> float:
+        """Seconds until it is known whether they hold."""
+        return (self.timeout + (self.settle if self.units else timedelta())).total_seconds()
+
 
 def _unless_empty(checks: Checks | None) -> Checks | None:
     """Checks that ask for nothing are none."""

@@ -33,7 +33,7 @@ def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence
     refreshed = {action.kind for action in actions if isinstance(action, Refresh)}
     changing = {action.ident: action for action in actions if isinstance(action, Place | Remove)}
     new = {ident for ident, it in changing.items() if it.checked and ident.kind in refreshed}
-    due = new | (pending_checks(observed) - changing.keys())
+    due = new | (pending_checks(desired, observed) - changing.keys())
     for wanted in desired.extensions:
         if wanted.checks and wanted.ident in due:
             yield Check(wanted.ident, wanted.checks, _NEW if wanted.ident in new else _LEFT_OVER)
@@ -41,11 +41,12 @@ def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence
         yield Check(None, desired.settings.checks, _NEW if new else _LEFT_OVER)
 
 
-def pending_checks(observed: ObservedState) -> frozenset[ExtensionId]:
-    """The extensions with a change in force that has not passed its checks yet."""
+def pending_checks(desired: DesiredState, observed: ObservedState) -> frozenset[ExtensionId]:
+    """The extensions with a change in force that has not passed its checks yet, and has some to pass still."""
     placed = {ident: link.entry for ident, link in observed.links.items()}
-    pending = observed.checks.pending.items()
-    return frozenset(ident for ident, change in pending if placed.get(ident) == change.entry)
+    pending = (ident for ident, change in observed.checks.pending.items() if placed.get(ident) == change.entry)
+    checked = {wanted.ident for wanted in desired.extensions if wanted.checks}
+    return frozenset(ident for ident in pending if desired.settings.checks or ident in checked)
 
 
 def failed_content(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, action_ident
+from reconciler.model.plan.checks import pending_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.config.document import Checks
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
     from reconciler.model.state.retry import Retry
+
+CHECKS_PENDING: Final = "checks.pending"
 
 
 class State(StrEnum):
@@ -24,7 +28,7 @@ class State(StrEnum):
 
     IN_SYNC = "in-sync"
     DRIFTED = "drifted"  # the next run will change something
-    PENDING = "pending"  # waits for the network or for the next boot
+    PENDING = "pending"  # waits for the network, for the next boot or for checks
     FAILED = "failed"
     HELD = "held"  # kept although nothing asks for it
     UNMANAGED = "unmanaged"
@@ -44,6 +48,7 @@ class ExtensionStatus:
     kind: Kind = Kind.SYSEXT
     retry_at: float | None = None  # seconds since the epoch; None: it waits for no time
     code: str | None = None  # of the problem that is the reason
+    waiting_until: float | None = None  # as before, when checks that are being tried are over
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ def extension_statuses(
     listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
     unlisted = [link for link in view.observed.links.values() if link.ident not in view.desired.idents]
     listed += [_unlisted_status(link, view, problems.get(link.name)) for link in unlisted]
+    listed = [_while_checked(item, view) for item in listed]
+    listed += _removed_statuses(view)
     listed += [_unmanaged_status(item, view.observed) for item in view.observed.unmanaged]
     timed = [_timed(item, retries) for item in listed]
     return tuple(sorted(timed, key=lambda item: (item.name, item.state is State.UNMANAGED)))
@@ -95,6 +102,36 @@ def extension_statuses(
 def _timed(item: ExtensionStatus, retries: Mapping[str, Retry]) -> ExtensionStatus:
     retry = retries.get(item.name)
     return replace(item, retry_at=retry.at) if retry and item.state is State.FAILED else item
+
+
+def _while_checked(item: ExtensionStatus, view: View) -> ExtensionStatus:
+    """What is as it should be, but for checks that it has not passed yet."""
+    ident = ExtensionId(item.name, item.kind)
+    if item.state is not State.IN_SYNC or ident not in pending_checks(view.desired, view.observed):
+        return item
+    checks = next((it.checks for it in view.desired.extensions if it.ident == ident), None)
+    reason = _awaited((checks, view.desired.settings.checks))
+    until = view.observed.checks.pending[ident].until
+    return replace(item, state=State.PENDING, reason=reason, code=CHECKS_PENDING, waiting_until=until)
+
+
+def _removed_statuses(view: View) -> Iterator[ExtensionStatus]:
+    """What is gone, and comes back if the node does not do well without it."""
+    reason = _awaited((view.desired.settings.checks,))
+    for ident in pending_checks(view.desired, view.observed) - view.desired.idents - view.observed.links.keys():
+        change = view.observed.checks.pending[ident]
+        yield ExtensionStatus(
+            ident.name,
+            State.PENDING,
+            kind=ident.kind,
+            reason=f"removed; {reason}",
+            code=CHECKS_PENDING,
+            waiting_until=change.until,
+        )
+
+
+def _awaited(checks: Iterable[Checks | None]) -> str:
+    return f"waits for checks: {', '.join(it.words for it in checks if it)}"
 
 
 def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> ExtensionStatus:

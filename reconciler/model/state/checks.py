@@ -20,6 +20,7 @@ class CheckedChange:
     previous: Entry | None  # what was there before, to go back to; None: nothing
     reason: str = ""  # why the checks failed; empty: they have not been tried yet
     configuration: str = ""  # the digest of the one under which they failed, and under which this is not tried again
+    until: float | None = None  # seconds since the epoch, when the checks are over that are being tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,25 @@ class CheckRecord:
             previous = before.previous
         return replace(self, pending={**self.pending, ident: CheckedChange(entry, previous)})
 
+    def awaited(self, idents: Iterable[ExtensionId], until: float) -> CheckRecord:
+        """While checks are tried, which takes no longer than that."""
+        tried = {ident: replace(self.pending[ident], until=until) for ident in idents if ident in self.pending}
+        return replace(self, pending={**self.pending, **tried})
+
+    def as_of(self, now: float) -> CheckRecord:
+        """Without times that are over: a run that was to be done by then was killed."""
+        current = {ident: replace(it, until=_unless_over(it.until, now)) for ident, it in self.pending.items()}
+        return replace(self, pending=current)
+
     def passed(self, idents: Iterable[ExtensionId]) -> CheckRecord:
         """After checks have passed, or what was changed is not there any more."""
         return replace(self, pending={ident: it for ident, it in self.pending.items() if ident not in set(idents)})
 
     def failed(self, idents: Iterable[ExtensionId], reason: str, configuration: str) -> CheckRecord:
         known = {ident: self.pending[ident] for ident in idents if ident in self.pending}
-        failed = {ident: replace(it, reason=reason, configuration=configuration) for ident, it in known.items()}
+        failed = {
+            ident: replace(it, reason=reason, configuration=configuration, until=None) for ident, it in known.items()
+        }
         return replace(self.passed(known), degraded={**self.degraded, **failed})
 
     def without_failures_of(self, names: frozenset[str]) -> CheckRecord:
@@ -60,6 +73,10 @@ class CheckRecord:
         """What of the store must stay on account of this record."""
         changes = [*self.pending.values(), *self.degraded.values()]
         return [entry for it in changes for entry in (it.entry, it.previous) if entry]
+
+
+def _unless_over(until: float | None, now: float) -> float | None:
+    return until if until is not None and until > now else None
 
 
 def check_record_as_json(record: CheckRecord) -> dict[str, Any]:
@@ -87,12 +104,14 @@ def _as_json(ident: ExtensionId, change: CheckedChange) -> dict[str, Any]:
         "previous": change.previous.file_name if change.previous else None,
         "reason": change.reason,
         "configuration": change.configuration,
+        "until": change.until,
     }
 
 
 def _from_json(item: Any) -> tuple[ExtensionId, CheckedChange]:  # noqa: ANN401 - JSON
     reason, configuration = str(item.get("reason", "")), str(item.get("configuration", ""))
-    change = CheckedChange(_entry(item["entry"]), _entry(item["previous"]), reason, configuration)
+    until = None if item.get("until") is None else float(item["until"])
+    change = CheckedChange(_entry(item["entry"]), _entry(item["previous"]), reason, configuration, until)
     return ExtensionId(str(item["name"]), Kind(item["kind"])), change
 
 

@@ -37,9 +37,16 @@ def test_failures_are_forgotten_by_name_or_all() -> None:
     assert sorted(record.entries) == sorted([A, B, C])
 
 
+def test_the_time_of_a_run_that_was_killed_is_forgotten() -> None:
+    record = CheckRecord().begun(X, B, A).awaited([X, ExtensionId("y")], 100.5)
+    assert record.as_of(100).pending == {X: CheckedChange(B, A, until=100.5)}
+    assert record.as_of(101).pending == {X: CheckedChange(B, A)}
+    assert record.failed([X], "it broke", "one").degraded == {X: CheckedChange(B, A, "it broke", "one")}
+
+
 def test_a_record_gives_back_what_was_recorded() -> None:
     y = ExtensionId("y", Kind.CONFEXT)
-    record = CheckRecord().begun(X, None, A).begun(y, B, None).failed([X], "it broke", "one")
+    record = CheckRecord().begun(X, None, A).begun(y, B, None).failed([X], "it broke", "one").awaited([y], 12.5)
     assert check_record_from_json(json.loads(json.dumps(check_record_as_json(record)))) == record
 
 
