@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -178,6 +179,13 @@ def test_files_that_are_no_dropins_are_told(paths: Paths) -> None:
         ("- a\n", "1:1", "the file must be a map", ""),
         ("a: 1\n---\nb: 2\n", "2:1", "no valid YAML", ""),
         ("a: !!python/object:os.system x\n", "1:4", "no valid YAML", ""),
+        ("settings:\n  prune: !!bool maybe\n", "2:10", "'maybe' is no bool", "quote"),
+        ("settings:\n  prune_limit: !!int x\n", "2:16", "'x' is no int", "quote"),
+        ("settings:\n  prune_limit: " + "9" * 5000 + "\n", "2:16", "is no int", "quote"),
+        ("extensions:\n  a: {source: 2026-13-45}\n", "2:15", "'2026-13-45' is no timestamp", "quote"),
+        ("extensions:\n  !!float x: {}\n", "2:3", "'x' is no float", "quote"),
+        ("!!int ''\n", "1:1", "'' is no int", "quote"),
+        ("\ufeffa: 1\nexté: {a: \x01}\n", "2:11", "no valid YAML", ""),
         ("x: &x [*x]\n", "1:4", "too many or too deeply nested", "aliases"),
     ],
 )
@@ -195,7 +203,15 @@ def test_an_alias_bomb_is_cheap_and_refused(paths: Paths) -> None:
 
 @pytest.mark.parametrize("text", ["a: " + "[" * 100_000, "- " * 100_000, "{a: " * 100_000])
 def test_what_is_nested_without_end_is_refused(paths: Paths, text: str) -> None:
-    assert "extensions.yaml: is nested too deeply" in _mistake(paths, text).message
+    assert re.search(r"extensions.yaml:1:\d+: is nested too deeply", _mistake(paths, text).message)
+
+
+@pytest.mark.parametrize(("byte", "column"), [(b"\xff", 15), (b"\xc3", 16), (b"\0", 15)])
+def test_what_is_no_character_has_its_place(paths: Paths, byte: bytes, column: int) -> None:
+    _write(paths, "etc/livelayer/extensions.yaml", "")
+    file = paths.under("/etc/livelayer/extensions.yaml")
+    file.write_bytes("extensions:\n  é: {source: ".encode() + byte + b"\n")
+    assert f"extensions.yaml:2:{column}: no valid YAML" in config.load(paths).mistakes[0].message
 
 
 def test_a_byte_order_mark_is_no_content(paths: Paths) -> None:

@@ -23,6 +23,7 @@ _MAX_NODES: Final = 50_000
 _MAX_DEPTH: Final = 50
 _DEPTH_MAX: Final = 200  # of what is not looked at
 _HARMLESS: Final = 1000  # brackets and characters in a line together: no text nests deeper than that
+_SHOWN: Final = 40  # characters of a value
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -64,7 +65,7 @@ def _loading(text: bytes, name: str) -> Iterator[Any]:
         loader = _Loader(text.removeprefix(codecs.BOM_UTF8))
         yield loader
     except yaml.YAMLError as error:
-        raise _syntax_error(error, name) from error
+        raise _syntax_error(error, text, name) from error
     except RecursionError as error:
         raise Mistake(f"{name}: is nested too deeply", "a configuration has four levels") from error
     finally:
@@ -88,14 +89,26 @@ def _refuse_depth(text: bytes, name: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH_MAX:
-            raise Mistake(f"{name}: is nested too deeply", "a configuration has four levels")
+            raise Mistake(f"{_mark(event, name)}: is nested too deeply", "a configuration has four levels")
 
 
-def _syntax_error(error: yaml.YAMLError, name: str) -> Invalid:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+def _syntax_error(error: yaml.YAMLError, text: bytes, name: str) -> Invalid:
+    marks = (getattr(error, key, None) for key in ("problem_mark", "context_mark"))
+    place = next((f"{name}:{mark.line + 1}:{mark.column + 1}" for mark in marks if mark), name)
+    if isinstance(error, yaml.reader.ReaderError):
+        place = str(_mark_at(error.position, text.removeprefix(codecs.BOM_UTF8), name))
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     return Mistake(f"{place}: no valid YAML: {what}", "check the indentation and quoting around this place")
+
+
+def _mark(found: Any, name: str) -> Mark:  # noqa: ANN401 - a node or an event, whose stubs disagree about marks
+    return Mark(name, found.start_mark.line + 1, found.start_mark.column + 1)
+
+
+def _mark_at(offset: int, text: bytes, name: str) -> Mark:
+    """Of a byte, for which libyaml has no mark since it is no character."""
+    before = text[:offset].split(b"\n")
+    return Mark(name, len(before), len(before[-1].decode(errors="replace")) + 1)
 
 
 class _Walk:
@@ -109,7 +122,7 @@ class _Walk:
         self._nodes = 0
 
     def fragment(self, node: yaml.Node | None, hint: str) -> Fragment:
-        if node is None or (isinstance(node, yaml.ScalarNode) and self._loader.construct_object(node) is None):
+        if node is None or (isinstance(node, yaml.ScalarNode) and self._constructed(node) is None):
             return Fragment({})
         if not isinstance(node, yaml.MappingNode):
             raise self._invalid(node, "the file must be a map", hint)
@@ -129,7 +142,15 @@ class _Walk:
             return self._map(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._loader.construct_object(node, deep=True)
+        return self._constructed(node)
+
+    def _constructed(self, node: yaml.Node) -> Any:  # noqa: ANN401 - any YAML value
+        """A scalar as a value; PyYAML lets out whatever its own conversions raise, as for the month 13."""
+        try:
+            return self._loader.construct_object(node, deep=True)
+        except (ValueError, ArithmeticError, LookupError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise self._invalid(node, f"{node.value[:_SHOWN]!r} is no {kind}", "quote what is text") from error
 
     def _map(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         self._refuse_duplicates(node, path)
@@ -172,7 +193,7 @@ class _Walk:
             seen[key] = key_node
 
     def _key(self, node: yaml.Node) -> str:
-        key = self._loader.construct_object(node) if isinstance(node, yaml.ScalarNode) else None
+        key = self._constructed(node) if isinstance(node, yaml.ScalarNode) else None
         if not isinstance(key, str):
             shown = node.value if isinstance(node, yaml.ScalarNode) else "a list or map"
             raise self._invalid(node, f"the key {shown} is not text", f'quote it: "{shown}":')
@@ -184,7 +205,7 @@ class _Walk:
             raise self._invalid(node, "too many or too deeply nested values", "look for aliases that repeat")
 
     def _mark(self, node: yaml.Node) -> Mark:
-        return Mark(self._name, node.start_mark.line + 1, node.start_mark.column + 1)
+        return _mark(node, self._name)
 
     def _invalid(self, node: yaml.Node, what: str, hint: str) -> Invalid:
         return Mistake(f"{self._mark(node)}: {what}", hint)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 T = TypeVar("T", bound=dict[str, Any] | list[Any])
+_SOMEWHERE: Final = Mark("cloud-config", 1, 1)
 
 PARTS: Final[tuple[KeyPath, ...]] = (
     ("install", "bundles"),
@@ -66,7 +67,7 @@ class _Item:
     path: KeyPath = field(compare=False)
 
     def mark(self, *below: str | int) -> Mark:
-        return self.fragment.place((*self.path, *below)) or Mark("cloud-config", 1, 1)
+        return self.fragment.place((*self.path, *below)) or _SOMEWHERE
 
     def sentence(self, what: str, *below: str | int) -> str:
         """What is to be said of it, with place and key."""
@@ -79,7 +80,7 @@ def translate(fragments: Sequence[Fragment]) -> CloudParts:
     merged: Any = {}
     for fragment in fragments:
         merged = _merge(merged, _marked(fragment), fragment, ())
-    translator = _Translator()
+    translator = _Translator(fragments)
     translator.take(merged)
     if translator.mistakes:
         raise InvalidConfiguration(tuple(translator.mistakes))
@@ -140,7 +141,8 @@ def _merge(below: Any, above: Any, fragment: Fragment, path: KeyPath) -> Any:  #
 class _Translator:
     """Collects what becomes an extension, what does not, and what is wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, fragments: Sequence[Fragment]) -> None:
+        self._fragments = fragments
         self.mistakes: list[Invalid] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
@@ -173,10 +175,15 @@ class _Translator:
             return value
         if value is not None:
             noun = "a map" if issubclass(kind, dict) else "a list"
-            self.mistakes.append(
-                Mistake(f"{key}: must be {noun} in a cloud-config, not {value!r}", "correct the file")
-            )
+            what = f"{self._place(key)}: {key}: must be {noun} in a cloud-config, not {value!r}"
+            self.mistakes.append(Mistake(what, "correct the file"))
         return kind()
+
+    def _place(self, key: str) -> Mark:
+        """In the last file that has the key, whose value counts where files differ in its kind."""
+        path = tuple(key.split("."))
+        marks = (fragment.marks.get(path) for fragment in reversed(self._fragments))
+        return next(filter(None, marks), _SOMEWHERE)
 
     def _wrong(self, item: _Item, what: str, hint: str, *below: str | int) -> None:
         self.mistakes.append(Mistake(item.sentence(what, *below), hint))

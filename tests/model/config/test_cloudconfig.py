@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -234,6 +235,7 @@ def test_what_is_of_another_kind_in_another_file_is_a_mistake() -> None:
 def test_what_kairos_would_refuse_is_a_mistake(text: str, told: str) -> None:
     (mistake,) = _mistakes(text)
     assert told in mistake
+    assert re.match(r"/oem/0.yaml:\d+:\d+: ", mistake)
 
 
 def test_all_mistakes_are_told() -> None:
