@@ -59,6 +59,7 @@ class Request:
     platform: Platform | None = None  # of images for several
     wants_signature: bool = False
     limits: Limits = DEFAULT
+    shows_digest: bool = True  # False: that of a directory, for which all is read, only if it must have one
 
 
 def gather(request: Request, paths: Paths) -> ExtensionFacts:
@@ -161,7 +162,7 @@ class _Look:
 
     def _at_path(self, path: Path, subject: str) -> _Found:
         if path.is_dir():
-            digest = _tree_digest(path)
+            digest = _tree_digest(path) if self.request.shows_digest or self.request.digest else None
             self._check_digest(digest)
             return self._listed(Tree(path), Origin(subject, Payload.TREE, None, digest))
         if not path.exists():

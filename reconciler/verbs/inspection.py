@@ -92,7 +92,7 @@ def _lint(options: argparse.Namespace) -> int:
     rules = _rules(options.ignore)
     found = []
     for subject in options.subjects:
-        request = replace(_request(options, subject), wants_signature=options.require_signature)
+        request = replace(_request(options, subject), wants_signature=options.require_signature, shows_digest=False)
         found.append((subject, *_look(request, Paths(options.root), rules)))
     _report(found, rules, options)
     failed = any(fails(findings, strict=options.strict) for _, _, findings in found)

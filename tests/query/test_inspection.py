@@ -14,6 +14,7 @@ import pytest
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base.digest import file_digest
+from reconciler.host.sources import local
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import Limits
 from reconciler.model.content.ociread import parse_platform
@@ -76,6 +77,18 @@ def test_a_directory(tmp_path: Path, paths: Paths) -> None:
     assert _gather(f"file://{tree}", Paths()).origin.digest == facts.origin.digest
     (tree / "usr/bin/x").write_text("changed")
     assert _gather(tree, paths).origin.digest != facts.origin.digest
+
+
+def test_a_directory_is_not_read_for_a_digest_that_nobody_asks_for(
+    tmp_path: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = extension_tree(tmp_path / "tree", "x")
+    wrong = f"sha256:{'0' * 64}"
+    with pytest.raises(Invalid, match="has the digest"):
+        _gather(tree, paths, digest=wrong, shows_digest=False)
+    monkeypatch.setattr(local, "file_digest", lambda _: pytest.fail("a file was read for its digest"))
+    facts = _gather(tree, paths, shows_digest=False)
+    assert (facts.name, facts.origin.digest) == ("x", None)
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from reconciler.host.sources import local
 from tests.commandline import run
 from tests.rig.diskimages import extension_tree, make_tree
 
@@ -109,6 +110,11 @@ def test_what_cannot_be_read(paths: Paths, capsys: pytest.CaptureFixture[str]) -
 def test_lint_passes_what_is_good(good: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--root", paths.root, "lint", "--strict", good) == 0
     assert capsys.readouterr().out == "nothing found\n"
+
+
+def test_lint_reads_no_directory_for_its_digest(good: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "file_digest", lambda _: pytest.fail("a file was read for its digest"))
+    assert run("--root", paths.root, "lint", good) == 0
 
 
 def test_lint_tells_what_is_wrong(bad: Path, paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from typing import TYPE_CHECKING
+import os
+import stat
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_PIECE: Final = 1 << 20
+_ZEROS: Final = memoryview(bytes(_PIECE))
+_BLOCK: Final = 512  # bytes that st_blocks counts in, whatever the file system
 
 
 def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_blocks * _BLOCK < status.st_size:
+            found = hashlib.sha256()
+            for piece in _pieces(file.fileno(), status.st_size):
+                found.update(piece)
+        else:
+            found = hashlib.file_digest(file, "sha256")
+        return f"sha256:{found.hexdigest()}"
+
+
+def _pieces(descriptor: int, size: int) -> Iterator[memoryview | bytes]:
+    """Of a file with holes. These are not read: making zeros of them takes the kernel longer than their digest takes."""
+    at = 0
+    while at < size:
+        start = _next_data(descriptor, at, size)
+        yield from repeat(_ZEROS, (start - at) // _PIECE)
+        yield _ZEROS[: (start - at) % _PIECE]
+        at = size if start == size else min(size, os.lseek(descriptor, start, os.SEEK_HOLE))
+        while start < at and (piece := os.pread(descriptor, min(_PIECE, at - start), start)):
+            yield piece
+            start += len(piece)
+
+
+def _next_data(descriptor: int, at: int, size: int) -> int:
+    try:
+        return min(size, os.lseek(descriptor, at, os.SEEK_DATA))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing but a hole is left
+            return size
+        raise
