@@ -141,7 +141,7 @@ class _Look:
             return self._at_path(self.access.paths.under(source.reference), source.text)
         part = Part(source.text, source, self.request.digest if source.is_web else None, self.request.platform)
         found = transport_for(part, self.access).look_up(part, Format.DIRECTORY)  # whatever it is, its bytes will say
-        self._check_digest(found.digest, found.manifest)
+        self._check_digest(found.manifest, found.digest)
         limit = self.request.limits.size
         if found.size is not None and found.size > limit:
             raise Invalid(
@@ -152,8 +152,7 @@ class _Look:
         return self.at_source(part, found)
 
     def at_source(self, part: Part, resolution: Resolution) -> _Found:
-        manifest = resolution.manifest if part.source.transport.is_skopeos else None
-        origin = Origin(part.text, resolution.payload, None, resolution.digest, manifest)
+        origin = Origin(part.text, resolution.payload, None, resolution.manifest, resolution.index_digest)
         scratch = self.scratch / "opened"
         scratch.mkdir()
         return transport_for(part, self.access).open(

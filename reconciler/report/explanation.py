@@ -46,8 +46,7 @@ def _target(target: Target, view: View) -> dict[str, Any]:
     contents = view.observed.store.get(target.entry)
     return {
         "digest": target.entry.digest,
-        "index": target.resolution.digest,
-        "manifest": target.resolution.manifest,
+        "index_digest": target.resolution.index_digest,
         "tag": target.resolution.tag,
         "origin": target.resolution.origin.argument() if target.resolution.origin else None,
         "payload": target.resolution.payload.noun,
@@ -75,7 +74,7 @@ def _target_rows(target: dict[str, Any] | None) -> list[tuple[str, str | None]]:
     size = f", {target['size']} bytes to transfer" if target["size"] is not None else ""
     return [
         ("leads to", f"{target['digest']}, {target['payload']}{size}"),
-        ("index", target["index"] if target["index"] != target["digest"] else None),
+        ("index", target["index_digest"]),
         ("version", target["tag"]),
         ("image", target["origin"]),
         ("format", f"{target['format']} ({target['format_reason']})"),

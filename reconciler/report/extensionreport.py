@@ -38,8 +38,8 @@ def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
         ("format", _format(facts)),
         ("digest", origin.digest or "-"),
     ]
-    if origin.manifest not in {None, origin.digest}:
-        rows.append(("manifest", origin.manifest or "-"))
+    if origin.index_digest:
+        rows.append(("index", origin.index_digest))
     rows += [("size", _size(facts)), ("content", _content(facts))]
     rows += _group("release", _release_lines(facts), "no release file")
     rows += _group("fits", [_fit_line(item) for item in fits], "-")
@@ -64,7 +64,7 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
         "format": _format(facts),
         "partitions": sorted(origin.image.partitions) if origin.image else [],
         "digest": origin.digest,
-        "manifest": origin.manifest,
+        "index_digest": origin.index_digest,
         "size": {"packed": origin.packed, "unpacked": facts.unpacked},
         "content": {str(kind): counted[kind] for kind in FileKind if kind is not FileKind.HARD_LINK},
         "releases": {name: dict(fields) for name, fields in sorted(facts.contents.releases.items())},

@@ -133,7 +133,7 @@ def test_status_and_explain_name_the_same_digest(paths: Paths, tmp_path: Path) -
     (status,) = result.statuses
     explained = explain(status, result.view, ())
     assert status.desired == status.placed == explained["placed"]["digest"] == explained["target"]["digest"]
-    assert explained["target"]["index"] == index != status.placed
+    assert explained["target"]["index_digest"] == index != status.placed
     for digest in (index, status.placed):
         configure(paths, f"{source}, digest: '{digest}'}}}}")
         assert converge(paths, Options(), "test").in_sync

@@ -31,7 +31,7 @@ def file_digest(path: Path) -> str:
 
 
 def _pieces(descriptor: int, size: int) -> Iterator[memoryview | bytes]:
-    """Of a file with holes. These are not read: making zeros of them takes the kernel longer than their digest takes."""
+    """Of a file with holes, which are not read: making zeros of them takes the kernel longer than digesting these."""
     at = 0
     while at < size:
         start = _next_data(descriptor, at, size)

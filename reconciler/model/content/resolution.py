@@ -29,6 +29,11 @@ class Resolution:
     origin: Source | None = None  # where the content is, if the source itself does not say so: it names a catalog
 
     @property
+    def index_digest(self) -> str | None:
+        """That of the index, if the source names one."""
+        return None if self.digest == self.manifest else self.digest
+
+    @property
     def of_parts(self) -> tuple[Resolution, ...]:
         """One for each source, lowest first."""
         return self.parts or (self,)

@@ -55,8 +55,8 @@ class Origin:
     subject: str  # as the user named it, without a password
     payload: Payload
     stem: str | None = None  # the name that systemd would give it by its file's; None: it has no file's
-    digest: str | None = None
-    manifest: str | None = None  # of this platform's image, where the digest is an index's
+    digest: str | None = None  # of this platform's manifest, the file or the directory, as `status` has it
+    index_digest: str | None = None  # of the index that the source names, if it names one
     packed: int | None = None  # bytes as it is transferred
     image: ImageFormat | None = None  # what the image file is
     signature: VeritySignature | None = None  # of a disk image
