@@ -17,7 +17,7 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
 from reconciler.host.base.digest import file_digest
 from reconciler.host.base.durable import read_json, sync_directory, write_json
-from reconciler.host.sources.web import PATIENCE, Answer, Patience, ask, persist
+from reconciler.host.sources.web import PATIENCE, Answer, Patience, ask, of_status, persist
 from reconciler.model.content.limits import size_text
 from reconciler.model.content.source import shown_url
 
@@ -166,6 +166,8 @@ class Partial:
         """Note by what the server will know this version of the file again (RFC 9110, 13.1.5): no weak tags."""
         if not self._is_continued_by(answer):
             self.restart()
+            if answer.status == HTTPStatus.PARTIAL_CONTENT:  # of another place
+                raise of_status(answer)
         self.is_joined = self.size > 0
         length = answer.headers.get("content-length", "")
         missing = int(length[:_DIGITS]) if length.isascii() and length.isdecimal() else None

@@ -32,7 +32,8 @@ T = TypeVar("T")
 _AGENT: Final = f"livelayer/{reconciler.__version__}"
 _LATER: Final = "a later run goes on from there"
 _AGAIN: Final = "a later run tries again"
-_INTERIM, _CONTENT, _REDIRECT = range(100, 200), range(200, 300), range(300, 400)  # statuses
+_INTERIM, _SUCCESS, _REDIRECT = range(100, 200), range(200, 300), range(300, 400)  # statuses
+_WHOLE: Final = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}  # those that come with the file
 _REDIRECT_MAX: Final = 1 << 20  # bytes of a redirect's own body, which nobody wants
 # Where systems keep the authorities that they trust, since libcurl comes from elsewhere.
 _BUNDLES: Final = (
@@ -178,8 +179,8 @@ class Answer:
         self._has_begun = True
         if self.is_range and self.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise _Enough
-        if self.status not in _CONTENT:
-            raise _of_status(self)
+        if self.status not in _WHOLE and not (self.is_range and self.status == HTTPStatus.PARTIAL_CONTENT):
+            raise of_status(self)
         encoding = self.headers.get("content-encoding", "").lower()
         if encoding not in {"", "identity"}:
             hint = "have the server send the file as it is, which is what was asked for"
@@ -248,8 +249,11 @@ def _trusted() -> dict[int, str | None]:
 
 _LOGIN: Final = "put the right USER:PASSWORD@ before the host in source:"
 _PROXY_LOGIN: Final = "put USER:PASSWORD@ before its host in HTTPS_PROXY or HTTP_PROXY"
+_PROMISE: Final = "look for a proxy, or for a page that is generated, in the file's place; a later run tries again"
 _OTHER: Final = (Invalid, "web.refused", "the server refuses the request", "check source:")
 _STATUSES: Final[dict[int, _Meaning]] = {
+    **dict.fromkeys(_SUCCESS, (Unavailable, "web.malformed", "the server promises a file and sends none", _PROMISE)),
+    206: (Unavailable, "web.malformed", "the server sends another part than it was asked for", _PROMISE),
     401: (Invalid, "web.credentials", "the server wants valid credentials", _LOGIN),
     403: (Invalid, "web.refused", "the server forbids it", f"ask who runs it for access, or {_LOGIN}"),
     407: (Invalid, "web.proxy", "the proxy wants valid credentials", _PROXY_LOGIN),
@@ -260,7 +264,7 @@ _STATUSES: Final[dict[int, _Meaning]] = {
 }
 
 
-def _of_status(answer: Answer) -> ReconcilerError:
+def of_status(answer: Answer) -> ReconcilerError:
     told = f"{answer.url}: {answer.status} {answer.reason}"
     if answer.status in {429, 503}:
         seconds = retry_after(answer.headers.get("retry-after", ""))
@@ -279,8 +283,9 @@ _NO_NAME: Final = (Unavailable, "web.unreachable", "the host's name cannot be re
 _NO_SERVER: Final = (Unavailable, "web.unreachable", "the server refuses connections", "check that it is up")
 _NO_TLS: Final = (Unavailable, "web.unreachable", "no encrypted connection comes about", _AGAIN)
 _BROKEN: Final = (Unavailable, "web.broken-off", "the connection broke off", _LATER)
+_TO_HTTPS: Final = "name in source: where the file is, if it is there by https://, too, or ask who runs the server"
 _ENDLESS: Final = (Invalid, "web.redirect", "it leads from one place to the next, without end", "check source:")
-_UNENCRYPTED: Final = (Invalid, "web.redirect", "it leads to a place which is not encrypted", "correct source:")
+_UNENCRYPTED: Final = (Invalid, "web.redirect", "it leads to a place which is not encrypted", _TO_HTTPS)
 _UNKNOWN: Final = (Unavailable, "web.unreachable", "it cannot be fetched", "check the network")
 _FAULTS: Final[dict[int, _Meaning]] = {
     pycurl.E_URL_MALFORMAT: (Invalid, "web.redirect", "a URL is none", "correct source:"),

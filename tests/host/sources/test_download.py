@@ -343,6 +343,11 @@ def _compressed(handler: Handler) -> bool:
     return True
 
 
+def _part(handler: Handler) -> bool:
+    handler.send(206, b"x", Content_Length="1", Content_Range=f"bytes 7-7/{len(CONTENT)}")
+    return True
+
+
 def _to_itself(handler: Handler) -> bool:
     handler.fail(302, Location=handler.path)
     return True
@@ -355,6 +360,9 @@ def _to_itself(handler: Handler) -> bool:
         ([_status(403)], Invalid, "the server forbids it"),
         ([_status(401)], Invalid, "the server wants valid credentials"),
         ([_status(407)], Invalid, "the proxy wants valid credentials"),
+        *(([_status(it)] * 3, Unavailable, "promises a file and sends none") for it in (201, 202, 204, 205, 299)),
+        ([_part] * 3, Unavailable, "another part than it was asked for"),
+        ([_drop_after(1 << 20), *[_part] * 3], Unavailable, "another part than it was asked for"),
         ([_status(418)], Invalid, "the server refuses the request"),
         ([_status(503)] * 3, Unavailable, "asks to come back later"),
         ([_status(500)] * 3, Unavailable, "has trouble"),
@@ -608,8 +616,8 @@ NUMBERS: Final = {
     "Content-Length": (b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\nx", Invalid, "has more than 4M"),
     "Content-Range": (
         b"HTTP/1.1 206 OK\r\nContent-Range: bytes %s-%s/%s\r\nContent-Length: 1\r\n\r\nx",
-        Invalid,
-        "has the digest",
+        Unavailable,
+        "another part than it was asked for",
     ),
     "Retry-After": (b"HTTP/1.1 503 Later\r\nRetry-After: %s\r\n\r\n", Unavailable, "come back later"),
     "Retry-After as a zone": (

@@ -11,7 +11,7 @@ UNREADABLE: Final = Rule(
     "LL000",
     Severity.ERROR,
     "The extension cannot be read",
-    "see what livelayer inspect says of it",
+    "mend what the message names; nothing else can be looked at before",
     lambda _: (),
 )
 RULES: Final[tuple[Rule, ...]] = tuple(
