@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from reconciler.host.assembly.contents import read, same
 from reconciler.host.assembly.elffiles import needs_of
 from reconciler.host.base.bounded import RELEASE_MAX
 from reconciler.host.base.durable import sync_filesystem
+from reconciler.host.base.walk import walk
 from reconciler.host.node.machine import read_os_release
 from reconciler.host.registry.layoutreader import is_layout
 from reconciler.host.tar.decompress import shown
@@ -233,9 +235,7 @@ def _write(found: _Sorted, request: Request, clock: Clock, scratch: Path) -> tup
 
 
 def _size(made: Path) -> int:
-    if made.is_file():
-        return made.stat().st_size
-    return sum(path.lstat().st_size for path in made.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(status.st_size for _, status in walk(os.fsencode(made)) if stat.S_ISREG(status.st_mode))
 
 
 def _place(made: Path, request: Request) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.errors import Invalid
 from reconciler.fetch.content import ImageFile, Layers, Tree
+from reconciler.host.base.walk import walk
 from reconciler.host.images.inspect import inspect_image
 from reconciler.host.images.rawfile import decompress_to, write_sparse
 from reconciler.host.layers.flatten import Entangled, flatten
@@ -149,8 +151,8 @@ def sole_file(content: Layers, scratch: Path, limits: Limits, text: str) -> Path
 
 
 def _files_in(tree: Path) -> list[Path | None]:
-    found = [Path(directory, name) for directory, _, names in os.walk(tree) for name in names]
-    return [path if path.is_file() and not path.is_symlink() else None for path in found]
+    found = [(path, status.st_mode) for path, status in walk(os.fsencode(tree)) if not stat.S_ISDIR(status.st_mode)]
+    return [Path(os.fsdecode(path)) if stat.S_ISREG(mode) else None for path, mode in found]
 
 
 def _no_layers(text: str) -> Invalid:

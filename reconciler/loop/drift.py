@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Failed
+from reconciler.host.base.walk import children
 from reconciler.host.store import manifests, seals
 from reconciler.model.state.contentmanifest import summary
 
@@ -64,14 +65,11 @@ def _reseal(paths: Paths, entry: Entry, when: int) -> None:
 
 def _drop_replaced(paths: Paths, merged: Mapping[Kind, Merged] | None) -> None:
     """Overlays that were merged before a tree was replaced show it still."""
-    try:
-        trees = list(paths.replaced.iterdir())
-    except FileNotFoundError:
-        return
+    trees = children(paths.replaced)
     times = {str(kind): it.since for kind, it in (merged or {}).items()}
     for tree in trees:
         since = times.get(tree.name.partition("-")[0])
         if since is None or since > tree.lstat().st_ctime_ns:
             shutil.rmtree(tree, ignore_errors=True)
-    if not any(paths.replaced.iterdir()):
+    if trees and not children(paths.replaced):
         paths.replaced.rmdir()

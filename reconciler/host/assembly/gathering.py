@@ -19,8 +19,9 @@ from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import Spool
 from reconciler.host.base.walk import walk
 from reconciler.host.layers.flatten import flatten
-from reconciler.host.tar.attributes import CAPABILITY, read_harmless_xattrs
+from reconciler.host.tar.attributes import CAPABILITY, refuse_overlay
 from reconciler.host.tar.decompress import shown
+from reconciler.host.tar.fromtree import member_of
 from reconciler.model.build.assembly import Assembly, Content, Item
 from reconciler.model.fit.filekind import FileKind
 
@@ -103,11 +104,12 @@ def _from_tree(tree: Path, make: Callable[[bytes, os.stat_result], Item], but: b
 
 
 def _as_it_is(path: bytes, status: os.stat_result) -> Item:
-    kind, mode = FileKind.of_mode(status.st_mode), stat.S_IMODE(status.st_mode)
-    target = os.readlink(path) if kind is FileKind.SYMLINK else b""  # noqa: PTH115 - paths are bytes here
-    content = Content(Path(os.fsdecode(path)), 0, status.st_size) if kind is FileKind.FILE else None
-    owner = status.st_uid, status.st_gid
-    return Item(kind, mode, *owner, status.st_mtime_ns, target, _xattrs(path), content)
+    """Of extended attributes those that every format keeps. Labels are the host's, access lists name its users."""
+    member = member_of(path, b"", status)
+    refuse_overlay(member.xattrs, path)
+    xattrs = {name: value for name, value in member.xattrs.items() if name.startswith(_KEPT)}
+    content = Content(Path(os.fsdecode(path)), 0, member.size) if member.kind is FileKind.FILE else None
+    return _item(replace(member, xattrs=xattrs), content)
 
 
 def _as_roots(path: bytes, status: os.stat_result) -> Item:
@@ -119,8 +121,3 @@ def _as_roots(path: bytes, status: os.stat_result) -> Item:
         )
     mode = 0o777 if found.kind is FileKind.SYMLINK else found.mode & ~_OTHERS_WRITE
     return replace(found, mode=mode, uid=0, gid=0, mtime_ns=None)
-
-
-def _xattrs(path: bytes) -> dict[bytes, bytes]:
-    """Those that every format keeps. Labels are the host's, access lists name its users."""
-    return {name: value for name, value in read_harmless_xattrs(path).items() if name.startswith(_KEPT)}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base import termination
-from reconciler.host.base.walk import read_xattrs, walk
+from reconciler.host.base.walk import walk
 from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
+from reconciler.host.tar.fromtree import member_of
 from reconciler.model.content.limits import DEFAULT, Limits
 from reconciler.model.facts.extensionfacts import File, with_parents
 from reconciler.model.facts.program import HEAD
@@ -21,7 +21,7 @@ from reconciler.model.fit.filetree import printable
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from reconciler.host.tar.reader import Member
@@ -59,16 +59,7 @@ class Listing:
         head = _beginning(chunks, _wanted(name)) if member.kind is FileKind.FILE else b""
         if member.sparse:
             head = _spread(member.sparse, head, _wanted(name))
-        file = File(
-            member.kind,
-            member.mode,
-            member.uid,
-            member.gid,
-            member.size,
-            member.mtime_ns // _NS,
-            printable(member.link),
-        )
-        self._add(name, file, member.xattrs, head)
+        self._add(name, member, head)
 
     def walk(self, directory: Path, limits: Limits = DEFAULT) -> None:
         """Note everything in a directory."""
@@ -97,28 +88,30 @@ class Listing:
         return with_parents({printable(name): file for name, file in self._files.items()})
 
     def _look_at(self, path: bytes, name: bytes, status: os.stat_result, inodes: set[tuple[int, int]]) -> None:
-        kind = FileKind.of_mode(status.st_mode)
-        is_again = kind is not FileKind.DIRECTORY and (status.st_dev, status.st_ino) in inodes
-        inodes.add((status.st_dev, status.st_ino))
-        file = File(
-            kind,
-            stat.S_IMODE(status.st_mode),
-            status.st_uid,
-            status.st_gid,
-            status.st_size if kind is FileKind.FILE and not is_again else 0,
-            int(status.st_mtime),
-            printable(os.readlink(path)) if kind is FileKind.SYMLINK else "",  # noqa: PTH115 - paths are bytes here
+        member = member_of(path, name, status)
+        inode = status.st_dev, status.st_ino
+        self._add(
+            name,
+            replace(member, size=0) if inode in inodes else member,
+            _head(path, _wanted(name)) if member.kind is FileKind.FILE else b"",
         )
-        self._add(name, file, read_xattrs(path), _head(path, _wanted(name)) if kind is FileKind.FILE else b"")
+        inodes.add(inode)
 
-    def _add(self, name: bytes, file: File, xattrs: Mapping[bytes, bytes], head: bytes) -> None:
+    def _add(self, name: bytes, member: Member, head: bytes) -> None:
         content = None
-        if name.startswith(_TEXTS) and file.kind is FileKind.FILE and self._kept < _TEXTS_MAX:
+        if name.startswith(_TEXTS) and member.kind is FileKind.FILE and self._kept < _TEXTS_MAX:
             content = head
             self._kept += len(head)
+        xattrs = member.xattrs
         label = xattrs.get(LABEL)
-        self._files[name] = replace(
-            file,
+        self._files[name] = File(
+            member.kind,
+            member.mode,
+            member.uid,
+            member.gid,
+            member.size,
+            member.mtime_ns // _NS,
+            printable(member.link),
             label=None if label is None else printable(label.rstrip(b"\0")),
             has_capabilities=CAPABILITY in xattrs,
             steers_overlay=any(it.startswith(OVERLAY) for it in xattrs),

@@ -33,6 +33,7 @@ def lay_over(upper: Path, lower: Path) -> None:
 
 
 def _merge(upper: bytes, lower: bytes) -> None:
+    """Not by `walk`: only what both trees have is gone into, and a directory is done with after what is in it."""
     status, below = os.lstat(upper), os.lstat(lower)
     for name in sorted(os.listdir(upper)):  # noqa: PTH208 - names are bytes here
         termination.check()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import available, check, run
-from reconciler.host.tar.attributes import LABEL
+from reconciler.host.base.walk import children
+from reconciler.host.tar.attributes import LABEL, label_of
 from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.kind import Kind
 
@@ -69,9 +70,8 @@ def label_state(paths: Paths) -> None:
     if policy is None or not places or not _set_labels(policy, paths.root, places, leave_out=paths.store):
         return
     if paths.store.is_dir():
-        given = os.getxattr(paths.store.parent, LABEL)
-        files = [path for path in paths.store.iterdir() if not path.is_dir()]
-        for path in (paths.store, *files):
+        given = label_of(os.fsencode(paths.store.parent)) or b""
+        for path in (paths.store, *(it for it in children(paths.store) if not it.is_dir())):
             os.setxattr(path, LABEL, given)
 
 

@@ -8,10 +8,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import ReconcilerError
-from reconciler.host.base.walk import read_xattrs, walk
+from reconciler.host.base.walk import walk
 from reconciler.host.images.listing import files_of
 from reconciler.host.store import entries as store
-from reconciler.host.tar.attributes import LABEL
+from reconciler.host.tar.attributes import label_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +49,10 @@ def unlabelled(paths: Paths, entry: Entry) -> Lack | None:
 
 
 def _in_directory(tree: Path, paths: Paths) -> Lack | None:
-    not_own = {None, _label(os.fsencode(paths.store))}
+    not_own = {None, label_of(os.fsencode(paths.store))}
     top = os.fsencode(tree)
     for path, _ in islice(walk(top), 1, None):
-        label = _label(path)
+        label = label_of(path)
         if label in not_own or _UNKNOWN in (label or b""):
             lacking = f"{os.fsdecode(path[len(top) :])} has no SELinux label of its own"
             return Lack(lacking, f"label the files anew: setfiles -F -r {tree} FILE_CONTEXTS {tree}")
@@ -66,7 +66,3 @@ def _in_image(file: Path, image: ImageFormat) -> Lack | None:
         return None
     hint = "build the image with labels, or let livelayer make it: format: squashfs or directory"
     return Lack("no file in the image has an SELinux label", hint)
-
-
-def _label(path: bytes) -> bytes | None:
-    return read_xattrs(path, (LABEL,)).get(LABEL)

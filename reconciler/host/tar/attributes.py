@@ -74,6 +74,10 @@ def read_harmless_xattrs(path: bytes) -> dict[bytes, bytes]:
     return found
 
 
+def label_of(path: bytes) -> bytes | None:
+    return read_xattrs(path, (LABEL,)).get(LABEL)
+
+
 def refuse_overlay(xattrs: Mapping[bytes, bytes], path: bytes) -> None:
     for name in xattrs:
         if name.startswith(OVERLAY):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
@@ -32,27 +33,28 @@ def write_tree(tree: Path, writer: Archive, *, labels: bool = False) -> None:
     for path, status in walk(root):
         name = path[len(root) + 1 :] or b"./"
         inode = status.st_dev, status.st_ino
+        member = member_of(path, name, status)
+        if member.kind is FileKind.SPECIAL:
+            hint = "leave devices, FIFOs and sockets out of the extension"
+            sentence = f"{shown(name)} is neither a file, a link nor a directory"
+            raise Invalid(sentence, hint, code="content.special-file")
         if inode in known:
-            writer.add(_member(path, name, status, known[inode]))
+            writer.add(replace(member, kind=FileKind.HARD_LINK, size=0, link=known[inode], xattrs={}))
             continue
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+        if status.st_nlink > 1 and member.kind is not FileKind.DIRECTORY:
             known[inode] = name
-        member = _member(path, name, status)
         if not labels:
             member.xattrs.pop(LABEL, None)
         writer.add(member, _content(path, member.size) if member.kind is FileKind.FILE else ())
 
 
-def _member(path: bytes, name: bytes, status: os.stat_result, origin: bytes | None = None) -> Member:
-    kind = FileKind.HARD_LINK if origin is not None else FileKind.of_mode(status.st_mode)
-    if kind is FileKind.SPECIAL:
-        hint = "leave devices, FIFOs and sockets out of the extension"
-        raise Invalid(f"{shown(name)} is neither a file, a link nor a directory", hint, code="content.special-file")
-    link = origin or (os.readlink(path) if kind is FileKind.SYMLINK else b"")  # noqa: PTH115 - paths are bytes here
+def member_of(path: bytes, name: bytes, status: os.stat_result) -> Member:
+    """What is at `path`, whatever it is, as an archive would have it under `name`."""
+    kind = FileKind.of_mode(status.st_mode)
+    link = os.readlink(path) if kind is FileKind.SYMLINK else b""  # noqa: PTH115 - paths are bytes here
     size = status.st_size if kind is FileKind.FILE else 0
     mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
-    xattrs = {} if kind is FileKind.HARD_LINK else read_xattrs(path)
-    return Member(name, kind, mode, *owner, status.st_mtime_ns, size, link, xattrs)
+    return Member(name, kind, mode, *owner, status.st_mtime_ns, size, link, read_xattrs(path))
 
 
 def _content(path: bytes, size: int) -> Iterator[bytes]:

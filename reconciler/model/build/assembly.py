@@ -22,7 +22,10 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """A file, link or directory. Several names of one item are hard links to it."""
+    """A file, link or directory. Several names of one item are hard links to it.
+
+    It is no member of a tar archive, which has one name and a content that is gone once the stream has passed it.
+    """
 
     kind: FileKind
     mode: int

@@ -28,7 +28,10 @@ STICKY: Final = 0o1000
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One name in the tree."""
+    """One name in the tree: of what an archive or a directory has, what rules and readers need, as text.
+
+    The attributes themselves are left behind, as a listing may have a million names.
+    """
 
     kind: FileKind
     mode: int = 0o644  # permissions with setuid, setgid and sticky bit

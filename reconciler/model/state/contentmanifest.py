@@ -27,7 +27,11 @@ UNREADABLE: Final = "?"  # in place of a file's digest
 
 
 class Item(NamedTuple):
-    """One path. Times and the number of links are not part of it: they make no other extension."""
+    """One path. Times and the number of links are not part of it: they make no other extension.
+
+    These are the fields of the record on disk, and the type is as lstat(2) has it, since by hand anything may be put
+    there, a socket too. That is why no other record of a file serves here.
+    """
 
     mode: int  # type and permissions as lstat(2) has them
     uid: int
