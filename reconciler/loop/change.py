@@ -1,4 +1,4 @@
-"""What a plan takes that is not empty: looked at beforehand, carried out, tidied up after.
+"""What a plan takes that is not empty: it is carried out, and tidied up after.
 
 A run in sync loads nothing of it.
 """
@@ -12,29 +12,15 @@ from typing import TYPE_CHECKING
 from reconciler.host.node import selinux
 from reconciler.loop import garbage
 from reconciler.loop.apply import Applier, Outcome
-from reconciler.loop.preflight import examine, examine_space
 from reconciler.loop.recordkeeping import Kept, noted
-from reconciler.model.plan.action import Fetch, Place, Plan, problem
 
 if TYPE_CHECKING:
     from reconciler.errors import ReconcilerError
     from reconciler.loop.session import Session
+    from reconciler.model.plan.action import Plan
     from reconciler.model.plan.status import View
 
 log = logging.getLogger(__name__)
-
-
-def examined(view: View, session: Session) -> View:
-    """With what is found of extensions that are to be fetched, or placed and in the store already."""
-    plan, reactions = view.plan, view.desired.settings.preflight
-    fetches = [action for action in plan.actions if isinstance(action, Fetch)]
-    if not fetches and not any(isinstance(action, Place) for action in plan.actions):
-        return view
-    room = examine_space(session.paths, fetches, session.resolver.access.manifests, reactions)
-    found = examine(session.paths, view.observed.host.systemd, plan.actions, reactions)
-    problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
-    warnings = (*plan.warnings, *room.warnings, *found.warnings)
-    return replace(view, plan=replace(plan, problems=(*plan.problems, *problems), warnings=warnings))
 
 
 def apply(session: Session, plan: Plan) -> tuple[Outcome, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, ReconcilerError
@@ -21,8 +21,10 @@ from reconciler.model.plan.space import in_excess, no_room
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from reconciler.loop.session import Session
     from reconciler.model.config.document import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
+    from reconciler.model.plan.status import View
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
@@ -42,6 +44,19 @@ class Findings:
             self.refused.setdefault(name, error.about(name))
         else:
             self.warnings.append(problem(name, error))
+
+
+def examined(view: View, session: Session) -> View:
+    """With what is found of extensions that are to be fetched, or placed and in the store already."""
+    plan, reactions = view.plan, view.desired.settings.preflight
+    fetches = [action for action in plan.actions if isinstance(action, Fetch)]
+    if not fetches and not any(isinstance(action, Place) for action in plan.actions):
+        return view
+    room = examine_space(session.paths, fetches, session.resolver.access.manifests, reactions)
+    found = examine(session.paths, view.observed.host.systemd, plan.actions, reactions)
+    problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
+    warnings = (*plan.warnings, *room.warnings, *found.warnings)
+    return replace(view, plan=replace(plan, problems=(*plan.problems, *problems), warnings=warnings))
 
 
 def examine(

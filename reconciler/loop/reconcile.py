@@ -100,9 +100,9 @@ def look(paths: Paths, options: Options) -> Result:
     session = look_at_node(paths, options, Lookups.LOCAL if options.offline else Lookups.ALL)
     view = session.view()
     if view.plan.actions:
-        from reconciler.loop import change
+        from reconciler.loop.preflight import examined
 
-        view = change.examined(view, session)
+        view = examined(view, session)
     return _result(view, session, options, recordkeeping.read(session))
 
 
