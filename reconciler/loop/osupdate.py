@@ -129,7 +129,7 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
     applier = Applier(look.paths, look.observed.host, look.resolver, look.desired)
     outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.
-    readable_lists(look.paths, {it.wanted.name: it.entry for it in fetches}, remember=True)
+    readable_lists(look.paths, {it.wanted.ident: it.entry for it in fetches}, remember=True)
     return {it.entry: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
 
 

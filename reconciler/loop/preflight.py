@@ -70,8 +70,8 @@ def examine(
     placed = {ident: link.entry for ident, link in read_links(paths, systemd).links.items() if ident not in gone}
     _examine_labels(paths, new, findings, reactions)
     for kind in {ident.kind for ident in new}:
-        after = _of_kind(placed | {ident: action.new for ident, action in new.items()}, kind)
-        lists = readable_lists(paths, after, remember=remember)
+        after = placed | {ident: action.new for ident, action in new.items()}
+        lists = _lists_of_kind(kind, paths, after, remember=remember)
         names = {ident.name for ident in new if ident.kind is kind} & lists.keys()
         for name, collision in _about(collisions(lists), names):
             collides = Invalid(collision.told_of(name), _APART, code="preflight.collision")
@@ -102,14 +102,17 @@ def present(paths: Paths, links: Mapping[ExtensionId, Link], ident: ExtensionId)
     """What a placed extension hides of others that are placed, and they of it."""
     if ident not in links:
         return []
-    lists = readable_lists(
-        paths, _of_kind({it: link.entry for it, link in links.items()}, ident.kind), remember=False
-    )
+    entries = {it: link.entry for it, link in links.items()}
+    lists = _lists_of_kind(ident.kind, paths, entries, remember=False)
     return [it for it in collisions(lists) if ident.name in {it.upper, it.lower}]
 
 
-def _of_kind(entries: Mapping[ExtensionId, Entry], kind: Kind) -> dict[str, Entry]:
-    return {ident.name: entry for ident, entry in entries.items() if ident.kind is kind}
+def _lists_of_kind(
+    kind: Kind, paths: Paths, entries: Mapping[ExtensionId, Entry], *, remember: bool
+) -> dict[str, FileList]:
+    """By name: extensions of another kind lie in other hierarchies, so nothing of them is hidden."""
+    alike = {ident: entry for ident, entry in entries.items() if ident.kind is kind}
+    return {ident.name: it for ident, it in readable_lists(paths, alike, remember=remember).items()}
 
 
 def _about(found: Sequence[Collision], names: set[str]) -> Iterator[tuple[str, Collision]]:

@@ -32,15 +32,17 @@ def find(paths: Paths, path: str) -> Provided:
         return Provided(f"/{relative}", (), _own(paths, relative, None))
     located = statedir.locate(paths)
     found = read_links(located, systemd_version(located))
-    entries = {ident.name: link.entry for ident, link in found.links.items() if ident.kind is kind}
     others = {item.name: item for item in found.unmanaged if item.kind is kind and item.outranks}
-    managed = {name: entry for name, entry in entries.items() if name not in others}
-    lists = readable_lists(located, managed, remember=False) | _of_others(others.values(), relative)
+    links = (it for it in found.links.values() if it.ident.kind is kind and it.name not in others)
+    placed = {link.ident: link.entry for link in links}
+    managed = {ident.name for ident in placed}
+    readable = readable_lists(located, placed, remember=False)
+    lists = {ident.name: it for ident, it in readable.items()} | _of_others(others.values(), relative)
     merged = read_merged()[kind].names if located.is_running_system else frozenset[str]()
     having = providers(relative, lists)
     seen = next((name for name in having if name in merged), None)
     extensions = tuple(Provider(name, kind, name == seen, name in merged, name in managed) for name in having)
-    unknown = tuple(sorted((others.keys() | managed.keys()) - lists.keys()))
+    unknown = tuple(sorted((others.keys() | managed) - lists.keys()))
     return Provided(f"/{relative}", extensions, _own(paths, relative, kind), unknown)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError, sentence
+from reconciler.model.kind import ExtensionId
 from reconciler.model.plan.action import Problem, Refresh, action_name
 from reconciler.report.documents import action_line, problem_object
 
@@ -20,7 +21,7 @@ def explain(
     status: ExtensionStatus, view: View, problems: Sequence[Problem], collisions: Sequence[Collision] = ()
 ) -> dict[str, Any]:
     target = view.targets.get(status.name)
-    link = next((link for ident, link in view.observed.links.items() if ident.name == status.name), None)
+    link = view.observed.links.get(ExtensionId(status.name, status.kind))
     actions = (it for it in view.plan.actions if not isinstance(it, Refresh) and action_name(it) == status.name)
     return {
         "name": status.name,

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def own_extensions(paths: Paths, links: Sequence[Link]) -> frozenset[ExtensionId]:
     """Those of these links' extensions that have a file of the running program in them."""
     program = str(Path(reconciler.__file__).resolve()).lstrip("/")
-    images = {link.name: link.entry for link in links if link.entry.format.is_file}
+    images = {link.ident: link.entry for link in links if link.entry.format.is_file}
     lists = readable_lists(paths, images, remember=False)
 
     def has_program(link: Link) -> bool:
         if link.entry.format.is_file:
-            return link.name in lists and program in lists[link.name]
+            return link.ident in lists and program in lists[link.ident]
         return os.path.lexists(paths.store / link.entry.file_name / program)
 
     return frozenset(link.ident for link in links if has_program(link))

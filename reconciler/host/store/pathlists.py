@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
 
@@ -91,12 +92,14 @@ def _of_image(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     return found
 
 
-def readable_lists(paths: Paths, entries: Mapping[str, Entry], *, remember: bool) -> dict[str, FileList]:
-    """The lists of extensions by their names, without those that cannot be read."""
-    found: dict[str, FileList | None] = {}
-    for name, entry in entries.items():
+def readable_lists(
+    paths: Paths, entries: Mapping[ExtensionId, Entry], *, remember: bool
+) -> dict[ExtensionId, FileList]:
+    """The lists of extensions, without those that cannot be read."""
+    found: dict[ExtensionId, FileList | None] = {}
+    for ident, entry in entries.items():
         try:
-            found[name] = file_list(paths, entry, remember=remember)
+            found[ident] = file_list(paths, entry, remember=remember)
         except (ReconcilerError, OSError) as error:
             log.warning("%s: what is in it is not known: %s", entry.file_name, error)
-    return {name: it for name, it in found.items() if it}
+    return {ident: it for ident, it in found.items() if it}
