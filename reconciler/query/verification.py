@@ -53,7 +53,7 @@ def _known(paths: Paths, entries: Iterable[Entry]) -> dict[Entry, Manifest]:
 
 def _verified(link: Link, manifest: Manifest | None, differences: list[Difference]) -> Verified:
     if link.dangling:
-        gone = Difference(None if link.entry.format.is_file else "/", "is gone from the store")
+        gone = Difference(None if link.entry.format.is_file else "/", "is not where its link leads")
         return Verified(link.ident, link.entry, 0, 0, (gone,))
     if manifest is None:
         error = Failed(

@@ -179,7 +179,7 @@ def test_without_a_manifest_nothing_is_claimed_and_the_next_run_makes_one(
         assert _actions(converge(paths)) == []
         assert _run(paths, "verify", capsys) == (0, "x: ok (1 file, 8)\n")
     shutil.rmtree(paths.store / entry.file_name)
-    assert _run(paths, "verify", capsys) == (2, "x: / is gone from the store\n")
+    assert _run(paths, "verify", capsys) == (2, "x: / is not where its link leads\n")
 
 
 def test_a_clock_that_was_ahead_when_it_was_sealed_hides_nothing(paths: Paths) -> None:

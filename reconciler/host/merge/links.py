@@ -79,7 +79,7 @@ def place(paths: Paths, ident: ExtensionId, entry: Entry) -> None:
                 code="unmanaged.in-the-way",
             )
     with Failed.on_oserror(f"{link}: cannot be placed", "look at the file system's space and mode"):
-        make_directory(directory)
+        make_directory(directory.resolve())
         _make(paths, link, entry)
         for path in _forms(paths, ident):
             if path != link:
@@ -101,8 +101,9 @@ def find_state(paths: Paths) -> str | None:
     """The directory of a state whose store links lead to, as the node sees it; None: none tells."""
     for kind in Kind:
         directory = paths.links(kind)
+        real = directory.resolve()
         for item in _scan(directory):
-            target = os.path.normpath(directory / (directory / item.name).readlink()) if item.is_symlink() else ""
+            target = os.path.normpath(real / (directory / item.name).readlink()) if item.is_symlink() else ""
             state, store, file_name = target.rpartition(_STORE)
             if store and parse_entry(file_name) and os.path.exists(target):  # noqa: PTH110 - no Path
                 return state if paths.is_running_system else f"/{os.path.relpath(state, paths.root)}"
@@ -141,11 +142,14 @@ def _link_at(path: Path, kind: Kind, paths: Paths) -> Link | None:
         return None
     # Not the time of the inode's last change: `restore` must be able to give a link its old time back.
     changed = path.lstat().st_mtime_ns
-    return Link(name, entry, changed, dangling=not (paths.store / entry.file_name).exists())
+    return Link(name, entry, changed, dangling=not _is_same(path, paths.store / entry.file_name))
 
 
 def _items(paths: Paths, kind: Kind, systemd: int) -> Iterator[tuple[os.DirEntry[str], Path]]:
+    own = paths.links(kind)
     for directory in paths.search_dirs(kind, systemd):
+        if directory != own and _is_same(directory, own):
+            continue  # one of them is a symlink to the other, so all of it is seen twice
         for item in _scan(directory):
             if not _is_on_its_way(item):
                 yield item, directory
@@ -175,11 +179,10 @@ def _is_on_its_way(item: os.DirEntry[str]) -> bool:
 
 
 def _make(paths: Paths, link: Path, entry: Entry) -> None:
-    """The link is relative, so that it also holds when the root is mounted elsewhere."""
     temporary = paths.staging / f"link-{os.getpid()}"
     paths.staging.mkdir(parents=True, exist_ok=True)
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(os.path.relpath(paths.store / entry.file_name, link.parent))
+    temporary.symlink_to(_way(link.parent, paths.store / entry.file_name))
     try:
         temporary.replace(link)
     except OSError as error:
@@ -193,6 +196,17 @@ def _make(paths: Paths, link: Path, entry: Entry) -> None:
         temporary.unlink()
 
 
+def _way(directory: Path, content: Path) -> str:
+    """What a link holds: relative, so that it also holds when the root is mounted elsewhere.
+
+    Where the directory is a symlink, `..` leads up from where that one leads.
+    """
+    way = os.path.relpath(content, directory)
+    if os.path.realpath(directory / way) == os.path.realpath(content):
+        return way
+    return os.path.relpath(content, directory.resolve())
+
+
 def _scan(directory: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as items:
@@ -202,13 +216,22 @@ def _scan(directory: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _target(link: Path, paths: Paths) -> Entry | None:
-    """The entry a symlink of livelayer's points to; None for everything else. Nothing is followed."""
+    """The entry a symlink of livelayer's stands for; None for everything else. The link itself is not followed."""
     try:
         target = link.readlink()
     except OSError:
         return None
-    directory, _, file_name = os.path.normpath(link.parent / target).rpartition("/")
-    return parse_entry(file_name) if directory == os.path.normpath(paths.store) else None
+    entry, store = parse_entry(target.name), os.path.normpath(paths.store)
+    if entry is None or os.path.normpath(link.parent / target.parent) == store:
+        return entry
+    return entry if os.path.realpath(link.parent.resolve() / target.parent) == os.path.realpath(store) else None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _extension_name(item: os.DirEntry[str]) -> str | None:

@@ -176,7 +176,7 @@ def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> st
     if link.entry != entry:
         return f"it shall be {entry.format}" if link.entry.format != entry.format else "rename: changed"
     if link.dangling:
-        return "its content was gone from the store"
+        return "its link led elsewhere" if entry in observed.store else "its content was gone from the store"
     if changed := observed.changed.get(entry):
         return f"its content was changed: {changed}"
     if entry not in observed.store:

@@ -24,7 +24,7 @@ class Link:
     name: str
     entry: Entry
     changed: int  # when the link itself was made, nanoseconds since the epoch
-    dangling: bool = False  # the store has no such entry
+    dangling: bool = False  # it does not lead to the entry, which the store may have nevertheless
     doubled: bool = False  # a link for the other form (NAME, NAME.raw) is there too
 
     @property
@@ -101,7 +101,7 @@ class ObservedState:
         return [link for link in self.links.values() if link.entry.kind is kind and self._is_mergeable(link)]
 
     def _is_mergeable(self, link: Link) -> bool:
-        contents = None if self.obstacle(link.ident) else self.store.get(link.entry)
+        contents = None if link.dangling or self.obstacle(link.ident) else self.store.get(link.entry)
         return contents is not None and contents.misfit(link.ident, self.host) is None
 
     def unmerged(self, link: Link) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,10 @@ from reconciler.errors import Failed
 from reconciler.host.merge import links
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry
+from reconciler.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from reconciler.paths import Paths
 
 IPFS = ExtensionId("ipfs")
 A, B = Entry("sha256:" + "a" * 64), Entry("sha256:" + "b" * 64, "ipfs")
@@ -35,6 +35,83 @@ def test_a_placed_link_is_relative_and_recognised(paths: Paths) -> None:
     assert os.readlink(paths.links(Kind.SYSEXT) / "ipfs") == f"../livelayer/store/sha256/{A.file_name}"
     assert os.listdir(paths.links(Kind.SYSEXT)) == ["ipfs"]
     assert list(paths.staging.iterdir()) == []
+
+
+def _on_a_data_disk(paths: Paths, name: str, disk: str) -> None:
+    """The directory below /var/lib is a link to another one, as seen from this root."""
+    (paths.root / disk.lstrip("/")).mkdir(parents=True)
+    shutil.rmtree(paths.root / "var/lib" / name)
+    (paths.root / "var/lib" / name).symlink_to(disk)
+
+
+@pytest.mark.parametrize("disk", ["/data/extensions", "/srv/a/b/extensions", "/var/extensions"])
+def test_a_link_below_a_linked_search_directory_leads_to_the_store(paths: Paths, disk: str) -> None:
+    (paths.store / A.file_name).mkdir(parents=True)
+    _on_a_data_disk(paths, "extensions", disk)
+    links.place(paths, IPFS, A)
+    assert (paths.root / disk.lstrip("/") / "ipfs").samefile(paths.store / A.file_name)
+    assert not os.readlink(paths.links(Kind.SYSEXT) / "ipfs").startswith("/")
+    assert not links.read_links(paths, 252).links[IPFS].dangling
+    links.remove(paths, IPFS)
+    assert os.listdir(paths.links(Kind.SYSEXT)) == []
+
+
+def test_on_a_data_disk_of_the_running_system(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There no link on the way is followed beforehand; what was placed without regard to it is seen to dangle."""
+    _as_the_kernel_has_it(monkeypatch)
+    (paths.store / A.file_name).mkdir(parents=True)
+    links.place(paths, IPFS, A)
+    disk = paths.root / "srv/disk/extensions"
+    disk.parent.mkdir(parents=True)
+    directory = paths.root / "var/lib/extensions"
+    directory.rename(disk)
+    directory.symlink_to(disk)
+    assert links.read_links(paths, 252).links[IPFS].dangling
+    links.place(paths, IPFS, A)
+    assert (disk / "ipfs").samefile(paths.store / A.file_name)
+    assert not links.read_links(paths, 252).links[IPFS].dangling
+    assert links.read_links(paths, 252).unmanaged == ()
+    assert links.find_state(paths) == str(paths.state).removeprefix(str(paths.root))
+
+
+def test_a_data_disk_that_is_still_empty(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    _as_the_kernel_has_it(monkeypatch)
+    (paths.store / A.file_name).mkdir(parents=True)
+    (paths.root / "srv").mkdir()
+    (paths.root / "var/lib/extensions").rmdir()
+    (paths.root / "var/lib/extensions").symlink_to(paths.root / "srv/extensions")
+    links.place(paths, IPFS, A)
+    assert (paths.root / "srv/extensions/ipfs").samefile(paths.store / A.file_name)
+
+
+def test_a_state_on_a_data_disk(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its link stays valid when the disk is mounted elsewhere, and a link that leads to it straight is known too."""
+    _as_the_kernel_has_it(monkeypatch)
+    disk = paths.root / "srv/livelayer"
+    (disk / "store/sha256" / A.file_name).mkdir(parents=True)
+    shutil.rmtree(paths.root / "var/lib/livelayer")
+    (paths.root / "var/lib/livelayer").symlink_to(disk)
+    links.place(paths, IPFS, A)
+    assert "srv" not in os.readlink(paths.links(Kind.SYSEXT) / "ipfs")
+    assert not links.read_links(paths, 252).links[IPFS].dangling
+    (paths.links(Kind.SYSEXT) / "ipfs").unlink()
+    (paths.links(Kind.SYSEXT) / "ipfs").symlink_to(disk / "store/sha256" / A.file_name)
+    found = links.read_links(paths, 252).links[IPFS]
+    assert (found.entry, found.dangling) == (A, False)
+
+
+def test_a_search_directory_that_is_another_one_is_seen_once(paths: Paths) -> None:
+    (paths.store / A.file_name).mkdir(parents=True)
+    (paths.root / "etc").mkdir(exist_ok=True)
+    (paths.root / "etc/extensions").symlink_to("/var/lib/extensions")
+    links.place(paths, IPFS, A)
+    found = links.read_links(paths, 252)
+    assert (list(found.links), found.unmanaged) == ([IPFS], ())
+
+
+def _as_the_kernel_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths below this root are taken as they are on the running system: no link in them is resolved."""
+    monkeypatch.setattr(Paths, "under", lambda self, absolute: self.root / absolute.lstrip("/"))
 
 
 def test_placing_again_replaces(paths: Paths) -> None:
