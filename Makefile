@@ -138,7 +138,7 @@ install: writable $(man_pages) build/livelayer ## Install command, units and def
 	@echo "installed; start it with:"
 	@echo "  systemd-tmpfiles --create livelayer.conf"
 	@echo "  systemctl daemon-reload"
-	@echo "  systemctl enable --now livelayer-boot.service livelayer-online.service livelayer.path livelayer.timer"
+	@echo "  systemctl enable --now livelayer-boot.service livelayer-activate.service livelayer-online.service livelayer.path livelayer.timer"
 
 # -I: neither the caller's environment nor its directory decides what root runs.
 .PHONY: build/livelayer

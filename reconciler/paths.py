@@ -80,6 +80,7 @@ class Paths:
     seen = _InRuntime("seen.json")  # the fingerprint of the configuration that the last run worked from
     retries = _InRuntime("retries.json")  # when sources that did not answer are asked again
     masks = _InRuntime("quarantine.json")  # which masks livelayer made in /run
+    activation = _InRuntime("activated.json")  # what was done since the boot for what is merged
     judged = _InRuntime("judged.json")  # what was found of images that others placed
 
     def under(self, absolute: str) -> Path:

@@ -14,12 +14,16 @@ from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.workers import workers
 from reconciler.host.merge import links, masks
+from reconciler.host.merge.hostfiles import host_units
 from reconciler.host.node import units
+from reconciler.host.node.machine import booted_with_systemd
 from reconciler.host.store import entries as store
 from reconciler.loop import checks, preflight, refresh
+from reconciler.loop.activation import Activator
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Action,
+    Activate,
     Check,
     Fetch,
     Mask,
@@ -27,7 +31,7 @@ from reconciler.model.plan.action import (
     Plan,
     Refresh,
     Remove,
-    Restart,
+    Start,
     Stop,
     Unmask,
     action_ident,
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
-Change: TypeAlias = Stop | Mask | Unmask | Place | Remove | Refresh | Restart | Check
+Change: TypeAlias = Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
 """What changes the node itself, one after the other."""
 
 
@@ -61,6 +65,7 @@ class Outcome:
     error: ReconcilerError | None = None
     culprits: frozenset[str] = frozenset()  # the extensions on whose account a refresh failed, if it is known
     skipped: bool = False  # there was nothing left to do for it
+    more: tuple[ReconcilerError, ...] = ()  # that went wrong besides
 
     @property
     def check_failed(self) -> bool:
@@ -76,13 +81,14 @@ class Applier:
     resolver: Resolver
     desired: DesiredState
     configuration: str = ""  # the digest of the one that is in force
+    block: bool = True  # False: units are only told to start
     _refreshed: frozenset[Kind] = frozenset()  # by the plan
     _previous: dict[ExtensionId, Link | None] = field(default_factory=dict)  # each changed link as it was
     _failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
-    _stopped: list[str] = field(default_factory=list)  # units of extensions that go
     _unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
     _unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge and stays unhidden
     _culprits: frozenset[str] = frozenset()  # whose links were taken back
+    _reported: tuple[ReconcilerError, ...] = ()  # what went wrong with the present action, extension by extension
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """What fails is in the outcomes, not raised."""
@@ -151,9 +157,11 @@ class Applier:
         error = self._error_of(action)
         if error:
             self._note(action, error)
-        return Outcome(action, error, self._culprits if isinstance(action, Refresh) else frozenset())
+        culprits = self._culprits if isinstance(action, Refresh) else frozenset[str]()
+        return Outcome(action, error, culprits, more=tuple(it for it in self._reported if it is not error))
 
     def _error_of(self, action: Change) -> ReconcilerError | None:
+        self._reported = ()
         try:
             self._carry_out(action)
         except ReconcilerError as error:
@@ -165,8 +173,8 @@ class Applier:
     def _note(self, action: Change, error: ReconcilerError) -> None:
         """What the failure of an action means for those that follow."""
         name = action_name(action)
-        if name and isinstance(action, Restart):
-            self._unstarted[name] = error  # what its checks say counts
+        if isinstance(action, Activate | Start):
+            self._unstarted |= {it.extension: it for it in self._reported if it.extension}  # what checks say counts
         elif name:
             self._failed[name] = error
         if isinstance(action, Mask) and (kind := action.masked.ident.kind) in self._refreshed:
@@ -184,18 +192,18 @@ class Applier:
                 self._change_link(action)
             case Refresh():
                 self._refresh(action)
-            case Restart():
-                if units.booted_with_systemd():
-                    units.restart_all(action.units)
+            case Activate():
+                self._report(self._activator().activate())
+            case Start():
+                self._report(self._activator().start(action))
             case Check():
                 self._check(action)
             case _:
                 assert_never(action)
 
     def _stop(self, action: Stop) -> None:
-        if units.booted_with_systemd():
-            units.stop_all(action.units)
-        self._stopped.extend(action.units)
+        if booted_with_systemd():
+            units.stop_all(set(action.units) - host_units(action.units))
 
     def _change_link(self, action: Place | Remove) -> None:
         ident = action.ident
@@ -226,7 +234,6 @@ class Applier:
         restored = mismatch is None or self._restore(mismatch, action)
         if restored:
             self.paths.refresh_owed(kind).unlink(missing_ok=True)
-            self._reload_manager(kind)
         if mismatch:
             raise Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch")
 
@@ -254,16 +261,14 @@ class Applier:
         except ReconcilerError as error:
             log.error("the previous link could not be restored: %s", error.message)  # noqa: TRY400 - expected
 
-    def _reload_manager(self, kind: Kind) -> None:
-        """Let systemd see units that came or went; systemd-sysext does so from 255 on, and only if asked to."""
-        before = self._changed(kind)
-        after = links.read_links(self.paths, self.host.systemd).links.values()
-        concerned = [it for it in after if it.entry.kind is kind and it.name in before]
-        entries = [link.entry for link in (*concerned, *before.values()) if link]
-        carries_units = any(item.units for item in store.read_contents(self.paths, entries).values())
-        if carries_units and units.booted_with_systemd():
-            units.daemon_reload()
-            units.stop_all(tuple(self._stopped), only_orphans=True)
+    def _activator(self) -> Activator:
+        return Activator(self.paths, self.host, self.desired, self.block)
+
+    def _report(self, errors: tuple[ReconcilerError, ...]) -> None:
+        """Let the first of them be the action's."""
+        self._reported = errors
+        if errors:
+            raise errors[0]
 
     def _check(self, action: Check) -> None:
         trouble = self._unstarted.get(action_name(action) or "")

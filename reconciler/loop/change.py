@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def apply(session: Session, plan: Plan) -> tuple[Outcome, ...]:
     desired, configuration = session.desired, session.configuration
-    return Applier(session.paths, session.host, session.resolver, desired, configuration).apply(plan)
+    return Applier(session.paths, session.host, session.resolver, desired, configuration, session.block).apply(plan)
 
 
 def tidied(kept: Kept, session: Session, after: View) -> Kept:

@@ -18,12 +18,14 @@ from reconciler.model.config.part import Part
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Source, Transport, parse_source
-from reconciler.model.plan.action import Refresh
+from reconciler.model.plan.action import Refresh, Start
 from reconciler.model.plan.checks import pending_checks
 from reconciler.model.plan.target import Target
 from reconciler.model.state.generation import Generation, Placed, previous
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from reconciler.loop.config import Loaded
     from reconciler.model.kind import ExtensionId
     from reconciler.model.plan.status import View
@@ -32,11 +34,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_DOWN = frozenset({"unit.start-failed", "activation.failed"})  # codes of extensions that are merged and do not run
+
 
 def record(paths: Paths, last: Generation | None, view: View, tree: Tree | None, cause: str) -> Generation | None:
     """Record what is placed now beside the last generation, if a change has made it so and has done well."""
     entries = {ident: link.entry for ident, link in view.observed.links.items()}
-    if entries == (last.entries if last else {}) or not _has_succeeded(view):
+    changed = {ident for ident, entry in entries.items() if last is None or last.entries.get(ident) != entry}
+    if entries == (last.entries if last else {}) or not _has_succeeded(view, changed):
         return last
     placed = {ident: _placed(link, view, last) for ident, link in view.observed.links.items()}
     now = datetime.now(UTC).replace(microsecond=0)
@@ -45,10 +50,14 @@ def record(paths: Paths, last: Generation | None, view: View, tree: Tree | None,
     return generation
 
 
-def _has_succeeded(view: View) -> bool:
-    """Whether all that is placed is there, merged where it shall be, and past its checks."""
+def _has_succeeded(view: View, changed: Collection[ExtensionId]) -> bool:
+    """Whether all that is placed is there, merged where it shall be, past its checks, and what has changed runs."""
     observed = view.observed
     if pending_checks(view.desired, observed) or any(link.dangling for link in observed.links.values()):
+        return False
+    down = {it.ident for it in view.plan.actions if isinstance(it, Start)}
+    names = {it.extension for it in view.plan.problems if it.code in _DOWN}
+    if any(ident in down or ident.name in names for ident in changed):
         return False
     return not observed.refresh_owed and not any(isinstance(it, Refresh) for it in view.plan.actions)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.host.merge.links import read_links
 from reconciler.host.merge.overlay import read_merged
+from reconciler.host.node.machine import booted_with_systemd, merged_at_boot
+from reconciler.host.records.activation import read_activation
 from reconciler.host.store import seals
 from reconciler.host.store.entries import read_contents
 from reconciler.host.store.touched import touched_entries
@@ -13,11 +17,12 @@ from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker, Masked, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
+    from reconciler.model.state.units import Unit
     from reconciler.paths import Paths
 
 
@@ -65,6 +70,33 @@ def _changed_by_hand(paths: Paths, placed: Iterable[Entry]) -> tuple[Mapping[Ent
     from reconciler.loop import drift
 
     return drift.compare(paths, suspicious, when)
+
+
+def with_activation(
+    paths: Paths, observed: ObservedState, listed: Sequence[str], *, patient: bool, all_units: bool
+) -> ObservedState:
+    """With what was activated since the boot, and the states of units: those listed, or all that extensions bring.
+
+    A run that is `patient` leaves alone what failed lately.
+    """
+    if observed.merged is None or not booted_with_systemd():
+        return observed
+    activation = read_activation(paths)
+    brought = [name for it in activation.extensions.values() for name in it.units] if all_units else []
+    return replace(
+        observed,
+        activation=activation.due_at(time.time() if patient else None),
+        units=_unit_states([*listed, *brought]),
+        boot_merges=frozenset(filter(merged_at_boot, Kind)),
+    )
+
+
+def _unit_states(names: Sequence[str]) -> Mapping[str, Unit]:
+    if not names:
+        return {}
+    from reconciler.host.node import units
+
+    return units.show(names)
 
 
 def run_from(paths: Paths, observed: ObservedState, configured: frozenset[str]) -> frozenset[ExtensionId]:

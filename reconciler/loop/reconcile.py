@@ -17,7 +17,7 @@ from reconciler.host.store import entries as store
 from reconciler.loop import config, generations, laststatus, recordkeeping
 from reconciler.loop.session import Options, Session, host_of, located, look_at_node, open_session, unknown_extensions
 from reconciler.model.plan.action import Plan, Problem, Refresh, action_name, problem
-from reconciler.model.plan.plan import narrow
+from reconciler.model.plan.plan import narrow, only_activation
 from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, View, extension_statuses
 from reconciler.report import documents, runlog
 
@@ -93,6 +93,20 @@ def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
 def follow_configuration(paths: Paths, options: Options) -> Result:
     generations.release(statedir.locate(paths))
     return converge(paths, options, "livelayer rollback --release")
+
+
+def activate(paths: Paths, options: Options) -> Result:
+    """Do what the merge owes for what is merged now, whoever merged it, and nothing else; no source is asked."""
+    with lock.hold(paths, "livelayer activate", options.patience, log.info):
+        session = look_at_node(paths, options, Lookups.NONE)
+        view = session.view()
+        plan = only_activation(view.plan, checks=options.block)
+        runlog.log_plan(plan)
+        after, outcomes, kept = _carried_out(session, replace(view, plan=plan), plan, "activate")
+        result = _result(after, session, options, kept, outcomes)
+        laststatus.write(session.paths, documents.status_document(result.node))
+        runlog.log_problems(result.problems)
+        return result
 
 
 def look(paths: Paths, options: Options) -> Result:
@@ -231,4 +245,4 @@ def _outcome_problems(outcome: Outcome, error: ReconcilerError) -> list[Problem]
             concerned: list[str | None] = [*sorted(outcome.culprits)]
             return [problem(name, error) for name in concerned or [None]]
         case action:
-            return [problem(action_name(action), error)]
+            return [problem(action_name(action), it) for it in (error, *outcome.more)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
 from reconciler.host.records import history, retries
+from reconciler.host.records.activation import read_activation
 from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.host.store import seals
 from reconciler.loop import generations
@@ -80,7 +81,8 @@ def read(session: Session) -> Kept:
 
 
 def _standing(session: Session, newest: Generation | None, known: Mapping[str, Retry]) -> Standing:
-    return Standing(newest.number if newest else None, session.held.number if session.held else None, known)
+    retries = {**read_activation(session.paths).retries, **known}
+    return Standing(newest.number if newest else None, session.held.number if session.held else None, retries)
 
 
 def forget_failures(paths: Paths, names: frozenset[str]) -> None:

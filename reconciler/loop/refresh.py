@@ -11,6 +11,7 @@ from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.merge import masks, overlay, sysext, trial
 from reconciler.host.merge.links import Found, read_links
 from reconciler.host.node import units
+from reconciler.host.node.machine import booted_with_systemd
 from reconciler.model.plan.mismatch import Expectation, Mismatch, listed
 from reconciler.model.plan.overlaylimit import OPTIONS_MAX, option_length
 from reconciler.model.state.observed import Merged, ObservedState, Unmanaged
@@ -110,7 +111,7 @@ def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) ->
         mismatch = read_back(paths, host, expected, attempt.words, before)
         if mismatch is None:
             return None
-        if not attempt.words and units.booted_with_systemd():
+        if not attempt.words and booted_with_systemd():
             mismatch = replace(mismatch, words=units.journal_since(unit_of(expected.kind), began))
         if number + 1 < _ATTEMPTS:
             log.warning("%s; trying once more", mismatch.reason)
@@ -119,7 +120,7 @@ def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) ->
 
 def _unseen(kind: Kind) -> Failed | None:
     """Why the node would see nothing of a merge: systemd would make it in a mount namespace of its own."""
-    booted = units.booted_with_systemd()
+    booted = booted_with_systemd()
     unit = unit_of(kind)
     if booted and (settings := units.unit_state(unit).hiding):
         reason = f"{unit} has a mount namespace of its own, where a merge would stay unseen ({', '.join(settings)})"
@@ -176,7 +177,7 @@ def _refresh_once(paths: Paths, host: Host, kind: Kind, *, previous: _Attempt | 
     # Where systemd-sysext finds that nothing has changed, it leaves the overlay as it is (260 on).
     skipped = previous is not None and previous.well and host.systemd >= _SKIPS_UNCHANGED
     try:
-        if units.booted_with_systemd():
+        if booted_with_systemd():
             unit = unit_of(kind)
             state = units.unit_state(unit)
             if state.is_loaded:

@@ -13,7 +13,7 @@ from reconciler.host.records import statedir
 from reconciler.host.records.checks import read_checks
 from reconciler.host.records.retries import read_retries
 from reconciler.loop import config, generations
-from reconciler.loop.observe import observe, run_from
+from reconciler.loop.observe import observe, run_from, with_activation
 from reconciler.model.config.desired import DesiredState, for_host
 from reconciler.model.content.format import Format
 from reconciler.model.plan.plan import make_plan
@@ -44,6 +44,8 @@ class Options:
     automatic: bool = False  # nobody waits for it: what failed lately is left alone until it is due
     retry: frozenset[str] | None = None  # names whose failures are forgotten; empty: all; None: none are
     confirm_prune: bool = False  # however much it removes
+    block: bool = True  # False: units are told to start and not waited for
+    all_units: bool = False  # what extensions bring is looked at, too, not only the units that are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class Session:
     configuration: str  # its digest
     held: Generation | None
     retries: Mapping[str, Retry]
+    patient: bool = False  # what failed lately is left alone
+    all_units: bool = False  # units that no configuration lists are looked at, too
+    block: bool = True  # units that are to start are waited for
 
     def configured_targets(self) -> Targets:
         """What the configuration leads to as far as it is known already, whether a generation is held or not."""
@@ -75,7 +80,9 @@ class Session:
         checks = read_checks(self.paths).under(self.configuration).as_of(time.time())
         entries = [target.entry for target in targets.values() if not isinstance(target, ReconcilerError)]
         observed = observe(self.paths, self.host, [*entries, *checks.entries])
-        return replace(observed, checks=checks, own=run_from(self.paths, observed, self.desired.names))
+        observed = replace(observed, checks=checks, own=run_from(self.paths, observed, self.desired.names))
+        listed = [name for it in self.desired.extensions for name in it.start]
+        return with_activation(self.paths, observed, listed, patient=self.patient, all_units=self.all_units)
 
 
 def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups: Lookups) -> Session:
@@ -96,7 +103,19 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
         pinned=held.extensions if held else {},
         deferred=_deferred(retries) if options.automatic or lookups is Lookups.NONE else {},
     )
-    return Session(paths, loaded, host, desired, resolver, configuration, held, retries)
+    return Session(
+        paths,
+        loaded,
+        host,
+        desired,
+        resolver,
+        configuration,
+        held,
+        retries,
+        patient=options.automatic or lookups is Lookups.NONE,
+        all_units=options.all_units,
+        block=options.block,
+    )
 
 
 def look_at_node(paths: Paths, options: Options, lookups: Lookups) -> Session:

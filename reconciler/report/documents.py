@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from reconciler.errors import sentence
 from reconciler.model.plan.action import (
     Action,
+    Activate,
     Check,
     Fetch,
     Mask,
@@ -17,7 +18,7 @@ from reconciler.model.plan.action import (
     Problem,
     Refresh,
     Remove,
-    Restart,
+    Start,
     Stop,
     Unmask,
     action_ident,
@@ -48,16 +49,17 @@ def _deed(action: Action) -> str:
             deed = f"remove {action.ident} {short(action.old.digest)}"
         case Refresh():
             deed = f"refresh the {action.kind} overlay"
-        case Restart():
-            deed = f"restart {' '.join(action.units)} for {action.ident}"
+        case Activate():
+            deed = "activate what is merged"
+        case Start():
+            deed = f"start {' '.join(action.units)} of {action.ident}"
         case Stop():
             deed = f"stop {' '.join(action.units)} of {action.ident}"
         case Check():
             deed = f"check {action.ident or 'the node'}: {action.checks.words}"
-        case Mask():
-            deed = f"mask {action.masked.file} by {action.masked.path}"
-        case Unmask():
-            deed = f"unmask {action.masked.file}, which {action.masked.path} hides"
+        case Mask() | Unmask():
+            verb = "mask" if isinstance(action, Mask) else "unmask"
+            deed = f"{verb} {action.masked.file} at {action.masked.path}"
         case _:
             assert_never(action)
     return deed
@@ -152,7 +154,7 @@ def _subject(action: Action) -> tuple[ExtensionId | None, Entry | None, Entry | 
             return action.ident, action.old, action.new
         case Remove():
             return action.ident, action.old, None
-        case Restart() | Stop() | Check() | Mask() | Unmask() | Refresh():
+        case Activate() | Start() | Stop() | Check() | Mask() | Unmask() | Refresh():
             return action_ident(action), None, None
         case _:
             assert_never(action)

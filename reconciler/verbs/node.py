@@ -38,6 +38,19 @@ def add(verbs: Verbs) -> None:
     plan.add_argument("--offline", action="store_true", help="ask no registry")
     add_cloud_config(plan)
     _add_apply(verbs)
+    activate = add_verb(
+        verbs, "activate", _activate, "do what is owed for what is merged: users, directories, caches, units"
+    )
+    activate.add_argument(
+        "--no-block", action="store_true", help="at boot: tell units to start, and do not wait for them"
+    )
+    activate.add_argument(
+        "--wait",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="how long to wait for another run (%(default)s)",
+    )
     status = add_verb(verbs, "status", _status, "show every extension: desired, placed, merged, and why")
     status.add_argument("--check", action="store_true", help=f"tell by the exit status{words('status --check')}")
     explain = add_verb(verbs, "explain", _explain, "say why an extension is as it is")
@@ -151,13 +164,25 @@ def _converge(options: argparse.Namespace) -> int:
     return OK if result.in_sync else ERROR
 
 
+def _activate(options: argparse.Namespace) -> int:
+    from reconciler.loop import reconcile
+
+    result = reconcile.activate(Paths(options.root), _options(options))
+    if options.json:
+        from reconciler.report import documents
+
+        print_json(documents.status_document(result.node))
+    return ERROR if any(it.error for it in result.outcomes) else OK
+
+
 def _come_back(retry_at: float | None) -> None:
     """Let systemd start the service again when the next attempt is due."""
     if retry_at is None and not _RETRY_TIMER.exists():
         return
     from reconciler.host.node import units
+    from reconciler.host.node.machine import booted_with_systemd
 
-    if not units.booted_with_systemd():
+    if not booted_with_systemd():
         return
     if retry_at is None:
         units.cancel_start(_RETRY)
@@ -182,7 +207,7 @@ def _status(options: argparse.Namespace) -> int:
     print_result(options, lambda: documents.status_document(result.node), [table])
     if not options.json:
         say(*documents.ways_out(result.node))
-        say(*(f"livelayer: {note}" for note in result.notes if options.verbose))
+        say(*(f"livelayer: {line}" for line in (*result.warnings, *(result.notes if options.verbose else ()))))
     if not options.check:
         return OK
     if [item for item in result.problems if item.extension is None]:
@@ -237,4 +262,6 @@ def _options(options: argparse.Namespace) -> Options:
         retry=frozenset(given.get("names", ())) if given.get("retry") else None,
         confirm_prune=given.get("confirm_prune", False),
         patience=given.get("wait", PATIENCE),
+        block=not given.get("no_block", False),
+        all_units=options.run in {_status, _explain},
     )

@@ -99,7 +99,7 @@ def test_defaults_lie_below_every_extension(paths: Paths) -> None:
     _write(paths, "etc/livelayer/extensions.yaml", text)
     a, b = config.load(paths).desired.extensions
     assert (a.pull, b.pull) == ("always", "never")
-    assert a.restart == b.restart == ("a.service",)
+    assert a.start == b.start == ("a.service",)
 
 
 def test_several_sources_cannot_be_pinned_as_one(paths: Paths) -> None:

@@ -73,6 +73,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
             "reason": f"placed by others: {paths.links(Kind.SYSEXT)}/byhand",
             "retry_at": None,
             "waiting_until": None,
+            "units": [],
         },
         {
             "name": "one",
@@ -86,6 +87,7 @@ def test_the_status_document_is_written_after_every_run(paths: Paths) -> None:
             "reason": None,
             "retry_at": None,
             "waiting_until": None,
+            "units": [],
         },
     ]
 

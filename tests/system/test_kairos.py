@@ -36,7 +36,13 @@ Environment="SYSTEMD_SYSEXT_HIERARCHIES={":".join(HIERARCHIES)}"
 JobRunningTimeoutSec=5
 """
 PERSISTENT = ("/var/lib/extensions", "/var/lib/confexts", "/var/lib/kairos", "/oem", "/usr/local")
-UNITS = ("livelayer-boot.service", "livelayer-online.service", "livelayer.path", "livelayer.timer")
+UNITS = (
+    "livelayer-boot.service",
+    "livelayer-activate.service",
+    "livelayer-online.service",
+    "livelayer.path",
+    "livelayer.timer",
+)
 STORE = "/var/lib/kairos/livelayer/store/sha256"
 
 

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 on_each = pytest.mark.releases(*RELEASES)  # what depends on systemd; the others run on the oldest one alone
 
-UNITS = ("livelayer-boot.service", "livelayer-online.service", "livelayer.path", "livelayer.timer")
+UNITS = (
+    "livelayer-boot.service",
+    "livelayer-activate.service",
+    "livelayer-online.service",
+    "livelayer.path",
+    "livelayer.timer",
+)
 MAIN = "/etc/livelayer/extensions.yaml"
 DROPINS = "/etc/livelayer/extensions.d"
 

@@ -11,13 +11,14 @@ from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
 from reconciler.model.facts.extensionfacts import ExtensionFacts, HostFacts, host_paths
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.model.kind import Kind
     from reconciler.paths import Paths
 
+_UNITS: Final = tuple(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
 _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")
 
 
@@ -49,6 +50,18 @@ def host_has(path: str, kind: Kind) -> bool | None:
     """Whether the running host has an absolute path, merged extensions aside; None: this process may not tell."""
     covering = [place for place in read_hierarchies(kind) if f"{path}/".startswith(f"{place}/")]
     return look_beneath(covering, lambda: os.path.lexists(path)) if covering else os.path.lexists(path)
+
+
+def host_units(names: Iterable[str]) -> set[str]:
+    """Those of these units that the running host has itself, merged extensions aside; all, if it cannot be told."""
+    wanted = set(names)
+    merged = [place for kind in Kind for place in read_hierarchies(kind)]
+
+    def look() -> set[str]:
+        return {name for name in wanted if any(os.path.lexists(f"{place}/{name}") for place in _UNITS)}
+
+    found = (look_beneath(merged, look) if merged else look()) if wanted else set()
+    return wanted if found is None else found
 
 
 def _covering(paths: Iterable[str], kind: Kind) -> list[str]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.command import run
 from reconciler.host.node import units
+from reconciler.host.node.machine import booted_with_systemd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ def _awaited(question: Callable[[], str | None], deadline: float) -> str | None:
 
 
 def _inactive(names: tuple[str, ...]) -> str | None:
-    if not units.booted_with_systemd():
+    if not booted_with_systemd():
         return f"{names[0]} cannot be active, since systemd does not run here"
     for name in names:
         state = units.unit_state(name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import available
 from reconciler.host.node import units
+from reconciler.host.node.machine import booted_with_systemd
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.images.imagepolicy import DEFAULTS, ImagePolicy, parse_image_policy, refusal
 from reconciler.model.kind import Kind
@@ -23,7 +24,7 @@ def read_policies(systemd: int) -> dict[Kind, ImagePolicy]:
     """The image policies of the running system, which are options of the units that merge."""
     if systemd < _SINCE:
         return {}
-    if not units.booted_with_systemd():
+    if not booted_with_systemd():
         return dict(DEFAULTS)
     return {kind: policy_in(units.command_line(f"systemd-{kind}.service"), kind) for kind in Kind}
 

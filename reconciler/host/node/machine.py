@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from reconciler.model.kind import Kind
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
 
+_UNITS: Final = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
+_BOOTED: Final = "/run/systemd/system"
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
 _KAIROS_RELEASE: Final = "/etc/kairos-release"
 _BOOT_STATES: Final = ("recovery", "autoreset", "live", "passive", "active")
@@ -71,6 +75,25 @@ def with_image_support(host: Host) -> Host:
         has_loop_devices=loopdevices.loop_devices_available(),
         has_device_mapper=loopdevices.device_mapper_available(),
     )
+
+
+def booted_with_systemd() -> bool:
+    """See sd_booted(3)."""
+    return os.path.isdir(_BOOTED)  # noqa: PTH112 - no object for it, on the no-op path
+
+
+def merged_at_boot(kind: Kind) -> bool:
+    """Whether something pulls in the unit that merges extensions of a kind at boot, by itself or by our own unit."""
+    units = (f"systemd-{kind}.service", "livelayer-boot.service")
+    return any(os.path.lexists(f"{directory}/{unit}") for directory in _pulling() for unit in units)
+
+
+def _pulling() -> Iterator[str]:
+    """The directories with links to the units that targets pull in (systemd.unit(5))."""
+    for place in _UNITS:
+        with suppress(OSError):
+            names = os.listdir(place)  # noqa: PTH208 - names are all that is needed, on the no-op path
+            yield from (f"{place}/{name}" for name in names if name.endswith((".wants", ".requires", ".upholds")))
 
 
 def is_kairos(paths: Paths) -> bool:

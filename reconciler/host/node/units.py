@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.command import Finished, check, run
+from reconciler.model.state.units import PROPERTIES, Unit, parse_units
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
-_BOOTED: Final = Path("/run/systemd/system")
 _TRANSIENT: Final = Path("/run/systemd/transient")
 _HIDING: Final = (
     *("PrivateMounts", "PrivateTmp", "PrivateDevices", "ProtectSystem", "ProtectHome", "ProtectKernelModules"),
@@ -29,11 +32,6 @@ class UnitState:
     conditions_held: bool  # when it was last started; False if it never was
     words: str = ""  # its state, such as "failed"
     hiding: tuple[str, ...] = ()  # settings that give it a mount namespace of its own, where a merge stays unseen
-
-
-def booted_with_systemd() -> bool:
-    """See sd_booted(3)."""
-    return _BOOTED.is_dir()
 
 
 def in_managers_mount_namespace() -> bool:
@@ -70,10 +68,10 @@ def command_line(unit: str) -> str:
     return _systemctl("show", "--property=ExecStart", "--value", unit).stdout.decode(errors="replace")
 
 
-def restart(*units: str) -> Finished:
-    """Restart units. Their start limits are for crash loops, not for us: what is used up of them is forgotten."""
-    _systemctl("reset-failed", *units)
-    return _systemctl("restart", *units)
+def restart(unit: str) -> Finished:
+    """Restart a unit. Its start limit is for crash loops, not for us: what is used up of it is forgotten."""
+    _systemctl("reset-failed", unit)
+    return _systemctl("restart", unit)
 
 
 def reload(unit: str) -> Finished:
@@ -98,26 +96,47 @@ def daemon_reload() -> None:
     check(_systemctl("daemon-reload"), "systemctl daemon-reload")
 
 
-def restart_all(units: tuple[str, ...]) -> None:
-    finished = restart(*units)
-    if finished.status != 0:
-        names = " ".join(units)
-        hint = f"look at: systemctl status {names}"
-        raise Failed(f"systemctl restart {names} failed: {finished.complaint}", hint, code="unit.restart-failed")
+def show(names: Iterable[str]) -> dict[str, Unit]:
+    """What the service manager says of units, by name; of one that it does not know, that."""
+    wanted = tuple(dict.fromkeys(names))
+    if not wanted:
+        return {}
+    found = parse_units(_systemctl("show", f"--property={','.join(PROPERTIES)}", "--", *wanted).stdout.decode())
+    return {name: found.get(name, Unit(name)) for name in wanted}
 
 
-def stop_all(units: tuple[str, ...], *, only_orphans: bool = False) -> None:
-    """Stop units by name or pattern; what is not running or not loaded is as it should be.
+def run_job(job: str, unit: str, *, block: bool = True) -> None:
+    """Let systemctl start, restart or reload-or-restart a unit; Failed says why it could not, or that it failed.
 
-    Orphans run on although their unit file is gone: `Upholds=` may have started them again meanwhile.
+    Without `block` only what keeps the job from being begun is told.
     """
+    _systemctl("reset-failed", "--", unit)
+    finished = _systemctl(*([] if block else ["--no-block"]), job, "--", unit)
+    if finished.status != 0:
+        hint = f"look at: systemctl status {unit}"
+        raise Failed(f"{unit}: {job} failed: {_job_complaint(finished)}", hint, code="unit.start-failed")
+
+
+def _job_complaint(finished: Finished) -> str:
+    """Its first line, since the second one only says where to look."""
+    lines = [line for line in finished.stderr.splitlines() if line.strip()]
+    return lines[0] if lines else finished.complaint
+
+
+def stop_all(units: Collection[str]) -> None:
+    """Stop those of these units that run, and all instances of templates among them."""
     if not units:
         return
-    listed = _systemctl("list-units", "--plain", "--no-legend", "--state=active,activating,reloading", *units)
-    rows = [line.split() for line in listed.stdout.decode().splitlines()]
-    names = [row[0] for row in rows if len(row) > 1 and (row[1] == "not-found" or not only_orphans)]
-    if names:
-        check(_systemctl("stop", *names), f"systemctl stop {' '.join(names)}")
+    listed = _systemctl("list-units", "--plain", "--no-legend", "--full", "--state=active,activating,reloading")
+    running = [line.split(maxsplit=1)[0] for line in listed.stdout.decode().splitlines() if line.strip()]
+    if names := [name for name in running if name in units or template_of(name) in units]:
+        check(_systemctl("stop", "--", *names), f"systemctl stop {' '.join(names)}")
+
+
+def template_of(unit: str) -> str | None:
+    """The template of an instance; None: it is none (systemd.unit(5))."""
+    stem, at, rest = unit.partition("@")
+    return f"{stem}@.{rest.rpartition('.')[2]}" if at else None
 
 
 def journal_since(unit: str, since: float, lines: int = 5) -> str:

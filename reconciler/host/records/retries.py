@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from reconciler.errors import Unavailable
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.model.state.retry import Retry, delay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.errors import Unavailable
+    from reconciler.errors import ReconcilerError
     from reconciler.paths import Paths
 
 
@@ -23,7 +23,7 @@ def read_retries(paths: Paths, configuration: str) -> dict[str, Retry]:
     try:
         if record is None or record["configuration"] != configuration:
             return {}
-        return {str(name): _from_json(it) for name, it in record["extensions"].items()}
+        return {str(name): Retry.from_json(it) for name, it in record["extensions"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}
 
@@ -32,18 +32,14 @@ def write_retries(paths: Paths, configuration: str, retries: Mapping[str, Retry]
     if not retries:
         paths.retries.unlink(missing_ok=True)
         return
-    document = {"configuration": configuration, "extensions": {name: asdict(it) for name, it in retries.items()}}
+    document = {"configuration": configuration, "extensions": {name: it.as_json() for name, it in retries.items()}}
     write_json(paths.retries, document, durable=False)
 
 
-def after_failure(before: Retry | None, error: Unavailable) -> Retry:
+def after_failure(before: Retry | None, error: ReconcilerError) -> Retry:
     """When an extension is tried again that failed just now."""
     failures = before.failures + 1 if before else 1
     jitter = random.uniform(-1, 1)  # noqa: S311 - spreads nodes that lost the same server
-    at = time.time() + delay(failures, jitter, error.retry_after)
+    asked = error.retry_after if isinstance(error, Unavailable) else None
+    at = time.time() + delay(failures, jitter, asked)
     return Retry(failures, at, error.code, error.message, error.hint)
-
-
-def _from_json(record: Any) -> Retry:  # noqa: ANN401 - JSON
-    code, message = str(record["code"]), str(record["message"])
-    return Retry(int(record["failures"]), float(record["at"]), code, message, record["hint"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.config.document import Checks, Extension, Pull, Settings
+from reconciler.model.config.document import Activation, Checks, Extension, Pull, Settings
 from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Part, shown
 from reconciler.model.content.format import Format
@@ -32,7 +32,9 @@ class Wanted:
     merged: bool = True
     pull: Pull = "missing"
     rename: bool = False
-    restart: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()  # units that run while it is merged
+    reload: tuple[str, ...] = ()  # units that take it up when it changes, if they run
+    activation: Activation = "auto"
     kind: Kind = Kind.SYSEXT
     format: Format | None = Format.DIRECTORY  # None: whatever suits content and node
     min_age: timedelta | None = None
@@ -117,7 +119,9 @@ def _wanted(name: str, item: Extension) -> Wanted:
         item.state == "merged",
         item.pull,
         item.rename,
-        item.units.restart,
+        tuple(dict.fromkeys((*item.units.start, *item.units.restart))),
+        item.units.reload,
+        item.activation,
         item.kind,
         item.format,
         item.min_age,

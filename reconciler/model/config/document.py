@@ -96,6 +96,7 @@ Duration = Annotated[timedelta, Written(str, parse_duration)]
 Count = Annotated[int, Written(int | str, parse_count)]
 Reaction: TypeAlias = Literal["warn", "refuse"]
 Pull: TypeAlias = Literal["missing", "always", "never"]
+Activation: TypeAlias = Literal["auto", "none"]
 
 
 class Strict(BaseModel):
@@ -107,8 +108,18 @@ class Strict(BaseModel):
 class Units(Strict):
     """What to do with systemd units around a merge."""
 
-    restart: tuple[UnitName, ...] = Field(
-        default=(), strict=False, description="Units to restart after this extension was merged anew or updated."
+    start: tuple[UnitName, ...] = Field(
+        default=(),
+        strict=False,
+        description="Units that run while this extension is merged: started after a merge and after each boot, "
+        "restarted when its content changes, and its own are stopped before it goes.",
+    )
+    restart: tuple[UnitName, ...] = Field(default=(), strict=False, description="The same as start.")
+    reload: tuple[UnitName, ...] = Field(
+        default=(),
+        strict=False,
+        description="Units to reload (those that cannot: to restart) when this extension's content changes, if they "
+        "run.",
     )
 
 
@@ -219,6 +230,11 @@ class Extension(Strict):
         description="Merged in these boot states of Kairos only; a node without boot states is active.",
     )
     units: Units = Units()
+    activation: Activation = Field(
+        default="auto",
+        description="auto: after a merge and after each boot, make its users, directories and caches, and let "
+        "systemd, udev, D-Bus and networkd read their configuration anew, as what it carries needs; none: nothing.",
+    )
     checks: ChecksOrNone = Field(
         default=None,
         description="What must hold after this extension was merged anew, or its previous version comes back.",

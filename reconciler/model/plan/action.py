@@ -68,8 +68,15 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
-    """Restart units of an extension that was merged anew."""
+class Activate:
+    """Let the running system take up what the overlay shows now: users, directories, caches, units."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Let units of an extension run, on its present content."""
 
     ident: ExtensionId
     units: tuple[str, ...]
@@ -101,7 +108,7 @@ class Check:
     reason: str
 
 
-Action: TypeAlias = Fetch | Stop | Mask | Unmask | Place | Remove | Refresh | Restart | Check
+Action: TypeAlias = Fetch | Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +154,11 @@ def action_ident(action: Action) -> ExtensionId | None:
     match action:
         case Fetch():
             return action.wanted.ident
-        case Refresh():
+        case Refresh() | Activate():
             return None
         case Mask() | Unmask():
             return action.masked.ident
-        case Stop() | Place() | Remove() | Restart() | Check():
+        case Stop() | Place() | Remove() | Start() | Check():
             return action.ident
         case never:
             assert_never(never)

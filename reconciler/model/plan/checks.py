@@ -26,19 +26,26 @@ def due_checks(desired: DesiredState, observed: ObservedState, actions: Sequence
     """What is to be checked after these actions, the node as a whole last.
 
     A change that an earlier run left pending (it was killed, or the merge came with a boot) is checked now. Nothing
-    is checked that this run does not merge.
+    is checked that is not merged, neither by this run nor already.
     """
-    if observed.merged is None or not desired.refresh_now:
+    if observed.merged is None:
         return
     refreshed = {action.kind for action in actions if isinstance(action, Refresh)}
     changing = {action.ident: action for action in actions if isinstance(action, Place | Remove)}
     new = {ident for ident, it in changing.items() if it.checked and ident.kind in refreshed}
-    due = new | (pending_checks(desired, observed) - changing.keys())
+    pending = pending_checks(desired, observed) - changing.keys()
+    due = new | {it for it in pending if it.kind in refreshed or _is_seen(it, observed)}
     for wanted in desired.extensions:
         if wanted.checks and wanted.ident in due:
             yield Check(wanted.ident, wanted.checks, _NEW if wanted.ident in new else _LEFT_OVER)
     if desired.settings.checks and due:
         yield Check(None, desired.settings.checks, _NEW if new else _LEFT_OVER)
+
+
+def _is_seen(ident: ExtensionId, observed: ObservedState) -> bool:
+    """Whether the overlay is as the links are, as far as this extension goes."""
+    link, overlay = observed.links.get(ident), observed.overlay(ident.kind)
+    return observed.unmerged(link) is None if link else overlay is None or ident.name not in overlay.names
 
 
 def pending_checks(desired: DesiredState, observed: ObservedState) -> frozenset[ExtensionId]:

@@ -12,6 +12,7 @@ from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.images.imagepolicy import refusal
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
+    Activate,
     Check,
     Fetch,
     Mask,
@@ -20,13 +21,15 @@ from reconciler.model.plan.action import (
     Problem,
     Refresh,
     Remove,
-    Restart,
+    Start,
     Step,
     Stop,
     Unmask,
+    action_ident,
     action_name,
     problem,
 )
+from reconciler.model.plan.activation import due_activation, lost_by_boot, stops
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
 from reconciler.model.plan.masks import mask_blockers
 from reconciler.model.plan.overlaylimit import excess_of
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from reconciler.model.state.observed import Link, ObservedState
 
 
-_ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Restart, Check)
+_ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Activate, Start, Check)
 # A service that one kind brings finds its configuration in place, which the other brings.
 _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
@@ -59,11 +62,13 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     steps, blocked = mask_blockers(desired, observed, steps)
     refreshes = [it for kind in _KINDS if kind not in blocked for it in _refresh(kind, desired, observed, steps)]
     if refreshes:
-        steps += [*refreshes, *_stops(observed, steps), *_restarts(desired, steps)]
+        steps += [*refreshes, *stops(observed, steps)]
+    steps += due_activation(desired, observed, steps)
     steps += due_checks(desired, observed, steps)
     # Everything is fetched before the first link changes, so that the node changes in one go.
     actions = sorted((it for it in steps if not isinstance(it, Problem)), key=lambda it: _ORDER.index(type(it)))
-    return Plan(tuple(actions), tuple(it for it in steps if isinstance(it, Problem)), tuple(excess))
+    problems = tuple(it for it in steps if isinstance(it, Problem))
+    return Plan(tuple(actions), problems, (*excess, *lost_by_boot(desired, observed)))
 
 
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:
@@ -73,6 +78,13 @@ def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     actions = [a for a in kept if not (isinstance(a, Refresh) and a.only_after_changes) or a.kind in changing]
     problems, warnings = ([it for it in told if it.extension in names] for told in (plan.problems, plan.warnings))
     return Plan(tuple(actions), tuple(problems), tuple(warnings))
+
+
+def only_activation(plan: Plan, *, checks: bool) -> Plan:
+    """What of a plan changes neither content nor links nor overlays."""
+    kept = (Activate, Start, Check) if checks else (Activate, Start)
+    names = {ident for it in plan.actions if isinstance(it, Place | Remove) and (ident := action_ident(it))}
+    return Plan(tuple(it for it in plan.actions if isinstance(it, kept) and action_ident(it) not in names))
 
 
 def _converge(wanted: Wanted, desired: DesiredState, observed: ObservedState, targets: Targets) -> Iterator[Step]:
@@ -215,23 +227,3 @@ def _shown(kind: Kind, observed: ObservedState, steps: list[Step]) -> str | None
     unmasked = {it.masked.ident for it in steps if isinstance(it, Unmask)}
     shown = (it for it in observed.unmanaged if it.searched and it.kind is kind and it.ident in unmasked)
     return next((f"{it.path} is not masked any more" for it in shown), None)
-
-
-def _restarts(desired: DesiredState, steps: list[Step]) -> Iterator[Restart]:
-    placed = {action.ident for action in steps if isinstance(action, Place)}
-    for wanted in desired.extensions:
-        if wanted.restart and wanted.ident in placed:
-            yield Restart(wanted.ident, wanted.restart, "its extension changes")
-
-
-def _stops(observed: ObservedState, steps: list[Step]) -> Iterator[Stop]:
-    for action in (it for it in steps if isinstance(it, Remove)):
-        contents = observed.store.get(action.old)
-        if contents and (units := _stoppable(contents.units)):
-            yield Stop(action.ident, units, "its extension goes")
-
-
-def _stoppable(units: tuple[str, ...]) -> tuple[str, ...]:
-    """The units among the names in a unit directory, as patterns for systemctl; instances for templates."""
-    found = [name for name in units if name.endswith((".service", ".socket", ".timer", ".path"))]
-    return tuple(name.replace("@.", "@*.") for name in found)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import ExtensionId, Kind
-from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, action_ident
+from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, Start, action_ident
+from reconciler.model.plan.activation import owes, stoppable
 from reconciler.model.plan.checks import pending_checks
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
     from reconciler.model.state.retry import Retry
+    from reconciler.model.state.units import UnitWord
 
 CHECKS_PENDING: Final = "checks.pending"
 
@@ -32,6 +34,15 @@ class State(StrEnum):
     FAILED = "failed"
     HELD = "held"  # kept although nothing asks for it
     UNMANAGED = "unmanaged"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    """How a unit of an extension stands: one that the configuration lists, or that the extension brings."""
+
+    name: str
+    state: UnitWord
+    since: str | None = None  # as systemd words times
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class ExtensionStatus:
     retry_at: float | None = None  # seconds since the epoch; None: it waits for no time
     code: str | None = None  # of the problem that is the reason
     waiting_until: float | None = None  # as before, when checks that are being tried are over
+    units: tuple[UnitReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +160,23 @@ def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> Exten
         reason=reason,
         kind=wanted.kind,
         code=trouble.code if trouble else None,
+        units=tuple(_unit_reports(wanted, link, view.observed)) if link else (),
     )
+
+
+def _unit_reports(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[UnitReport]:
+    """Of what the extension only brings, those that could run."""
+    known = observed.activation.of(wanted.ident, link.entry) if observed.activation else None
+    names = dict.fromkeys((*wanted.start, *(stoppable(known.units) if known else ())))
+    for name in names:
+        if known and (unit := observed.units.get(name)):
+            yield UnitReport(name, unit.word(known.merged), unit.since or None)
 
 
 def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:
     if trouble:
         return (State.PENDING if trouble.pending else State.FAILED), trouble.sentence
-    if reason := _planned(wanted.ident, view.plan):
+    if reason := _planned(wanted.ident, view.plan) or owes(wanted.ident, view.observed):
         return State.DRIFTED, reason
     if wanted.merged and link and view.observed.merged and (reason := view.observed.unmerged(link)):
         if view.desired.refresh_now:
@@ -167,7 +189,8 @@ def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | Non
 
 def _planned(ident: ExtensionId, plan: Plan) -> str | None:
     """Why the plan touches this extension; None: it does not."""
-    touching = (it for it in plan.actions if isinstance(it, Fetch | Place | Remove) and action_ident(it) == ident)
+    kinds = Fetch | Place | Remove | Start
+    touching = (it for it in plan.actions if isinstance(it, kinds) and action_ident(it) == ident)
     return next((it.reason for it in touching), None)
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.release import Host
+    from reconciler.model.state.activation import Activation
     from reconciler.model.state.entry import Entry
+    from reconciler.model.state.units import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ class ObservedState:
     intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
     blockers: tuple[Blocker, ...] = ()  # those that are masked already, too
     masks: tuple[Masked, ...] = ()
+    activation: Activation | None = None  # None: no service manager runs here
+    boot_merges: frozenset[Kind] | None = None  # what the next boot merges; None: nobody knows
+    units: Mapping[str, Unit] = field(default_factory=dict)  # those that the configuration lists
 
     def obstacle(self, ident: ExtensionId) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 _FIRST: Final = 15.0  # seconds
 _LONGEST: Final = 3600.0  # seconds, of our own choosing
@@ -23,6 +23,14 @@ class Retry:
     def is_due(self, now: float) -> bool:
         """Whether it may be tried. A time that no failure leads to comes of a clock that was wrong."""
         return not now < self.at <= now + _PATIENCE * 1.5
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Any) -> Retry:  # noqa: ANN401 - JSON
+        code, message = str(record["code"]), str(record["message"])
+        return cls(int(record["failures"]), float(record["at"]), code, message, record["hint"])
 
 
 def delay(failures: int, jitter: float, asked: float | None = None) -> float:

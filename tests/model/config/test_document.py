@@ -85,7 +85,7 @@ def test_what_keys_forbid_each_other_is_reported_of_every_extension() -> None:
         ({"settings": {"retention": {"generation": 3}}}, "did you mean 'generations'?"),
         ({"settings": {"checks": {"unit": []}}}, "did you mean 'units'?"),
         ({"defaults": {"unit": {}}}, "did you mean 'units'?"),
-        ({"defaults": {"units": {"zzz": []}}}, "known here: restart"),
+        ({"defaults": {"units": {"zzz": []}}}, "known here: start, restart, reload"),
         ({"extensions": {"units": {"pul": "never"}}}, "did you mean 'pull'?"),
         ({"extensions": {"checks": {"checks": {"comand": []}}}}, "did you mean 'command'?"),
     ],

@@ -21,21 +21,25 @@ from reconciler.model.images.imagepolicy import parse_image_policy
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Action,
+    Activate,
     Check,
     Fetch,
     Mask,
     Place,
     Refresh,
     Remove,
-    Restart,
+    Start,
     Stop,
     Unmask,
 )
 from reconciler.model.plan.plan import make_plan, narrow
 from reconciler.model.plan.target import Target, target_for
+from reconciler.model.state.activation import Activated, Activation
 from reconciler.model.state.checks import CheckedChange, CheckRecord
 from reconciler.model.state.entry import Entry, parse_entry
 from reconciler.model.state.observed import Blocker, Link, Masked, Merged, ObservedState, Unmanaged
+from reconciler.model.state.retry import Retry
+from reconciler.model.state.units import Unit
 
 CASES = sorted((Path(__file__).parents[2] / "cases/plan").glob("*.yaml"))
 HOST = Host({"ID": "debian", "VERSION_ID": "12"}, "x86_64", 252)
@@ -149,7 +153,28 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
         blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
         masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
+        activation=_activation(given["activation"]) if "activation" in given else None,
+        units={name: _unit(name, it) for name, it in given.get("units", {}).items()},
     )
+
+
+def _activation(given: dict[str, dict[str, Any]]) -> Activation:
+    """By name: the entry that was activated, and what became of it."""
+    return Activation({ExtensionId(name): _activated(**it) for name, it in given.items()})
+
+
+def _activated(
+    entry: str, units: tuple[str, ...] = (), failed: dict[str, float] | None = None, *, started: bool = True
+) -> Activated:
+    """What failed has the time at which it is tried again."""
+    retries = {what: Retry(1, at, "unit.start-failed", f"{what} failed") for what, at in (failed or {}).items()}
+    return Activated(_entry(entry), 100, tuple(units), started, retries)
+
+
+def _unit(name: str, state: str) -> Unit:
+    """`active@50` has run since before the content was merged, at 100."""
+    active, _, started = state.partition("@")
+    return Unit(name, "loaded", active, started=int(started or 200))
 
 
 def _changes(given: dict[str, tuple[str | None, str | None]], reason: str) -> dict[ExtensionId, CheckedChange]:
@@ -210,10 +235,12 @@ def _line(action: Action) -> str:
             line = f"remove {action.ident} {_short(action.old)}"
         case Refresh():
             line = "refresh" if action.kind is Kind.SYSEXT else f"refresh {action.kind}"
-        case Restart() | Stop():
+        case Start() | Stop():
             line = f"{type(action).__name__.lower()} {action.ident} {' '.join(action.units)}"
         case Mask() | Unmask():
             line = f"{type(action).__name__.lower()} {action.masked.path}"
+        case Activate():
+            line = "activate"
         case Check():
             line = f"check {action.ident or 'all'}"
         case _:

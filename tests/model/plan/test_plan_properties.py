@@ -21,13 +21,14 @@ from reconciler.model.fit.release import Host
 from reconciler.model.kind import Kind
 from reconciler.model.plan.action import (
     Action,
+    Activate,
     Check,
     Fetch,
     Mask,
     Place,
     Refresh,
     Remove,
-    Restart,
+    Start,
     Stop,
     Unmask,
 )
@@ -62,7 +63,7 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
             rename=draw(st.booleans()),
             kind=draw(KINDS),
             format=draw(FORMATS | st.none()),
-            restart=("x.service",) if draw(st.booleans()) else (),
+            start=("x.service",) if draw(st.booleans()) else (),
         )
         for name in sorted(names)
     ]
@@ -211,7 +212,7 @@ def _act(action: Action, observed: ObservedState) -> ObservedState:
             names |= {item.name for item in observed.unmanaged if item.kind is kind}
             merged = {**(observed.merged or {}), kind: Merged(names, 11 if names else None)}
             return replace(observed, merged=merged, refresh_owed=observed.refresh_owed - {kind})
-        case Restart() | Stop() | Check() | Mask() | Unmask():
+        case Activate() | Start() | Stop() | Check() | Mask() | Unmask():
             return observed
         case _:
             assert_never(action)

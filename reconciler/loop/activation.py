@@ -1,0 +1,227 @@
+"""Let the running system take up what is merged: see `reconciler.model.plan.activation` for what that is.
+
+What was done is recorded with the content it was done for, last: a run that ends in between leaves it owed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Failed, ReconcilerError
+from reconciler.host.base.workers import workers
+from reconciler.host.merge.hostfiles import host_units
+from reconciler.host.merge.links import read_links
+from reconciler.host.merge.overlay import read_merged
+from reconciler.host.node import units
+from reconciler.host.node.chores import do_chore
+from reconciler.host.records.activation import read_activation, write_activation
+from reconciler.host.records.retries import after_failure
+from reconciler.host.store import entries as store
+from reconciler.host.store.pathlists import file_list
+from reconciler.model.plan.activation import Chore, Needs, declared, needs_of, shown, stoppable, vanished
+from reconciler.model.state.activation import Activated, Activation
+from reconciler.model.state.observed import Link, ObservedState
+from reconciler.model.state.units import Unit, UnitWord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import TypeAlias
+
+    from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.fit.release import Host
+    from reconciler.model.kind import ExtensionId
+    from reconciler.model.plan.action import Start
+    from reconciler.model.state.retry import Retry
+    from reconciler.paths import Paths
+
+    _Done: TypeAlias = dict[ExtensionId, Activated]
+    _Group: TypeAlias = tuple[tuple[ExtensionId, ...], Needs]
+
+log = logging.getLogger(__name__)
+
+_PARALLEL: Final = 8  # jobs that are waited for; the service manager orders them among each other
+_SETTLE: Final = 0.25  # seconds in which a service shows that it cannot even begin (status 203, 217 and the like)
+_RESTARTS_UNITS: Final = 262  # the first systemd that obeys the fields below itself
+_RESTART: Final = "EXTENSION_RESTART_UNITS"
+_RELOAD: Final = "EXTENSION_RELOAD_OR_RESTART_UNITS"
+
+
+@dataclass(slots=True)
+class Activator:
+    """Activates what is merged on the running system, and reports what went wrong, each with its extension."""
+
+    paths: Paths
+    host: Host
+    desired: DesiredState
+    block: bool = True  # False: at boot, when no unit can be waited for
+    _errors: list[ReconcilerError] = field(default_factory=list)
+    _failed_before: Mapping[tuple[ExtensionId, str], Retry] = field(default_factory=dict)
+
+    def activate(self) -> tuple[ReconcilerError, ...]:
+        """All that is owed except the units that the configuration lists."""
+        record, observed = read_activation(self.paths), self._observe()
+        seen = shown(observed)
+        gone = {ident: record.extensions[ident] for ident in vanished(replace(observed, activation=record))}
+        due = {ident: link for ident, link in seen.items() if _is_due(record.of(ident, link.entry))}
+        self._failed_before = {(ident, it): retry for ident in due for it, retry in record.failed(ident).items()}
+        needs = {ident: self._needs(ident, link) for ident, link in due.items()}
+        done = {ident: self._activated(ident, link, needs[ident], record, observed) for ident, link in due.items()}
+        before = [it for ident in (*gone, *done) if (it := record.extensions.get(ident))]
+        self._do_chores(needs, done, reload=any(it.units for it in before))
+        after = record.without(gone).having(done)
+        stopped = self._stop_orphans(before, after)
+        self._obey(done, observed)
+        write_activation(self.paths, after if stopped else after.having(gone))
+        return tuple(self._errors)
+
+    def start(self, action: Start) -> tuple[ReconcilerError, ...]:
+        """Let an extension's units run, on its present content; what runs on it already is left alone."""
+        ident, record, link = action.ident, read_activation(self.paths), shown(self._observe()).get(action.ident)
+        known = record.of(ident, link.entry) if link else None
+        wanted = next((it for it in self.desired.extensions if it.ident == ident), None)
+        if known is None or wanted is None:
+            return ()
+        failed = self._run(_jobs(wanted, known, units.show(action.units)), ident)
+        kept = {what: it for what, it in known.failed.items() if what not in action.units}
+        retries = {unit: after_failure(known.failed.get(unit), error) for unit, error in failed.items()}
+        write_activation(self.paths, record.having({ident: replace(known, started=True, failed=kept | retries)}))
+        return tuple(self._errors)
+
+    def _observe(self) -> ObservedState:
+        found = read_links(self.paths, self.host.systemd)
+        return ObservedState(self.host, found.links, found.unmanaged, merged=read_merged())
+
+    def _needs(self, ident: ExtensionId, link: Link) -> Needs:
+        """What its content asks for. That it cannot be read is told, and asks for nothing."""
+        wanted = next((it for it in self.desired.extensions if it.ident == ident), None)
+        if wanted and wanted.activation == "none":
+            return Needs()
+        try:
+            files = file_list(self.paths, link.entry, remember=True)
+        except ReconcilerError as error:
+            self._errors.append(error.about(ident.name))
+            return Needs()
+        return needs_of(files.files if files else (), self._release(ident, link))
+
+    def _release(self, ident: ExtensionId, link: Link) -> Mapping[str, str]:
+        contents = store.read_contents(self.paths, [link.entry]).get(link.entry)
+        return contents.releases.get(ident.name, {}) if contents else {}
+
+    def _activated(
+        self, ident: ExtensionId, link: Link, needs: Needs, record: Activation, observed: ObservedState
+    ) -> Activated:
+        known = record.of(ident, link.entry)
+        if known:
+            units_failed = {what: it for what, it in known.failed.items() if what not in set(Chore)}
+            return replace(known, units=needs.units, failed=units_failed)
+        overlay = observed.overlay(ident.kind)
+        since = overlay.since if overlay else None
+        # What ran before anything was recorded, under an older livelayer, is taken to run on what was placed then.
+        merged = min(link.changed, since or link.changed) if not record.is_recorded else since or link.changed
+        return Activated(link.entry, _monotonic(merged), needs.units)
+
+    def _do_chores(self, needs: Mapping[ExtensionId, Needs], done: _Done, *, reload: bool) -> None:
+        """One after the other, users before the directories that they own; those that serve all, once."""
+        for chore in Chore:
+            concerned = {ident: it for ident, it in needs.items() if chore in it.chores}
+            if chore in {Chore.SYSUSERS, Chore.TMPFILES}:
+                groups: list[_Group] = [((ident,), it) for ident, it in sorted(concerned.items())]
+            else:
+                is_due = concerned or (reload and chore is Chore.MANAGER)
+                groups = [(tuple(sorted(concerned)), Needs())] if is_due else []
+            for idents, need in groups:
+                self._do(chore, need, idents, done)
+
+    def _do(self, chore: Chore, needs: Needs, idents: tuple[ExtensionId, ...], done: _Done) -> None:
+        try:
+            do_chore(chore, needs, booting=not self.block)
+        except ReconcilerError as error:
+            self._errors += [error.about(ident.name) for ident in idents] or [error]
+            for ident in idents:
+                retry = after_failure(self._failed_before.get((ident, chore)), error)
+                done[ident] = replace(done[ident], failed={**done[ident].failed, chore: retry})
+
+    def _stop_orphans(self, before: Iterable[Activated], after: Activation) -> bool:
+        """Stop the units that nothing brings any more; `Upholds=` may have started them again meanwhile."""
+        brought = {unit for it in after.extensions.values() for unit in it.units}
+        lost = [unit for unit in stoppable({unit for it in before for unit in it.units}) if unit not in brought]
+        try:
+            units.stop_all(set(lost) - host_units(lost))
+        except ReconcilerError as error:
+            self._errors.append(error)
+            return False
+        return True
+
+    def _obey(self, done: Mapping[ExtensionId, Activated], observed: ObservedState) -> None:
+        """What an extension's release file asks for, where systemd itself is too old to do it."""
+        if self.host.systemd >= _RESTARTS_UNITS:
+            return
+        for ident, known in done.items():
+            if known.failed:
+                continue
+            release = self._release(ident, observed.links[ident])
+            restart, reload = declared(release, _RESTART), declared(release, _RELOAD)
+            states = units.show((*restart, *reload))
+            jobs = {unit: "restart" for unit in restart if states[unit].word(known.merged) is not UnitWord.RUNNING}
+            self._run(jobs | {it: "reload-or-restart" for it in reload if it not in jobs}, ident)
+
+    def _run(self, jobs: Mapping[str, str], ident: ExtensionId) -> dict[str, ReconcilerError]:
+        """Side by side, so that one that cannot start keeps no other from it; returns what failed, by unit."""
+        if not jobs:
+            return {}
+        with workers(min(_PARALLEL, len(jobs))) as pool:
+            begun = {unit: pool.submit(units.run_job, job, unit, block=self.block) for unit, job in jobs.items()}
+            failed = {unit: error for unit, it in begun.items() if (error := _reconciler_error(it.exception()))}
+        if self.block:
+            failed = _fallen(set(jobs) - failed.keys()) | failed
+        failed = {unit: error.about(ident.name) for unit, error in failed.items()}
+        self._errors += failed.values()
+        return failed
+
+
+def _is_due(known: Activated | None) -> bool:
+    return known is None or any(what in set(Chore) for what in known.failed)
+
+
+def _jobs(wanted: Wanted, known: Activated, states: Mapping[str, Unit]) -> dict[str, str]:
+    jobs: dict[str, str] = {}
+    for name, unit in states.items():
+        match unit.word(known.merged):
+            case UnitWord.RUNNING | UnitWord.FINISHED:
+                continue
+            case UnitWord.OLD_CODE if name in wanted.start:
+                jobs[name] = "restart"
+            case UnitWord.OLD_CODE if not known.started:
+                jobs[name] = "reload-or-restart"
+            case _ if name in wanted.start:
+                jobs[name] = "start"
+            case _:
+                continue
+    return jobs
+
+
+def _fallen(started: set[str]) -> dict[str, ReconcilerError]:
+    """Which of these units, whose start went well, are down again."""
+    if not started:
+        return {}
+    time.sleep(_SETTLE)
+    hint = "look at: systemctl status"
+    return {
+        name: Failed(f"{name} does not stay up: it is {unit.words}", f"{hint} {name}", code="unit.start-failed")
+        for name, unit in units.show(started).items()
+        if unit.word(0) not in {UnitWord.RUNNING, UnitWord.FINISHED}
+    }
+
+
+def _reconciler_error(error: BaseException | None) -> ReconcilerError | None:
+    if error is None or isinstance(error, ReconcilerError):
+        return error
+    raise error
+
+
+def _monotonic(realtime: int) -> int:
+    """A time of the epoch on the clock that nobody sets, in nanoseconds."""
+    return max(0, time.monotonic_ns() - max(0, time.time_ns() - realtime))

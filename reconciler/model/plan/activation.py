@@ -1,0 +1,210 @@
+"""What a merge owes: users, directories, caches and units of what the overlay shows, and of what it shows no more.
+
+systemd-sysext merges and, told to, reads units anew; nothing else follows by itself, neither after a merge nor after
+a boot. What is owed is found by comparing what is merged with what was activated since the boot, so that it does not
+matter who merged it, and nothing is lost when a run ends in between.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from reconciler.model.kind import UNIT, Kind
+from reconciler.model.plan.action import Activate, Place, Problem, Refresh, Remove, Start, Step, Stop
+from reconciler.model.state.units import Unit, UnitWord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from reconciler.model.config.desired import DesiredState, Wanted
+    from reconciler.model.kind import ExtensionId
+    from reconciler.model.state.activation import Activated
+    from reconciler.model.state.observed import Link, ObservedState
+
+_STOPPABLE: Final = (".service", ".socket", ".timer", ".path")
+_ENABLE: Final = "systemctl enable livelayer-boot.service livelayer-activate.service"
+_RELOAD: Final = "EXTENSION_RELOAD_MANAGER"  # of a release file, systemd 255 on
+_WELL: Final = frozenset({UnitWord.RUNNING, UnitWord.FINISHED})
+
+
+class Chore(StrEnum):
+    """What may have to be done for an extension, by the program that does it; in this order."""
+
+    SYSUSERS = "systemd-sysusers"
+    TMPFILES = "systemd-tmpfiles"
+    LDCONFIG = "ldconfig"
+    UDEV = "udevadm"
+    DBUS = "busctl"
+    NETWORKD = "networkctl"
+    MANAGER = "systemctl daemon-reload"
+
+
+_TOPS: Final = r"(?:usr/lib|usr/local/lib|etc)"
+_SHARES: Final = r"(?:usr/share|usr/local/share|etc)"
+# Where the manuals of these programs say that they look, as far as extensions reach it; paths are relative.
+_PLACES: Final = {
+    Chore.SYSUSERS: rf"{_TOPS}/sysusers\.d/[^/]+\.conf",
+    Chore.TMPFILES: rf"{_TOPS}/tmpfiles\.d/[^/]+\.conf",  # noqa: S108 - no temporary file
+    Chore.LDCONFIG: r"usr/(?:local/)?lib(?:32|64|x32)?/(?:[a-z0-9_]+-linux-[a-z0-9]+/)?[^/]+\.so(?:\.[^/]*)?"
+    r"|etc/ld\.so\.conf\.d/[^/]+\.conf",
+    Chore.UDEV: rf"{_TOPS}/udev/rules\.d/[^/]+\.rules",
+    Chore.DBUS: rf"{_SHARES}/dbus-1/(?:system\.d|system-services)/[^/]+",
+    Chore.NETWORKD: rf"{_TOPS}/systemd/network/.+",
+    Chore.MANAGER: rf"{_TOPS}/systemd/(?:system|system-generators)/.+",
+}
+_PATTERNS: Final = {chore: re.compile(pattern) for chore, pattern in _PLACES.items()}
+_UNIT_FILE: Final = re.compile(rf"{_TOPS}/systemd/system/({UNIT.pattern})")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an extension's content asks for."""
+
+    chores: frozenset[Chore] = frozenset()
+    sysusers: tuple[str, ...] = ()  # its own files, by name
+    tmpfiles: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()  # that it brings
+
+
+def needs_of(files: Iterable[str], release: Mapping[str, str]) -> Needs:
+    """What follows from an extension's files, by their paths without a leading slash, and its release file."""
+    listed = sorted(files)
+    found = {chore: [it for it in listed if pattern.fullmatch(it)] for chore, pattern in _PATTERNS.items()}
+    chores = {chore for chore, paths in found.items() if paths}
+    if release.get(_RELOAD) == "1":
+        chores.add(Chore.MANAGER)
+    sysusers, tmpfiles = (_names(found[it]) for it in (Chore.SYSUSERS, Chore.TMPFILES))
+    units = {match[1] for it in found[Chore.MANAGER] if (match := _UNIT_FILE.fullmatch(it))}
+    return Needs(frozenset(chores), sysusers, tmpfiles, tuple(sorted(units)))
+
+
+def _names(paths: Iterable[str]) -> tuple[str, ...]:
+    """Names of files, since systemd's programs find by name the one that counts; none can be an option."""
+    names = {path.rpartition("/")[2] for path in paths}
+    return tuple(sorted(name for name in names if not name.startswith("-")))
+
+
+def declared(release: Mapping[str, str], key: str) -> tuple[str, ...]:
+    """The units that a release file names in a field such as EXTENSION_RESTART_UNITS= (systemd 262)."""
+    return tuple(unit for unit in release.get(key, "").split() if UNIT.fullmatch(unit) and not unit.startswith("-"))
+
+
+def stoppable(units: Iterable[str]) -> list[str]:
+    return [name for name in units if name.endswith(_STOPPABLE) and UNIT.fullmatch(name)]
+
+
+def shown(observed: ObservedState) -> dict[ExtensionId, Link]:
+    """The links whose present content the overlay shows."""
+    return {
+        ident: link
+        for ident, link in observed.links.items()
+        if observed.merged is not None and not observed.obstacle(ident) and observed.unmerged(link) is None
+    }
+
+
+def vanished(observed: ObservedState) -> list[ExtensionId]:
+    """What was activated and is not merged any more."""
+    known = observed.activation.extensions if observed.activation else {}
+    overlays = {kind: observed.overlay(kind) for kind in Kind}
+    names = {kind: overlay.names if overlay else frozenset[str]() for kind, overlay in overlays.items()}
+    return [ident for ident in known if ident.name not in names[ident.kind] or ident not in observed.links]
+
+
+def due_activation(desired: DesiredState, observed: ObservedState, steps: Sequence[Step]) -> Iterator[Step]:
+    """What is to be done once these steps are: first what all need, then the units of each extension."""
+    if observed.activation is None:
+        return
+    refreshed = {it.kind for it in steps if isinstance(it, Refresh)}
+    changing = {it.ident for it in steps if isinstance(it, Place | Remove)}
+    new = {it.ident for it in steps if isinstance(it, Place) and it.ident.kind in refreshed}
+    owed = _owed(observed, changing)
+    if changing_now := sorted(ident.name for ident in changing if ident.kind in refreshed):
+        yield Activate(f"{', '.join(changing_now)}: changes")
+    elif owed:
+        yield Activate(f"{', '.join(sorted(ident.name for ident in owed))}: owed since the merge")
+    seen = shown(observed)
+    for wanted in desired.extensions:
+        if wanted.ident in new:
+            yield from _all_units(wanted, "its extension changes")
+        elif wanted.merged and wanted.ident in seen and wanted.ident not in changing:
+            yield from _of_merged(wanted, seen[wanted.ident], observed)
+
+
+def owes(ident: ExtensionId, observed: ObservedState) -> str | None:
+    """Why what is merged of an extension is not taken up yet; None: it is."""
+    link = shown(observed).get(ident)
+    if link is None or observed.activation is None or not _is_owed(ident, link, observed):
+        return None
+    failed = observed.activation.failed(ident).values()
+    return next((it.message for it in failed), "is merged and not activated yet")
+
+
+def _owed(observed: ObservedState, changing: set[ExtensionId]) -> list[ExtensionId]:
+    found = [ident for ident, link in shown(observed).items() if _is_owed(ident, link, observed)]
+    return [ident for ident in (*found, *vanished(observed)) if ident not in changing]
+
+
+def _is_owed(ident: ExtensionId, link: Link, observed: ObservedState) -> bool:
+    """A chore that failed and is not due is left alone."""
+    known = observed.activation.of(ident, link.entry) if observed.activation else None
+    return known is None or any(what in set(Chore) and not known.failed[what].at for what in known.failed)
+
+
+def _all_units(wanted: Wanted, reason: str) -> Iterator[Start]:
+    if wanted.start or wanted.reload:
+        yield Start(wanted.ident, (*wanted.start, *wanted.reload), reason)
+
+
+def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[Step]:
+    known = observed.activation.of(wanted.ident, link.entry) if observed.activation else None
+    if known is None or not known.started:
+        yield from _all_units(wanted, "it was merged")
+        return
+    yield from _chore_problems(wanted, known)
+    idle = [name for name in wanted.start if word_of(name, observed.units, known) not in _WELL]
+    waiting = [name for name in idle if name in known.failed and known.failed[name].at]
+    for name in waiting:
+        failed = known.failed[name]
+        yield Problem(failed.code, wanted.name, failed.message, failed.hint)
+    if left := [name for name in idle if name not in waiting]:
+        state = f"{left[0]} {_is(left[0], observed.units, known)}"
+        yield Start(wanted.ident, tuple(left), state)
+
+
+def _chore_problems(wanted: Wanted, known: Activated) -> Iterator[Problem]:
+    for what, failed in known.failed.items():
+        if what in set(Chore) and failed.at:
+            yield Problem(failed.code, wanted.name, failed.message, failed.hint)
+
+
+def _is(name: str, units: Mapping[str, Unit], known: Activated) -> str:
+    if word_of(name, units, known) is UnitWord.OLD_CODE:
+        return "runs since before its extension changed"
+    return f"is {units.get(name, Unit(name)).words}"
+
+
+def word_of(name: str, units: Mapping[str, Unit], known: Activated) -> UnitWord:
+    return units.get(name, Unit(name)).word(known.merged)
+
+
+def lost_by_boot(desired: DesiredState, observed: ObservedState) -> Iterator[Problem]:
+    """Debian, for one, has the units that merge at boot, and does not enable them."""
+    if observed.boot_merges is None:
+        return
+    for kind in Kind:
+        wanted = any(it.merged and it.kind is kind for it in desired.extensions)
+        if wanted and kind not in observed.boot_merges:
+            yield Problem("boot.not-merged", None, f"the next boot will merge no {kind}, since no enabled unit does: {_ENABLE}", _ENABLE)
+
+
+def stops(observed: ObservedState, steps: Sequence[Step]) -> Iterator[Stop]:
+    """The units that an extension brings are stopped before it goes: systemd itself leaves them running."""
+    for action in (it for it in steps if isinstance(it, Remove)):
+        contents = observed.store.get(action.old)
+        known = observed.activation.of(action.ident, action.old) if observed.activation else None
+        units = stoppable(dict.fromkeys((*(known.units if known else ()), *(contents.units if contents else ()))))
+        if units:
+            yield Stop(action.ident, tuple(units), "its extension goes")

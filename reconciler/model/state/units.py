@@ -1,0 +1,106 @@
+"""What systemd says of units, and how they stand to the content they run from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+PROPERTIES: Final = (
+    *("Id", "Names", "LoadState", "ActiveState", "SubState", "Result", "Type", "ConditionResult"),
+    *("InactiveExitTimestampMonotonic", "ExecMainStartTimestampMonotonic", "InactiveEnterTimestampMonotonic"),
+    *("ActiveEnterTimestamp", "InactiveEnterTimestamp"),
+)
+"""The properties that are asked for, as `systemctl show` names them."""
+_UP: Final = frozenset({"active", "reloading", "refreshing", "activating"})
+_BETWEEN_CRASHES: Final = "auto-restart"  # systemd waits for RestartSec=; auto-restart-queued since 254
+
+
+class UnitWord(StrEnum):
+    """How a unit stands, in one word."""
+
+    RUNNING = "running"
+    FINISHED = "finished"  # a oneshot service that has done its work
+    OLD_CODE = "old-code"  # it runs, since before its extension's present content was merged
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit as the service manager has it. Times are of CLOCK_MONOTONIC, in nanoseconds; 0: never."""
+
+    name: str
+    load: str = "not-found"
+    active: str = "inactive"
+    sub: str = "dead"
+    result: str = "success"
+    is_oneshot: bool = False
+    condition: bool = True  # False: a condition of it did not hold when it was last started
+    started: int = 0
+    stopped: int = 0
+    since: str = ""  # when it got into its present state, as systemd words it
+
+    @property
+    def is_loaded(self) -> bool:
+        return self.load == "loaded"
+
+    @property
+    def is_up(self) -> bool:
+        return self.active in _UP and not self.sub.startswith(_BETWEEN_CRASHES)
+
+    def word(self, merged: int) -> UnitWord:
+        """How it stands to content that was merged at this time of CLOCK_MONOTONIC, in nanoseconds."""
+        if self.is_up:
+            return UnitWord.OLD_CODE if self.started < merged else UnitWord.RUNNING
+        if self.active in {"failed", "activating"}:
+            return UnitWord.FAILED
+        if self.is_oneshot and self.result == "success" and self.condition and self.stopped > merged:
+            return UnitWord.FINISHED
+        return UnitWord.STOPPED
+
+    @property
+    def words(self) -> str:
+        """Its state, for people."""
+        if not self.is_loaded:
+            return {"not-found": "not found"}.get(self.load, self.load)
+        if not self.condition and not self.is_up:
+            return "not started, since a condition of it does not hold"
+        if self.active in {"failed", "activating"} and self.result != "success":
+            return f"failed ({self.result})"
+        return self.active
+
+
+def parse_units(text: str) -> dict[str, Unit]:
+    """What `systemctl show` prints of several units, a block each; by each of a unit's names."""
+    found: dict[str, Unit] = {}
+    for block in text.split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if name := values.get("Id"):
+            unit = _unit(name, values)
+            found |= dict.fromkeys((name, *values.get("Names", "").split()), unit)
+    return found
+
+
+def _unit(name: str, values: dict[str, str]) -> Unit:
+    active = values.get("ActiveState", "inactive")
+    is_up = active in _UP
+    process, left = (
+        _nanoseconds(values.get(f"{it}TimestampMonotonic", "")) for it in ("ExecMainStart", "InactiveExit")
+    )
+    return Unit(
+        name,
+        values.get("LoadState", "not-found"),
+        active,
+        values.get("SubState", "dead"),
+        values.get("Result", "success"),
+        is_oneshot=values.get("Type") == "oneshot",
+        condition=values.get("ConditionResult") == "yes" or not left,
+        started=process or left,
+        stopped=_nanoseconds(values.get("InactiveEnterTimestampMonotonic", "")),
+        since=values.get("ActiveEnterTimestamp" if is_up else "InactiveEnterTimestamp", ""),
+    )
+
+
+def _nanoseconds(microseconds: str) -> int:
+    return int(microseconds) * 1000 if microseconds.isdecimal() else 0

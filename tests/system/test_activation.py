@@ -1,0 +1,205 @@
+"""What is merged runs: users, directories and units after an apply, after a boot, after a merge by others."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.images import Member, extension
+from tests.rig.releases import RELEASES
+from tests.system.test_node import MAIN, UNITS, Bench
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.rig.node import Node
+    from tests.rig.registry import Registry
+
+pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.releases(*RELEASES)]
+
+ACTIVE = "units: {start: [x.service]}"
+CHECKED = "units: {restart: [x.service]}, checks: {units: [x.service], settle: 1s, timeout: 8s}"
+USERS = {
+    "usr/lib/sysusers.d/x.conf": 'u xuser - "A user of its own" /var/lib/x\n',
+    "usr/lib/tmpfiles.d/x.conf": "d /var/lib/x 0700 xuser xuser -\n",
+}
+
+
+@pytest.fixture
+def bench(node: Node, registry: Registry, tmp_path: Path) -> Bench:
+    """Everything a test needs."""
+    return Bench(node, registry, tmp_path)
+
+
+def _service(
+    version: str, does: str = "exec sleep infinity", more: dict[str, str] | None = None, unit: str = ""
+) -> list[Member]:
+    files = {
+        "usr/bin/x": f'#!/bin/sh\n[ "$1" = says ] && exec echo {version}\n{does}\n',
+        "usr/lib/systemd/system/x.service": f"[Service]\nExecStart=/usr/bin/x\n{unit}",
+        **(more or {}),
+    }
+    return list(extension("x", files))
+
+
+def _want(bench: Bench, source: str, more: str = ACTIVE, settings: str = "") -> None:
+    bench.node.write(MAIN, f"{settings}extensions: {{x: {{source: '{source}', {more}}}}}\n")
+
+
+def _is(bench: Bench, unit: str = "x.service") -> str:
+    return bench.node.run("systemctl", "is-active", unit, status=None).stdout.strip()
+
+
+def _pid(bench: Bench) -> str:
+    return bench.node.run("systemctl", "show", "--property=MainPID", "--value", "x.service").stdout.strip()
+
+
+def _units(bench: Bench) -> dict[str, str]:
+    (it,) = (it for it in bench.status()["extensions"] if it["name"] == "x")
+    return {unit["name"]: unit["state"] for unit in it["units"]}
+
+
+def _reasons(bench: Bench) -> str:
+    return json.dumps(bench.status()["extensions"])
+
+
+def test_a_service_with_a_user_of_its_own_runs_now_and_after_a_boot(bench: Bench) -> None:
+    unit = "User=xuser\nWorkingDirectory=/var/lib/x\n"
+    one, two = (bench.push("x", tag, _service(tag, more=USERS, unit=unit)) for tag in ("v1", "v2"))
+    bench.enable(*UNITS)
+    _want(bench, one)
+    bench.eventually(lambda: _is(bench) == "active")
+    bench.node.run("livelayer", "status", "--check")
+    assert _units(bench) == {"x.service": "running"}
+    assert bench.node.run("stat", "--format=%U %a", "/var/lib/x").stdout == "xuser 700\n"
+
+    bench.node.reboot()
+    assert _is(bench) == "active"
+    bench.node.run("livelayer", "status", "--check")
+
+    before = _pid(bench)
+    _want(bench, two)
+    bench.eventually(lambda: _pid(bench) not in {before, "0"})
+    bench.eventually(lambda: bench.status()["in_sync"])
+    assert bench.node.run("/usr/bin/x", "says").stdout == "v2\n"
+
+    bench.node.write(MAIN, "settings: {allow_empty: true}\nextensions: {}\n")
+    bench.eventually(lambda: bench.merged() == [])
+    assert _is(bench) != "active"
+
+
+def test_a_good_update_that_comes_with_a_boot_stays(bench: Bench) -> None:
+    one, two = (bench.push("x", tag, _service(tag)) for tag in ("v1", "v2"))
+    bench.enable(*UNITS)
+    _want(bench, one, CHECKED)
+    bench.eventually(lambda: bench.status()["in_sync"] and _is(bench) == "active")
+    bench.node.run("systemctl", "stop", "livelayer.path", "livelayer.timer")
+    _want(bench, two, CHECKED)
+    bench.node.run("livelayer", "apply", "--no-refresh")
+    assert bench.node.run("/usr/bin/x", "says").stdout == "v1\n"
+
+    bench.node.reboot()
+    assert bench.node.run("/usr/bin/x", "says").stdout == "v2\n"
+    bench.eventually(lambda: bench.status()["in_sync"])
+    assert _is(bench) == "active"
+    assert bench.node.run("/usr/bin/x", "says").stdout == "v2\n"
+    assert json.loads(bench.node.run("livelayer", "history", "--json").stdout)["generations"][-1]["generation"] == 2
+
+
+def test_a_first_version_merged_by_a_boot_is_checked_there(bench: Bench) -> None:
+    """With `refresh: boot` nothing is merged at once; what fails then goes with the next boot."""
+    boot = "settings: {refresh: boot}\n"
+    bench.enable(*UNITS)
+    bench.node.run("systemctl", "stop", "livelayer.path")
+    _want(bench, bench.push("x", "good", _service("good")), CHECKED, boot)
+    bench.node.run("livelayer", "apply")
+    assert bench.merged() == []
+    bench.node.reboot()
+    bench.eventually(lambda: _is(bench) == "active" and bench.status()["in_sync"])
+
+    _want(bench, bench.push("x", "bad", _service("bad", "exit 1")), CHECKED, boot)
+    bench.node.run("livelayer", "apply")
+    bench.node.reboot()
+    bench.eventually(lambda: "failed its checks" in _reasons(bench))
+    bench.node.reboot()
+    bench.eventually(lambda: _is(bench) == "active")
+    assert bench.node.run("/usr/bin/x", "says").stdout == "good\n"
+
+
+def test_what_is_upheld_starts_by_an_apply_and_by_a_boot(bench: Bench) -> None:
+    more = {"usr/lib/systemd/system/multi-user.target.d/10-x.conf": "[Unit]\nUpholds=x.service\n"}
+    bench.enable(*UNITS)
+    _want(bench, bench.push("x", "v1", _service("v1", more=more)), "pull: missing")
+    bench.eventually(lambda: _is(bench) == "active")
+    bench.node.reboot()
+    bench.eventually(lambda: _is(bench) == "active")
+
+
+def test_units_that_fail_are_told_again_and_keep_no_other_from_starting(bench: Bench) -> None:
+    more = {"usr/lib/systemd/system/y.service": "[Service]\nType=exec\nExecStart=/nonexistent\n"}
+    units = "units: {start: [missing.service, y.service, x.service]}"
+    _want(bench, bench.push("x", "v1", _service("v1", more=more)), units)
+    told = bench.node.run("livelayer", "apply", status=1).stderr
+    assert "x: y.service" in told
+    assert "x: missing.service" in told
+    assert _is(bench) == "active"
+    for _ in range(2):
+        bench.node.run("livelayer", "status", "--check", status=2)
+        bench.node.run("livelayer", "apply", "--automatic", status=1)
+    assert _units(bench) == {"missing.service": "stopped", "x.service": "running", "y.service": "failed"}
+    assert json.loads(bench.node.run("livelayer", "history", "--json").stdout)["generations"] == []
+    assert bench.status()["retry_at"]
+
+    bench.node.run("systemctl", "stop", "x.service")
+    bench.node.run("livelayer", "apply", "--automatic", status=1)
+    assert _is(bench) == "active"
+
+
+def test_units_that_an_update_drops_are_stopped_but_those_of_the_host_run_on(bench: Bench) -> None:
+    bench.node.write("/etc/systemd/system/host.service", "[Service]\nExecStart=/usr/bin/sleep infinity\n")
+    bench.node.run("systemctl", "daemon-reload")
+    bench.node.run("systemctl", "start", "host.service")
+    running = "[Service]\nExecStart=/usr/bin/sleep infinity\n"
+    more = {
+        "usr/local/lib/systemd/system/local.service": running,
+        "usr/lib/systemd/system/old.service": running,
+        "usr/lib/systemd/system/host.service": running,
+        "usr/lib/systemd/system/many@.service": running,
+    }
+    names = ("local.service", "old.service", "many@a.service")
+    _want(bench, bench.push("x", "v1", _service("v1", more=more)), f"units: {{start: [{', '.join(names)}]}}")
+    bench.node.run("livelayer", "apply")
+    assert [_is(bench, it) for it in names] == ["active"] * 3
+    _want(bench, bench.push("x", "v2", _service("v2")))
+    bench.node.run("livelayer", "apply")
+    assert [_is(bench, it) for it in names] == ["inactive"] * 3
+    assert _is(bench, "host.service") == "active"
+
+
+def test_an_extension_says_itself_what_to_restart_and_nothing_is_started_twice(bench: Bench) -> None:
+    def layer(version: str) -> list[Member]:
+        release = "ID=_any\nEXTENSION_RESTART_UNITS=x.service\nEXTENSION_RELOAD_MANAGER=1\n"
+        service = _service(version, "echo started >> /run/x-starts; exec sleep infinity")
+        return [*service[:-1], *extension("x", {}, release)]  # another release file
+
+    def starts() -> int:
+        return len(bench.node.run("cat", "/run/x-starts").stdout.split())
+
+    for number, (tag, more) in enumerate((("v1", "pull: missing"), ("v2", ACTIVE), ("v3", CHECKED)), 1):
+        _want(bench, bench.push("x", tag, layer(tag)), more)
+        bench.node.run("livelayer", "apply")
+        assert (_is(bench), starts()) == ("active", number)
+
+
+def test_a_merge_by_others_is_paid_for(bench: Bench) -> None:
+    _want(bench, bench.push("x", "v1", _service("v1", more=USERS)))
+    bench.node.run("livelayer", "apply", "--no-refresh")
+    bench.node.run("systemd-sysext", "refresh")
+    assert _is(bench) != "active"
+    bench.node.run("livelayer", "status", "--check", status=2)
+    bench.node.run("livelayer", "activate")
+    assert _is(bench) == "active"
+    bench.node.run("id", "xuser")
+    bench.node.run("livelayer", "status", "--check")
