@@ -26,7 +26,7 @@ from reconciler.host.tar.reproducible import source_date_epoch
 from reconciler.model.build.assembly import Assembly, difference, text_file
 from reconciler.model.build.output import Built, LeftOut, Output
 from reconciler.model.build.recipe import release_of, target_platform, upholds
-from reconciler.model.build.screening import Dropped, merge_usr, os_release_in, screen
+from reconciler.model.build.screening import Dropped, merge_usr, opened_up, os_release_in, screen
 from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.kind import RELEASE_PREFIX
 
@@ -186,9 +186,11 @@ def _sort_out(gathered: _Gathered, request: Request, paths: Paths) -> _Sorted:
     for path, text in upholds(recipe, _units(content, recipe)).items():
         content.put(path.encode(), text_file(text))
     content.put(recipe.release_path.encode(), text_file(release.text))
+    content, count = opened_up(content)
+    opened = (f"{count} directories that hosts have, too, are root's with mode 0755",) if count else ()
     renamed = (f"the release file was one of {name}",) if name and name != recipe.ident.name else ()
     damaged = (f"{it} {_DAMAGED}: {_MEND}" for it in needs.damaged)
-    return _Sorted(content, release, told, (*gathered.notices, *renamed, *damaged))
+    return _Sorted(content, release, told, (*gathered.notices, *renamed, *opened, *damaged))
 
 
 def _nothing_hint(told: tuple[Dropped, ...]) -> str:

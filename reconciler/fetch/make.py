@@ -81,8 +81,8 @@ class Maker:
     def _pack(self, content: Layers) -> Made:
         image = self.stage / "packed"
         packed = pack(content.layers, content.blob_of, image, self.entry, self.stage, self.limits)
-        if packed.names is not None:
-            pathlists.keep(self.paths, self.entry, pathlists.of_names(packed.names))
+        if packed.files:
+            pathlists.keep(self.paths, self.entry, packed.files)
         return Made(image, packed.contents)
 
     def _finish_tree(self, tree: Path) -> Made:

@@ -13,6 +13,7 @@ from reconciler.host.merge.links import read_links
 from reconciler.host.node.selinux import is_enforcing
 from reconciler.host.store.labels import unlabelled
 from reconciler.host.store.pathlists import readable_lists
+from reconciler.model.fit.permissions import NARROWED_HINT
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Action, Fetch, Place, Problem, Remove, problem
 from reconciler.model.plan.collisions import Collision, FileList, collisions, shown
@@ -138,13 +139,14 @@ def _examine_beside_host(
     paths: Paths, ident: ExtensionId, own: FileList, findings: Findings, reactions: Preflight
 ) -> None:
     """What the extension would hide of the host, merged extensions aside."""
-    host = beside_host(paths, ident.kind, own.files, own.directories)
-    if host.links:
-        sentence = (
-            f"{host.links[0]} is a directory in it and a symbolic link on this host, whose content it would hide"
-        )
-        error = Invalid(sentence, "put the files where the link leads", code="preflight.link")
-        findings.add(ident.name, error, reactions.links)
+    host = beside_host(paths, ident.kind, own)
+    if host.clashes:
+        clash = host.clashes[0]
+        findings.add(ident.name, Invalid(str(clash), clash.hint, code="preflight.link"), reactions.links)
+    if host.narrowed:
+        more = f" (and {len(host.narrowed) - 1} more)" if len(host.narrowed) > 1 else ""
+        error = Invalid(f"{host.narrowed[0]}{more}", NARROWED_HINT, code="preflight.directory")
+        findings.add(ident.name, error, reactions.directories)
     if host.hidden and ident.kind is Kind.SYSEXT:  # a configuration extension is meant to
         error = Invalid(f"hides {shown(host.hidden)} of this host", "leave it out", code="preflight.host-file")
         findings.add(ident.name, error, reactions.host_files)

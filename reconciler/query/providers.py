@@ -61,6 +61,6 @@ def _of_others(others: Iterable[Unmanaged], relative: str) -> dict[str, FileList
     """Of directories only, and no more than whether they have the path."""
     directories = [item for item in others if item.path.is_dir()]
     return {
-        item.name: FileList(frozenset({relative} if os.path.lexists(item.path / relative) else ()), frozenset())
+        item.name: FileList(frozenset({relative} if os.path.lexists(item.path / relative) else ()), {})
         for item in directories
     }

@@ -79,7 +79,9 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
         "attributes_known": origin.knows_attributes,
         "collisions_known": facts.host.is_known,
         "hides": list(facts.host.hidden),
-        "replaces_links": list(facts.host.links),
+        "replaces_links": [it.path for it in facts.host.clashes if it.host is FileKind.SYMLINK],
+        "replaces": [it.path for it in facts.host.clashes if it.host is not FileKind.SYMLINK],
+        "narrows": [it.path for it in facts.host.narrowed],
         "signature": _signature_object(facts),
     }
 
@@ -223,7 +225,8 @@ def _label_lines(facts: ExtensionFacts) -> list[str]:
 
 
 def _hides(facts: ExtensionFacts) -> list[str]:
-    return [*(f"{path}: a link of this host" for path in facts.host.links), *facts.host.hidden]
+    clashes = (f"{it.path}: a {it.host.noun} of this host" for it in facts.host.clashes)
+    return [*clashes, *map(str, facts.host.narrowed), *facts.host.hidden]
 
 
 def _no_collisions(facts: ExtensionFacts) -> str:

@@ -113,6 +113,27 @@ def test_whoever_made_a_directory_root_owns_it(make: Callable[..., Built], tree:
     assert (tmp_path / "out/usr/lib").stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize("form", ["directory", "archive"])
+def test_directories_that_hosts_have_are_everybodys(
+    make: Callable[..., Built], tree: Path, tmp_path: Path, form: str
+) -> None:
+    """Others keep the mode that they have."""
+    for directory in ("usr", "usr/lib", "usr/bin"):
+        (tree / directory).chmod(0o700)
+    (tree / "opt/private").mkdir(parents=True)
+    (tree / "opt/private/x").touch()
+    (tree / "opt/private").chmod(0o700)
+    archive = tmp_path / "tree.tar"
+    subprocess.run(["tar", "--create", f"--file={archive}", "--owner=1000", f"--directory={tree}", "usr"], check=True)
+    built = make(str(tree if form == "directory" else archive))
+    assert [it for it in built.notices if it.endswith(" directories that hosts have, too, are root's with mode 0755")]
+    for directory in ("usr", "usr/lib", "usr/bin"):
+        status = (tmp_path / "out" / directory).stat()
+        assert (status.st_mode & 0o777, status.st_uid) == (0o755, os.geteuid())
+    if form == "directory":
+        assert (tmp_path / "out/opt/private").stat().st_mode & 0o777 == 0o700
+
+
 @needs_root
 def test_a_users_setuid_program_does_not_become_roots(make: Callable[..., Built], tree: Path) -> None:
     (tree / "usr/bin/x").chmod(0o4755)

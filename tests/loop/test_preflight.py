@@ -18,7 +18,9 @@ from reconciler.loop import preflight
 from reconciler.loop.reconcile import converge, look
 from reconciler.loop.session import Options
 from reconciler.model.content.format import Format
+from reconciler.model.fit.permissions import Permissions
 from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.plan.collisions import FileList
 from reconciler.model.state.entry import Entry
 from reconciler.query import providers
 from tests.rig.diskimages import extension_tree, squashfs
@@ -93,7 +95,7 @@ def test_paths_of_a_directory_are_in_its_manifest_alone(paths: Paths) -> None:
     first = pathlists.file_list(paths, entry("a"), remember=True)
     assert first
     assert first.files == {"usr/lib/extension-release.d/extension-release.one"}
-    assert first.directories == {"usr", "usr/lib", "usr/lib/extension-release.d"}
+    assert first.directories.keys() == {"usr", "usr/lib", "usr/lib/extension-release.d"}
     assert not paths.file_lists.exists()
     paths.manifests.mkdir(parents=True)
     manifests.make(paths, entry("a"))
@@ -131,12 +133,17 @@ def test_paths_of_an_image_file_are_remembered_and_a_damaged_list_is_made_again(
     assert "usr/bin/one" in first.files
     assert not record.exists()
     assert pathlists.file_list(paths, image, remember=True) == first
-    record.write_text('[["usr/x"], []]')
+    record.write_text('{"files": ["usr/x"], "directories": {"usr": [493, 0, 0]}}')
     remembered = pathlists.file_list(paths, image, remember=True)
     assert remembered
-    assert remembered.files == {"usr/x"}
-    record.write_text("[[1], []]")
-    assert pathlists.file_list(paths, image, remember=True) == first
+    assert remembered == FileList(frozenset({"usr/x"}), {"usr": Permissions()})
+    for text in (
+        '{"files": [1], "directories": {}}',
+        '{"files": [], "directories": {"usr": 1}}',
+        '[["usr/x"], ["usr"]]',
+    ):
+        record.write_text(text)
+        assert pathlists.file_list(paths, image, remember=True) == first
 
 
 def test_who_has_a_path_below_another_root(paths: Paths) -> None:

@@ -18,6 +18,7 @@ from reconciler.host.sources import local
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import Limits
 from reconciler.model.content.ociread import parse_platform
+from reconciler.model.facts.extensionfacts import Clash
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
 from reconciler.model.lint.rule import Severity, lint
@@ -320,7 +321,15 @@ def test_wrong_subjects(subject: str, message: str) -> None:
 def test_what_the_host_has(tmp_path: Path, paths: Paths) -> None:
     make_tree(
         paths.root,
-        {"usr/bin/y": "", "usr/bin/python3": "", "usr/sbin": "-> bin", "opt/x": "", "usr/lib/shared/z": ""},
+        {
+            "usr/bin/y": "",
+            "usr/bin/python3": "",
+            "usr/sbin": "-> bin",
+            "opt/x": "",
+            "usr/lib/shared/z": "",
+            "usr/lib/kept/z": "",
+            "usr/share/z": "",
+        },
     )
     tree = extension_tree(
         tmp_path / "tree",
@@ -331,15 +340,25 @@ def test_what_the_host_has(tmp_path: Path, paths: Paths) -> None:
             "usr/sbin/y": "",
             "usr/lib/shared/new": "",
             "opt/x": "-> /usr/bin/python3",
+            "usr/lib/kept": "-> shared",
+            "usr/share/new": "",
         },
     )
+    (tree / "usr/share").chmod(0o700)
     facts = _gather(tree, paths)
     assert facts.host.is_known
     assert facts.host.hidden == ("/opt/x", "/usr/bin/y")
-    assert facts.host.links == ("/usr/sbin",)
-    assert facts.host.has == {"/usr/bin/python3"}
+    assert facts.host.clashes == (Clash("/usr/lib/kept", FileKind.DIRECTORY), Clash("/usr/sbin", FileKind.SYMLINK))
+    assert [it.path for it in facts.host.narrowed] == ["/usr/share"]
+    assert facts.host.has == {"/usr/bin/python3", "/usr/lib/shared"}
     found = {(finding.rule.id, finding.path) for finding in lint(facts, RULES)}
-    assert found >= {("LL103", "usr/sbin"), ("LL106", "usr/bin/y"), ("LL405", "usr/bin/z")}
+    assert found >= {
+        ("LL103", "usr/lib/kept"),
+        ("LL103", "usr/sbin"),
+        ("LL211", "usr/share"),
+        ("LL106", "usr/bin/y"),
+        ("LL405", "usr/bin/z"),
+    }
     assert "LL405" not in {rule for rule, path in found if path == "usr/bin/y"}
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -14,10 +16,15 @@ from tests.rig.images import extension
 from tests.rig.releases import RELEASES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.rig.node import Node
     from tests.system.bench import Bench
 
 pytestmark = [pytest.mark.system, pytest.mark.commands]
+
+
+LOCKS_OUT: Final = "narrow: /usr/bin has mode and owner 0700 0:0 in it and 0755 0:0 on this host"
 
 
 def test_what_hides_the_hosts_is_told_or_kept_out(bench: Bench) -> None:
@@ -72,3 +79,76 @@ def test_the_host_is_what_lies_below_what_is_merged(shared_node: Node, tmp_path:
     assert node.run("livelayer", "provides", "/usr/bin/tool").stdout == "tool: is seen\n"
     node.write("/etc/livelayer/extensions.yaml", f"{settings}  env: {{source: 'file:///srv/env'}}\n")
     assert "env: hides /usr/bin/env of this host" in node.run("livelayer", "apply", status=1).stderr
+    node.write("/etc/livelayer/extensions.yaml", "settings: {allow_empty: true}\nextensions: {}\n")
+    node.run("livelayer", "apply")
+
+
+def _as_nobody(node: Node) -> int:
+    return node.run("setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/true", status=None).returncode
+
+
+def _narrow(tree: Path) -> None:
+    """As a tree is that was made under umask 077."""
+    for path in (tree, *tree.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)
+
+
+def _foreign(tree: Path) -> None:
+    """As a tree is that a user made."""
+    for path in (tree, *tree.rglob("*")):
+        os.chown(path, 1000, 1000)
+
+
+@pytest.mark.releases(*RELEASES)
+def test_an_extension_that_locks_users_out_is_kept_out(shared_node: Node) -> None:
+    """Whatever its form; what systemd itself makes of it is seen first."""
+    node = shared_node
+    byhand, made = node.path("/var/lib/extensions/narrow"), node.path("/srv/narrow")
+    _narrow(extension_tree(byhand, "narrow"))
+    before = node.run("stat", "--format=%a", "/usr").stdout
+    node.run("systemd-sysext", "refresh")
+    assert node.run("stat", "--format=%a", "/usr", "/usr/bin", "/usr/lib").stdout == f"{before}700\n700\n"
+    assert _as_nobody(node) != 0
+    shutil.rmtree(byhand)
+    node.run("systemd-sysext", "refresh")
+    assert _as_nobody(node) == 0
+    _narrow(extension_tree(made, "narrow"))
+    configured = "settings: {{preflight: {{directories: {}}}, allow_empty: true}}\nextensions: {}\n"
+    listed = "{narrow: {source: 'file:///srv/narrow'}}"
+    node.write("/etc/livelayer/extensions.yaml", configured.format("refuse", listed))
+    assert LOCKS_OUT in node.run("livelayer", "apply", status=1).stderr
+    assert _as_nobody(node) == 0
+    node.write("/etc/livelayer/extensions.yaml", configured.format("warn", listed))
+    assert LOCKS_OUT in node.run("livelayer", "apply").stderr
+    assert _as_nobody(node) != 0
+    node.write("/etc/livelayer/extensions.yaml", configured.format("refuse", "{}"))
+    node.run("livelayer", "apply")
+    assert _as_nobody(node) == 0
+
+
+@pytest.mark.parametrize("form", ["directory", "squashfs", "raw"])
+def test_what_locks_users_out_is_known_of_every_form(bench: Bench, tmp_path: Path, form: str) -> None:
+    tree = extension_tree(tmp_path / "tree", "narrow")
+    _narrow(tree)
+    source = tmp_path / "source"
+    if form == "raw":
+        squashfs(tree, source)
+    else:
+        subprocess.run(["tar", "--create", f"--file={source}", f"--directory={tree}", "."], check=True)
+    bench.configure(f"extensions: {{narrow: {{source: 'file://{source}', format: {form}}}}}")
+    assert LOCKS_OUT in bench.livelayer("apply", status=1).stderr
+    assert bench.merged() == []
+    assert LOCKS_OUT in bench.status()["narrow"]["reason"]
+
+
+@pytest.mark.releases(*RELEASES)
+@pytest.mark.parametrize("spoil", [_narrow, _foreign])
+def test_what_build_makes_of_such_a_tree_lets_everybody_in(shared_node: Node, spoil: Callable[[Path], None]) -> None:
+    node = shared_node
+    spoil(extension_tree(node.path("/srv") / spoil.__name__, "built"))
+    source = ("--from", f"/srv/{spoil.__name__}", "--format", "directory", "--output", "/srv/built", "--force")
+    node.run("livelayer", "build", "built", *source)
+    node.write("/etc/livelayer/extensions.yaml", "extensions: {built: {source: 'file:///srv/built'}}\n")
+    node.run("livelayer", "apply")
+    assert node.run("stat", "--format=%a %u", "/usr/bin", "/usr/lib").stdout == "755 0\n755 0\n"
+    assert _as_nobody(node) == 0

@@ -28,6 +28,7 @@ from reconciler.host.tar.attributes import CAPABILITY, kept
 from reconciler.host.tar.decompress import Refused
 from reconciler.host.tar.reader import Member
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.permissions import Permissions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -126,8 +127,9 @@ class Flattened:
         """What the image has, by name, once all was read; hard links as what they lead to. The root's is empty."""
         self.members: Final = self._read(layers, blob_of)
         """Every member once, with the stored part of a file's content; what no layer describes comes last."""
+        self.described: Final[dict[bytes, Permissions]] = {}
+        """The directories that a layer describes; others come into being as everybody's to look into."""
         self._budget = Budget(limits)
-        self._described: set[bytes] = set()  # directories whose owner, mode and time are known
         self._gone: set[bytes] = set()  # what upper layers hide, as in _Layer
         self._opaque: set[bytes] = set()
         # Names that a layer went through without having said that they are directories: where a lower one has a
@@ -148,7 +150,7 @@ class Flattened:
             self._opaque |= self._layer.opaque
             self._layer = _Layer()
         for name, kind in self.names.items():
-            if kind is FileKind.DIRECTORY and name not in self._described:
+            if kind is FileKind.DIRECTORY and name not in self.described:
                 yield Member(name or _ROOT, kind, 0o755, 0, 0, 0, 0, b"", {}), ()
 
     def _merge(self, member: Member) -> Member | None:
@@ -171,9 +173,9 @@ class Flattened:
     def _directory(self, member: Member, *, hidden: bool) -> Member | None:
         name = member.name
         self._layer.directories.add(name)
-        if hidden or self.names.setdefault(name, member.kind) is not member.kind or name in self._described:
+        if hidden or self.names.setdefault(name, member.kind) is not member.kind or name in self.described:
             return None
-        self._described.add(name)
+        self.described[name] = Permissions(member.mode, member.uid, member.gid)
         if name:
             return member
         # The root as the store can bear it, as in `Staging.set_root`.

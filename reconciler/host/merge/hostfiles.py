@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
-from reconciler.model.facts.extensionfacts import ExtensionFacts, HostFacts, host_paths
+from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.permissions import Permissions
 from reconciler.model.kind import Kind
+from reconciler.model.plan.collisions import FileList
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin
     from reconciler.paths import Paths
 
 _UNITS: Final = tuple(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
@@ -25,21 +28,20 @@ _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")
 def look_at_host(facts: ExtensionFacts, paths: Paths) -> HostFacts:
     """What the host below a root has of what the extension needs, and what of it the extension would hide."""
     has = frozenset(path for path in host_paths(facts) if os.path.exists(paths.under(path)))  # noqa: PTH110 - no object for each
-    directories = {path for path, _ in facts.of_kind(FileKind.DIRECTORY)}
-    return replace(beside_host(paths, facts.kind, facts.files.keys() - directories, directories), has=has)
+    own = FileList.of((path, _known(file, facts.origin)) for path, file in facts.files.items())
+    return replace(beside_host(paths, facts.kind, own), has=has)
 
 
-def beside_host(paths: Paths, kind: Kind, files: Iterable[str], directories: Iterable[str]) -> HostFacts:
-    """What the host below a root has where an extension has something else; merged extensions aside.
+def _known(file: File, origin: Origin) -> Permissions | None:
+    """Without an owner that is only the one who has unpacked it."""
+    return file.permissions if origin.knows_owners or not file.permissions else Permissions(file.mode)
 
-    Paths are without a leading slash; `files` are all that are no directories.
-    """
+
+def beside_host(paths: Paths, kind: Kind, own: FileList) -> HostFacts:
+    """What the host below a root has where an extension has something else; merged extensions aside."""
 
     def look() -> HostFacts:
-        links = tuple(path for path in _covering(directories, kind) if stat.S_ISLNK(_mode(paths, path)))
-        apart = (*_RECORDS, *(f"{link}/" for link in links))
-        hidden = (path for path in _covering(files, kind) if not path.startswith(apart) and _mode(paths, path))
-        return HostFacts(hidden=tuple(hidden), links=links, is_known=True)
+        return _compared(own, {path: it for path in _covering(own, kind) if (it := _status(paths, path))})
 
     merged = read_hierarchies(kind) if paths.is_running_system else []
     found = look_beneath(merged, look) if merged else look()
@@ -64,14 +66,32 @@ def host_units(names: Iterable[str]) -> set[str]:
     return wanted if found is None else found
 
 
-def _covering(paths: Iterable[str], kind: Kind) -> list[str]:
-    """Those in a hierarchy of the kind, absolute and in order."""
-    return sorted(f"/{path}" for path in paths if path.partition("/")[0] in kind.traits.tops)
+def _compared(own: FileList, host: Mapping[str, os.stat_result]) -> HostFacts:
+    """What an extension hides of what the host has at the same paths, which are absolute and in order."""
+    clashes: list[Clash] = []
+    hidden, narrowed = [], []
+    for path, status in host.items():
+        if path.startswith((*_RECORDS, *(f"{it.path}/" for it in clashes))):
+            continue
+        permissions = own.directories.get(path.lstrip("/"))
+        if (permissions is not None) != stat.S_ISDIR(status.st_mode):
+            clashes.append(Clash(path, FileKind.of_mode(status.st_mode)))
+        elif permissions is None:
+            hidden.append(path)
+        elif path.count("/") > 1:  # systemd gives a hierarchy's own directory the host's mode
+            hosts = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            narrowed += [Narrowed(path, permissions, hosts)] if permissions.narrows(hosts) else []
+    return HostFacts(hidden=tuple(hidden), clashes=tuple(clashes), narrowed=tuple(narrowed), is_known=True)
 
 
-def _mode(paths: Paths, absolute: str) -> int:
-    """What the host has there, links not followed; 0: nothing."""
+def _covering(own: FileList, kind: Kind) -> list[str]:
+    """The paths in a hierarchy of the kind, absolute and in order."""
+    return sorted(f"/{path}" for path in (*own.directories, *own.files) if path.partition("/")[0] in kind.traits.tops)
+
+
+def _status(paths: Paths, absolute: str) -> os.stat_result | None:
+    """What the host has there, links not followed; None: nothing."""
     try:
-        return os.lstat(absolute if paths.is_running_system else paths.name_under(absolute)).st_mode
+        return os.lstat(absolute if paths.is_running_system else paths.name_under(absolute))
     except OSError:
-        return 0
+        return None

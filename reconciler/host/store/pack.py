@@ -14,6 +14,7 @@ from reconciler.host.images.write.squashfs import write_squashfs
 from reconciler.host.layers.flatten import Entangled, flatten
 from reconciler.host.store import entries as store
 from reconciler.host.store.packed import PackedTree, ReleaseKeeper
+from reconciler.host.store.pathlists import of_flattened
 from reconciler.host.tar.fromtree import write_tree
 from reconciler.host.tar.writer import TarWriter
 from reconciler.model.content.format import Format
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.filekind import FileKind
     from reconciler.model.kind import Kind
+    from reconciler.model.plan.collisions import FileList
     from reconciler.model.state.entry import Entry
 
 _SPACE: Final = "look at the space on the store's file system and at its disk"
@@ -42,7 +44,7 @@ class Packed:
     """An image file that was made, and what is in it."""
 
     contents: Contents  # as `store.inspect` would find it
-    names: Mapping[bytes, FileKind] | None  # of all that is in it; None: they can be read from it
+    files: FileList | None  # None: they can be read from it
 
 
 def pack(  # noqa: PLR0913, PLR0917 - as `flatten`, and what to make of it
@@ -89,7 +91,7 @@ def _pack_members(flattened: Flattened, target: Path, entry: Entry, scratch: Pat
 
     with _making(target):
         _make(target, entry, scratch, fill)
-        return Packed(_described(found[0], target, entry), flattened.names)
+        return Packed(_described(found[0], target, entry), of_flattened(flattened))
 
 
 def _renamed(contents: Contents, names: Mapping[bytes, FileKind], writer: TarWriter, entry: Entry) -> Contents:

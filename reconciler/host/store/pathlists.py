@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import stat
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Failed, ReconcilerError
@@ -18,12 +19,14 @@ from reconciler.host.images.listing import files_of
 from reconciler.host.store import entries as store
 from reconciler.host.store import manifests
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.permissions import Permissions
 from reconciler.model.plan.collisions import FileList
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from reconciler.host.layers.flatten import Flattened
     from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
@@ -40,13 +43,18 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
 
 def keep(paths: Paths, entry: Entry, found: FileList) -> None:
     """Note what an image file has, or is going to have."""
-    document = json.dumps([sorted(found.files), sorted(found.directories)])  # without indentation: it is long
+    directories = {path: astuple(it) for path, it in sorted(found.directories.items())}
+    document = json.dumps({"files": sorted(found.files), "directories": directories})  # not indented: it is long
     write_atomically(_record(paths, entry), document.encode(), durable=False)
 
 
-def of_names(names: Mapping[bytes, FileKind]) -> FileList:
+def of_flattened(flattened: Flattened) -> FileList:
     """What an image has that was made of a stream of members."""
-    return FileList.of((os.fsdecode(name), kind is FileKind.DIRECTORY) for name, kind in names.items())
+    described = flattened.described
+    return FileList.of(
+        (os.fsdecode(name), described.get(name, Permissions()) if kind is FileKind.DIRECTORY else None)
+        for name, kind in flattened.names.items()
+    )
 
 
 def _record(paths: Paths, entry: Entry) -> Path:
@@ -54,10 +62,19 @@ def _record(paths: Paths, entry: Entry) -> Path:
 
 
 def _from_json(record: Any) -> FileList | None:  # noqa: ANN401 - JSON
-    """A record that is not as we write it is none."""
+    """A record that is not as we write it is none; so is one of an earlier version, which knew no modes."""
     match record:
-        case [[*files], [*directories]] if all(isinstance(path, str) for path in (*files, *directories)):
-            return FileList(frozenset(files), frozenset(directories))
+        case {"files": [*files], "directories": dict(directories)} if all(isinstance(path, str) for path in files):
+            found = {path: _permissions(words) for path, words in directories.items()}
+            return FileList.of((*((path, None) for path in files), *found.items())) if all(found.values()) else None
+        case _:
+            return None
+
+
+def _permissions(words: Any) -> Permissions | None:  # noqa: ANN401 - JSON
+    match words:
+        case [int(mode), int(uid), int(gid)]:
+            return Permissions(mode, uid, gid)
         case _:
             return None
 
@@ -65,15 +82,20 @@ def _from_json(record: Any) -> FileList | None:  # noqa: ANN401 - JSON
 def _of_directory(paths: Paths, entry: Entry) -> FileList:
     """As it was placed, or as it is before that."""
     if manifest := manifests.read(paths, entry):
-        return FileList.of((path, stat.S_ISDIR(item.mode)) for path, item in manifest.items.items())
+        return FileList.of((path, _of_status(it.mode, it.uid, it.gid)) for path, it in manifest.items.items())
     top = os.fsencode(paths.store / entry.file_name)
     try:
         return FileList.of(
-            (os.fsdecode(path[len(top) + 1 :]), stat.S_ISDIR(status.st_mode)) for path, status in walk(top)
+            (os.fsdecode(path[len(top) + 1 :]), _of_status(it.st_mode, it.st_uid, it.st_gid))
+            for path, it in walk(top)
         )
     except OSError as error:
         what = os.fsdecode(error.filename or top)
         raise Failed.of(error, f"{what}: cannot be read", "look at the file system") from error
+
+
+def _of_status(mode: int, uid: int, gid: int) -> Permissions | None:
+    return Permissions(stat.S_IMODE(mode), uid, gid) if stat.S_ISDIR(mode) else None
 
 
 def _of_image(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
@@ -83,7 +105,7 @@ def _of_image(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     if contents is None or contents.image is None:
         return None
     files, _ = files_of(paths.store / entry.file_name, contents.image)
-    found = FileList.of((path, it.kind is FileKind.DIRECTORY) for path, it in files.items())
+    found = FileList.of((path, it.permissions) for path, it in files.items())
     if remember:
         try:
             keep(paths, entry, found)

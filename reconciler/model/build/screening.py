@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
-from reconciler.model.build.assembly import Assembly, Item
+from reconciler.model.build.assembly import DIRECTORY, Assembly, Item
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.permissions import is_usual
 from reconciler.model.kind import RELEASE_PREFIX, Kind
 
 if TYPE_CHECKING:
@@ -104,6 +106,20 @@ def _put_in_usr(merged: Assembly, name: bytes, item: Item) -> None:
     elif FileKind.FILE in {there.kind, item.kind} and item.kind is not FileKind.SYMLINK and there is not item:
         names = " and ".join(f"/{it.decode(errors='replace')}" for it in (name, place))
         raise Invalid(f"{names} are two files, which would be one in an extension", "leave out one of them")
+
+
+def opened_up(content: Assembly) -> tuple[Assembly, int]:
+    """With root's and everybody's directories where every host has them, and how many were otherwise.
+
+    In a merged extension they are the host's: one that was made with another umask would lock all users out.
+    """
+    found, changed = Assembly(), 0
+    for name, item in content:
+        usual = replace(item, mode=DIRECTORY.mode, uid=0, gid=0)
+        is_meant = item.is_directory and is_usual(name.decode(errors="replace"))
+        changed += is_meant and (item.mode, item.uid, item.gid) != (usual.mode, 0, 0)
+        found.put(name, usual if is_meant else item)
+    return found, changed
 
 
 def os_release_in(source: Assembly) -> Item | None:

@@ -272,7 +272,14 @@ class Preflight(Strict):
     host_files: Reaction = Field(
         default="warn", description="A file in the place of one of the host's (system extensions)."
     )
-    links: Reaction = Field(default="refuse", description="A directory where the host has a symbolic link.")
+    links: Reaction = Field(
+        default="refuse",
+        description="A directory where the host has a symbolic link or a file, or these where it has a directory.",
+    )
+    directories: Reaction = Field(
+        default="refuse",
+        description="A directory of the host's that the extension has with less access, or as another owner's.",
+    )
     layers: Reaction = Field(
         default="refuse", description="More extensions than an overlay takes: systemd would merge none."
     )

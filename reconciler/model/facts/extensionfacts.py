@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import FileTree, read_contents
+from reconciler.model.fit.permissions import Permissions
 from reconciler.model.fit.symlinks import follow
 from reconciler.model.kind import RELEASE_PREFIX, Kind
 
@@ -47,6 +48,11 @@ class File:
     content: bytes | None = None  # or its beginning, where it decides something
 
     @property
+    def permissions(self) -> Permissions | None:
+        """Who may look into it, if it is a directory."""
+        return Permissions(self.mode, self.uid, self.gid) if self.kind is FileKind.DIRECTORY else None
+
+    @property
     def text(self) -> str | None:
         return None if self.content is None else self.content.decode(errors="replace")
 
@@ -68,12 +74,47 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Clash:
+    """Where one has a directory and the other has none, so that they cannot be merged."""
+
+    path: str  # absolute
+    host: FileKind
+
+    def __str__(self) -> str:
+        if self.host is FileKind.DIRECTORY:
+            return f"{self.path} is a directory on this host and none in it, and would hide all that is there"
+        content = "whose content it would hide" if self.host is FileKind.SYMLINK else "which it would hide"
+        return f"{self.path} is a directory in it and a {self.host.noun} on this host, {content}"
+
+    @property
+    def hint(self) -> str:
+        if self.host is FileKind.SYMLINK:
+            return "put the files where the link leads"
+        return "make it a directory, too" if self.host is FileKind.DIRECTORY else "give the directory another name"
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A directory of both that would let fewer people in than the host's does."""
+
+    path: str  # absolute
+    own: Permissions
+    host: Permissions
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has mode and owner {self.own} in it and {self.host} on this host, and would lock users out"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
     """What was asked of the file system of this host; what is not in `has` was not there."""
 
     has: frozenset[str] = frozenset()  # absolute paths
-    hidden: tuple[str, ...] = ()  # files of the host that the extension would hide, absolute
-    links: tuple[str, ...] = ()  # directories of the extension where the host has a symbolic link, absolute
+    hidden: tuple[str, ...] = ()  # files of the host that the extension has, too, absolute
+    clashes: tuple[Clash, ...] = ()
+    narrowed: tuple[Narrowed, ...] = ()
     is_known: bool = False  # False: there is none, or it has merged extensions and what lies below cannot be seen
 
 

@@ -10,6 +10,7 @@ from reconciler.model.plan.layerorder import bottom_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.model.fit.permissions import Permissions
     from reconciler.model.kind import Kind
 
 _RECORDS = ("usr/lib/extension-release.d/", "etc/extension-release.d/")
@@ -20,14 +21,14 @@ class FileList:
     """What an extension has, by paths without a leading slash."""
 
     files: frozenset[str]  # everything but directories
-    directories: frozenset[str]
+    directories: Mapping[str, Permissions]
 
     @classmethod
-    def of(cls, paths: Iterable[tuple[str, bool]]) -> FileList:
-        """Of paths, and whether each is a directory's; the root, whose path is empty, counts for nothing."""
-        known = {path: is_directory for path, is_directory in paths if path}
-        directories = frozenset(path for path, is_directory in known.items() if is_directory)
-        return cls(frozenset(known) - directories, directories)
+    def of(cls, paths: Iterable[tuple[str, Permissions | None]]) -> FileList:
+        """Of paths, with the permissions of each directory; the root, whose path is empty, counts for nothing."""
+        known = {path: it for path, it in paths if path}
+        directories = {path: it for path, it in known.items() if it}
+        return cls(frozenset(known.keys() - directories.keys()), directories)
 
     def __contains__(self, path: str) -> bool:
         return path in self.files or path in self.directories
@@ -83,7 +84,7 @@ def collisions(lists: Mapping[str, FileList]) -> list[Collision]:
 
 def _hidden(upper: FileList, lower: FileList) -> set[str]:
     """A file hides what has its path; a directory hides a file, but merges with a directory."""
-    both = (upper.files & lower.files) | (upper.files & lower.directories) | (upper.directories & lower.files)
+    both = (upper.files & (lower.files | lower.directories.keys())) | (upper.directories.keys() & lower.files)
     return {path for path in both if not path.startswith(_RECORDS)}
 
 

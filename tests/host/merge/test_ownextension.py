@@ -30,6 +30,6 @@ def test_extensions_of_both_kinds_may_have_one_name(paths: Paths, order: int) ->
     paths.store.mkdir(parents=True)
     for entry, path in ((program, PROGRAM), (settings, "etc/livelayer/extensions.yaml")):
         (paths.store / entry.file_name).touch()
-        pathlists.keep(paths, entry, FileList.of([(path, False)]))
+        pathlists.keep(paths, entry, FileList.of([(path, None)]))
     links = [Link("livelayer", program, 1), Link("livelayer", settings, 1)][::order]
     assert own_extensions(paths, links) == {ExtensionId("livelayer", Kind.SYSEXT)}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from reconciler.model.facts.extensionfacts import File, HostFacts
+from reconciler.model.facts.extensionfacts import Clash, File, HostFacts, Narrowed
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.permissions import Permissions
 from reconciler.model.images.veritysignature import VeritySignature
 from reconciler.model.lint.rule import Severity, fails, lint
 from reconciler.model.lint.rules import RULES, UNREADABLE
@@ -39,6 +40,7 @@ INSTALL: Final = {
     f"{UNITS}/x.service": file("[Service]\nExecStart=/usr/bin/x\n[Install]\nWantedBy=multi-user.target\n")
 }
 USER: Final = {f"{UNITS}/x.service": file("[Service]\nUser=ipfs\n")}
+NARROWED: Final = Narrowed("/usr/share/y", Permissions(0o700), Permissions())
 HOST: Final = HostFacts(frozenset({"/usr/bin/python3", "/etc/hosts", "/usr/bin/bash"}), is_known=True)
 
 
@@ -66,7 +68,10 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
     ),
     "LL101": ((extension({"srv/x": file()}), "srv"), (extension({"README": file()}), "README")),
     "LL102": ((extension({"bin/x": program()}), "bin"), (extension({"lib64": link("usr/lib64")}), "lib64")),
-    "LL103": ((extension(host=HostFacts(links=("/usr/sbin",))), "usr/sbin"),),
+    "LL103": (
+        (extension(host=HostFacts(clashes=(Clash("/usr/sbin", FileKind.SYMLINK),))), "usr/sbin"),
+        (extension(host=HostFacts(clashes=(Clash("/usr/share/x", FileKind.DIRECTORY),))), "usr/share/x"),
+    ),
     "LL104": ((extension({"usr/sbin/y": program()}), "usr/sbin"),),
     "LL105": ((extension({"usr/local/bin/y": program()}), "usr/local/bin/y"),),
     "LL106": ((extension(host=HostFacts(hidden=("/usr/bin/x",))), "usr/bin/x"),),
@@ -90,10 +95,19 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
     "LL205": ((extension({"usr/share/x": file(mtime=NOW + 3600)}), "usr/share/x"),),
     "LL206": ((extension({"usr/share/x": File(FileKind.SPECIAL)}), "usr/share/x"),),
     "LL207": ((extension({"usr/share/x": directory(steers_overlay=True)}), "usr/share/x"),),
-    "LL208": ((extension({"usr/bin/y": file()}), "usr/bin/y"),),
+    "LL208": (
+        (extension({"usr/bin/y": file()}), "usr/bin/y"),
+        (extension({"usr/bin/y": program(0o700)}), "usr/bin/y"),
+    ),
     "LL209": ((extension({"usr/bin/x": file(mode=0o755, label="system_u:object_r:bin_t:s0")}), RELEASE),),
     "LL210": (
         (replace(image(packed=9, unpacked=9), files=extension(release="ID=fedora\nVERSION_ID=41\n").files), None),
+    ),
+    "LL211": (
+        (extension({"usr/bin": directory(mode=0o700)}), "usr/bin"),
+        (extension({"usr/lib/systemd/system": directory(mode=0o750)}), "usr/lib/systemd/system"),
+        (extension({"usr/share": directory(uid=1000)}), "usr/share"),
+        (extension({"usr/share/y": directory(mode=0o700)}, host=HostFacts(narrowed=(NARROWED,))), "usr/share/y"),
     ),
     "LL301": ((extension(DROP_IN), f"{UNITS}/x.service"),),
     "LL302": ((extension({**INSTALL, **DROP_IN}), f"{UNITS}/x.service"),),
@@ -139,9 +153,16 @@ PASSED: Final[Mapping[str, tuple[ExtensionFacts, ...]]] = {
         extension({"usr/share/x": file(uid=1000)}, origin={"knows_owners": False}),
     ),
     "LL205": (extension({"usr/share/x": file(mtime=NOW + 1)}),),
-    "LL208": (extension({"usr/bin/y": link("x"), "usr/share/x": file()}),),
+    "LL208": (
+        extension({"usr/bin/y": link("x"), "usr/share/x": file()}),
+        extension({"usr/bin/y": replace(program(0o750), gid=6)}),
+    ),
     "LL209": (extension(),),
     "LL210": (image(packed=9, unpacked=9),),
+    "LL211": (
+        extension({"usr/bin": directory(mode=0o555), "usr/share/y": directory(mode=0o700)}),
+        extension({"usr/bin": directory(uid=1000)}, origin={"knows_owners": False}),
+    ),
     "LL302": (extension(INSTALL), extension({f"{UNITS}/x@.service": INSTALL[f"{UNITS}/x.service"]})),
     "LL303": (extension({**WANTED, UPHOLDS: file("[Unit]\nUpholds=x.service\n")}),),
     "LL304": (

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from reconciler.model.fit.permissions import Permissions
 from reconciler.model.plan.collisions import FileList, collisions, providers
 from reconciler.model.plan.layerorder import bottom_up
 
@@ -30,7 +31,7 @@ def test_the_last_name_is_the_top_layer(order: list[str]) -> None:
 def _list(*paths: str) -> FileList:
     return FileList(
         frozenset(path for path in paths if not path.endswith("/")),
-        frozenset(path.rstrip("/") for path in paths if path.endswith("/")),
+        dict.fromkeys((path.rstrip("/") for path in paths if path.endswith("/")), Permissions()),
     )
 
 

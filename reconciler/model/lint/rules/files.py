@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.extensionfacts import SETGID, SETUID, STICKY, ExtensionFacts
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.permissions import NARROWED_HINT, Permissions, is_usual
 from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _WORLD_WRITABLE: Final = 0o002
 _EXECUTABLE: Final = 0o111
+_BY_OTHERS: Final = 0o001
 _TOLERANCE: Final = 60  # seconds that clocks may differ
 _SYSUSERS: Final = ("usr/lib/sysusers.d", "etc/sysusers.d")
 _WITH_SELINUX: Final = frozenset({"fedora", "rhel", "centos", "almalinux", "rocky"})
@@ -84,13 +86,17 @@ def steers_overlay(facts: ExtensionFacts) -> Hits:
             yield Hit("it has an extended attribute of overlayfs, which hides or redirects what the host has", path)
 
 
-@rule("LL208", Severity.WARNING, "chmod +x")
+@rule("LL208", Severity.WARNING, "chmod a+rx")
 def not_executable(facts: ExtensionFacts) -> Hits:
-    """A command is not executable."""
+    """A command is not executable, or by root alone."""
     for directory in _COMMANDS:
         for path, file in facts.below(directory):
-            if file.kind is FileKind.FILE and not file.mode & _EXECUTABLE:
+            if file.kind is not FileKind.FILE:
+                continue
+            if not file.mode & _EXECUTABLE:
                 yield Hit(f"it is not executable (mode {file.mode:04o})", path)
+            elif not file.mode & _BY_OTHERS and not file.gid:
+                yield Hit(f"nobody but root can run it (mode {file.mode:04o})", path)
 
 
 @rule(
@@ -112,6 +118,17 @@ def unlabelled(facts: ExtensionFacts) -> Hits:
     is_meant = facts.origin.image and facts.origin.knows_attributes and facts.release.get("ID") in _WITH_SELINUX
     if is_meant and not any(file.label for file in facts.files.values()):
         yield Hit(f"no file has an SELinux label, and hosts with ID={facts.release['ID']} enforce them")
+
+
+@rule("LL211", Severity.ERROR, NARROWED_HINT)
+def narrowed(facts: ExtensionFacts) -> Hits:
+    """A directory that hosts have, too, would let fewer users in, or belong to somebody else than root."""
+    narrowed = {it.path.lstrip("/"): str(it) for it in facts.host.narrowed}
+    for path, file in facts.of_kind(FileKind.DIRECTORY):
+        if path in narrowed:
+            yield Hit(narrowed[path], path)
+        elif is_usual(path) and not Permissions(file.mode, file.uid if facts.origin.knows_owners else 0).is_open:
+            yield Hit(f"mode and owner {file.permissions} would count for the host's /{path}", path)
 
 
 def _owner(number: int) -> str:

@@ -37,11 +37,11 @@ def unmerged_usr(facts: ExtensionFacts) -> Hits:
             yield Hit(f"/{name} would not be merged, /usr/{name} would", name)
 
 
-@rule("LL103", Severity.ERROR, "put the files where the link leads")
-def over_link(facts: ExtensionFacts) -> Hits:
-    """A directory stands where this host has a symbolic link, and would hide all that the host has there."""
-    for path in facts.host.links:
-        yield Hit(f"{path} is a link on this host, and the directory would take its place", path.lstrip("/"))
+@rule("LL103", Severity.ERROR, "put files where the host's link leads, and into its directories")
+def other_kind(facts: ExtensionFacts) -> Hits:
+    """A directory stands where this host has none, or something else where it has one, and hides what is there."""
+    for clash in facts.host.clashes:
+        yield Hit(str(clash), clash.path.lstrip("/"))
 
 
 @rule("LL104", Severity.NOTE, "put programs into usr/bin and libraries into usr/lib")
@@ -49,7 +49,7 @@ def sometimes_link(facts: ExtensionFacts) -> Hits:
     """A directory stands where some hosts have a symbolic link."""
     for path in _SOMETIMES_LINKS:
         file = facts.files.get(path)
-        if file and file.kind is FileKind.DIRECTORY and f"/{path}" not in facts.host.links:
+        if file and file.kind is FileKind.DIRECTORY and f"/{path}" not in {it.path for it in facts.host.clashes}:
             yield Hit(f"some hosts have /{path} as a link, and the directory would take its place", path)
 
 
