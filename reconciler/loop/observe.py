@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.host.merge.content import covered
 from reconciler.host.merge.links import read_links
 from reconciler.host.merge.overlay import read_merged
 from reconciler.host.node.machine import booted_with_systemd, merged_at_boot
@@ -31,13 +32,15 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
     found = read_links(paths, host.systemd)
     unmanaged, blockers, masks = _sorted_out(paths, host, found.unmanaged)
     linked = [link.entry for link in found.links.values()]
+    merged = read_merged() if paths.is_running_system else None
     changed, intact = _changed_by_hand(paths, {link.entry for link in found.links.values() if not link.dangling})
     return ObservedState(
         host=host,
         links=found.links,
         unmanaged=unmanaged,
         store=read_contents(paths, [*linked, *entries]),
-        merged=read_merged() if paths.is_running_system else None,
+        merged=merged,
+        covered=covered(paths, found.links.values(), merged) if merged else frozenset(),
         refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
         changed=changed,
         intact=intact,

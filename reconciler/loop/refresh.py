@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.merge import masks, overlay, sysext, trial
+from reconciler.host.merge.content import covered
 from reconciler.host.merge.links import Found, read_links
 from reconciler.host.node import units
 from reconciler.host.node.machine import booted_with_systemd
@@ -77,7 +78,8 @@ def read_back(
 ) -> Mismatch | None:
     """Compare the overlay with what it should show; None: it does."""
     kind, found = expected.kind, read_links(paths, host.systemd)
-    seen = ObservedState(host, links=found.links, merged=overlay.read_merged())
+    merged = overlay.read_merged()
+    seen = ObservedState(host, links=found.links, merged=merged, covered=covered(paths, found.links.values(), merged))
     links = {ident.name: link for ident, link in seen.links.items() if ident.kind is kind}
     now = seen.overlay(kind) or Merged()
     before = now if before is None else before

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.rig.diskimages import extension_tree
 from tests.rig.foreignroot import ForeignRoot
 from tests.rig.images import command, write_image
 from tests.rig.images import confext as confext_members
-from tests.rig.releases import RELEASES
+from tests.rig.releases import FORKY, RELEASES, TRIXIE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,8 @@ def _want(node: Node, *names: str, tag: str = "v1", settings: str = "") -> None:
 
 def _status(node: Node) -> dict[str, Any]:
     document = json.loads(node.run(*LIVELAYER, "status", "--json").stdout)
-    return {"in_sync": document["in_sync"]} | {item["name"]: item for item in document["extensions"]}
+    listed = document["extensions"]
+    return {"in_sync": document["in_sync"], "all": listed} | {item["name"]: item for item in listed}
 
 
 def _says(node: Node, name: str) -> str:
@@ -90,6 +92,68 @@ def test_a_search_directory_on_a_data_disk(node: Node) -> None:
         "/srv/disk/confexts:",
         "/srv/disk/extensions:",
     ]
+
+
+@on_all
+def test_what_wins_over_an_extension_is_named(node: Node, release: Release) -> None:
+    """In a directory of higher rank: another one, a directory of versions where systemd knows them, a mask."""
+    _want(node, "tool")
+    node.run(*LIVELAYER, "apply")
+    has_versions = release.systemd >= 256
+    stranger = "/etc/extensions/tool.v/tool_1.0" if has_versions else "/etc/extensions/tool"
+    extension_tree(node.path("/srv/other"), "tool", {"usr/bin/tool": "#!/bin/sh\necho other\n"})
+    node.path("/srv/other/usr/bin/tool").chmod(0o755)
+    node.run("sh", "-ec", f"mkdir -p $(dirname {stranger}) && mv /srv/other {stranger}")
+    for refresh in (False, True):
+        if refresh:
+            node.run("systemd-sysext", "refresh")
+            assert _says(node, "tool") == "other"
+        status = _status(node)
+        mine = next(it for it in status["all"] if it["name"] == "tool" and it["source"])
+        assert not status["in_sync"]
+        assert (mine["state"], mine["merged"]) == ("failed", False)
+        assert f"{stranger} is in the way" in mine["reason"]
+
+    # What was merged is still seen after it has gone; its names are those that are asked for.
+    node.run("mv", stranger, "/srv/other")
+    status = _status(node)
+    assert (status["in_sync"], status["tool"]["merged"]) == (False, False)
+    assert _says(node, "tool") == "other"
+    node.run(*LIVELAYER, "apply")
+    assert _says(node, "tool") == "v1"
+    assert _status(node)["in_sync"]
+
+    node.run("sh", "-ec", "rm -rf /etc/extensions/*; mkdir -p /etc/extensions/tool")
+    told = node.run(*LIVELAYER, "apply", status=1).stderr
+    assert "/etc/extensions/tool is in the way, and livelayer did not place it" in told
+    node.run("rmdir", "/etc/extensions/tool")
+    node.run(*LIVELAYER, "apply")
+
+
+@pytest.mark.releases(TRIXIE, FORKY)
+def test_versions_beside_a_link_and_bad_ones(node: Node) -> None:
+    _want(node, "tool")
+    node.run(*LIVELAYER, "apply")
+    extension_tree(node.path("/var/lib/extensions/tool.v/tool_2"), "tool")
+    told = node.run(*LIVELAYER, "apply", status=1).stderr
+    assert "/var/lib/extensions/tool.v/tool_2 is in the way" in told
+    assert "remove /var/lib/extensions/tool.v, or give" in told
+    node.run("rm", "-r", "/var/lib/extensions/tool.v")
+
+    # One bad version keeps all from being merged.
+    node.run("mkdir", "-p", "/var/lib/extensions/bad.raw.v")
+    node.write("/var/lib/extensions/bad.raw.v/bad_2.raw", "no image")
+    _want(node, "tool", tag="v2")
+    told = node.run(*LIVELAYER, "apply", status=1).stderr
+    assert "/var/lib/extensions/bad.raw.v/bad_2.raw would make systemd merge nothing" in told
+    assert _says(node, "tool") == "v1"
+    _want(node, "tool", tag="v2", settings=", quarantine: true")
+    node.run(*LIVELAYER, "apply")
+    assert _says(node, "tool") == "v2"
+    node.run("test", "-d", "/run/extensions/bad")
+    node.run("rm", "-r", "/var/lib/extensions/bad.raw.v")
+    node.run(*LIVELAYER, "apply")
+    node.run("test", "-e", "/run/extensions/bad", status=1)
 
 
 @on_all

@@ -54,8 +54,8 @@ def _taken(unmanaged: Iterable[Unmanaged]) -> Iterator[Unmanaged]:
         if item.searched:
             groups.setdefault(item.ident, []).append(item)
     for group in groups.values():
-        beside = [it for it in group if it.path.parent == group[0].path.parent]
-        yield beside[0] if len(beside) == 1 else min(beside, key=lambda it: _place_in_directory(it.path))
+        beside = [it for it in group if it.place.parent == group[0].place.parent]
+        yield beside[0] if len(beside) == 1 else min(beside, key=lambda it: _place_in_directory(it.place))
 
 
 def _place_in_directory(path: Path) -> int:

@@ -7,17 +7,18 @@ import os
 import stat
 from dataclasses import dataclass, replace
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
 from reconciler.host.base.durable import make_directory, sync_directory
 from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.plan import versioned
 from reconciler.model.state.entry import Entry, parse_entry
 from reconciler.model.state.observed import Link, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from reconciler.paths import Paths
 
@@ -43,8 +44,8 @@ def read_links(paths: Paths, systemd: int) -> Found:
             link = _link_at(directory / item.name, kind, paths) if directory == paths.links(kind) else None
             if link:
                 links[link.ident] = _newer(links[link.ident], link) if link.ident in links else link
-            elif name := _extension_name(item):
-                path, outranks = directory / item.name, order.index(directory) <= order.index(paths.links(kind))
+            elif other := _other(directory / item.name, item, systemd):
+                (name, path), outranks = other, order.index(directory) <= order.index(paths.links(kind))
                 unmanaged.append(Unmanaged(name, path, outranks, kind, agent=_is_kairos_agents(path, paths)))
     enabled = {item.name for item in unmanaged if item.agent}
     return Found(links, (*unmanaged, *(it for it in _kept_by_kairos_agent(paths) if it.name not in enabled)))
@@ -230,8 +231,27 @@ def _target(link: Path, paths: Paths) -> Entry | None:
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
+    except PermissionError:
+        raise
     except OSError:
         return False
+
+
+def _other(path: Path, item: os.DirEntry[str], systemd: int) -> tuple[str, Path] | None:
+    """What systemd takes an entry of a search directory for, and where that lies; None: for nothing."""
+    if systemd >= versioned.SINCE and item.name.endswith(versioned.ENDING) and item.is_dir():
+        version = _version_in(path)
+        return (versioned.name_of(item.name), version) if version else None
+    name = _extension_name(item)
+    return (name, path) if name else None
+
+
+def _version_in(directory: Path) -> Path | None:
+    """The one that systemd takes of a directory of versions."""
+    is_right = Path.is_file if versioned.is_of_images(directory.name) else Path.is_dir
+    entries = [item.name for item in _scan(directory) if is_right(directory / item.name)]
+    taken = versioned.best(directory.name, entries, os.uname().machine)
+    return directory / taken if taken else None
 
 
 def _extension_name(item: os.DirEntry[str]) -> str | None:

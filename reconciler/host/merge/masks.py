@@ -32,9 +32,9 @@ def read_masks(paths: Paths) -> tuple[Masked, ...]:
 def place_for(paths: Paths, item: Unmanaged, systemd: int) -> Path | None:
     """Where a mask hides an extension: where a boot forgets it, if that is of higher precedence; None: nowhere."""
     directories = paths.search_dirs(item.kind, systemd)
-    if item.path.parent not in directories:
+    if item.place.parent not in directories:
         return None
-    higher = directories[: directories.index(item.path.parent)]
+    higher = directories[: directories.index(item.place.parent)]
     volatile = [it for it in higher if it.is_relative_to(paths.under("/run"))]
     place = next((it / item.name for it in (*volatile, *reversed(higher))), None)
     return None if place is None or (os.path.lexists(place) and not _is_empty_directory(place)) else place

@@ -197,7 +197,12 @@ def lost_by_boot(desired: DesiredState, observed: ObservedState) -> Iterator[Pro
     for kind in Kind:
         wanted = any(it.merged and it.kind is kind for it in desired.extensions)
         if wanted and kind not in observed.boot_merges:
-            yield Problem("boot.not-merged", None, f"the next boot will merge no {kind}, since no enabled unit does: {_ENABLE}", _ENABLE)
+            yield Problem(
+                "boot.not-merged",
+                None,
+                f"the next boot will merge no {kind}, since no enabled unit does: {_ENABLE}",
+                _ENABLE,
+            )
 
 
 def stops(observed: ObservedState, steps: Sequence[Step]) -> Iterator[Stop]:

@@ -21,10 +21,11 @@ _Part = tuple[int, int, str]
 
 def bottom_up(names: Iterable[str]) -> list[str]:
     """Names in the order of their layers: of a file that several have, the last one's is seen."""
-    return sorted(names, key=lambda name: (_parts(name), name))
+    return sorted(names, key=lambda name: (version_key(name), name))
 
 
-def _parts(name: str) -> list[_Part]:
+def version_key(name: str) -> list[_Part]:
+    """What names and versions are compared by."""
     return [*map(_part, _PART.finditer(name)), _END]
 
 

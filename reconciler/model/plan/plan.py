@@ -172,7 +172,7 @@ def _place(wanted: Wanted, entry: Entry, desired: DesiredState, observed: Observ
     ident, link = wanted.ident, observed.links.get(wanted.ident)
     if obstacle := observed.obstacle(ident):
         who = "it is kairos-agent's" if obstacle.agent else "livelayer did not place it"
-        way_out = "disable it with kairos-agent sysext" if obstacle.agent else f"remove {obstacle.path}"
+        way_out = "disable it with kairos-agent sysext" if obstacle.agent else f"remove {obstacle.place}"
         message = f"{obstacle.path} is in the way, and {who}"
         yield Problem("unmanaged.in-the-way", ident.name, message, f"{way_out}, or give the extension another name")
     elif reason := _replacement_reason(link, entry, observed) if link else "new":

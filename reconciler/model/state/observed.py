@@ -49,6 +49,11 @@ class Unmanaged:
     def ident(self) -> ExtensionId:
         return ExtensionId(self.name, self.kind)
 
+    @property
+    def place(self) -> Path:
+        """What lies in the search directory itself: the file, or the directory of versions that it is one of."""
+        return self.path.parent if self.path.parent.suffix == ".v" else self.path
+
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
@@ -91,6 +96,7 @@ class ObservedState:
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
     changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how
     intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
+    covered: frozenset[ExtensionId] = frozenset()  # linked, and merged with the content of something else
     blockers: tuple[Blocker, ...] = ()  # those that are masked already, too
     masks: tuple[Masked, ...] = ()
     activation: Activation | None = None  # None: no service manager runs here
@@ -114,6 +120,8 @@ class ObservedState:
         merged = self.overlay(link.entry.kind)
         if merged is None or merged.since is None or link.name not in merged.names:
             return "is placed but not merged"
+        if link.ident in self.covered:
+            return "is merged with other content than what is placed"
         return "was changed after the last merge" if merged.since < link.changed else None
 
     def overlay(self, kind: Kind) -> Merged | None:

@@ -265,3 +265,30 @@ def test_a_link_on_its_way_is_no_extension_and_goes(paths: Paths) -> None:
     assert {ident.name for ident in links.read_links(paths, 252).links} == {"ipfs"}
     links.clean(paths)
     assert sorted(path.name for path in directory.iterdir()) == [".#ipfs.lck", "ipfs"]
+
+
+def test_versions_of_others_stand_for_their_extension(paths: Paths) -> None:
+    """Where systemd knows them; one without a version that it would take stands for nothing."""
+    (paths.store / A.file_name).mkdir(parents=True)
+    links.place(paths, IPFS, A)
+    for name in ("etc/extensions/ipfs.v/ipfs_1", "var/lib/extensions/empty.v"):
+        (paths.root / name).mkdir(parents=True)
+    for name in ("run/extensions/ipfs.raw.v/ipfs_1.raw", "run/extensions/ipfs.raw.v/ipfs_2.raw"):
+        (paths.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (paths.root / name).touch()
+    (paths.root / "run/extensions/ipfs.raw.v/ipfs_3.raw").mkdir()
+    assert _names(paths, 257) == [
+        ("ipfs", "etc/extensions/ipfs.v/ipfs_1", True),
+        ("ipfs", "run/extensions/ipfs.raw.v/ipfs_2.raw", True),
+    ]
+    places = [it.place.name for it in links.read_links(paths, 257).unmanaged]
+    assert places == ["ipfs.v", "ipfs.raw.v"]
+    assert {name for name, _, _ in _names(paths, 252)} == {"ipfs.v", "empty.v", "ipfs.raw.v"}
+
+
+def test_versions_beside_the_link_are_in_its_way(paths: Paths) -> None:
+    """Which of both systemd comes upon first is not for anybody to say."""
+    (paths.store / A.file_name).mkdir(parents=True)
+    links.place(paths, IPFS, A)
+    (paths.links(Kind.SYSEXT) / "ipfs.v/ipfs_1").mkdir(parents=True)
+    assert _names(paths, 257) == [("ipfs", "var/lib/extensions/ipfs.v/ipfs_1", True)]

@@ -30,6 +30,14 @@ def _placed(paths: Paths, directory: str, name: str = "bad") -> Unmanaged:
     return next(it for it in read_links(paths, SYSTEMD).unmanaged if it.path == paths.under(directory) / name)
 
 
+def test_a_mask_for_one_of_several_versions_has_the_name_of_the_extension(paths: Paths) -> None:
+    bad = paths.under("/var/lib/extensions/bad.raw.v/bad_1.raw")
+    bad.parent.mkdir(parents=True)
+    bad.touch()
+    (item,) = read_links(paths, 257).unmanaged
+    assert masks.place_for(paths, item, 257) == paths.under("/run/extensions/bad")
+
+
 @pytest.mark.parametrize(
     ("kind", "directory", "systemd", "expected"),
     [
