@@ -140,7 +140,7 @@ class Applier:
     def _examine(self, plan: Plan) -> None:
         left = [it for it in plan.actions if action_name(it) not in self._failed]
         reactions = self.desired.settings.preflight
-        self._heed(preflight.examine(self.paths, self.host.systemd, left, reactions, remember=True))
+        self._heed(preflight.examine(self.paths, self.host, left, reactions, remember=True))
 
     def _heed(self, findings: preflight.Findings) -> None:
         for warning in findings.warnings:

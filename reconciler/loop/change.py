@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.host.node import selinux
+from reconciler.host.node.hierarchies import with_hierarchies
 from reconciler.loop import garbage
 from reconciler.loop.apply import Applier, Outcome
 from reconciler.loop.recordkeeping import Kept, noted
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 
 def apply(session: Session, plan: Plan) -> tuple[Outcome, ...]:
     desired, configuration = session.desired, session.configuration
-    return Applier(session.paths, session.host, session.resolver, desired, configuration, session.block).apply(plan)
+    host = with_hierarchies(session.host, session.paths)
+    return Applier(session.paths, host, session.resolver, desired, configuration, session.block).apply(plan)
 
 
 def tidied(kept: Kept, session: Session, after: View) -> Kept:

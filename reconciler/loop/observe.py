@@ -14,15 +14,19 @@ from reconciler.host.records.activation import read_activation
 from reconciler.host.store import seals
 from reconciler.host.store.entries import read_contents
 from reconciler.host.store.touched import touched_entries
+from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker, Masked, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
+    from reconciler.model.state.observed import Link, Merged
+    from reconciler.model.state.sight import Unseen
     from reconciler.model.state.units import Unit
     from reconciler.paths import Paths
 
@@ -32,13 +36,18 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
     found = read_links(paths, host.systemd)
     unmanaged, blockers, masks = _sorted_out(paths, host, found.unmanaged)
     linked = [link.entry for link in found.links.values()]
-    merged = read_merged() if paths.is_running_system else None
     changed, intact = _changed_by_hand(paths, {link.entry for link in found.links.values() if not link.dangling})
+    merged = read_merged() if paths.is_running_system else None
+    contents = read_contents(paths, [*linked, *entries])
+    if merged is None or _has_more_than_usual(merged, contents.values()):
+        from reconciler.host.node.hierarchies import with_hierarchies
+
+        host = with_hierarchies(host, paths)
     return ObservedState(
         host=host,
         links=found.links,
         unmanaged=unmanaged,
-        store=read_contents(paths, [*linked, *entries]),
+        store=contents,
         merged=merged,
         covered=covered(paths, found.links.values(), merged) if merged else frozenset(),
         refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
@@ -46,7 +55,36 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         intact=intact,
         blockers=blockers,
         masks=masks,
+        unseen=_unseen(paths, host, found.links, merged),
     )
+
+
+def _has_more_than_usual(merged: Mapping[Kind, Merged], contents: Iterable[Contents]) -> bool:
+    """Whether it matters which hierarchies the node's units merge: others than systemd's own are, or would be."""
+    return not all(_is_usual(kind, it) for kind, it in merged.items()) or any(it.misplaced for it in contents)
+
+
+def _unseen(
+    paths: Paths, host: Host, links: Mapping[ExtensionId, Link], merged: Mapping[Kind, Merged] | None
+) -> dict[ExtensionId, Unseen]:
+    """What of placed extensions nobody sees; only where something is merged, or would be, in an unusual way."""
+    found: dict[ExtensionId, Unseen] = {}
+    for kind in Kind:
+        overlay = merged[kind] if merged else None
+        shown = [
+            it for it in links.values() if it.entry.kind is kind and (overlay is None or it.name in overlay.names)
+        ]
+        if shown and (kind in host.hierarchies or (overlay and not _is_usual(kind, overlay))):
+            from reconciler.host.merge import visibility
+
+            sight = visibility.sight_of(paths, host, kind, overlay)
+            found |= visibility.find_unseen(paths, shown, sight, kind)
+    return found
+
+
+def _is_usual(kind: Kind, overlay: Merged) -> bool:
+    """Whether each of the overlays is on one of systemd's own hierarchies, and no mount lies on it."""
+    return all(it.place in default_hierarchies(kind) and not it.kept for it in overlay.hierarchies)
 
 
 def _sorted_out(

@@ -10,6 +10,8 @@ from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.merge.hostfiles import beside_host
 from reconciler.host.merge.links import read_links
+from reconciler.host.merge.visibility import sight_of
+from reconciler.host.node.hierarchies import with_hierarchies
 from reconciler.host.node.selinux import is_enforcing
 from reconciler.host.store.labels import unlabelled
 from reconciler.host.store.pathlists import readable_lists
@@ -18,6 +20,7 @@ from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Action, Fetch, Place, Problem, Remove, problem
 from reconciler.model.plan.collisions import Collision, FileList, collisions, shown
 from reconciler.model.plan.space import in_excess, no_room
+from reconciler.model.state.sight import Unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from reconciler.loop.session import Session
     from reconciler.model.config.document import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
+    from reconciler.model.facts.extensionfacts import HostFacts
+    from reconciler.model.fit.release import Host
     from reconciler.model.plan.status import View
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
@@ -54,21 +59,22 @@ def examined(view: View, session: Session) -> View:
     if not fetches and not any(isinstance(action, Place) for action in plan.actions):
         return view
     room = examine_space(session.paths, fetches, session.resolver.access.manifests, reactions)
-    found = examine(session.paths, view.observed.host.systemd, plan.actions, reactions)
+    host = with_hierarchies(view.observed.host, session.paths)
+    found = examine(session.paths, host, plan.actions, reactions)
     problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
     warnings = (*plan.warnings, *room.warnings, *found.warnings)
     return replace(view, plan=replace(plan, problems=(*plan.problems, *problems), warnings=warnings))
 
 
 def examine(
-    paths: Paths, systemd: int, actions: Sequence[Action], reactions: Preflight, *, remember: bool = False
+    paths: Paths, host: Host, actions: Sequence[Action], reactions: Preflight, *, remember: bool = False
 ) -> Findings:
     findings = Findings()
     new = {action.ident: action for action in actions if isinstance(action, Place)}
     if not new:
         return findings
     gone = {action.ident for action in actions if isinstance(action, Remove)}
-    placed = {ident: link.entry for ident, link in read_links(paths, systemd).links.items() if ident not in gone}
+    placed = {ident: link.entry for ident, link in read_links(paths, host.systemd).links.items() if ident not in gone}
     _examine_labels(paths, new, findings, reactions)
     for kind in {ident.kind for ident in new}:
         after = placed | {ident: action.new for ident, action in new.items()}
@@ -77,9 +83,13 @@ def examine(
         for name, collision in _about(collisions(lists), names):
             collides = Invalid(collision.told_of(name), _APART, code="preflight.collision")
             findings.add(name, collides, reactions.collisions)
-        if paths.is_running_system:
-            for name in sorted(names):
-                _examine_beside_host(paths, ExtensionId(name, kind), lists[name], findings, reactions)
+        sight = sight_of(paths, host, kind)
+        for name in sorted(names):
+            if unseen := Unseen.among(sight.unseen(lists[name].files, kind), sight):
+                findings.warnings.append(problem(name, unseen.error(kind)))
+            if paths.is_running_system:
+                beside = beside_host(paths, kind, lists[name], sight)
+                _examine_beside_host(ExtensionId(name, kind), beside, findings, reactions)
     return findings
 
 
@@ -135,11 +145,8 @@ def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Place], findings: Fi
             findings.add(ident.name, error, reactions.labels)
 
 
-def _examine_beside_host(
-    paths: Paths, ident: ExtensionId, own: FileList, findings: Findings, reactions: Preflight
-) -> None:
+def _examine_beside_host(ident: ExtensionId, host: HostFacts, findings: Findings, reactions: Preflight) -> None:
     """What the extension would hide of the host, merged extensions aside."""
-    host = beside_host(paths, ident.kind, own)
     if host.clashes:
         clash = host.clashes[0]
         findings.add(ident.name, Invalid(str(clash), clash.hint, code="preflight.link"), reactions.links)

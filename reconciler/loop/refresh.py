@@ -11,7 +11,9 @@ from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.merge import masks, overlay, sysext, trial
 from reconciler.host.merge.content import covered
 from reconciler.host.merge.links import Found, read_links
+from reconciler.host.merge.visibility import places_of
 from reconciler.host.node import units
+from reconciler.host.node.hierarchies import with_hierarchies
 from reconciler.host.node.machine import booted_with_systemd
 from reconciler.model.plan.mismatch import Expectation, Mismatch, listed
 from reconciler.model.plan.overlaylimit import OPTIONS_MAX, option_length
@@ -45,6 +47,7 @@ def refresh(paths: Paths, host: Host, expected: Expectation) -> Mismatch | None:
     There is no refresh that could only do harm; then what is merged stays as it is.
     """
     masks.unhide(paths)
+    host = with_hierarchies(host, paths)
     before = overlay.read_merged()[expected.kind]
     if why := _unseen(expected.kind) or _too_many(paths, host, expected):
         mismatch = read_back(paths, host, expected, before=before)
@@ -62,6 +65,7 @@ def restore(paths: Paths, host: Host, expected: Expectation, mismatch: Mismatch)
     if mismatch.untouched:
         return read_back(paths, host, expected)
     again: Mismatch | None = mismatch
+    host = with_hierarchies(host, paths)
     for concealed in mismatch.concealments:
         try:
             with masks.hidden(paths, host.systemd, concealed):
@@ -109,6 +113,8 @@ def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) ->
     mismatch: Mismatch | None = None
     for number in range(_ATTEMPTS):
         began = time.time()
+        if booted_with_systemd():
+            _take_off_others(paths, host, expected.kind)
         attempt = _refresh_once(paths, host, expected.kind, previous=attempt)
         mismatch = read_back(paths, host, expected, attempt.words, before)
         if mismatch is None:
@@ -192,10 +198,22 @@ def _refresh_once(paths: Paths, host: Host, kind: Kind, *, previous: _Attempt | 
             if not units.in_managers_mount_namespace():
                 hidden = "this process has a mount namespace of its own, where a merge would stay unseen"
                 return _Attempt(f"not called: {hidden}", well=False)
-        finished = sysext.refresh(kind, always=previous is not None and host.systemd >= _SKIPS_UNCHANGED)
+        always = previous is not None and host.systemd >= _SKIPS_UNCHANGED
+        finished = sysext.refresh(kind, host.hierarchies.get(kind, ()), always=always)
         return _Attempt(finished.complaint, well=finished.status == 0)
     except ReconcilerError as error:
         return _Attempt(error.message, well=False)
+
+
+def _take_off_others(paths: Paths, host: Host, kind: Kind) -> None:
+    """Take off overlays that the node's unit does not have, as a refresh by hand without its variable leaves them.
+
+    Nothing that the unit does would renew them, and what it merges lies below or on top of them.
+    """
+    known = set(places_of(paths, host, kind).values())
+    if others := [place for place in overlay.read_hierarchies(kind) if place not in known]:
+        log.warning("taking the overlay off %s, which %s does not merge", ", ".join(others), unit_of(kind))
+        sysext.unmerge(kind, others)
 
 
 def unit_of(kind: Kind) -> str:

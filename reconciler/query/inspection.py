@@ -21,6 +21,7 @@ from reconciler.host.images.programs import recognise
 from reconciler.host.images.rawfile import decompressed
 from reconciler.host.layers.flatten import flatten
 from reconciler.host.merge.hostfiles import look_at_host
+from reconciler.host.node.hierarchies import with_hierarchies
 from reconciler.host.node.imagepolicies import read_policies
 from reconciler.host.node.machine import read_host, read_other_os
 from reconciler.host.sources import local
@@ -106,7 +107,7 @@ def fits(facts: ExtensionFacts, paths: Paths, others: Sequence[tuple[Path, int |
 
 
 def _own_host(paths: Paths, *, needs_images: bool) -> Host:
-    host = read_host(paths)
+    host = with_hierarchies(read_host(paths), paths)
     if not (needs_images and paths.is_running_system):
         return host
     return replace(host, image_policies=read_policies(host.systemd))

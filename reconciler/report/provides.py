@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def lines(found: Provided) -> Iterator[str]:
     seen = next((it.name for it in found.extensions if it.is_seen), None)
     for it in found.extensions:
-        yield f"{it.name}: {_standing(it, seen)}" + ("" if it.is_managed else ", placed by others")
+        yield f"{it.name}: {_standing(it, seen, found.unseen)}" + ("" if it.is_managed else ", placed by others")
     if found.on_host:
         yield f"this host: {f'hidden by {seen}' if seen else 'is seen'}"
     if found.on_host is None:
@@ -23,9 +23,11 @@ def lines(found: Provided) -> Iterator[str]:
     yield from (f"{name}: what is in it is not known" for name in found.unknown)
 
 
-def _standing(provider: Provider, seen: str | None) -> str:
+def _standing(provider: Provider, seen: str | None, unseen: str | None) -> str:
     if provider.is_seen:
         return "is seen"
+    if provider.is_merged and unseen:
+        return f"is merged, but not seen here: {unseen}"
     return f"hidden by {seen}" if provider.is_merged else "is not merged"
 
 

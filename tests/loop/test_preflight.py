@@ -231,3 +231,22 @@ def test_an_image_without_labels_where_selinux_is_enforcing(paths: Paths, tmp_pa
         "bare: no file in the image has an SELinux label, and SELinux is enforcing"
     ]
     assert {ident.name for ident in links.read_links(paths, 252).links} == {"good"}
+
+
+def test_another_roots_hierarchies_are_its_units(paths: Paths) -> None:
+    """With /srv among them it takes what lies there, and what lies outside of all is told."""
+    drop_in = paths.root / "etc/systemd/system/systemd-sysext.service.d/x.conf"
+    drop_in.parent.mkdir(parents=True)
+    setting = "[Service]\nEnvironment=SYSTEMD_SYSEXT_HIERARCHIES={}\n"
+    drop_in.write_text(setting.format("/usr/lib:/srv"))
+    fill_store(paths, ONE, "one", "a")
+    for name in ("srv/data", "usr/bin/one"):
+        _file(paths, "a", name)
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    (problem,) = converge(paths, Options(), "test").problems
+    assert (problem.code, problem.extension) == ("overlay.outside", "one")
+    assert problem.message == "/usr/bin/one is not seen: extensions are merged onto /usr/lib, /srv only"
+    drop_in.write_text(setting.format("/usr/lib:/usr/bin:/srv"))
+    assert look(paths, Options()).in_sync
+    drop_in.unlink()
+    assert [it.code for it in look(paths, Options()).problems] == ["content.misplaced"]

@@ -11,9 +11,11 @@ from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
 from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.fit.permissions import Permissions
 from reconciler.model.kind import Kind
 from reconciler.model.plan.collisions import FileList
+from reconciler.model.state.sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +31,7 @@ def look_at_host(facts: ExtensionFacts, paths: Paths) -> HostFacts:
     """What the host below a root has of what the extension needs, and what of it the extension would hide."""
     has = frozenset(path for path in host_paths(facts) if os.path.exists(paths.under(path)))  # noqa: PTH110 - no object for each
     own = FileList.of((path, _known(file, facts.origin)) for path, file in facts.files.items())
-    return replace(beside_host(paths, facts.kind, own), has=has)
+    return replace(beside_host(paths, facts.kind, own, Sight(default_hierarchies(facts.kind))), has=has)
 
 
 def _known(file: File, origin: Origin) -> Permissions | None:
@@ -37,21 +39,25 @@ def _known(file: File, origin: Origin) -> Permissions | None:
     return file.permissions if origin.knows_owners or not file.permissions else Permissions(file.mode)
 
 
-def beside_host(paths: Paths, kind: Kind, own: FileList) -> HostFacts:
-    """What the host below a root has where an extension has something else; merged extensions aside."""
+def beside_host(paths: Paths, kind: Kind, own: FileList, sight: Sight) -> HostFacts:
+    """What the host below a root has where an extension has something else that is seen; merged extensions aside.
+
+    A hierarchy itself is left out: systemd gives it the host's mode, and merges where a link leads.
+    """
 
     def look() -> HostFacts:
-        return _compared(own, {path: it for path in _covering(own, kind) if (it := _status(paths, path))})
+        ways = (path for path in _shown(own, sight) if path not in sight.hierarchies)
+        return _compared(own, {path: it for path in ways if (it := _status(paths, path))})
 
     merged = read_hierarchies(kind) if paths.is_running_system else []
     found = look_beneath(merged, look) if merged else look()
     return found or HostFacts()
 
 
-def host_has(path: str, kind: Kind) -> bool | None:
+def host_has(path: str, kind: Kind, sight: Sight) -> bool | None:
     """Whether the running host has an absolute path, merged extensions aside; None: this process may not tell."""
-    covering = [place for place in read_hierarchies(kind) if f"{path}/".startswith(f"{place}/")]
-    return look_beneath(covering, lambda: os.path.lexists(path)) if covering else os.path.lexists(path)
+    merged = read_hierarchies(kind) if sight.shows(path) else []
+    return look_beneath(merged, lambda: os.path.lexists(path)) if merged else os.path.lexists(path)
 
 
 def host_units(names: Iterable[str]) -> set[str]:
@@ -78,15 +84,16 @@ def _compared(own: FileList, host: Mapping[str, os.stat_result]) -> HostFacts:
             clashes.append(Clash(path, FileKind.of_mode(status.st_mode)))
         elif permissions is None:
             hidden.append(path)
-        elif path.count("/") > 1:  # systemd gives a hierarchy's own directory the host's mode
+        else:
             hosts = Permissions(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
             narrowed += [Narrowed(path, permissions, hosts)] if permissions.narrows(hosts) else []
     return HostFacts(hidden=tuple(hidden), clashes=tuple(clashes), narrowed=tuple(narrowed), is_known=True)
 
 
-def _covering(own: FileList, kind: Kind) -> list[str]:
-    """The paths in a hierarchy of the kind, absolute and in order."""
-    return sorted(f"/{path}" for path in (*own.directories, *own.files) if path.partition("/")[0] in kind.traits.tops)
+def _shown(own: FileList, sight: Sight) -> list[str]:
+    """The paths that are seen once they are merged, absolute and in order."""
+    paths = (f"/{path}" for path in (*own.directories, *own.files))
+    return sorted(path for path in paths if sight.shows(path))
 
 
 def _status(paths: Paths, absolute: str) -> os.stat_result | None:

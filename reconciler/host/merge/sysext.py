@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import Finished, run
+from reconciler.model.fit.hierarchies import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,15 +15,21 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 90.0  # seconds
 
 
-def refresh(kind: Kind, *, always: bool) -> Finished:
+def refresh(kind: Kind, hierarchies: Sequence[str], *, always: bool) -> Finished:
     """Merge what the search directories hold now. The exit status means little: read the overlay afterwards.
+
+    Without hierarchies it is onto systemd's own.
 
     With `always` also if systemd finds that nothing changed (it looks from 260 on, and has the option since).
     """
-    return run(f"systemd-{kind}", "refresh", *(["--always-refresh=yes"] if always else []), timeout=_TIMEOUT)
+    options = ["--always-refresh=yes"] if always else []
+    return run(f"systemd-{kind}", "refresh", *options, timeout=_TIMEOUT, env=_environment(kind, hierarchies))
 
 
 def unmerge(kind: Kind, hierarchies: Sequence[str]) -> Finished:
     """Take the overlay off these hierarchies, whoever put it there with whichever settings."""
-    env = {f"SYSTEMD_{kind.upper()}_HIERARCHIES": ":".join(hierarchies)}
-    return run(f"systemd-{kind}", "unmerge", timeout=_TIMEOUT, env=env)
+    return run(f"systemd-{kind}", "unmerge", timeout=_TIMEOUT, env=_environment(kind, hierarchies))
+
+
+def _environment(kind: Kind, hierarchies: Sequence[str]) -> dict[str, str]:
+    return {variable_of(kind): ":".join(hierarchies)} if hierarchies else {}

@@ -33,15 +33,16 @@ class Contents:
     def misfit(self, ident: ExtensionId, host: Host) -> Invalid | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""
         of_image = image_error(ident, self.image, host) if self.image else None
-        return of_image or self.shape_error(ident) or self._release_error(ident, host)
+        shape = self.shape_error(ident, frozenset(it.split("/")[1] for it in host.hierarchies_of(ident.kind)))
+        return of_image or shape or self._release_error(ident, host)
 
-    def shape_error(self, ident: ExtensionId) -> Invalid | None:
-        """What it has that makes it no extension of its kind on any host; None: nothing."""
+    def shape_error(self, ident: ExtensionId, tops: frozenset[str] = frozenset()) -> Invalid | None:
+        """What it has that makes it no extension of its kind; None: nothing. The `tops` are taken by a host, too."""
         if self.has_os_release:
             reason = "usr/lib/os-release, which would make systemd refuse every extension"
             return _invalid(ident, "content.os-release", f"the content holds {reason}", _REBUILD)
-        if self.misplaced:
-            listed = ", ".join(f"/{name}" for name in self.misplaced[:3])
+        if misplaced := [name for name in self.misplaced if name not in tops]:
+            listed = ", ".join(f"/{name}" for name in misplaced[:3])
             return _invalid(ident, "content.misplaced", f"the content holds {listed}; {ident.kind.carries}", _REBUILD)
         return None
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model.content.ociread import GO_NAMES
+from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
@@ -71,10 +72,15 @@ class Host:
     # Whether a systemd before 258 looks at ID_LIKE nevertheless: 257 got it in a point release.
     has_id_like: bool = False
     kernel: str = ""  # the release of the running kernel (uname -r); empty: there is none, or it is not known
+    hierarchies: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)  # its own; of other kinds systemd's
 
     @property
     def architecture(self) -> str:
         return ARCHITECTURES.get(self.machine, self.machine)
+
+    def hierarchies_of(self, kind: Kind) -> tuple[str, ...]:
+        """Onto what extensions of a kind are merged, as the node names it: links are followed by systemd."""
+        return self.hierarchies.get(kind) or default_hierarchies(kind)
 
 
 def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> str | None:

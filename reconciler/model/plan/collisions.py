@@ -55,7 +55,7 @@ class Provider:
 
     name: str
     kind: Kind
-    is_seen: bool  # it is merged, and no other one lies above it
+    is_seen: bool  # it is merged there, and nothing lies above it
     is_merged: bool
     is_managed: bool
 
@@ -68,6 +68,7 @@ class Provided:
     extensions: tuple[Provider, ...]  # the top layer first
     on_host: bool | None  # whether the host has its own; None: it cannot be told
     unknown: tuple[str, ...] = ()  # extensions of others that are not looked into
+    unseen: str | None = None  # why nothing of extensions is seen there; None: nothing is in the way
 
     @property
     def is_provided(self) -> bool:

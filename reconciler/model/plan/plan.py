@@ -65,6 +65,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
         steps += [*refreshes, *stops(observed, steps)]
     steps += due_activation(desired, observed, steps)
     steps += due_checks(desired, observed, steps)
+    steps += _unseen(observed, steps)
     # Everything is fetched before the first link changes, so that the node changes in one go.
     actions = sorted((it for it in steps if not isinstance(it, Problem)), key=lambda it: _ORDER.index(type(it)))
     problems = tuple(it for it in steps if isinstance(it, Problem))
@@ -85,6 +86,13 @@ def only_activation(plan: Plan, *, checks: bool) -> Plan:
     kept = (Activate, Start, Check) if checks else (Activate, Start)
     names = {ident for it in plan.actions if isinstance(it, Place | Remove) and (ident := action_ident(it))}
     return Plan(tuple(it for it in plan.actions if isinstance(it, kept) and action_ident(it) not in names))
+
+
+def _unseen(observed: ObservedState, steps: list[Step]) -> list[Problem]:
+    """Files of extensions that stay as they are and that nobody sees."""
+    changing = {it.ident for it in steps if isinstance(it, Place | Remove)}
+    stays = ((ident, it) for ident, it in observed.unseen.items() if ident not in changing)
+    return [problem(ident.name, it.error(ident.kind)) for ident, it in stays]
 
 
 def _converge(wanted: Wanted, desired: DesiredState, observed: ObservedState, targets: Targets) -> Iterator[Step]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.model.fit.release import Host
     from reconciler.model.state.activation import Activation
     from reconciler.model.state.entry import Entry
+    from reconciler.model.state.sight import Hierarchy, Unseen
     from reconciler.model.state.units import Unit
 
 
@@ -80,6 +81,7 @@ class Merged:
 
     names: frozenset[str] = frozenset()
     since: int | None = None  # when it was merged, nanoseconds since the epoch; None: nothing is
+    hierarchies: tuple[Hierarchy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class ObservedState:
     activation: Activation | None = None  # None: no service manager runs here
     boot_merges: frozenset[Kind] | None = None  # what the next boot merges; None: nobody knows
     units: Mapping[str, Unit] = field(default_factory=dict)  # those that the configuration lists
+    unseen: Mapping[ExtensionId, Unseen] = field(default_factory=dict)  # of placed extensions with files that are not
 
     def obstacle(self, ident: ExtensionId) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""
