@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _PACKAGES: Final = (
-    *("linux-image-cloud-amd64", "kmod", "udev"),
+    *("linux-image-cloud-amd64", "udev"),
     # What makes disk images, and what systemd loads at run time to read and verify them.
     *("systemd-repart", "squashfs-tools", "erofs-utils", "openssl", "libcryptsetup12"),
 )

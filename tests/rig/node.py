@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROJECT: Final = Path(__file__).parent.parent.parent
 _PACKAGES: Final = (
-    *("systemd", "systemd-sysv", "dbus", "python3", "python3-venv"),
+    *("systemd", "systemd-sysv", "dbus", "kmod", "python3", "python3-venv"),
     *("skopeo", "ca-certificates", "make", "strace"),
 )
 _OPTIONS: Final = (
