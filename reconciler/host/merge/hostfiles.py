@@ -12,6 +12,7 @@ from reconciler.host.merge.overlay import read_hierarchies
 from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.hierarchies import default_hierarchies
+from reconciler.model.fit.kernelmodules import is_index
 from reconciler.model.fit.permissions import Permissions
 from reconciler.model.kind import Kind
 from reconciler.model.plan.collisions import FileList
@@ -77,7 +78,7 @@ def _compared(own: FileList, host: Mapping[str, os.stat_result]) -> HostFacts:
     clashes: list[Clash] = []
     hidden, narrowed = [], []
     for path, status in host.items():
-        if path.startswith((*_RECORDS, *(f"{it.path}/" for it in clashes))):
+        if path.startswith((*_RECORDS, *(f"{it.path}/" for it in clashes))) or is_index(path.lstrip("/")):
             continue
         permissions = own.directories.get(path.lstrip("/"))
         if (permissions is not None) != stat.S_ISDIR(status.st_mode):

@@ -165,6 +165,7 @@ def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
             bool(record["has_os_release"]),
             tuple(record["units"]),
             _image_from_json(image) if image else None,
+            tuple(record.get("kernels", ())),
         )
     except (KeyError, TypeError, ValueError):
         return None

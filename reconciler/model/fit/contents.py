@@ -29,6 +29,7 @@ class Contents:
     has_os_release: bool = False  # usr/lib/os-release, with which systemd refuses every extension
     units: tuple[str, ...] = ()  # names in its kind's directory of units: unit files and directories of drop-ins
     image: ImageFormat | None = None  # what the image file is; None: a directory
+    kernels: tuple[str, ...] = ()  # releases of the kernels that it has modules for
 
     def misfit(self, ident: ExtensionId, host: Host) -> Invalid | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""

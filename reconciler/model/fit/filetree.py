@@ -10,6 +10,7 @@ from reconciler.errors import Invalid, Malformed
 from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.kernelmodules import MODULES
 from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
@@ -109,7 +110,12 @@ def read_contents(tree: FileTree, kind: Kind) -> Contents:
         misplaced=tuple(sorted(_misplaced(tree, traits.tops))),
         has_os_release=traits.forbidden is not None and tree.node(traits.forbidden) is not None,
         units=tuple(sorted(tree.children(traits.units))),
+        kernels=tuple(sorted(_kernels(tree))) if "usr" in traits.tops else (),
     )
+
+
+def _kernels(tree: FileTree) -> Iterator[str]:
+    return (name for name, node in tree.children(MODULES).items() if node is FileKind.DIRECTORY)
 
 
 def _misplaced(tree: FileTree, tops: frozenset[str]) -> Iterator[str]:

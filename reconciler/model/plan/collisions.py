@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.model.fit.kernelmodules import is_index
 from reconciler.model.plan.layerorder import bottom_up
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def collisions(lists: Mapping[str, FileList]) -> list[Collision]:
 def _hidden(upper: FileList, lower: FileList) -> set[str]:
     """A file hides what has its path; a directory hides a file, but merges with a directory."""
     both = (upper.files & (lower.files | lower.directories.keys())) | (upper.directories.keys() & lower.files)
-    return {path for path in both if not path.startswith(_RECORDS)}
+    return {path for path in both if not path.startswith(_RECORDS) and not is_index(path)}
 
 
 def shown(paths: Sequence[str]) -> str:

@@ -87,6 +87,7 @@ def test_each_variant(name: str, options: tuple[str, ...], tmp_path: Path) -> No
             Contents({"x": {"ID": "_any"}, "y": {"ID": "y", "X": "1 2"}}, units=GOOD.units),
         ),
         ({f"{RELEASES}/extension-release.y": "-> extension-release.x"}, GOOD),
+        ({"usr/lib/modules/6.1-x/a.ko": "", "usr/lib/modules/b": ""}, replace(GOOD, kernels=("6.1-x",))),
         ({"usr/lib/systemd/system/b.d/c": ""}, Contents(GOOD.releases, units=("b.d", "x.service"))),
         ({"usr/share/a b\nc": "", "usr/share/\udcff": ""}, GOOD),
     ],

@@ -57,3 +57,10 @@ def test_a_file_and_a_directory_collide_but_two_directories_and_release_files_do
     assert found.paths == ("opt/x",)
     (found,) = collisions({"a": _list("opt/x"), "b": _list("opt/x/", "opt/x/y")})
     assert found.paths == ("opt/x",)
+
+
+def test_indexes_of_kernel_modules_are_made_of_all_and_modules_are_not() -> None:
+    index, module = "usr/lib/modules/6.1.0-x/modules.dep.bin", "usr/lib/modules/6.1.0-x/kernel/x.ko"
+    assert collisions({"a": _list(index), "b": _list(index)}) == []
+    (found,) = collisions({"a": _list(index, module), "b": _list(index, module)})
+    assert found.paths == (module,)
