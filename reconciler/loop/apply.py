@@ -13,19 +13,21 @@ from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.workers import workers
-from reconciler.host.merge import links, masks
+from reconciler.host.merge import links, masks, moduleindex
 from reconciler.host.merge.hostfiles import host_units
 from reconciler.host.node import units
 from reconciler.host.node.machine import booted_with_systemd
 from reconciler.host.store import entries as store
 from reconciler.loop import checks, preflight, refresh
 from reconciler.loop.activation import Activator
+from reconciler.loop.observe import observe
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Action,
     Activate,
     Check,
     Fetch,
+    Generate,
     Mask,
     Place,
     Plan,
@@ -38,6 +40,8 @@ from reconciler.model.plan.action import (
     action_name,
 )
 from reconciler.model.plan.mismatch import Expectation, Mismatch
+from reconciler.model.plan.plan import with_index
+from reconciler.report import runlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +57,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
-Change: TypeAlias = Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
+Change: TypeAlias = Generate | Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
 """What changes the node itself, one after the other."""
 
 
@@ -96,6 +100,7 @@ class Applier:
         self._refreshed = frozenset(it.kind for it in plan.actions if isinstance(it, Refresh))
         fetched = self._fetch_all([it for it in plan.actions if isinstance(it, Fetch)])
         self._examine(plan)
+        plan = self._with_index(plan)
         return (*fetched, *(self._attempt(it) for it in plan.actions if not isinstance(it, Fetch)))
 
     def _fetch_all(self, fetches: Sequence[Fetch]) -> list[Outcome]:
@@ -142,6 +147,18 @@ class Applier:
         reactions = self.desired.settings.preflight
         self._heed(preflight.examine(self.paths, self.host, left, reactions, remember=True))
 
+    def _with_index(self, plan: Plan) -> Plan:
+        """With what the indexes of kernel modules take, which what was fetched may need."""
+        changes = [it for it in plan.actions if isinstance(it, Place | Remove) and it.ident.kind is Kind.SYSEXT]
+        if not changes:
+            return plan
+        placed = [it.new for it in changes if isinstance(it, Place)]
+        whole = with_index(plan, observe(self.paths, self.host, placed), self._failed)
+        runlog.log_actions("plan", (it for it in whole.actions if it not in plan.actions))
+        for warning in whole.warnings[len(plan.warnings) :]:
+            log.warning(warning.sentence)
+        return whole
+
     def _heed(self, findings: preflight.Findings) -> None:
         for warning in findings.warnings:
             log.warning(warning.sentence)
@@ -182,6 +199,8 @@ class Applier:
 
     def _carry_out(self, action: Change) -> None:
         match action:
+            case Generate():
+                moduleindex.make(self.paths, action)
             case Stop():
                 self._stop(action)
             case Mask():

@@ -18,6 +18,7 @@ from reconciler.model.config.part import Part
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Source, Transport, parse_source
+from reconciler.model.kind import MODULE_INDEX
 from reconciler.model.plan.action import Refresh, Start
 from reconciler.model.plan.checks import pending_checks
 from reconciler.model.plan.target import Target
@@ -122,7 +123,9 @@ def desired_of(generation: Generation, configured: DesiredState) -> DesiredState
     """What the node shall have: what it had then, with everything else as it is configured now."""
     then = _extensions_of(generation.tree)
     wanted = tuple(
-        _wanted(ident, placed, then.get(ident), generation) for ident, placed in sorted(generation.extensions.items())
+        _wanted(ident, placed, then.get(ident), generation)
+        for ident, placed in sorted(generation.extensions.items())
+        if ident != MODULE_INDEX  # made of these, and of the kernel that runs now
     )
     return replace(
         configured,

@@ -16,7 +16,7 @@ from reconciler.host.store.entries import read_contents
 from reconciler.host.store.touched import touched_entries
 from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.kind import Kind
-from reconciler.model.state.observed import Blocker, Masked, ObservedState, Unmanaged
+from reconciler.model.state.observed import Blocker, HostModules, Masked, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -56,6 +56,7 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         blockers=blockers,
         masks=masks,
         unseen=_unseen(paths, host, found.links, merged),
+        modules=_kernel_modules(paths, host, contents, unmanaged, blockers),
     )
 
 
@@ -102,6 +103,21 @@ def _sorted_out(
     return others, blockers.find(paths, host, others, masks), masks
 
 
+def _kernel_modules(
+    paths: Paths,
+    host: Host,
+    contents: Mapping[Entry, Contents],
+    unmanaged: Iterable[Unmanaged],
+    blockers: Iterable[Blocker],
+) -> HostModules | None:
+    if not (paths.is_running_system and any(host.kernel in it.kernels for it in contents.values())):
+        return None
+    from reconciler.host.merge import kernelmodules
+
+    blocking = [it.item for it in blockers]
+    return kernelmodules.look(host.kernel, [it for it in unmanaged if it.searched and it not in blocking])
+
+
 def _changed_by_hand(paths: Paths, placed: Iterable[Entry]) -> tuple[Mapping[Entry, str], Mapping[Entry, int]]:
     """What is wrong with entries that were changed; and those that only looked so, with the time of that look."""
     when = seals.now()
@@ -142,7 +158,7 @@ def _unit_states(names: Sequence[str]) -> Mapping[str, Unit]:
 
 def run_from(paths: Paths, observed: ObservedState, configured: frozenset[str]) -> frozenset[ExtensionId]:
     """Which extensions livelayer itself runs from, of those that could be pruned."""
-    unlisted = [link for link in observed.links.values() if link.name not in configured]
+    unlisted = [link for link in observed.listable.values() if link.name not in configured]
     if not unlisted or not paths.is_running_system:
         return frozenset()
     from reconciler.host.merge.ownextension import own_extensions

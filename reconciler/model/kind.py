@@ -10,11 +10,14 @@ from typing import Final, NamedTuple
 RELEASE_PREFIX: Final = "extension-release."  # of a release file's name; the extension's follows
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")  # of an extension
 RESERVED_ENDINGS: Final = (".raw", ".v")  # to systemd an image file, and a directory of versions
+# To systemd a larger number is a higher layer, and a number is above letters. These are above all others.
+RESERVED_BEGINNING: Final = re.compile(r"0*[1-9][0-9]{15}")
 UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|path|mount|automount|slice)")
 
 
 def is_name(text: str) -> bool:
-    return bool(NAME.fullmatch(text)) and not text.endswith(RESERVED_ENDINGS)
+    is_reserved = text.endswith(RESERVED_ENDINGS) or RESERVED_BEGINNING.match(text)
+    return bool(NAME.fullmatch(text)) and not is_reserved
 
 
 class Kind(StrEnum):
@@ -42,6 +45,10 @@ class ExtensionId(NamedTuple):
 
     def __str__(self) -> str:
         return self.name
+
+
+MODULE_INDEX: Final = ExtensionId("9999999999999999-modules")
+"""The extension that livelayer itself makes: the indexes of the kernel modules of all others, on top of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from reconciler.model.plan.action import (
     Activate,
     Check,
     Fetch,
+    Generate,
     Mask,
     Place,
     Plan,
@@ -40,8 +41,8 @@ def action_line(action: Action) -> str:
 
 def _deed(action: Action) -> str:
     match action:
-        case Fetch():
-            deed = f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
+        case Fetch() | Generate():
+            deed = _obtained(action)
         case Place():
             change = f"{short(action.old.digest)} -> " if action.old else ""
             deed = f"place {action.ident} {change}{short(action.new.digest)}"
@@ -63,6 +64,12 @@ def _deed(action: Action) -> str:
         case _:
             assert_never(action)
     return deed
+
+
+def _obtained(action: Fetch | Generate) -> str:
+    if isinstance(action, Generate):
+        return f"generate {action.ident} {short(action.entry.digest)}"
+    return f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
 
 
 def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
@@ -150,6 +157,8 @@ def _subject(action: Action) -> tuple[ExtensionId | None, Entry | None, Entry | 
     match action:
         case Fetch():
             return action.wanted.ident, None, action.entry
+        case Generate():
+            return action.ident, None, action.entry
         case Place():
             return action.ident, action.old, action.new
         case Remove():

@@ -30,7 +30,7 @@ from reconciler.model.content.ociread import Platform, parse_platform
 from reconciler.model.content.source import DIGEST, Source, Transport, parse_source
 from reconciler.model.content.version import Range, parse_range
 from reconciler.model.fit.kernel import parse_constraint
-from reconciler.model.kind import NAME, RESERVED_ENDINGS, UNIT, Kind
+from reconciler.model.kind import NAME, RESERVED_BEGINNING, RESERVED_ENDINGS, UNIT, Kind
 
 API_VERSION: Final = "livelayer/v1"
 
@@ -85,6 +85,8 @@ def _check_name(name: str) -> str:
     """Systemd gives these endings a meaning of their own: an image file, a directory of versions."""
     if name.endswith(RESERVED_ENDINGS):
         raise ValueError(f"a name must not end in {' or '.join(RESERVED_ENDINGS)}")
+    if RESERVED_BEGINNING.match(name):
+        raise ValueError("a name must not begin with a number of 16 digits or more: such layers lie above all others")
     return name
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from reconciler.errors import Pending, ReconcilerError, sentence
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.model.config.desired import Wanted
     from reconciler.model.config.document import Checks
     from reconciler.model.content.resolution import Resolution
@@ -24,6 +26,26 @@ class Fetch:
     resolution: Resolution
     entry: Entry
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What has kernel modules: an entry of the store, or a directory or image file of others."""
+
+    name: str
+    content: Entry | Path
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Make an extension's content here: the indexes of the kernel modules of the host and of these layers."""
+
+    ident: ExtensionId
+    entry: Entry
+    kernel: str
+    layers: tuple[Layer, ...]  # the lowest first
+    reason: str
+    changed: bool = False  # what the store has of it is not as it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +130,7 @@ class Check:
     reason: str
 
 
-Action: TypeAlias = Fetch | Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
+Action: TypeAlias = Fetch | Generate | Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +180,7 @@ def action_ident(action: Action) -> ExtensionId | None:
             return None
         case Mask() | Unmask():
             return action.masked.ident
-        case Stop() | Place() | Remove() | Start() | Check():
+        case Generate() | Stop() | Place() | Remove() | Start() | Check():
             return action.ident
         case never:
             assert_never(never)

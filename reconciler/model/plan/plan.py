@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
@@ -10,11 +11,13 @@ from reconciler.model.fit.contents import image_error
 from reconciler.model.fit.kernel import misfit
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.images.imagepolicy import refusal
-from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.plan.action import (
+    Action,
     Activate,
     Check,
     Fetch,
+    Generate,
     Mask,
     Place,
     Plan,
@@ -32,11 +35,12 @@ from reconciler.model.plan.action import (
 from reconciler.model.plan.activation import due_activation, lost_by_boot, stops
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
 from reconciler.model.plan.masks import mask_blockers
+from reconciler.model.plan.moduleindex import Due, due_index
 from reconciler.model.plan.overlaylimit import excess_of
 from reconciler.model.plan.pruning import withdraw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.fit.release import Host
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
     from reconciler.model.state.observed import Link, ObservedState
 
 
-_ORDER: Final = (Fetch, Mask, Unmask, Stop, Remove, Place, Refresh, Activate, Start, Check)
+_ORDER: Final = (Fetch, Generate, Mask, Unmask, Stop, Remove, Place, Refresh, Activate, Start, Check)
 # A service that one kind brings finds its configuration in place, which the other brings.
 _KINDS: Final = (Kind.CONFEXT, Kind.SYSEXT)
 
@@ -60,16 +64,34 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
         left = (it for it in steps if not (isinstance(it, Fetch | Place) and action_name(it) in names))
         steps, excess = [*left, *excess], []
     steps, blocked = mask_blockers(desired, observed, steps)
+    index = Due() if Kind.SYSEXT in blocked else due_index(observed, steps)
+    steps += index.steps
     refreshes = [it for kind in _KINDS if kind not in blocked for it in _refresh(kind, desired, observed, steps)]
     if refreshes:
         steps += [*refreshes, *stops(observed, steps)]
     steps += due_activation(desired, observed, steps)
     steps += due_checks(desired, observed, steps)
     steps += _unseen(observed, steps)
-    # Everything is fetched before the first link changes, so that the node changes in one go.
-    actions = sorted((it for it in steps if not isinstance(it, Problem)), key=lambda it: _ORDER.index(type(it)))
+    actions = _in_order(it for it in steps if not isinstance(it, Problem))
     problems = tuple(it for it in steps if isinstance(it, Problem))
-    return Plan(tuple(actions), problems, (*excess, *lost_by_boot(desired, observed)))
+    return Plan(actions, problems, (*excess, *lost_by_boot(desired, observed), *index.warnings))
+
+
+def _in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """Everything is fetched before the first link changes, so that the node changes in one go."""
+    return tuple(sorted(actions, key=lambda it: _ORDER.index(type(it))))
+
+
+def with_index(plan: Plan, observed: ObservedState, failed: Collection[str]) -> Plan:
+    """A plan with the indexes of kernel modules as they have to be, now that it is known what was fetched.
+
+    What was to be placed and `failed` stays as it is.
+    """
+    others = [it for it in plan.actions if action_ident(it) != MODULE_INDEX]
+    index = due_index(observed, [it for it in others if action_name(it) not in failed])
+    actions = (it for it in (*others, *index.steps) if not isinstance(it, Problem))
+    warnings = tuple(dict.fromkeys((*plan.warnings, *index.warnings)))
+    return replace(plan, actions=_in_order(actions), warnings=warnings)
 
 
 def narrow(plan: Plan, names: frozenset[str]) -> Plan:

@@ -20,15 +20,16 @@ _CONFIRM = "if they shall go: livelayer apply --confirm-prune"
 
 def withdraw(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
     """Remove what shall be absent, what is wanted as another kind, and what no configuration lists any more."""
-    if desired.configured and not desired.names and observed.links and not desired.settings.allow_empty:
+    count = len(observed.listable)
+    if desired.configured and not desired.names and count and not desired.settings.allow_empty:
         yield Problem(
             "prune.empty",
             None,
-            f"the configuration lists no extension, but livelayer placed {len(observed.links)}; nothing is removed",
+            f"the configuration lists no extension, but livelayer placed {count}; nothing is removed",
             "if all shall go: set settings.allow_empty: true",
         )
         return
-    for ident, link in sorted(observed.links.items()):
+    for ident, link in sorted(observed.listable.items()):
         if ident.name in desired.absent:
             yield Remove(ident, link.entry, "state: absent")
         elif ident.name in desired.names and ident not in desired.idents:
@@ -40,7 +41,7 @@ def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
     """Remove what is not listed; all of it, or nothing where that is more than the limit."""
     if not (desired.configured and desired.settings.prune):
         return
-    unlisted = [ident for ident in sorted(observed.links) if _may_go(ident, desired, observed)]
+    unlisted = [ident for ident in sorted(observed.listable) if _may_go(ident, desired, observed)]
     names = ", ".join(ident.name for ident in unlisted)
     if unlisted and desired.vanished:
         places = ", ".join(desired.vanished)
@@ -48,8 +49,8 @@ def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
         yield Problem("prune.not-mounted", None, what, f"mount it, or {_CONFIRM}")
         return
     limit = desired.settings.prune_limit
-    if limit and not limit.allows(len(unlisted), len(observed.links)):
-        many = f"{len(unlisted)} of {len(observed.links)} extensions are not listed any more ({names})"
+    if limit and not limit.allows(len(unlisted), len(observed.listable)):
+        many = f"{len(unlisted)} of {len(observed.listable)} extensions are not listed any more ({names})"
         yield Problem("prune.limit", None, f"{many}; settings.prune_limit: {limit} keeps them all", _CONFIRM)
         return
     reason = _REASON if desired.held is None else f"it is not in generation {desired.held}"

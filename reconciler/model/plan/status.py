@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, Start, action_ident
 from reconciler.model.plan.activation import owes, stoppable
 from reconciler.model.plan.checks import pending_checks
@@ -102,9 +102,10 @@ def extension_statuses(
     """Every extension there is or should be, by name; `failures` are those with which a run just ended."""
     problems = {item.extension: item for item in view.plan.problems if item.extension} | dict(failures)
     listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
-    unlisted = [link for link in view.observed.links.values() if link.ident not in view.desired.idents]
+    unlisted = [link for ident, link in view.observed.listable.items() if ident not in view.desired.idents]
     listed += [_unlisted_status(link, view, problems.get(link.name)) for link in unlisted]
     listed = [_while_checked(item, view) for item in listed]
+    listed += _generated_status(view, problems.get(MODULE_INDEX.name))
     listed += _removed_statuses(view)
     listed += [_unmanaged_status(item, view.observed) for item in view.observed.unmanaged]
     timed = [_timed(item, retries) for item in listed]
@@ -206,6 +207,24 @@ def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> Extensi
     digest, kind = link.entry.digest, link.entry.kind
     code = trouble.code if trouble else None
     return ExtensionStatus(link.name, state, placed=digest, merged=merged, reason=reason, kind=kind, code=code)
+
+
+def _generated_status(view: View, trouble: Problem | None) -> Iterator[ExtensionStatus]:
+    """What livelayer itself makes, if it is there."""
+    link = view.observed.links.get(MODULE_INDEX)
+    if link is None and trouble is None:
+        return
+    state, reason = State.IN_SYNC, "generated: the indexes of kernel modules of extensions"
+    if trouble:
+        state, reason = State.FAILED, trouble.sentence
+    elif planned := _planned(MODULE_INDEX, view.plan):
+        state, reason = State.DRIFTED, planned
+    elif link and view.observed.merged and (unmerged := view.observed.unmerged(link)):
+        state, reason = State.PENDING, unmerged
+    digest = link.entry.digest if link else None
+    code = trouble.code if trouble else None
+    merged = _shows(link, view.observed)
+    yield ExtensionStatus(MODULE_INDEX.name, state, placed=digest, merged=merged, reason=reason, code=code)
 
 
 def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStatus:

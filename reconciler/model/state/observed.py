@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.state.checks import CheckRecord
 
 if TYPE_CHECKING:
@@ -76,6 +76,24 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherModules:
+    """An extension that somebody else placed, and that has kernel modules, or is an image file that may have some."""
+
+    name: str
+    path: Path
+    state: str  # another one where its content is another one
+
+
+@dataclass(frozen=True, slots=True)
+class HostModules:
+    """What the indexes of kernel modules depend on, beside the extensions that livelayer placed."""
+
+    state: str | None  # of the host's own, another one where they are others; None: this process may not tell
+    others: tuple[OtherModules, ...] = ()
+    has_depmod: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """The overlay as the kernel and systemd-sysext's own records show it."""
 
@@ -105,6 +123,12 @@ class ObservedState:
     boot_merges: frozenset[Kind] | None = None  # what the next boot merges; None: nobody knows
     units: Mapping[str, Unit] = field(default_factory=dict)  # those that the configuration lists
     unseen: Mapping[ExtensionId, Unseen] = field(default_factory=dict)  # of placed extensions with files that are not
+    modules: HostModules | None = None  # None: no extension has modules for the kernel that runs
+
+    @property
+    def listable(self) -> Mapping[ExtensionId, Link]:
+        """The links that a configuration can speak of: all but that of what livelayer itself makes."""
+        return {ident: link for ident, link in self.links.items() if ident != MODULE_INDEX}
 
     def obstacle(self, ident: ExtensionId) -> Unmanaged | None:
         """What stands where a link would go, or hides it from a directory of higher precedence."""

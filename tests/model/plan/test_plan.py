@@ -24,6 +24,7 @@ from reconciler.model.plan.action import (
     Activate,
     Check,
     Fetch,
+    Generate,
     Mask,
     Place,
     Refresh,
@@ -228,6 +229,8 @@ def _line(action: Action) -> str:
     match action:
         case Fetch():
             line = f"fetch {action.wanted.name} {_short(action.entry)}"
+        case Generate():
+            line = f"generate {action.ident} {_short(action.entry)}"
         case Place():
             change = f"{_short(action.old)} -> " if action.old else ""
             line = f"place {action.ident} {change}{_short(action.new)}"

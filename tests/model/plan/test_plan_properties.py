@@ -24,20 +24,22 @@ from reconciler.model.plan.action import (
     Activate,
     Check,
     Fetch,
+    Generate,
     Mask,
     Place,
+    Plan,
     Refresh,
     Remove,
     Start,
     Stop,
     Unmask,
 )
-from reconciler.model.plan.plan import make_plan
+from reconciler.model.plan.plan import make_plan, with_index
 from reconciler.model.plan.target import Target, target_for
 from reconciler.model.state.entry import Entry
-from reconciler.model.state.observed import Link, Merged, ObservedState, Unmanaged
+from reconciler.model.state.observed import HostModules, Link, Merged, ObservedState, Unmanaged
 
-HOST = Host({"ID": "debian", "VERSION_ID": "13"}, "x86_64", 257)
+HOST = Host({"ID": "debian", "VERSION_ID": "13"}, "x86_64", 257, kernel="6.12.1")
 KINDS = st.sampled_from(Kind)
 FORMATS = st.sampled_from(Format)
 NAMES = st.sampled_from(["a", "b", "ab", "a-b", "c"])
@@ -45,7 +47,9 @@ DIGESTS = st.sampled_from([f"sha256:{letter * 64}" for letter in "abc"])
 SOURCE = parse_source("docker://registry/x:v1")
 # What a fetch would bring, by digest: an image for everybody, for nobody, and one that fits only extension `a`.
 IMAGES = {
-    "a": Contents({name: {"ID": "_any"} for name in ("a", "b", "ab", "a-b", "c")}, units=("x.service",)),
+    "a": Contents(
+        {name: {"ID": "_any"} for name in ("a", "b", "ab", "a-b", "c")}, units=("x.service",), kernels=("6.12.1",)
+    ),
     "b": Contents({name: {"ID": "fedora"} for name in ("a", "b", "ab", "a-b", "c")}),
     "c": Contents({"a": {"ID": "_any"}}),
 }
@@ -97,6 +101,7 @@ def observed_states(draw: st.DrawFn) -> ObservedState:
         store=store,
         merged=draw(st.none() | st.fixed_dictionaries({kind: _overlays() for kind in Kind})),
         refresh_owed=frozenset(draw(st.sets(KINDS))),
+        modules=HostModules(""),
     )
 
 
@@ -135,7 +140,7 @@ def test_after_one_run_there_is_nothing_left_to_do(
     desired: DesiredState, observed: ObservedState, resolutions: dict[str, Resolution]
 ) -> None:
     plan = make_plan(desired, observed, _targets(desired, resolutions))
-    after = _simulate(plan.actions, observed)
+    after = _simulate(plan, observed)
     assert make_plan(desired, after, _targets(desired, resolutions)).actions == ()
 
 
@@ -157,8 +162,9 @@ def test_nothing_is_placed_that_does_not_fit_or_removed_without_a_configuration(
 ) -> None:
     plan = make_plan(desired, observed, _targets(desired, resolutions))
     fetched = {action.entry for action in plan.actions if isinstance(action, Fetch)}
+    generated = {action.entry for action in plan.actions if isinstance(action, Generate)}
     for action in plan.actions:
-        if isinstance(action, Place) and action.new not in fetched:
+        if isinstance(action, Place) and action.new not in fetched | generated:
             assert observed.store[action.new].misfit(action.ident, HOST) is None
         if isinstance(action, Remove):
             assert desired.configured
@@ -184,11 +190,19 @@ def _contents(entry: Entry) -> Contents:
     return found
 
 
-def _simulate(actions: tuple[Action, ...], observed: ObservedState) -> ObservedState:
+def _simulate(plan: Plan, observed: ObservedState) -> ObservedState:
     """A node on which every action works, except placing what turns out not to fit."""
-    for action in actions:
-        observed = _act(action, observed)
+    for action in plan.actions:
+        observed = _act(action, observed) if isinstance(action, Fetch) else observed
+    misfits = [it.ident.name for it in plan.actions if isinstance(it, Place) and _is_misfit(it, observed)]
+    for action in with_index(plan, observed, misfits).actions:
+        observed = observed if isinstance(action, Fetch) else _act(action, observed)
     return observed
+
+
+def _is_misfit(action: Place, observed: ObservedState) -> bool:
+    contents = observed.store.get(action.new)  # what is generated comes later
+    return contents is not None and contents.misfit(action.ident, HOST) is not None
 
 
 def _act(action: Action, observed: ObservedState) -> ObservedState:
@@ -199,11 +213,12 @@ def _act(action: Action, observed: ObservedState) -> ObservedState:
                 for ident, link in observed.links.items()
             }
             return replace(observed, store={**observed.store, action.entry: _contents(action.entry)}, links=links)
-        case Place() if observed.store[action.new].misfit(action.ident, HOST):
-            return observed
+        case Generate():
+            contents = Contents({action.ident.name: {"ID": "_any"}})
+            return replace(observed, store={**observed.store, action.entry: contents})
         case Place():
-            link = Link(action.ident.name, action.new, 10)
-            return replace(observed, links={**observed.links, action.ident: link})
+            placed = {action.ident: Link(action.ident.name, action.new, 10)}
+            return replace(observed, links={**observed.links, **({} if _is_misfit(action, observed) else placed)})
         case Remove():
             rest = {ident: link for ident, link in observed.links.items() if ident != action.ident}
             return replace(observed, links=rest)
