@@ -77,6 +77,7 @@ class Paths:
     runtime = _At("/run/livelayer/state")  # what must not survive a reboot
     status = _InRuntime("status.json")  # the status document of the last run
     lock = _InRuntime("lock")  # held by the run that changes the node
+    failed_refreshes = _InRuntime("failed-refreshes.json")  # which overlays could not be refreshed, and why
     seen = _InRuntime("seen.json")  # the fingerprint of the configuration that the last run worked from
     retries = _InRuntime("retries.json")  # when sources that did not answer are asked again
     masks = _InRuntime("quarantine.json")  # which masks livelayer made in /run

@@ -11,10 +11,12 @@ from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavai
 from reconciler.host.records import history, retries
 from reconciler.host.records.activation import read_activation
 from reconciler.host.records.checks import read_checks, write_checks
+from reconciler.host.records.refreshes import read_failed_refreshes, write_failed_refreshes
 from reconciler.host.store import seals
 from reconciler.loop import generations
-from reconciler.model.plan.action import Fetch
+from reconciler.model.plan.action import Fetch, Refresh
 from reconciler.model.plan.status import Standing, View
+from reconciler.model.state.failedrefresh import FailedRefresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +48,8 @@ def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, .
             session.resolver.remember_stored(session.desired, before.targets)
     with noted(troubles):
         known = _remember_failures(session, before.targets, outcomes)
+    with noted(troubles):
+        _remember_refreshes(session, after, outcomes)
     with noted(troubles):
         if not session.held and not session.loaded.mistakes and generations.release(session.paths):
             log.info("the configuration has changed: no generation is held any more")
@@ -81,13 +85,16 @@ def read(session: Session) -> Kept:
 
 
 def _standing(session: Session, newest: Generation | None, known: Mapping[str, Retry]) -> Standing:
-    retries = {**read_activation(session.paths).retries, **known}
+    failed = read_failed_refreshes(session.paths).values()
+    overlays = {name: it.retry for it in failed for name in it.names}
+    retries = {**read_activation(session.paths).retries, **overlays, **known}
     return Standing(newest.number if newest else None, session.held.number if session.held else None, retries)
 
 
 def forget_failures(paths: Paths, names: frozenset[str]) -> None:
     write_checks(paths, read_checks(paths).without_failures_of(names))
     paths.retries.unlink(missing_ok=True)
+    paths.failed_refreshes.unlink(missing_ok=True)
 
 
 def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Outcome]) -> Mapping[str, Retry]:
@@ -101,6 +108,24 @@ def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Ou
     if found != known:
         retries.write_retries(session.paths, session.configuration, found)
     return found
+
+
+def _remember_refreshes(session: Session, after: View, outcomes: Iterable[Outcome]) -> None:
+    """When a refresh that failed is tried again; by what the node is left with, from which the next run starts."""
+    known = read_failed_refreshes(session.paths)
+    found = dict(known)
+    for outcome in outcomes:
+        if not isinstance(outcome.action, Refresh) or outcome.skipped:
+            continue
+        kind = outcome.action.kind
+        before = found.pop(kind, None)
+        if outcome.error:
+            cause = session.cause(kind, after.observed, after.targets)
+            again = before.retry if before and before.cause == cause else None
+            retry = retries.after_failure(again, outcome.error)
+            found[kind] = FailedRefresh(cause, tuple(sorted(outcome.culprits)) or (kind,), retry)
+    if found != known:
+        write_failed_refreshes(session.paths, found)
 
 
 def _failures(targets: Targets, outcomes: Iterable[Outcome]) -> Iterator[tuple[str, Unavailable]]:

@@ -11,6 +11,7 @@ from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
 from reconciler.host.node.machine import read_boot_state, read_host, with_image_support
 from reconciler.host.records import statedir
 from reconciler.host.records.checks import read_checks
+from reconciler.host.records.refreshes import cause_of, read_failed_refreshes
 from reconciler.host.records.retries import read_retries
 from reconciler.loop import config, generations
 from reconciler.loop.observe import observe, run_from, with_activation
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.fit.release import Host
+    from reconciler.model.kind import Kind
     from reconciler.model.plan.target import Targets
+    from reconciler.model.state.failedrefresh import FailedRefresh
     from reconciler.model.state.generation import Generation
     from reconciler.model.state.observed import ObservedState
     from reconciler.model.state.retry import Retry
@@ -81,8 +84,20 @@ class Session:
         entries = [target.entry for target in targets.values() if not isinstance(target, ReconcilerError)]
         observed = observe(self.paths, self.host, [*entries, *checks.entries])
         observed = replace(observed, checks=checks, own=run_from(self.paths, observed, self.desired.names))
+        observed = replace(observed, deferred=self._deferred(observed, targets))
         listed = [name for it in self.desired.extensions for name in it.start]
         return with_activation(self.paths, observed, listed, patient=self.patient, all_units=self.all_units)
+
+    def cause(self, kind: Kind, observed: ObservedState, targets: Targets) -> str:
+        """What a refresh would start from under this configuration."""
+        entries = {name: it.entry.file_name for name, it in targets.items() if not isinstance(it, ReconcilerError)}
+        return cause_of(kind, observed, [self.configuration, entries])
+
+    def _deferred(self, observed: ObservedState, targets: Targets) -> dict[Kind, FailedRefresh]:
+        """The refreshes that failed lately for what is still so."""
+        known = read_failed_refreshes(self.paths) if self.patient else {}
+        waiting = {kind: it for kind, it in known.items() if not it.retry.is_due(time.time())}
+        return {kind: it for kind, it in waiting.items() if it.cause == self.cause(kind, observed, targets)}
 
 
 def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups: Lookups) -> Session:

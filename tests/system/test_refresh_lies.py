@@ -260,6 +260,67 @@ def test_the_culprit_is_found_among_others_and_once_it_is_gone_the_node_converge
     assert (lab.merged(), lab.says("tool")) == (["fine", *OLD], "v2")
 
 
+def test_automatic_runs_leave_alone_what_failed_until_it_is_due_or_something_changes(lab: Lab) -> None:
+    """Each attempt takes the overlay away, if only for a moment."""
+    _stack_too_deep(lab)
+    lab.want("v2")
+
+    def merged_at() -> str:
+        return lab.node.run("stat", "--format=%.9Y", "/usr/.systemd-sysext/extensions").stdout
+
+    first = lab.node.run("livelayer", "apply", "--automatic", status=1).stderr
+    before = merged_at()
+    second = lab.node.run("livelayer", "apply", "--automatic", status=1).stderr
+    assert merged_at() == before
+    assert "plan:" not in second
+    for told in (first, second):
+        assert "tool: after a refresh" in told
+    status = json.loads(lab.node.run("livelayer", "status", "--json").stdout)
+    (tool,) = (it for it in status["extensions"] if it["name"] == "tool")
+    assert (tool["state"], tool["code"], tool["retry_at"] is None) == ("failed", "overlay.mismatch", False)
+    assert status["retry_at"] == tool["retry_at"]
+
+    lab.apply(status=1)  # by hand
+    assert merged_at() != before
+    before = merged_at()
+    lab.place("fine")
+    lab.node.run("livelayer", "apply", "--automatic", status=1)
+    assert merged_at() != before
+    _unstack(lab)
+    lab.node.path(f"{DIRECTORY}/bad").rmdir()
+    lab.node.run("livelayer", "apply", "--automatic")
+    assert lab.says("tool") == "v2"
+    lab.node.run("test", "-e", "/run/livelayer/state/failed-refreshes.json", status=1)
+
+
+def test_an_extension_within_a_hierarchy_is_seen_before_it_does_harm(lab: Lab, release: Release) -> None:
+    """No layer of an overlay may be part of another one; where systemd does not look, nothing is wrong."""
+    place = "/usr/local/lib/extensions/inside"
+    lab.shell("systemctl stop systemd-sysext")
+    tree = lab.scratch / "inside"
+    extension_tree(tree, "inside")
+    shutil.copytree(tree, lab.node.path(place))
+    lab.want("v2")
+    harmful = release.systemd < 254
+    told = lab.apply(status=1 if harmful else 0)
+    assert (f"{place}: it lies in /usr, onto which it would be merged" in told) is harmful
+    lab.shell("systemctl stop systemd-sysext")
+    shutil.rmtree(lab.node.path("/usr/local/lib/extensions"))
+    lab.apply()
+    assert lab.says("tool") == "v2"
+
+    shutil.copytree(tree, lab.node.path("/srv/inside"))
+    lab.node.path("/srv/inside").rename(lab.node.path("/opt/inside"))
+    lab.node.path("/opt/inside/opt").mkdir()
+    lab.node.path(f"{DIRECTORY}/inside").symlink_to("/opt/inside")
+    lab.want("v1")
+    told = lab.apply(status=1)
+    assert f"{DIRECTORY}/inside: it lies in /opt, onto which it would be merged" in told
+    assert (lab.merged(), lab.says("tool")) == (OLD, "v2")
+    lab.node.path(f"{DIRECTORY}/inside").unlink()
+    shutil.rmtree(lab.node.path("/opt/inside"))
+
+
 def test_a_first_refresh_that_fails_is_followed_by_a_second(lab: Lab) -> None:
     lab.shell("systemctl stop systemd-sysext")
     lab.drop_in("ExecStartPre=sh -c 'test -e /run/failed-once || { touch /run/failed-once; exit 1; }'")

@@ -1,26 +1,29 @@
 """What others placed and what makes systemd merge nothing at all, found before systemd meets it.
 
 A system extension's directory with a /usr/lib/os-release does (measured on systemd 252, 257 and 262; never one of a
-configuration extension), and image files as `judgeimage` finds them.
+configuration extension), one that lies in a hierarchy onto which it would be merged (the kernel takes no layer that
+is part of another one, and by then the old overlay is gone), and image files as `judgeimage` finds them.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.merge.judgeimage import Finding, judge
 from reconciler.host.merge.masks import place_for
+from reconciler.host.store.entries import inspect
+from reconciler.model.fit.release import misfit
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker
 from reconciler.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId
@@ -69,7 +72,7 @@ def _flaw(item: Unmanaged, host: Host, memory: _Memory) -> str | None:
     except OSError:
         return None
     if stat.S_ISDIR(status.st_mode):
-        return _directory_flaw(item)
+        return _directory_flaw(item, host)
     if not stat.S_ISREG(status.st_mode):
         return None
     rules = host.image_policies.get(item.kind)
@@ -84,12 +87,23 @@ def _flaw(item: Unmanaged, host: Host, memory: _Memory) -> str | None:
     return finding.flaw
 
 
-def _directory_flaw(item: Unmanaged) -> str | None:
+def _directory_flaw(item: Unmanaged, host: Host) -> str | None:
     """Links are followed as if the directory were the root."""
-    if item.kind is not Kind.SYSEXT:
+    if item.kind is Kind.SYSEXT and os.path.lexists(Paths(item.path).under(_OS_RELEASE)):
+        return f"it has {_OS_RELEASE}"
+    hierarchy = next((f"/{top}" for top in item.kind.traits.tops if _is_within(item.path, top)), None)
+    if hierarchy is None:
         return None
-    inside = Paths(item.path).under(_OS_RELEASE)
-    return f"it has {_OS_RELEASE}" if os.path.lexists(inside) else None
+    release = inspect(item.path, item.kind).releases.get(item.name)
+    if release is None or misfit(release, host, item.kind):
+        return None  # it is ignored
+    return f"it lies in {hierarchy}, onto which it would be merged"
+
+
+def _is_within(extension: Path, top: str) -> bool:
+    """Whether a layer of an overlay would be part of another one; on another file system it is none."""
+    layer, hierarchy = (extension / top).resolve(), Path("/", top).resolve()
+    return layer.is_relative_to(hierarchy) and layer.is_dir() and layer.stat().st_dev == hierarchy.stat().st_dev
 
 
 class _Memory:

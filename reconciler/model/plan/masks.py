@@ -8,6 +8,8 @@ from reconciler.model.plan.action import Mask, Place, Problem, Remove, Step, Unm
 from reconciler.model.state.observed import Blocker, Masked, ObservedState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.kind import ExtensionId, Kind
 
@@ -23,7 +25,7 @@ def mask_blockers(
     blockers = _in_effect(observed, steps)
     unmasked = [it for it in blockers if not (desired.settings.quarantine and it.mask)]
     blocked: dict[Kind, Blocker] = {it.item.kind: it for it in unmasked} if desired.refresh_now else {}
-    waiting = {ident.name: it for kind, it in blocked.items() for ident in _concerned(observed, steps, kind)}
+    waiting = {ident.name: it for kind, it in blocked.items() for ident in concerned(observed, steps, kind)}
     kept = [it for it in steps if not (isinstance(it, Place | Remove) and it.ident.kind in blocked)]
     kept += map(_problem, unmasked)
     for name, it in sorted(waiting.items()):
@@ -52,7 +54,8 @@ def _masks(desired: DesiredState, observed: ObservedState, blockers: list[Blocke
     return masks + [Unmask(it, why) for it in observed.masks if it.path not in wanted]
 
 
-def _concerned(observed: ObservedState, steps: list[Step], kind: Kind) -> list[ExtensionId]:
+def concerned(observed: ObservedState, steps: Iterable[Step], kind: Kind) -> list[ExtensionId]:
+    """The extensions that a refresh is for."""
     changing = [it.ident for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind]
     return [*changing, *(link.ident for link in observed.mergeable_links(kind) if observed.unmerged(link))]
 

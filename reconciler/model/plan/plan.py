@@ -34,7 +34,7 @@ from reconciler.model.plan.action import (
 )
 from reconciler.model.plan.activation import due_activation, lost_by_boot, stops
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
-from reconciler.model.plan.masks import mask_blockers
+from reconciler.model.plan.masks import concerned, mask_blockers
 from reconciler.model.plan.moduleindex import Due, due_index
 from reconciler.model.plan.overlaylimit import excess_of
 from reconciler.model.plan.pruning import withdraw
@@ -67,6 +67,7 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     index = Due() if Kind.SYSEXT in blocked else due_index(observed, steps)
     steps += index.steps
     refreshes = [it for kind in _KINDS if kind not in blocked for it in _refresh(kind, desired, observed, steps)]
+    steps, refreshes = _deferred(observed, steps, refreshes)
     if refreshes:
         steps += [*refreshes, *stops(observed, steps)]
     steps += due_activation(desired, observed, steps)
@@ -236,6 +237,18 @@ def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, steps: 
     if reason or changing:
         names = frozenset(link.name for link in unchanged)
         yield Refresh(kind, reason or "links change", only_after_changes=not reason, unchanged=names)
+
+
+def _deferred(
+    observed: ObservedState, steps: list[Step], refreshes: list[Refresh]
+) -> tuple[list[Step], list[Refresh]]:
+    """Leave alone what failed lately: a refresh that fails may take the overlay away, if only for a second."""
+    held = {it.kind: observed.deferred[it.kind] for it in refreshes if it.kind in observed.deferred}
+    kept = [it for it in steps if not (isinstance(it, Generate | Place | Remove) and it.ident.kind in held)]
+    for kind, it in held.items():
+        names: list[str | None] = [ident.name for ident in concerned(observed, steps, kind)]
+        kept += (Problem(it.retry.code, name, it.retry.message, it.retry.hint) for name in names or [None])
+    return kept, [it for it in refreshes if it.kind not in held]
 
 
 def _stale(kind: Kind, observed: ObservedState, unchanged: list[Link]) -> str | None:

@@ -38,6 +38,7 @@ from reconciler.model.plan.target import Target, target_for
 from reconciler.model.state.activation import Activated, Activation
 from reconciler.model.state.checks import CheckedChange, CheckRecord
 from reconciler.model.state.entry import Entry, parse_entry
+from reconciler.model.state.failedrefresh import FailedRefresh
 from reconciler.model.state.observed import Blocker, Link, Masked, Merged, ObservedState, Unmanaged
 from reconciler.model.state.retry import Retry
 from reconciler.model.state.units import Unit
@@ -154,9 +155,14 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         changed={_entry(text): what for text, what in given.get("content_changed", {}).items()},
         blockers=tuple(_blocker(path, mask) for path, mask in given.get("blockers", {}).items()),
         masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
+        deferred={Kind.SYSEXT: _failed_refresh(given["deferred"])} if "deferred" in given else {},
         activation=_activation(given["activation"]) if "activation" in given else None,
         units={name: _unit(name, it) for name, it in given.get("units", {}).items()},
     )
+
+
+def _failed_refresh(words: str) -> FailedRefresh:
+    return FailedRefresh("", (), Retry(1, 1000, "overlay.mismatch", words))
 
 
 def _activation(given: dict[str, dict[str, Any]]) -> Activation:
