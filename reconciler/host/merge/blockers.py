@@ -16,7 +16,9 @@ from reconciler.errors import ReconcilerError
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.merge.judgeimage import Finding, judge
 from reconciler.host.merge.masks import place_for
+from reconciler.host.node.hierarchies import with_hierarchies
 from reconciler.host.store.entries import inspect
+from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.fit.release import misfit
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Blocker
@@ -91,18 +93,20 @@ def _directory_flaw(item: Unmanaged, host: Host) -> str | None:
     """Links are followed as if the directory were the root."""
     if item.kind is Kind.SYSEXT and os.path.lexists(Paths(item.path).under(_OS_RELEASE)):
         return f"it has {_OS_RELEASE}"
-    hierarchy = next((f"/{top}" for top in item.kind.traits.tops if _is_within(item.path, top)), None)
-    if hierarchy is None:
+    usual = default_hierarchies(item.kind)
+    if not any(_is_within(item.path, it) for it in usual):
         return None
+    own = with_hierarchies(host, Paths()).hierarchies.get(item.kind, usual)
+    hierarchy = next((it for it in own if _is_within(item.path, it)), None)
     release = inspect(item.path, item.kind).releases.get(item.name)
-    if release is None or misfit(release, host, item.kind):
+    if hierarchy is None or release is None or misfit(release, host, item.kind):
         return None  # it is ignored
     return f"it lies in {hierarchy}, onto which it would be merged"
 
 
-def _is_within(extension: Path, top: str) -> bool:
+def _is_within(extension: Path, place: str) -> bool:
     """Whether a layer of an overlay would be part of another one; on another file system it is none."""
-    layer, hierarchy = (extension / top).resolve(), Path("/", top).resolve()
+    layer, hierarchy = Path(f"{extension}{place}").resolve(), Path(place).resolve()
     return layer.is_relative_to(hierarchy) and layer.is_dir() and layer.stat().st_dev == hierarchy.stat().st_dev
 
 
