@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from bench import build, edit_to_merged, noop, unpack, verify
+from bench import activation, build, edit_to_merged, noop, unpack, verify
 from bench.figures import table
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _BENCHMARKS: Final[dict[str, Callable[[], list[Row]]]] = {
     "noop": noop.run,
     "edit-to-merged": edit_to_merged.run,
+    "activation": activation.run,
     "unpack": unpack.run,
     "build": build.run,
     "verify": verify.run,

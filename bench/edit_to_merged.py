@@ -43,7 +43,7 @@ done
 """
 
 
-class _Node(Node):
+class BenchNode(Node):
     """A node that can also be looked into and typed to while it runs."""
 
     def seen(self) -> str:
@@ -61,7 +61,7 @@ class _Node(Node):
 class _Person:
     """Somebody with a root shell on the node, who changes the link and refreshes."""
 
-    def __init__(self, node: _Node) -> None:
+    def __init__(self, node: BenchNode) -> None:
         self._node = node
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ class _Person:
         line = f"{target}\n".encode()
         begun = time.monotonic()
         os.write(self._keyboard, line)
-        taken = _until(lambda: self._node.seen() == content, begun)
+        taken = until(lambda: self._node.seen() == content, begun)
         os.read(self._screen, len(_DONE))
         return taken
 
@@ -94,12 +94,12 @@ class _Way:
     what: str
     unit: str
     goal: str
-    rests: Callable[[_Node], bool]
+    rests: Callable[[BenchNode], bool]
 
-    def settle(self, node: _Node) -> None:
+    def settle(self, node: BenchNode) -> None:
         """Wait until nothing of livelayer's has run for a while."""
         while True:
-            _until(lambda: self.rests(node), time.monotonic())
+            until(lambda: self.rests(node), time.monotonic())
             time.sleep(_REST)
             if self.rests(node):
                 return
@@ -111,12 +111,12 @@ def run() -> list[Row]:
         _Way("edit to merged, daemon", "livelayer-watch.service", "at most 250", _daemon_rests),
         _Way("edit to merged, path unit", "livelayer.path", "at most 600", _services_rest),
     )
-    with _node() as node, _Person(node) as person:
+    with booted() as node, _Person(node) as person:
         targets = _fetch(node)
         return [row for way in ways for row in _measure(way, node, person, targets)]
 
 
-def _measure(way: _Way, node: _Node, person: _Person, targets: dict[str, str]) -> list[Row]:
+def _measure(way: _Way, node: BenchNode, person: _Person, targets: dict[str, str]) -> list[Row]:
     """Edits, each followed by the same change and back by hand, which leaves what the edit left."""
     edits: list[float] = []
     by_hand: list[float] = []
@@ -134,20 +134,20 @@ def _measure(way: _Way, node: _Node, person: _Person, targets: dict[str, str]) -
     return [edited, Row("  by hand: ln, systemctl restart", by_hand, subject=edited)]
 
 
-def _edit(node: _Node, tag: str) -> float:
+def _edit(node: BenchNode, tag: str) -> float:
     """Save as editors and configuration management do: a new file, renamed."""
     new = node.path(_CONFIG).with_name(".extensions.yaml.new")
     new.write_text(_configuration(tag))
     begun = time.monotonic()
     new.replace(node.path(_CONFIG))
-    return _until(lambda: node.seen() == tag, begun)
+    return until(lambda: node.seen() == tag, begun)
 
 
 def _configuration(tag: str) -> str:
     return f"extensions:\n  demo:\n    source: oci:/var/lib/images:{tag}\n"
 
 
-def _until(condition: Callable[[], bool], begun: float) -> float:
+def until(condition: Callable[[], bool], begun: float) -> float:
     while not condition():
         if time.monotonic() > begun + _PATIENCE:
             raise AssertionError(f"nothing happened within {_PATIENCE:.0f} s")
@@ -155,17 +155,17 @@ def _until(condition: Callable[[], bool], begun: float) -> float:
     return time.monotonic() - begun
 
 
-def _daemon_rests(node: _Node) -> bool:
+def _daemon_rests(node: BenchNode) -> bool:
     shown = node.run("systemctl", "show", "--value", "--property=StatusText", "livelayer-watch.service").stdout
     return shown == "in sync: 1 extensions, 0 problems\n"
 
 
-def _services_rest(node: _Node) -> bool:
+def _services_rest(node: BenchNode) -> bool:
     services = ("livelayer.service", "livelayer-recheck.service")
     return node.run("systemctl", "is-active", *services, status=None).stdout.split() == ["inactive"] * len(services)
 
 
-def _fetch(node: _Node) -> dict[str, str]:
+def _fetch(node: BenchNode) -> dict[str, str]:
     """Have both versions in the store; returns what the link looks like for each."""
     targets = {}
     for tag in _TAGS:
@@ -177,7 +177,7 @@ def _fetch(node: _Node) -> dict[str, str]:
 
 
 @contextmanager
-def _node() -> Iterator[_Node]:
+def booted() -> Iterator[BenchNode]:
     """A booted node with livelayer installed from its wheel and nothing of it enabled."""
     with tempfile.TemporaryDirectory(prefix="livelayer-bench-", dir="/var/tmp") as scratch:
         root, wheels = Path(scratch, "root"), Path(scratch, "wheels")
@@ -187,5 +187,5 @@ def _node() -> Iterator[_Node]:
         build_wheel(wheels)
         (wheel,) = wheels.iterdir()
         install_livelayer(root, wheel, dependencies(root))
-        with _Node(root) as node:
+        with BenchNode(root) as node:
             yield node

@@ -213,8 +213,9 @@ def _fields(item: Item | None) -> dict[str, str]:
 
 
 def _units(content: Assembly, recipe: Recipe) -> list[str]:
-    prefix = f"{recipe.ident.kind.traits.units}/".encode()
-    return [shown(name.removeprefix(prefix)) for name, _ in content.files() if name.startswith(prefix)]
+    prefixes = [f"{place}/".encode() for place in recipe.ident.kind.traits.unit_directories]
+    names = [name for name, _ in content.files()]
+    return [shown(name.removeprefix(it)) for it in prefixes for name in names if name.startswith(it)]
 
 
 def _write(found: _Sorted, request: Request, clock: Clock, scratch: Path) -> tuple[Path, str]:

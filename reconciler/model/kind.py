@@ -61,7 +61,12 @@ class Traits:
     scope: str  # the release field that says where it may be used
     level: str  # the release field that stands for a range of OS versions
     units: str  # the directory of unit files it may bring
+    more_units: tuple[str, ...]  # others, which systemd looks at as well
     since: int  # the first version of systemd that knows it
+
+    @property
+    def unit_directories(self) -> tuple[str, ...]:
+        return self.units, *self.more_units
 
 
 _TRAITS: Final = {
@@ -72,6 +77,7 @@ _TRAITS: Final = {
         scope="SYSEXT_SCOPE",
         level="SYSEXT_LEVEL",
         units="usr/lib/systemd/system",
+        more_units=("usr/local/lib/systemd/system",),
         since=248,
     ),
     Kind.CONFEXT: Traits(
@@ -81,6 +87,7 @@ _TRAITS: Final = {
         scope="CONFEXT_SCOPE",
         level="CONFEXT_LEVEL",
         units="etc/systemd/system",
+        more_units=(),
         since=254,
     ),
 }

@@ -75,12 +75,14 @@ class Registry:
             self._process.wait()
             self._process = None
 
-    def push(self, layout: Path, tag: str, name: str) -> str:
-        """Copy an image of an OCI layout into the registry; returns how to pull it."""
+    def push(self, layout: Path, tag: str | None, name: str) -> str:
+        """Copy an image of an OCI layout, or the only one, into the registry; returns how to pull it."""
         user, password = self._credentials
         command = ["skopeo", "copy", "--quiet", "--all", "--dest-tls-verify=false"]
         command += [f"--dest-creds={user}:{password}"] if user else []
-        subprocess.run([*command, f"oci:{layout}:{tag}", f"docker://{self.address}/{name}"], check=True)
+        subprocess.run(
+            [*command, f"oci:{layout}{f':{tag}' if tag else ''}", f"docker://{self.address}/{name}"], check=True
+        )
         return f"docker://{self.address}/{name}"
 
     def requests(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -94,6 +95,7 @@ def _release_of(report: pytest.TestReport | pytest.CollectReport) -> str | None:
     return next((str(it) for it in RELEASES if f"{it}-" in f"{parts[1]}-"), None) if len(parts) > 1 else None
 
 
+_PACKAGES: Final = ("bash-static", "busybox-static", "redis-server", "nginx-light")
 _VERSIONS: Final[dict[str, str]] = {}  # what nodes said themselves, by release
 
 
@@ -176,6 +178,19 @@ def shared_node(installed: Callable[[Release], Path], release: Release, registry
     with booted(installed(release), release, registry, "--bind=/dev/loop-control") as running:
         running.make_loop_devices()
         yield running
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An apt that can download: this machine's, or the same with lists of its own if those are missing or stale."""
+    (tmp_path / "packages").mkdir()
+    download = ["apt-get", "--quiet", "download", *_PACKAGES]
+    if subprocess.run(download, cwd=tmp_path / "packages", check=False, capture_output=True).returncode == 0:
+        return
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    (tmp_path / "apt.conf").write_text(f'Dir::State::lists "{tmp_path}/lists";\nAPT::Sandbox::User "root";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    subprocess.run(["apt-get", "--quiet", "update"], check=True, capture_output=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.releases(*RE
 
 ACTIVE = "units: {start: [x.service]}"
 CHECKED = "units: {restart: [x.service]}, checks: {units: [x.service], settle: 1s, timeout: 8s}"
+TRIGGERS = ("livelayer.path", "livelayer.timer", "livelayer.service", "livelayer-recheck.service")
 USERS = {
     "usr/lib/sysusers.d/x.conf": 'u xuser - "A user of its own" /var/lib/x\n',
     "usr/lib/tmpfiles.d/x.conf": "d /var/lib/x 0700 xuser xuser -\n",
@@ -95,7 +96,7 @@ def test_a_good_update_that_comes_with_a_boot_stays(bench: Bench) -> None:
     bench.enable(*UNITS)
     _want(bench, one, CHECKED)
     bench.eventually(lambda: bench.status()["in_sync"] and _is(bench) == "active")
-    bench.node.run("systemctl", "stop", "livelayer.path", "livelayer.timer")
+    bench.node.run("systemctl", "stop", *TRIGGERS)
     _want(bench, two, CHECKED)
     bench.node.run("livelayer", "apply", "--no-refresh")
     assert bench.node.run("/usr/bin/x", "says").stdout == "v1\n"
@@ -112,7 +113,7 @@ def test_a_first_version_merged_by_a_boot_is_checked_there(bench: Bench) -> None
     """With `refresh: boot` nothing is merged at once; what fails then goes with the next boot."""
     boot = "settings: {refresh: boot}\n"
     bench.enable(*UNITS)
-    bench.node.run("systemctl", "stop", "livelayer.path")
+    bench.node.run("systemctl", "stop", *TRIGGERS)
     _want(bench, bench.push("x", "good", _service("good")), CHECKED, boot)
     bench.node.run("livelayer", "apply")
     assert bench.merged() == []
@@ -203,3 +204,47 @@ def test_a_merge_by_others_is_paid_for(bench: Bench) -> None:
     assert _is(bench) == "active"
     bench.node.run("id", "xuser")
     bench.node.run("livelayer", "status", "--check")
+
+
+LOCK = "import fcntl, time; file = open('/etc/.pwd.lock', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); time.sleep(600)"
+
+
+@pytest.mark.parametrize("then", ["run", "boot"])
+def test_a_kill_between_merge_and_activation_loses_nothing(bench: Bench, then: str) -> None:
+    """The lock of the user database holds up systemd-sysusers, and so the run, at the right moment."""
+    bench.enable("livelayer-boot.service")
+    _want(bench, bench.push("x", "v1", _service("v1", more=USERS, unit="User=xuser\n")))
+    bench.node.run("systemd-run", "--unit=lock", "python3", "-c", LOCK)
+    bench.node.run("systemd-run", "--unit=run", "livelayer", "apply")
+    bench.eventually(
+        lambda: bench.node.run("sh", "-c", "grep -qx systemd-sysuser /proc/[0-9]*/comm", status=None).returncode == 0
+    )
+    bench.node.run("systemctl", "kill", "--signal=KILL", "run.service")
+    bench.node.run("systemctl", "stop", "lock.service")
+    assert bench.merged() == ["x"]
+    assert _is(bench) != "active"
+    bench.eventually(lambda: bench.node.run("systemctl", "is-active", "run.service", status=None).returncode != 0)
+    bench.node.run("livelayer", "status", "--check", status=2)
+    if then == "boot":
+        bench.node.reboot()
+        bench.eventually(lambda: _is(bench) == "active")
+    else:
+        bench.node.run("livelayer", "apply", "--automatic")
+        assert _is(bench) == "active"
+    bench.node.run("livelayer", "status", "--check")
+
+
+def test_users_cannot_be_made_while_etc_is_read_only_and_the_way_out_works(bench: Bench) -> None:
+    if bench.node.run("systemd-confext", "status", status=None).returncode:
+        pytest.skip("this systemd has no configuration extensions")
+    bench.node.run("mkdir", "-p", "/run/confexts/c/etc/extension-release.d")
+    bench.node.run("sh", "-c", "echo ID=_any > /run/confexts/c/etc/extension-release.d/extension-release.c")
+    bench.node.run("systemd-confext", "refresh")
+    _want(bench, bench.push("x", "v1", _service("v1", more=USERS, unit="User=xuser\n")))
+    told = bench.node.run("livelayer", "apply", status=1).stderr
+    assert "x: systemd-sysusers" in told
+    (hint,) = {line.strip() for line in told.splitlines() if "systemd-confext unmerge" in line}
+    bench.node.run("sh", "-c", hint.partition("without them: ")[2])
+    assert _is(bench) == "active"
+    bench.node.run("livelayer", "status", "--check")
+    bench.node.run("test", "-e", "/etc/extension-release.d/extension-release.c")

@@ -22,24 +22,10 @@ if TYPE_CHECKING:
 # The first test may have to make two roots.
 pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(900)]
 
-PACKAGES: Final = ("bash-static", "busybox-static")
 EXAMPLES: Final = ("shell", "greeting", "settings", "module")
 MAIN: Final = "/srv/extensions.yaml"  # merged, a configuration extension makes /etc read-only
 ADDRESS: Final = "127.0.0.1:8765"
 LIVELAYER: Final = ("livelayer", "--config", MAIN)
-
-
-@pytest.fixture
-def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An apt that can download: this machine's, or the same with lists of its own if those are missing or stale."""
-    (tmp_path / "packages").mkdir()
-    download = ["apt-get", "--quiet", "download", *PACKAGES]
-    if subprocess.run(download, cwd=tmp_path / "packages", check=False, capture_output=True).returncode == 0:
-        return
-    (tmp_path / "lists/partial").mkdir(parents=True)
-    (tmp_path / "apt.conf").write_text(f'Dir::State::lists "{tmp_path}/lists";\nAPT::Sandbox::User "root";\n')
-    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    subprocess.run(["apt-get", "--quiet", "update"], check=True, capture_output=True)
 
 
 class Workshop:

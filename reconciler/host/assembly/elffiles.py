@@ -62,5 +62,5 @@ def _of_modules(assembly: Assembly) -> str | None:
 
 
 def _has_units(assembly: Assembly, kind: Kind) -> bool:
-    prefix = f"{kind.traits.units}/".encode()
-    return any(name.startswith(prefix) for name, _ in assembly.files())
+    prefixes = tuple(f"{place}/".encode() for place in kind.traits.unit_directories)
+    return any(name.startswith(prefixes) for name, _ in assembly.files())

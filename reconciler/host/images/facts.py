@@ -32,7 +32,7 @@ _NS: Final = 10**9
 _TEXT_MAX: Final = (64 << 10) + 1  # bytes of one file; more than a release file may have, so that this is noticed
 _TEXTS_MAX: Final = 32 << 20  # bytes of all
 _TEXTS: Final = (
-    *(f"{place}/".encode() for kind in Kind for place in (kind.traits.releases, kind.traits.units)),
+    *(f"{place}/".encode() for kind in Kind for place in (kind.traits.releases, *kind.traits.unit_directories)),
     *(f"{top}/sysusers.d/".encode() for top in ("usr/lib", "etc")),
     f"{DBUS_SERVICES}/".encode(),
 )

@@ -58,11 +58,15 @@ def parse_unit(text: str) -> Settings:
 
 
 def units(facts: ExtensionFacts) -> list[Unit]:
-    """Every unit file in the directory of units that can be started, in the order of their names."""
-    directory = facts.kind.traits.units
-    files = {path: file.text for path, file in facts.below(directory) if file.text is not None}
-    causes = [*_causes(directory, files), *_linked(facts, directory), *_called(facts)]
-    named = {path.rpartition("/")[2]: path for path in files if path.count("/") == directory.count("/") + 1}
+    """Every unit file in the directories of units that can be started, in the order of their names."""
+    files: dict[str, str] = {}
+    named: dict[str, str] = {}
+    causes = [*_called(facts)]
+    for directory in facts.kind.traits.unit_directories:  # a later one goes before, see systemd.unit(5)
+        found = {path: file.text for path, file in facts.below(directory) if file.text is not None}
+        causes += [*_causes(directory, found), *_linked(facts, directory)]
+        named |= {path.rpartition("/")[2]: path for path in found if path.count("/") == directory.count("/") + 1}
+        files |= found
     own = {name for name in named if name.endswith(_STARTABLE)}
     return [_unit(name, named[name], parse_unit(files[named[name]] or ""), causes, own) for name in sorted(own)]
 

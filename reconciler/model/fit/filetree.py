@@ -109,7 +109,7 @@ def read_contents(tree: FileTree, kind: Kind) -> Contents:
         releases=_releases(tree, traits.releases),
         misplaced=tuple(sorted(_misplaced(tree, traits.tops))),
         has_os_release=traits.forbidden is not None and tree.node(traits.forbidden) is not None,
-        units=tuple(sorted(tree.children(traits.units))),
+        units=tuple(sorted({name for place in traits.unit_directories for name in tree.children(place)})),
         kernels=tuple(sorted(_kernels(tree))) if "usr" in traits.tops else (),
     )
 

@@ -11,6 +11,7 @@ from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, Start, action_ident
 from reconciler.model.plan.activation import owes, stoppable
 from reconciler.model.plan.checks import pending_checks
+from reconciler.model.state.units import UnitWord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
     from reconciler.model.state.retry import Retry
-    from reconciler.model.state.units import UnitWord
 
 CHECKS_PENDING: Final = "checks.pending"
 
@@ -183,9 +183,16 @@ def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | Non
         if view.desired.refresh_now:
             return State.DRIFTED, reason
         return State.PENDING, "will be merged at the next boot"
-    if wanted.boot_states:
-        return State.IN_SYNC, wanted.withheld(view.observed.host.boot_state)
-    return State.IN_SYNC, None
+    if wanted.boot_states and (withheld := wanted.withheld(view.observed.host.boot_state)):
+        return State.IN_SYNC, withheld
+    return State.IN_SYNC, _left_behind(wanted, link, view.observed) if link else None
+
+
+def _left_behind(wanted: Wanted, link: Link, observed: ObservedState) -> str | None:
+    """Which of its services run on what was merged before; nobody asked to restart them."""
+    old = [it.name for it in _unit_reports(wanted, link, observed) if it.state is UnitWord.OLD_CODE]
+    services = ", ".join(name for name in old if name.endswith(".service"))
+    return f"{services} runs since before its content changed" if services else None
 
 
 def _planned(ident: ExtensionId, plan: Plan) -> str | None:
