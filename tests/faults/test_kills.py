@@ -33,7 +33,7 @@ _WAYS: Final = {
 }
 # Kills at boundaries, in each direction; None: at every one, both ways to count. With those below a hundred in all.
 _STEPS: Final = None if IS_LONG else 4
-_INSTANTS: Final = 50 if IS_LONG else 17  # kills at random
+_INSTANTS: Final = 50 if IS_LONG else 8  # kills at random
 
 
 @dataclass(slots=True)

@@ -95,7 +95,7 @@ def _release_of(report: pytest.TestReport | pytest.CollectReport) -> str | None:
     return next((str(it) for it in RELEASES if f"{it}-" in f"{parts[1]}-"), None) if len(parts) > 1 else None
 
 
-_PACKAGES: Final = ("bash-static", "busybox-static", "redis-server", "nginx-light")
+_PACKAGES: Final = ("bash-static", "busybox-static", "redis-server", "libatomic1", "nginx-light")
 _VERSIONS: Final[dict[str, str]] = {}  # what nodes said themselves, by release
 
 

@@ -38,17 +38,20 @@ NGINX: Final = {
     "usr/lib/systemd/system/nginx.service.d/10-config.conf": "[Service]\nExecStartPre=\nExecStart=\n"
     "ExecStart=/usr/sbin/nginx -c /usr/share/nginx/nginx.conf -g 'daemon on; master_process on;'\n",
 }
-SERVICES: Final = {"redis": ("redis-server", 16379, REDIS), "nginx": ("nginx-light", 18080, NGINX)}
+SERVICES: Final = {
+    "redis": (("redis-server", "libatomic1"), 16379, REDIS),
+    "nginx": (("nginx-light",), 18080, NGINX),
+}
 
 
 def _build(livelayer: str, place: Path, name: str, version: str) -> None:
     """An extension of a package and what makes it one: users, directories, a configuration in /usr."""
-    package, port, files = SERVICES[name]
+    packages, port, files = SERVICES[name]
     own = place / f"{name}-{version}"
     for path, text in files.items():
         (own / path).parent.mkdir(parents=True, exist_ok=True)
         (own / path).write_text(text.format(port=port, version=version))
-    command = (livelayer, "build", name, "--debs", package, "--from", str(own), "--id", "_any")
+    command = (livelayer, "build", name, "--debs", *packages, "--from", str(own), "--id", "_any")
     output = ("--format", "oci", "--output", f"{own}.oci")
     subprocess.run([*command, *output], check=True, capture_output=True, cwd=place)
 
