@@ -21,7 +21,7 @@ ready := $(VENV)/.ready
 # Below lib/livelayer, not it: with PREFIX=/usr that is where a vendor keeps the configuration.
 libdir := $(PREFIX)/lib/livelayer/python
 units := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
-pytest = $(bin)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup
+pytest = $(bin)/python -m pytest --dist=loadgroup --numprocesses
 packages = $(shell awk '!/^\#/ && ($(1)) {print $$1}' system-packages.txt)
 man_pages := $(patsubst docs/%.md,build/man/%,$(wildcard docs/*.[578].md))
 
@@ -36,15 +36,15 @@ demo: packages-demo $(ready) ## Show the main job: plan, apply, run, update, rem
 .PHONY: check
 check: $(ready) ## Lint, and run the tests that start no program: a minute and a half
 	@$(MAKE) --no-print-directory lint
-	$(pytest) -m 'not commands and not system' $(PYTEST_ARGS)
+	$(pytest) auto -m 'not commands and not system' $(PYTEST_ARGS)
 
 .PHONY: test
 test: packages-test $(ready) man ## Run all tests, system tests included (root)
-	$(pytest) $(PYTEST_ARGS)
+	$(pytest) $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: packages-test $(ready) man ## The same, with every fault at every instant: many hours (root)
-	LIVELAYER_LONG=1 $(pytest) $(PYTEST_ARGS)
+	LIVELAYER_LONG=1 $(pytest) $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(ready) ## Run the linters, the type checker and the architecture contracts
