@@ -16,10 +16,11 @@ from reconciler.host.store.entries import read_contents
 from reconciler.host.store.touched import touched_entries
 from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.kind import Kind
-from reconciler.model.state.observed import Blocker, HostModules, Masked, ObservedState, Unmanaged
+from reconciler.model.state.observed import Blocker, HostModules, Masked, Merged, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.release import Host
@@ -57,6 +58,7 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         masks=masks,
         unseen=_unseen(paths, host, found.links, merged),
         modules=_kernel_modules(paths, host, contents, unmanaged, blockers),
+        left_out=_left_out(host, unmanaged, merged or {}),
     )
 
 
@@ -116,6 +118,16 @@ def _kernel_modules(
 
     blocking = [it.item for it in blockers]
     return kernelmodules.look(host.kernel, [it for it in unmanaged if it.searched and it not in blocking])
+
+
+def _left_out(host: Host, unmanaged: Iterable[Unmanaged], merged: Mapping[Kind, Merged]) -> Mapping[Path, str]:
+    """Why systemd merges nothing of what others placed, where an overlay is without it."""
+    unmerged = [it for it in unmanaged if it.searched and it.kind in merged and it.name not in merged[it.kind].names]
+    if not unmerged:
+        return {}
+    from reconciler.host.merge import leftout
+
+    return leftout.reasons(host, unmerged)
 
 
 def _changed_by_hand(paths: Paths, placed: Iterable[Entry]) -> tuple[Mapping[Entry, str], Mapping[Entry, int]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.rig.diskimages import extension_tree, squashfs
+from tests.rig.diskimages import extension_tree, make_tree, squashfs
 from tests.rig.images import extension
 from tests.rig.releases import RELEASES
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 
 
+RELEASES_OF: Final = "usr/lib/extension-release.d/extension-release"
 LOCKS_OUT: Final = "narrow: /usr/bin has mode and owner 0700 0:0 in it and 0755 0:0 on this host"
 
 
@@ -152,3 +153,52 @@ def test_what_build_makes_of_such_a_tree_lets_everybody_in(shared_node: Node, sp
     node.run("livelayer", "apply")
     assert node.run("stat", "--format=%a %u", "/usr/bin", "/usr/lib").stdout == "755 0\n755 0\n"
     assert _as_nobody(node) == 0
+
+
+@pytest.mark.releases(*RELEASES)
+def test_what_systemd_makes_of_release_files_of_another_name_or_host(shared_node: Node) -> None:
+    """One that is for any name is merged; of what others placed and what is left out, the reason is told."""
+    node = shared_node
+    lax = make_tree(
+        node.path("/srv/lax"), {"usr/bin/lax": "#!/bin/sh\necho lax\n", f"{RELEASES_OF}.other": "ID=_any\n"}
+    )
+    os.setxattr(lax / f"{RELEASES_OF}.other", "user.extension-release.strict", b"false")
+    byhand = node.path("/var/lib/extensions")
+    make_tree(byhand / "foreign", {"usr/x": "", f"{RELEASES_OF}.foreign": "ID=fedora\n"})
+    make_tree(byhand / "arch", {"usr/y": "", f"{RELEASES_OF}.arch": "ID=_any\nARCHITECTURE=s390x\n"})
+    make_tree(byhand / "named", {"usr/z": "", f"{RELEASES_OF}.another": "ID=_any\n"})
+    node.write("/etc/livelayer/extensions.yaml", "extensions: {lax: {source: 'file:///srv/lax'}}\n")
+    node.run("livelayer", "apply")
+    assert node.run("lax").stdout == "lax\n"
+    found = {it["name"]: it for it in json.loads(node.run("livelayer", "status", "--json").stdout)["extensions"]}
+    assert (found["lax"]["state"], found["lax"]["merged"]) == ("in-sync", True)
+    for name, words in (
+        ("foreign", "ID=fedora, this host has ID=debian"),
+        ("arch", "this machine is"),
+        ("named", "another"),
+    ):
+        assert not found[name]["merged"]
+        assert f"placed by others: /var/lib/extensions/{name}; systemd does not merge it: " in found[name]["reason"]
+        assert words in found[name]["reason"]
+        assert words in node.run("livelayer", "explain", name).stdout
+        shutil.rmtree(byhand / name)
+
+
+def test_an_image_file_with_a_release_file_of_another_name(bench: Bench, tmp_path: Path) -> None:
+    """Merged if that is for any name; else the hint is followed."""
+    tree = make_tree(
+        tmp_path / "tree", {"usr/bin/tool": "#!/bin/sh\necho tool\n", f"{RELEASES_OF}.other": "ID=_any\n"}
+    )
+    squashfs(tree, tmp_path / "strict.raw")
+    bench.configure(f"extensions: {{tool: {{source: 'file://{tmp_path}/strict.raw', format: raw}}}}")
+    told = bench.livelayer("apply", status=1).stderr
+    assert "call the extension other\n" in told
+    bench.configure(f"extensions: {{other: {{source: 'file://{tmp_path}/strict.raw', format: raw}}}}")
+    bench.livelayer("apply")
+    assert bench.says("tool") == "tool"
+    os.setxattr(tree / f"{RELEASES_OF}.other", "user.extension-release.strict", b"false")
+    squashfs(tree, tmp_path / "lax.raw")
+    bench.configure(f"extensions: {{tool: {{source: 'file://{tmp_path}/lax.raw', format: raw}}}}")
+    bench.livelayer("apply")
+    assert bench.merged() == ["tool"]
+    assert bench.status()["tool"]["state"] == "in-sync"

@@ -88,7 +88,7 @@ def look_into_image(image: LayoutImage, layout: LayoutReader, scratch: Path, sho
     names = in_one_pass(image.content.layers, layout.blob, DEFAULT, names_of)
     if names is None or _carries_a_file(names):
         return None
-    tree = PackedTree(names, releases.kept)
+    tree = PackedTree(names, releases)
     return _subject(shown, lambda kind: read_contents(tree, kind))
 
 

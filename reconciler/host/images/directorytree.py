@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
@@ -46,6 +46,12 @@ class DirectoryTree(FileTree):
     def read(self, path: str, most: int) -> bytes:
         with self._opened(path, os.O_RDONLY) as descriptor:
             return b"" if descriptor is None else os.pread(descriptor, most, 0)
+
+    def xattr(self, path: str, name: str) -> bytes:
+        """See FileTree."""
+        with self._opened(path, os.O_RDONLY) as descriptor, suppress(OSError):
+            return b"" if descriptor is None else os.getxattr(descriptor, name)
+        return b""
 
     @contextmanager
     def _opened(self, path: str, how: int) -> Iterator[int | None]:

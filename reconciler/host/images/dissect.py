@@ -31,6 +31,12 @@ _ELSE: Final = "or make a squashfs or erofs image"
 NOTHING: Final = "exit 0"
 _WALK: Final = 'exec find "$1" -xdev -printf ""'
 _LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
+_XATTRS: Final = 'exec tar --create --file=- --format=posix --xattrs --xattrs-include="*" --directory="$1" -- "$2"'
+_MAX_XATTRS: Final = 1 << 17  # bytes of an archive's beginning
+# tar(5): an archive's first block, which is the header of the extended header if it has one
+_BLOCK: Final = 512
+_SIZE_AT: Final = slice(124, 135)
+_TYPE_AT: Final = slice(156, 157)
 _CAT: Final = 'exec cat "$1/$2"'
 _USES: Final = {"sysext": "useSystemExtension", "confext": "useConfigurationExtension"}  # by kind
 _NODES: Final = {b"f": FileKind.FILE, b"d": FileKind.DIRECTORY, b"l": FileKind.SYMLINK}
@@ -105,6 +111,14 @@ class MountedTree(FileTree):
 
     def read(self, path: str, most: int) -> bytes:
         return self._run(_CAT, path, most).stdout
+
+    def xattr(self, path: str, name: str) -> bytes:
+        """See FileTree. It is read from the header that tar writes for the file."""
+        if not available("tar"):
+            return b""
+        archive = self._run(_XATTRS, path, _MAX_XATTRS).stdout
+        header = archive[_BLOCK : _BLOCK + int(archive[_SIZE_AT], 8)] if archive[_TYPE_AT] == b"x" else b""
+        return header.partition(f" SCHILY.xattr.{name}=".encode())[2].partition(b"\n")[0]
 
     def _start(self, script: str, path: str, most: int) -> Finished:
         return run(*mounting(self._file, self._mount_point, script, path), timeout=_TIMEOUT, most=most)

@@ -17,7 +17,7 @@ from reconciler.model.facts.extensionfacts import File, with_parents
 from reconciler.model.facts.program import HEAD
 from reconciler.model.facts.unitfiles import DBUS_SERVICES
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.fit.filetree import printable
+from reconciler.model.fit.filetree import STRICT, printable, says_lax
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class Listing:
             printable(member.link),
             label=None if label is None else printable(label.rstrip(b"\0")),
             has_capabilities=CAPABILITY in xattrs,
+            is_lax=says_lax(xattrs.get(STRICT.encode(), b"")),
             steers_overlay=any(it.startswith(OVERLAY) for it in xattrs),
             program=self._recognise(head[:HEAD]),
             content=content,

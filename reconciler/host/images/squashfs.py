@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.base.command import Finished, run
+from reconciler.host.base.command import Finished, available, run
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import FileTree, odd_name, printable, unreadable
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "unsquashfs"
 PACKAGE: Final = "squashfs-tools"
+_XATTRS: Final = "rdsquashfs"
+_MAX_XATTRS: Final = 1 << 16  # bytes, of one file
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory and what leads there
 _NODES: Final = {b"-": FileKind.FILE, b"d": FileKind.DIRECTORY, b"l": FileKind.SYMLINK}
@@ -50,6 +52,14 @@ class SquashfsTree(FileTree):
 
     def read(self, path: str, most: int) -> bytes:
         return self._run(("-cat",), (path,), most=most).stdout
+
+    def xattr(self, path: str, name: str) -> bytes:
+        """See FileTree. It takes the other tools of squashfs, for a file that is nothing but one."""
+        if self._offset or not available(_XATTRS):
+            return b""
+        done = run(_XATTRS, "--xattr", f"/{path}", str(self._file), timeout=_TIMEOUT, most=_MAX_XATTRS)
+        found = (line.partition(b"=") for line in done.stdout.splitlines())
+        return next((value for key, _, value in found if key == name.encode()), b"")
 
     def _entries(self, listing: bytes, prefix: bytes) -> Iterator[tuple[str, FileKind]]:
         for line in listing.removesuffix(b"\n").split(b"\n"):

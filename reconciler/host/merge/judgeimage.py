@@ -29,9 +29,6 @@ from reconciler.model.kind import RELEASE_PREFIX
 from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from reconciler.host.tar.reader import Member
     from reconciler.model.fit.release import Host
     from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.images.imagepolicy import ImagePolicy
@@ -41,8 +38,6 @@ _OS_RELEASE_SINCE: Final = 254  # the systemd that leaves out an image with one 
 _HAS_OS_RELEASE: Final = "it has /usr/lib/os-release"
 _NO_RELEASE: Final = "it has no release file for its own name"
 _NO_LOOP: Final = "this node has no loop devices, by which systemd attaches image files"
-_STRICT: Final = b"user.extension-release.strict"  # false on a release file: its name need not be the extension's
-_FALSE: Final = frozenset({b"0", b"no", b"n", b"false", b"f", b"off"})
 _PROBE: Final = "blkid"
 _NOTHING: Final = 2  # its exit status for a file in which it finds nothing
 _TIMEOUT: Final = 60.0  # seconds
@@ -139,7 +134,7 @@ def _names(path: Path) -> frozenset[str]:
 
 def _may_have_release(it: _Suspect, scratch: Path) -> bool:
     """Whether a release file is one of a kind that livelayer itself does not take, or that may be."""
-    listing = _Releases()
+    listing = Listing()
     workplace = scratch / "listing"
     workplace.mkdir()
     known = list_image(it.path, identify(it.path), listing, workplace, DEFAULT)
@@ -148,18 +143,8 @@ def _may_have_release(it: _Suspect, scratch: Path) -> bool:
     ways = (directory, *map(str, PurePosixPath(directory).parents))
     if any(way in files and files[way].kind is not FileKind.DIRECTORY for way in ways):
         return True
-    names = {path.removeprefix(f"{directory}/{RELEASE_PREFIX}") for path in files if path.startswith(directory)}
-    others = any(path.startswith(f"{directory}/{RELEASE_PREFIX}") for path in files)
-    return not names.isdisjoint(_names(it.path)) or listing.is_lax or (others and not known.attributes)
-
-
-class _Releases(Listing):
-    """Notes whether a release file says that its name does not matter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_lax = False
-
-    def take(self, member: Member, chunks: Iterable[memoryview], below: bytes = b"") -> None:
-        self.is_lax = self.is_lax or member.xattrs.get(_STRICT, b"").strip(b"\0").lower() in _FALSE
-        super().take(member, chunks, below)
+    prefix = f"{directory}/{RELEASE_PREFIX}"
+    found = [path for path in files if path.startswith(prefix)]
+    names = {path.removeprefix(prefix) for path in found}
+    is_lax = any(files[path].is_lax for path in found) or (bool(found) and not known.attributes)
+    return is_lax or not names.isdisjoint(_names(it.path))

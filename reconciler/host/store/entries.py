@@ -166,6 +166,8 @@ def _from_json(record: Any) -> Contents | None:  # noqa: ANN401 - JSON
             tuple(record["units"]),
             _image_from_json(image) if image else None,
             tuple(record.get("kernels", ())),
+            tuple(record.get("lax", ())),  # earlier versions did not look
+            tuple(record.get("links", ())),
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -86,7 +86,7 @@ def _pack_members(flattened: Flattened, target: Path, entry: Entry, scratch: Pat
     def fill(writer: TarWriter) -> None:
         for member, chunks in releases.watch(flattened.members):
             writer.add(member, chunks)
-        contents = read_contents(PackedTree(flattened.names, releases.kept), entry.kind)
+        contents = read_contents(PackedTree(flattened.names, releases), entry.kind)
         found.append(_renamed(contents, flattened.names, writer, entry))
 
     with _making(target):

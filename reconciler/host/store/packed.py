@@ -25,6 +25,7 @@ class ReleaseKeeper:
     def __init__(self, *directories: str) -> None:
         """`directories` are those of release files."""
         self.kept: Final[dict[bytes, bytes]] = {}
+        self.xattrs: Final[dict[bytes, Mapping[bytes, bytes]]] = {}
         self._directories = tuple(map(str.encode, directories))
         self._prefixes = tuple(f"{it}/{RELEASE_PREFIX}".encode() for it in directories)
 
@@ -37,12 +38,14 @@ class ReleaseKeeper:
             if member.link not in self.kept:
                 raise Entangled  # its content has gone by
             self.kept[member.name] = self.kept[member.link]
+            self.xattrs[member.name] = self.xattrs[member.link]
             return chunks
         if member.sparse:
             raise Entangled
         is_below = member.name.rpartition(b"/")[0] not in self._directories
         if member.kind is not FileKind.FILE or is_below:
             return chunks  # none of the release files
+        self.xattrs[member.name] = member.xattrs
         return self._copied(member.name, chunks, _KEPT_MAX if len(self.kept) < _FILES_MAX else 0)
 
     def _copied(self, name: bytes, chunks: Iterable[memoryview], most: int) -> Iterator[memoryview]:
@@ -55,10 +58,10 @@ class ReleaseKeeper:
 class PackedTree(FileTree):
     """The tree that a merged image is, from the names that were written."""
 
-    def __init__(self, names: Mapping[bytes, FileKind], kept: Mapping[bytes, bytes]) -> None:
+    def __init__(self, names: Mapping[bytes, FileKind], releases: ReleaseKeeper) -> None:
         super().__init__()
         self._names = names
-        self._kept = kept
+        self._releases = releases
 
     def listed(self, directory: str) -> Mapping[str, FileKind]:
         prefix = f"{directory}/".encode() if directory else b""
@@ -70,4 +73,8 @@ class PackedTree(FileTree):
         }
 
     def read(self, path: str, most: int) -> bytes:
-        return self._kept[path.encode()][:most]
+        return self._releases.kept[path.encode()][:most]
+
+    def xattr(self, path: str, name: str) -> bytes:
+        """See FileTree."""
+        return self._releases.xattrs[path.encode()].get(name.encode(), b"")

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.fit.filetree import FileTree, read_contents
+from reconciler.model.fit.filetree import STRICT, FileTree, read_contents
 from reconciler.model.fit.permissions import Permissions
+from reconciler.model.fit.release import LAX_SINCE
 from reconciler.model.fit.symlinks import follow
 from reconciler.model.kind import RELEASE_PREFIX, Kind
 
@@ -44,6 +45,7 @@ class File:
     label: str | None = None  # the SELinux context
     has_capabilities: bool = False
     steers_overlay: bool = False  # has an extended attribute of overlayfs
+    is_lax: bool = False  # says of itself, if it is a release file, that the extension's name does not matter
     program: Program | None = None
     content: bytes | None = None  # or its beginning, where it decides something
 
@@ -145,7 +147,7 @@ class ExtensionFacts:
     @property
     def release(self) -> Mapping[str, str]:
         """The fields of its release file; none where there is none for its name."""
-        return self.contents.releases.get(self.name or "", {})
+        return self.contents.release_of(self.name or "", LAX_SINCE) or {}
 
     @property
     def release_path(self) -> str:
@@ -187,6 +189,10 @@ class ListedFiles(FileTree):
 
     def read(self, path: str, most: int) -> bytes:
         return (self._files[path].content or b"")[:most]
+
+    def xattr(self, path: str, name: str) -> bytes:
+        """See FileTree; of one attribute all is known that matters."""
+        return b"false" if name == STRICT and self._files[path].is_lax else b""
 
 
 def with_parents(files: Mapping[str, File]) -> dict[str, File]:

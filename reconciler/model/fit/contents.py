@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid
-from reconciler.model.fit.release import Host, misfit
+from reconciler.model.fit.release import LAX_SINCE, Host, misfit
 from reconciler.model.images.imagepolicy import needs_device_mapper, refusal
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Contents:
     units: tuple[str, ...] = ()  # names in its kind's directory of units: unit files and directories of drop-ins
     image: ImageFormat | None = None  # what the image file is; None: a directory
     kernels: tuple[str, ...] = ()  # releases of the kernels that it has modules for
+    lax: tuple[str, ...] = ()  # the names of release files that are for an extension of any name
+    links: tuple[str, ...] = ()  # those of what is misplaced that are hierarchies' names, but symbolic links
 
     def misfit(self, ident: ExtensionId, host: Host) -> Invalid | None:
         """Why this content must not be placed as `ident` on this host; None: it may."""
@@ -42,22 +44,27 @@ class Contents:
         if self.has_os_release:
             reason = "usr/lib/os-release, which would make systemd refuse every extension"
             return _invalid(ident, "content.os-release", f"the content holds {reason}", _REBUILD)
-        if misplaced := [name for name in self.misplaced if name not in tops]:
+        if self.links:
+            reason = f"the content's /{self.links[0]} is a symbolic link, and only a directory is merged"
+            return _invalid(ident, "content.misplaced", reason, "put the files into a directory of that name")
+        taken = tops - ident.kind.traits.tops  # its own tops are misplaced only where they are no directories
+        if misplaced := [name for name in self.misplaced if name not in taken]:
             listed = ", ".join(f"/{name}" for name in misplaced[:3])
             return _invalid(ident, "content.misplaced", f"the content holds {listed}; {ident.kind.carries}", _REBUILD)
         return None
 
+    def release_of(self, name: str, systemd: int) -> Mapping[str, str] | None:
+        """The release file that systemd takes for an extension of this name; None: no single one is for it."""
+        if name in self.releases:
+            return self.releases[name]
+        return self.releases[self.lax[0]] if len(self.lax) == 1 and systemd >= LAX_SINCE else None
+
     def _release_error(self, ident: ExtensionId, host: Host) -> Invalid | None:
-        name, kind = ident
-        if name not in self.releases:
+        release = self.release_of(ident.name, host.systemd)
+        if release is None:
             return self._release_name_error(ident)
-        if reason := misfit(self.releases[name], host, kind):
-            return _invalid(
-                ident,
-                "release.mismatch",
-                f"does not fit this host: {reason}",
-                "use an image built for this OS version, or ID=_any for content that needs nothing of the host",
-            )
+        if found := misfit(release, host, ident.kind):
+            return _invalid(ident, "release.mismatch", f"does not fit this host: {found.reason}", found.hint)
         return None
 
     def _release_name_error(self, ident: ExtensionId) -> Invalid:
@@ -68,7 +75,7 @@ class Contents:
                 ident,
                 "release.name",
                 f"the content's release file is extension-release.{others[0]}, not extension-release.{name}",
-                f"call the extension {others[0]}, or set rename: true",
+                f"call the extension {others[0]}{'' if self.image else ', or set rename: true'}",
             )
         found = f"several release files ({', '.join(others)})" if others else "no release file"
         return _invalid(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _LOST_AND_FOUND: Final = "lost+found"  # every ext4 has it
 _MAX_RELEASE: Final = 64 << 10  # bytes; real ones have a few hundred
 _MAX_RELEASES: Final = 100
+STRICT: Final = "user.extension-release.strict"  # an extended attribute of release files
+_FALSE: Final = frozenset({b"0", b"no", b"n", b"false", b"f", b"off"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Names of which no tool makes anything else; nobody needs to look behind others.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@-]*")
@@ -56,6 +58,10 @@ class FileTree(ABC):
     def read(self, path: str, most: int) -> bytes:
         """The content of a file that is there, up to `most` bytes."""
 
+    def xattr(self, path: str, name: str) -> bytes:  # noqa: ARG002 - for those that can tell
+        """An extended attribute of a file that is there; empty if it has none, or that cannot be told."""
+        return b""
+
 
 class WithUsr(FileTree):
     """A root with another tree at /usr, as a disk image with a usr partition has it; the root may be missing."""
@@ -77,6 +83,10 @@ class WithUsr(FileTree):
     def read(self, path: str, most: int) -> bytes:
         tree, inside = self._at(path)
         return tree.read(inside, most)
+
+    def xattr(self, path: str, name: str) -> bytes:
+        tree, inside = self._at(path)
+        return tree.xattr(inside, name)
 
     def _at(self, path: str) -> tuple[FileTree, str]:
         top, _, rest = path.partition("/")
@@ -105,12 +115,16 @@ def unreadable(what: str, complaint: str) -> Invalid:
 def read_contents(tree: FileTree, kind: Kind) -> Contents:
     """What a tree holds, as far as it decides whether it may be merged: the one judge of all forms."""
     traits = kind.traits
+    releases = _releases(tree, traits.releases)
+    misplaced = tuple(sorted(_misplaced(tree, traits.tops)))
     return Contents(
-        releases=_releases(tree, traits.releases),
-        misplaced=tuple(sorted(_misplaced(tree, traits.tops))),
+        releases=releases,
+        misplaced=misplaced,
         has_os_release=traits.forbidden is not None and tree.node(traits.forbidden) is not None,
         units=tuple(sorted({name for place in traits.unit_directories for name in tree.children(place)})),
         kernels=tuple(sorted(_kernels(tree))) if "usr" in traits.tops else (),
+        lax=tuple(name for name in releases if _is_lax(tree, f"{traits.releases}/{RELEASE_PREFIX}{name}")),
+        links=tuple(it for it in misplaced if it in traits.tops and tree.node(it) is FileKind.SYMLINK),
     )
 
 
@@ -138,6 +152,16 @@ def _releases(tree: FileTree, directory: str) -> dict[str, dict[str, str]]:
         hint = "an extension has one release file, of its own name"
         raise Invalid(f"the image has {len(found)} release files", hint)
     return {name: _release(tree, f"{directory}/{RELEASE_PREFIX}{name}") for name in found}
+
+
+def _is_lax(tree: FileTree, path: str) -> bool:
+    """Whether a release file says that the extension's name does not matter."""
+    return _PLAIN.fullmatch(path.rpartition("/")[2]) is not None and says_lax(tree.xattr(path, STRICT))
+
+
+def says_lax(value: bytes) -> bool:
+    """Whether the value of `STRICT` is one of systemd's words for false."""
+    return value.strip(b"\0").lower() in _FALSE
 
 
 def _release(tree: FileTree, path: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ told apart here and nowhere else. A test merges each row of its table with the r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.model.content.ociread import GO_NAMES
 from reconciler.model.fit.hierarchies import default_hierarchies
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.images.imagepolicy import ImagePolicy
 
+LAX_SINCE: Final = 250  # the systemd that takes a release file of another name, if that says so itself
 LIKE_SINCE: Final = 258  # the systemd that matches a host's ID_LIKE, too
 # systemd's names for what uname(2) says (src/basic/architecture.c).
 ARCHITECTURES: Final = {
@@ -83,7 +84,18 @@ class Host:
         return self.hierarchies.get(kind) or default_hierarchies(kind)
 
 
-def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> str | None:
+class Misfit(NamedTuple):
+    """Why systemd would ignore an extension on a host, and what to do about it."""
+
+    reason: str
+    hint: str
+
+
+_OTHER_OS: Final = "use an image built for this OS version, or ID=_any for content that needs nothing of the host"
+_NO_ID: Final = "add ID=_any to the release file for content that needs nothing of the host, or the ID of the OS"
+
+
+def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> Misfit | None:
     """Why systemd would ignore an extension with this release file on this host; None: it fits."""
     return (
         _scope_misfit(release, host, kind.traits.scope)
@@ -92,29 +104,31 @@ def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> 
     )
 
 
-def _scope_misfit(release: Mapping[str, str], host: Host, field: str) -> str | None:
+def _scope_misfit(release: Mapping[str, str], host: Host, field: str) -> Misfit | None:
     scope = release.get(field)
     if host.systemd < 250 or scope is None or "system" in scope.split():
         return None
-    return f"{field}={scope} does not contain system"
+    return Misfit(f"{field}={scope} does not contain system", f"add system to {field} in the release file")
 
 
-def _architecture_misfit(release: Mapping[str, str], host: Host) -> str | None:
+def _architecture_misfit(release: Mapping[str, str], host: Host) -> Misfit | None:
     wanted = release.get("ARCHITECTURE", "")
     if host.systemd < 252 or wanted in {"", "_any", host.architecture}:
         return None
-    return f"ARCHITECTURE={wanted}, this machine is {host.architecture}"
+    hint = f"use an image built for {host.architecture}; platform: chooses one of several in a container image"
+    return Misfit(f"ARCHITECTURE={wanted}, this machine is {host.architecture}", hint)
 
 
-def _os_misfit(release: Mapping[str, str], host: Host, level: str) -> str | None:
+def _os_misfit(release: Mapping[str, str], host: Host, level: str) -> Misfit | None:
     wanted = release.get("ID", "")
     if not wanted:
-        return "the release file has no ID"
+        return Misfit("the release file has no ID", _NO_ID)
     if wanted == "_any" and host.systemd >= 252:
         return None
     if wanted not in _host_ids(host):
-        return f"ID={wanted}, this host has ID={host.os_release.get('ID', '')}"
-    return _version_misfit(release, host.os_release, level)
+        return Misfit(f"ID={wanted}, this host has ID={host.os_release.get('ID', '')}", _OTHER_OS)
+    reason = _version_misfit(release, host.os_release, level)
+    return Misfit(reason, _OTHER_OS) if reason else None
 
 
 def _host_ids(host: Host) -> tuple[str, ...]:

@@ -241,6 +241,8 @@ def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStat
     reason = f"placed by {'kairos-agent' if item.agent else 'others'}: {item.path}"
     if not item.searched:
         reason = f"kept by kairos-agent, not enabled in this boot: {item.path}"
+    if misfit := observed.left_out.get(item.path):
+        reason = f"{reason}; systemd does not merge it: {misfit}"
     if flaw := _flaw(item, observed):
         reason = flaw
     return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)

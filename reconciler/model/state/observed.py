@@ -121,6 +121,7 @@ class ObservedState:
     covered: frozenset[ExtensionId] = frozenset()  # linked, and merged with the content of something else
     blockers: tuple[Blocker, ...] = ()  # those that are masked already, too
     masks: tuple[Masked, ...] = ()
+    left_out: Mapping[Path, str] = field(default_factory=dict)  # why systemd does not merge what others placed there
     activation: Activation | None = None  # None: no service manager runs here
     boot_merges: frozenset[Kind] | None = None  # what the next boot merges; None: nobody knows
     units: Mapping[str, Unit] = field(default_factory=dict)  # those that the configuration lists

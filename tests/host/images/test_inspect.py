@@ -79,7 +79,7 @@ def test_each_variant(name: str, options: tuple[str, ...], tmp_path: Path) -> No
     ("files", "expected"),
     [
         ({"etc/x": "", "file": "", "srv": None}, Contents(GOOD.releases, ("etc", "file"), units=GOOD.units)),
-        ({"opt": "-> usr"}, Contents(GOOD.releases, ("opt",), units=GOOD.units)),
+        ({"opt": "-> usr"}, Contents(GOOD.releases, ("opt",), units=GOOD.units, links=("opt",))),
         ({"usr/lib/os-release": "ID=x"}, Contents(GOOD.releases, (), has_os_release=True, units=GOOD.units)),
         ({"usr/lib/os-release": "-> nowhere"}, Contents(GOOD.releases, (), has_os_release=True, units=GOOD.units)),
         (
@@ -184,7 +184,7 @@ def test_old_erofs_utils_extract_where_nothing_can_be_mounted(
     monkeypatch.setattr(dissect, "PROGRAM", "there-is-no-such-program")
     files = {"etc/a\nb": "", "proc": None, "opt": "-> usr", "usr/lib/os-release": "-> nowhere"}
     contents = _look(_made("erofs", tmp_path, files), tmp_path)
-    assert contents == Contents(GOOD.releases, ("etc", "opt"), has_os_release=True, units=GOOD.units)
+    assert contents == Contents(GOOD.releases, ("etc", "opt"), has_os_release=True, units=GOOD.units, links=("opt",))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -15,6 +15,7 @@ from reconciler.host.store import entries as store
 from reconciler.model.content.format import Payload
 from reconciler.model.facts.extensionfacts import ExtensionFacts, Origin
 from reconciler.model.fit.contents import Contents
+from reconciler.model.fit.filetree import STRICT
 from reconciler.model.kind import Kind
 from reconciler.model.state.entry import Entry
 from reconciler.paths import Paths
@@ -58,7 +59,8 @@ def _member(path: Path, tree: Path) -> tars.Entry:
     name = str(path.relative_to(tree))
     if path.is_symlink():
         return tars.symlink(name, str(path.readlink()))
-    return tars.directory(name) if path.is_dir() else tars.file(name, path.read_bytes())
+    pax = {f"SCHILY.xattr.{it}": os.getxattr(path, it).decode() for it in os.listxattr(path)}
+    return tars.directory(name) if path.is_dir() else tars.file(name, path.read_bytes(), pax=pax)
 
 
 def _tree(tree: Path, _: Kind, scratch: Path) -> Contents:
@@ -78,7 +80,7 @@ CASES: Final[Mapping[str, tuple[dict[str, str | None], Contents | str]]] = {
     "one of a byte more": ({RELEASE: "#" * (LIMIT + 1)}, TOO_LARGE),
     "one of 70 KB": ({RELEASE: "ID=_any\n" + "#" * 70_000}, TOO_LARGE),
     "usr/lib of this host": ({**HERE, "usr/lib": "-> /usr/lib"}, Contents({})),
-    "usr of this host": ({"usr": "-> /usr"}, Contents({}, misplaced=("usr",))),
+    "usr of this host": ({"usr": "-> /usr"}, Contents({}, misplaced=("usr",), links=("usr",))),
     "a directory of release files elsewhere": ({**HERE, RELEASES: "-> /etc"}, Contents({})),
     "a link upwards": ({**HERE, "usr/lib": "-> ../../../../../../../usr/lib"}, Contents({})),
     "units of this host": ({RELEASE: "", "usr/lib/systemd": "-> /usr/lib/systemd"}, Contents({"x": {}})),
@@ -98,6 +100,14 @@ def test_a_verdict_does_not_depend_on_the_form(case: str, form: str, tmp_path: P
     except Invalid as error:
         found = error.message
     assert found == expected
+
+
+@pytest.mark.parametrize(("value", "lax"), [(b"false", ("y",)), (b"0", ("y",)), (b"true", ()), (b"", ())])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_release_file_may_be_for_any_name(form: str, value: bytes, lax: tuple[str, ...], tmp_path: Path) -> None:
+    tree, scratch = make_tree(tmp_path / "tree", {f"{RELEASE}": "", f"{RELEASES}/extension-release.y": ""}), tmp_path
+    os.setxattr(tree / RELEASES / "extension-release.y", STRICT, value)
+    assert FORMS[form](tree, Kind.SYSEXT, scratch).lax == lax
 
 
 @pytest.mark.parametrize("form", sorted(FORMS.keys() - {"layers", "tree"}))

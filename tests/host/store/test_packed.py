@@ -35,12 +35,12 @@ def test_many_release_files_take_little_memory_and_are_refused(keeper: ReleaseKe
     names = {_take(keeper, f"r{number}", LARGE): FileKind.FILE for number in range(500)}
     assert sum(map(len, keeper.kept.values())) <= 16 << 20
     with pytest.raises(Invalid, match="the image has 500 release files"):
-        read_contents(PackedTree({**PARENTS, **names}, keeper.kept), ExtensionKind.SYSEXT)
+        read_contents(PackedTree({**PARENTS, **names}, keeper), ExtensionKind.SYSEXT)
 
 
 def test_as_many_as_are_allowed_are_kept(keeper: ReleaseKeeper) -> None:
     names = {_take(keeper, f"r{number}", b"ID=n%d\n" % number): FileKind.FILE for number in range(100)}
-    contents = read_contents(PackedTree({**PARENTS, **names}, keeper.kept), ExtensionKind.SYSEXT)
+    contents = read_contents(PackedTree({**PARENTS, **names}, keeper), ExtensionKind.SYSEXT)
     assert contents.releases == {f"r{number}": {"ID": f"n{number}"} for number in range(100)}
 
 
@@ -48,9 +48,7 @@ def test_as_many_as_are_allowed_are_kept(keeper: ReleaseKeeper) -> None:
 def test_what_only_has_such_a_name_leaves_room_for_the_true_one(keeper: ReleaseKeeper, kind: FileKind) -> None:
     names = {_take(keeper, f"a{number}", kind=kind): kind for number in range(500)}
     names |= {_take(keeper, "d/inside", LARGE): FileKind.FILE, _take(keeper, "true", b"ID=debian\n"): FileKind.FILE}
-    tree = PackedTree(
-        {**PARENTS, **names, f"{RELEASES}/extension-release.d".encode(): FileKind.DIRECTORY}, keeper.kept
-    )
+    tree = PackedTree({**PARENTS, **names, f"{RELEASES}/extension-release.d".encode(): FileKind.DIRECTORY}, keeper)
     assert read_contents(tree, ExtensionKind.SYSEXT).releases == {"true": {"ID": "debian"}}
 
 
@@ -58,4 +56,4 @@ def test_a_file_that_is_too_long_is_kept_as_long_as_it_takes_to_tell(keeper: Rel
     path = _take(keeper, "long", LARGE + b"more")
     assert keeper.kept[path] == LARGE
     with pytest.raises(Invalid, match="has more than 64 KiB"):
-        read_contents(PackedTree({**PARENTS, path: FileKind.FILE}, keeper.kept), ExtensionKind.SYSEXT)
+        read_contents(PackedTree({**PARENTS, path: FileKind.FILE}, keeper), ExtensionKind.SYSEXT)

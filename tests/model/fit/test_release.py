@@ -16,9 +16,9 @@ def test_fits(row: Row) -> None:
 
 @pytest.mark.parametrize("row", MISFITS, ids=lambda row: row.title)
 def test_does_not_fit_and_says_why(row: Row) -> None:
-    reason = misfit(row.release, row.host)
-    assert reason is not None
-    assert row.because in reason
+    found = misfit(row.release, row.host)
+    assert found is not None
+    assert row.because in found.reason
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.fit.release import LAX_SINCE
 from reconciler.model.kind import NAME, RELEASE_PREFIX, Kind
 from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 
@@ -30,7 +31,7 @@ def no_release_file(facts: ExtensionFacts) -> Hits:
 def other_name(facts: ExtensionFacts) -> Hits:
     """No release file is for the name asked for with --name."""
     releases = sorted(facts.contents.releases)
-    if facts.asked_name and releases and facts.asked_name not in releases:
+    if facts.asked_name and releases and facts.contents.release_of(facts.asked_name, LAX_SINCE) is None:
         yield Hit(f"the release files are for {', '.join(releases)}, none is for {facts.asked_name}")
 
 
@@ -42,7 +43,7 @@ def other_name(facts: ExtensionFacts) -> Hits:
 def file_of_other_name(facts: ExtensionFacts) -> Hits:
     """The image file's name is not that of the release file."""
     stem, releases = facts.origin.stem, facts.contents.releases
-    if facts.asked_name or stem is None or not releases or stem in releases:
+    if facts.asked_name or stem is None or not releases or facts.contents.release_of(stem, LAX_SINCE) is not None:
         return
     versioned = _VERSIONED.fullmatch(stem)
     if not (versioned and versioned["name"] in releases):
