@@ -1,8 +1,8 @@
 """The units an extension brings, and what in it would start them once it is merged (systemd.unit(5)).
 
-When extensions are merged at boot, the service manager has already decided what the boot starts; it then only reads
-its units anew. `Upholds=` is looked at all the time and so takes effect; `.wants/` links of a target that is active
-already do not.
+When extensions are merged at boot, the service manager has already decided what the boot starts, and it reads its
+units anew only if livelayer, or the release file with EXTENSION_RELOAD_MANAGER=1 on systemd 255 and newer, has it do
+so. `Upholds=` is looked at all the time and then takes effect; `.wants/` links of an active target do not.
 """
 
 from __future__ import annotations

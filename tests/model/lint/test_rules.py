@@ -113,6 +113,10 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
     "LL302": ((extension({**INSTALL, **DROP_IN}), f"{UNITS}/x.service"),),
     "LL303": ((extension(WANTED), f"{UNITS}/x.service"), (extension({**WANTED, **INSTALL}), f"{UNITS}/x.service")),
     "LL304": ((extension(USER), f"{UNITS}/x.service"),),
+    "LL305": tuple(
+        (extension({f"{UNITS}/{unit}.d/x.conf": file("[Service]\n")}), f"{UNITS}/{unit}.d/x.conf")
+        for unit in ("systemd-udevd.service", "systemd-fsck@.service", "var.mount", "systemd-journald.socket")
+    ),
     "LL401": (
         (extension({"usr/bin/x": program(architecture="arm64")}), "usr/bin/x"),
         (extension({"usr/lib/x.so": program(0o644, architecture=None)}), "usr/lib/x.so"),
@@ -138,6 +142,18 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
     "LL601": ((extension(wants_signature=True), None),),
     "LL602": ((image(packed=100 * MIB, unpacked=MIB), None),),
     "LL603": ((image(packed=99 * MIB, unpacked=100 * MIB), None),),
+    **{
+        identity: tuple((extension({path: file()}), path) for path in paths)
+        for identity, paths in {
+            "LL701": ("usr/lib/sysusers.d/x.conf", "usr/lib/tmpfiles.d/x.conf", "usr/lib/systemd/network/x.network"),
+            "LL702": ("usr/lib/udev/rules.d/70-x.rules", "usr/local/lib/udev/rules.d/70-x.rules"),
+            "LL703": ("usr/lib/udev/hwdb.d/x.hwdb",),
+            "LL704": ("usr/share/polkit-1/rules.d/x.rules", "usr/share/polkit-1/actions/x.policy"),
+            "LL705": ("usr/lib/modules-load.d/x.conf",),
+            "LL706": ("usr/lib/sysctl.d/x.conf",),
+            "LL707": ("usr/lib/binfmt.d/x.conf", "usr/lib/systemd/journald.conf.d/x.conf"),
+        }.items()
+    },
 }
 PASSED: Final[Mapping[str, tuple[ExtensionFacts, ...]]] = {
     "LL002": (_named(None, "x"), _named("y", "x")),
@@ -169,6 +185,11 @@ PASSED: Final[Mapping[str, tuple[ExtensionFacts, ...]]] = {
         extension({**USER, "usr/lib/sysusers.d/x.conf": file("u ipfs - -\n")}),
         extension({f"{UNITS}/x.service": file("[Service]\nUser=ipfs\nDynamicUser=yes\n")}),
     ),
+    "LL305": (
+        extension({f"{UNITS}/x.service.d/x.conf": file(), f"{UNITS}/sshd.service.d/x.conf": file()}),
+        extension({f"{UNITS}/opt-x.mount": file(), f"{UNITS}/opt-x.mount.d/x.conf": file()}),
+    ),
+    "LL702": (extension({"usr/lib/udev/rules.d": directory(), "usr/lib/udev/x": file()}),),
     "LL401": (extension({"usr/lib/firmware/x": program(architecture="arm64")}),),
     "LL403": (
         extension({"usr/bin/x": program(interpreter="/lib64/ld-linux-x86-64.so.2")}),

@@ -96,7 +96,11 @@ def os_release(facts: ExtensionFacts) -> Hits:
         yield Hit("an extension must not bring an os-release file", facts.kind.traits.forbidden)
 
 
-@rule("LL009", Severity.WARNING, f"add {_RELOAD}=1 to the release file; systemd before 255 does not know it")
+@rule(
+    "LL009",
+    Severity.WARNING,
+    f"add {_RELOAD}=1 to the release file, for hosts without livelayer (systemd 255 on)",
+)
 def no_reload(facts: ExtensionFacts) -> Hits:
     """Units are inside, and the release file does not ask the service manager to read them."""
     if facts.contents.units and facts.release and facts.release.get(_RELOAD) != "1":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model.facts.unitfiles import units
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.kind import Kind
 from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 from reconciler.model.lint.rules.files import sysusers
@@ -14,7 +16,17 @@ if TYPE_CHECKING:
 
 _UPHOLD: Final = (
     "add usr/lib/systemd/system/multi-user.target.d/10-NAME.conf with [Unit] and Upholds=UNIT, "
-    "or list the unit in units.restart where the extension is configured"
+    "or list the unit in units.start where the extension is configured"
+)
+
+
+# Services that start before sysinit.target is reached, hence before extensions are merged or beside that.
+_EARLY: Final = re.compile(
+    r"""systemd-(journald|udevd|udev-trigger|udev-settle|modules-load|sysctl|sysusers|remount-fs|random-seed|binfmt
+        |hwdb-update|tmpfiles-setup(-dev(-early)?)?|sysext|confext|fsck.*|cryptsetup@.*|repart|growfs.*|firstboot
+        |journal-flush|machine-id-commit|network-generator|vconsole-setup|pcr.*)\.service
+    |systemd-(journald|udevd).*\.socket|(kmod-static-nodes|lvm2-.*|apparmor|ldconfig)\.service|.*\.(mount|swap|device)""",
+    re.VERBOSE,
 )
 
 
@@ -46,10 +58,30 @@ def only_wanted(facts: ExtensionFacts) -> Hits:
             )
 
 
-@rule("LL304", Severity.WARNING, "bring a file in usr/lib/sysusers.d that makes the user, or set DynamicUser=yes")
+@rule(
+    "LL304",
+    Severity.WARNING,
+    "bring a file in usr/lib/sysusers.d that makes the user, which livelayer has done after a merge; "
+    "or set DynamicUser=yes, for hosts without livelayer, too",
+)
 def missing_user(facts: ExtensionFacts) -> Hits:
     """A unit runs as a user that the extension does not make."""
     made = {words[1] for words in sysusers(facts)}
     for unit in units(facts):
         if unit.user and unit.user not in made and not unit.user.isdigit() and "%" not in unit.user:
             yield Hit(f"it runs as {unit.user}, and hosts may not have that user", unit.path)
+
+
+@rule(
+    "LL305",
+    Severity.WARNING,
+    "list the unit in units.reload where the extension is configured",
+)
+def early_drop_in(facts: ExtensionFacts) -> Hits:
+    """A drop-in is for a unit that starts before extensions are merged."""
+    for directory in facts.kind.traits.unit_directories:
+        for path, file in facts.below(directory):
+            unit, separator, _ = path.removeprefix(f"{directory}/").partition(".d/")
+            is_own = f"{directory}/{unit}" in facts.files
+            if separator and file.kind is not FileKind.DIRECTORY and _EARLY.fullmatch(unit) and not is_own:
+                yield Hit(f"{unit} starts before the merge at boot, and has this only when it is started again", path)
