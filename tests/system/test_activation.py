@@ -248,3 +248,37 @@ def test_users_cannot_be_made_while_etc_is_read_only_and_the_way_out_works(bench
     assert _is(bench) == "active"
     bench.node.run("livelayer", "status", "--check")
     bench.node.run("test", "-e", "/etc/extension-release.d/extension-release.c")
+
+
+def test_a_node_whose_next_boot_would_merge_nothing_is_told(bench: Bench) -> None:
+    _want(bench, bench.push("x", "v1", _service("v1")))
+    told = bench.node.run("livelayer", "apply").stderr
+    (command,) = {
+        line.partition("does: ")[2] for line in told.splitlines() if "the next boot will merge no sysext" in line
+    }
+    assert "the next boot will merge no sysext" in bench.node.run("livelayer", "status").stderr
+    bench.node.run("sh", "-c", command)
+    assert "the next boot" not in bench.node.run("livelayer", "status").stderr
+    bench.node.reboot()
+    assert _is(bench) == "active"
+
+
+def test_a_service_that_runs_on_old_code_is_named(bench: Bench) -> None:
+    one, two = (bench.push("x", tag, _service(tag)) for tag in ("v1", "v2"))
+    _want(bench, one, "pull: missing")
+    bench.node.run("livelayer", "apply")
+    bench.node.run("systemctl", "start", "x.service")
+    assert _units(bench) == {"x.service": "running"}
+    _want(bench, two, "pull: missing")
+    bench.node.run("livelayer", "apply")
+    assert _units(bench) == {"x.service": "old-code"}
+    assert "x.service runs since before its content changed" in _reasons(bench)
+    bench.node.run("systemctl", "restart", "x.service")
+    assert _units(bench) == {"x.service": "running"}
+
+
+def test_a_recheck_that_is_stopped_has_not_failed(bench: Bench) -> None:
+    bench.node.run("systemctl", "start", "--no-block", "livelayer-recheck.service")
+    bench.eventually(lambda: _is(bench, "livelayer-recheck.service") == "activating")
+    bench.node.run("systemctl", "stop", "livelayer-recheck.service")
+    assert _is(bench, "livelayer-recheck.service") == "inactive"
