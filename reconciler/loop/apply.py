@@ -40,7 +40,7 @@ from reconciler.model.plan.action import (
     action_name,
 )
 from reconciler.model.plan.mismatch import Expectation, Mismatch
-from reconciler.model.plan.plan import with_index
+from reconciler.model.plan.plan import refresh_of_nested, with_index
 from reconciler.report import runlog
 
 if TYPE_CHECKING:
@@ -246,7 +246,8 @@ class Applier:
     def _refresh(self, action: Refresh) -> None:
         kind, changed = action.kind, self._changed(action.kind).keys()
         placed = {it.name for it in links.read_links(self.paths, self.host.systemd).links if it.kind is kind}
-        expected = Expectation(kind, action.unchanged | (changed & placed), frozenset(changed - placed))
+        merged, gone = action.unchanged | (changed & placed), action.gone | (changed - placed)
+        expected = Expectation(kind, merged, gone, others=action.carried)
         with suppress(Failed):  # killed in between, when some hierarchies are merged and others not, it is owed
             self._owe_refresh(kind)
         mismatch = refresh.refresh(self.paths, self.host, expected)
@@ -255,6 +256,9 @@ class Applier:
             self.paths.refresh_owed(kind).unlink(missing_ok=True)
         if mismatch:
             raise Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch")
+        if kind is Kind.SYSEXT and (nested := refresh_of_nested(observe(self.paths, self.host, ()))):
+            log.info("%s", nested.reason)
+            self._refresh(nested)
 
     def _restore(self, mismatch: Mismatch, action: Refresh) -> bool:
         """Give back the links that were changed for nothing; returns whether the overlay is as it should be again."""

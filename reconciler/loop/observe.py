@@ -51,6 +51,7 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         store=contents,
         merged=merged,
         covered=covered(paths, found.links.values(), merged) if merged else frozenset(),
+        carried=_carried(unmanaged, host, merged),
         refresh_owed=frozenset(kind for kind in Kind if paths.refresh_owed(kind).exists()),
         changed=changed,
         intact=intact,
@@ -83,6 +84,18 @@ def _unseen(
             sight = visibility.sight_of(paths, host, kind, overlay)
             found |= visibility.find_unseen(paths, shown, sight, kind)
     return found
+
+
+def _carried(
+    unmanaged: Iterable[Unmanaged], host: Host, merged: Mapping[Kind, Merged] | None
+) -> frozenset[ExtensionId]:
+    """The configuration extensions that lie in merged system extensions."""
+    below = [it for it in unmanaged if it.kind is Kind.CONFEXT and it.path.is_relative_to("/usr")]
+    if not (below and merged and merged[Kind.SYSEXT].names):
+        return frozenset()
+    from reconciler.host.merge.carried import find_carried
+
+    return find_carried(below, host)
 
 
 def _is_usual(kind: Kind, overlay: Merged) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rig.images import command, tar, write_image
+from tests.rig.images import command, extension, tar, write_image
 from tests.rig.images import confext as members_of
 from tests.rig.releases import FORKY, TRIXIE
 
@@ -20,6 +20,7 @@ on_recent = pytest.mark.releases(TRIXIE, FORKY)
 # Merged, a configuration extension makes /etc read-only.
 MAIN = "/srv/extensions.yaml"
 LIVELAYER = ("livelayer", "--config", MAIN)
+_INNER = {"etc/extension-release.d/extension-release.inner": "ID=_any\n", "etc/inner.conf": "inner\n"}
 
 
 def _write_images(node: Node) -> None:
@@ -122,3 +123,47 @@ def test_an_old_systemd_says_that_it_is_too_old(node: Node) -> None:
     told = node.run(*LIVELAYER, "apply", status=1).stderr
     assert "settings: kind: confext takes systemd 254 or newer; this host has 252" in told
     assert node.run("tool").stdout == "runs\n"
+
+
+@on_recent
+def test_one_that_lies_in_a_system_extension_comes_and_goes_with_it(recent_node: Node) -> None:
+    """The two kinds are merged apart from each other, whoever has systemd merge one of them."""
+    node = recent_node
+    inner = {f"usr/lib/confexts/inner/{name}": text for name, text in _INNER.items()}
+    write_image(node.path("/srv/images"), "outer", extension("outer", inner))
+    outer = "source: 'oci:/srv/images:outer'"
+
+    def gone() -> bool:
+        return node.run("test", "-e", "/etc/inner.conf", status=None).returncode == 1
+
+    _want(node, outer=outer)
+    node.run(*LIVELAYER, "apply")
+    assert node.run("cat", "/etc/inner.conf").stdout == "inner\n"
+    status = json.loads(node.run(*LIVELAYER, "status", "--json").stdout)
+    assert status["in_sync"]
+    assert [(it["name"], it["state"], it["merged"]) for it in status["extensions"]] == [
+        ("inner", "unmanaged", True),
+        ("outer", "in-sync", True),
+    ]
+    _want(node)
+    node.run(*LIVELAYER, "apply")
+    assert gone()
+    assert _merged(node, "confext") == []
+
+    _want(node, outer=outer)
+    node.run(*LIVELAYER, "apply", "--no-refresh")
+    node.run("systemd-sysext", "refresh")
+    assert "inner came with a system extension" in node.run(*LIVELAYER, "plan", status=2).stdout
+    node.run(*LIVELAYER, "apply")
+    assert not gone()
+    _want(node)
+    node.run(*LIVELAYER, "apply", "--no-refresh", status=None)
+    node.run("systemd-sysext", "refresh")
+    shown = json.loads(node.run(*LIVELAYER, "status", "--json").stdout)
+    assert [(it["name"], it["reason"]) for it in shown["extensions"]] == [
+        ("inner", "is merged, and lies in no search directory any more")
+    ]
+    assert not shown["in_sync"]
+    node.run(*LIVELAYER, "apply")
+    assert gone()
+    assert node.run(*LIVELAYER, "plan").stdout == "in sync\n"

@@ -87,6 +87,8 @@ class Refresh:
     reason: str
     only_after_changes: bool  # pointless if no link could be changed
     unchanged: frozenset[str] = frozenset()  # what this plan leaves alone and what must be merged afterwards
+    carried: frozenset[str] = frozenset()  # configuration extensions that came with a system extension, as those must
+    gone: frozenset[str] = frozenset()  # what went with one
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from reconciler.model.plan.activation import due_activation, lost_by_boot, stops
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
 from reconciler.model.plan.masks import concerned, mask_blockers
 from reconciler.model.plan.moduleindex import Due, due_index
+from reconciler.model.plan.nested import came, nested_change, went
 from reconciler.model.plan.overlaylimit import excess_of
 from reconciler.model.plan.pruning import withdraw
 
@@ -234,9 +235,22 @@ def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, steps: 
     changing = {it.ident for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind}
     unchanged = [link for link in observed.mergeable_links(kind) if link.ident not in changing]
     reason = _stale(kind, observed, unchanged) or _healed(kind, observed, steps) or _shown(kind, observed, steps)
-    if reason or changing:
+    nested = refresh_of_nested(observed) if kind is Kind.CONFEXT else None
+    if nested and not changing:
+        yield nested
+    elif reason or changing:
         names = frozenset(link.name for link in unchanged)
         yield Refresh(kind, reason or "links change", only_after_changes=not reason, unchanged=names)
+
+
+def refresh_of_nested(observed: ObservedState) -> Refresh | None:
+    """What configuration extensions that came or went with system extensions take; None: nothing."""
+    why = nested_change(observed)
+    if why is None:
+        return None
+    names = frozenset(link.name for link in observed.mergeable_links(Kind.CONFEXT))
+    carried, gone = came(observed), went(observed)
+    return Refresh(Kind.CONFEXT, why, only_after_changes=False, unchanged=names, carried=carried, gone=gone)
 
 
 def _deferred(

@@ -11,6 +11,7 @@ from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, Start, action_ident
 from reconciler.model.plan.activation import owes, stoppable
 from reconciler.model.plan.checks import pending_checks
+from reconciler.model.plan.nested import strays
 from reconciler.model.state.units import UnitWord
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def extension_statuses(
     listed += _generated_status(view, problems.get(MODULE_INDEX.name))
     listed += _removed_statuses(view)
     listed += [_unmanaged_status(item, view.observed) for item in view.observed.unmanaged]
+    listed += [_stray_status(name, kind) for kind in Kind for name in strays(kind, view.observed)]
     timed = [_timed(item, retries) for item in listed]
     return tuple(sorted(timed, key=lambda item: (item.name, item.state is State.UNMANAGED)))
 
@@ -246,6 +248,11 @@ def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStat
     if flaw := _flaw(item, observed):
         reason = flaw
     return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)
+
+
+def _stray_status(name: str, kind: Kind) -> ExtensionStatus:
+    reason = "is merged, and lies in no search directory any more"
+    return ExtensionStatus(name, State.UNMANAGED, merged=True, reason=reason, kind=kind)
 
 
 def _flaw(item: Unmanaged, observed: ObservedState) -> str | None:

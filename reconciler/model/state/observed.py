@@ -115,6 +115,7 @@ class ObservedState:
     checks: CheckRecord = CheckRecord()  # noqa: RUF009 - frozen; what failed: under the present configuration
     own: frozenset[ExtensionId] = frozenset()  # the extensions that livelayer itself runs from
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
+    carried: frozenset[ExtensionId] = frozenset()  # configuration extensions that lie in merged system extensions
     deferred: Mapping[Kind, FailedRefresh] = field(default_factory=dict)  # refreshes to be left alone for now
     changed: Mapping[Entry, str] = field(default_factory=dict)  # linked content that is not as placed, and how
     intact: Mapping[Entry, int] = field(default_factory=dict)  # what looked changed and is not, and when: nanoseconds
