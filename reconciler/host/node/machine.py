@@ -8,18 +8,18 @@ import re
 import struct
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base.bounded import opened, read_bounded
 from reconciler.model.fit.assignments import read_assignments
 from reconciler.model.fit.release import LIKE_SINCE, Host
+from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from reconciler.model.kind import Kind
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 _UNITS: Final = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 _BOOTED: Final = "/run/systemd/system"
 _OS_RELEASE: Final = ("/etc/os-release", "/usr/lib/os-release")
+_INITRD_RELEASE: Final = "/etc/initrd-release"  # what tells an initrd from a system, to systemd as well
+_IN_CONTAINER: Final = "/run/systemd/container"  # PID 1 notes there in what it runs
+_SWITCHED: Final = 261  # the systemd that brought systemd.sysext= and systemd.confext=
+_NO: Final = frozenset({"0", "no", "n", "false", "f", "off"})
 _KAIROS_RELEASE: Final = "/etc/kairos-release"
 _BOOT_STATES: Final = ("recovery", "autoreset", "live", "passive", "active")
 _LIKE_IN_POINT_RELEASES: Final = range(255, LIKE_SINCE)  # those that were maintained when it came
@@ -61,7 +65,14 @@ def read_host(paths: Paths) -> Host:
     systemd = systemd_version(paths)
     has_id_like = looks_at_id_like(paths, systemd)
     kernel = os.uname().release if paths.is_running_system else ""
-    return Host(read_os_release(paths), _machine(paths), systemd, has_id_like=has_id_like, kernel=kernel)
+    return Host(
+        read_os_release(paths),
+        _machine(paths),
+        systemd,
+        has_id_like=has_id_like,
+        kernel=kernel,
+        scope="initrd" if os.path.exists(paths.under(_INITRD_RELEASE)) else "system",  # noqa: PTH110 - no-op path
+    )
 
 
 def with_image_support(host: Host) -> Host:
@@ -94,6 +105,19 @@ def _pulling() -> Iterator[str]:
         with suppress(OSError):
             names = os.listdir(place)  # noqa: PTH208 - names are all that is needed, on the no-op path
             yield from (f"{place}/{name}" for name in names if name.endswith((".wants", ".requires", ".upholds")))
+
+
+def switched_off(systemd: int) -> frozenset[Kind]:
+    """The kinds that the running system does not merge, by its kernel command line: that of PID 1 in a container."""
+    if systemd < _SWITCHED:
+        return frozenset()
+    file = "/proc/1/cmdline" if os.path.exists(_IN_CONTAINER) else "/proc/cmdline"  # noqa: PTH110 - as above
+    try:
+        words = read_bounded(Path(file)).decode(errors="replace").replace("\0", " ").split()
+    except OSError:
+        return frozenset()
+    said = dict(word.partition("=")[::2] for word in words)
+    return frozenset(kind for kind in Kind if said.get(f"systemd.{kind}", "").lower() in _NO)
 
 
 def is_kairos(paths: Paths) -> bool:

@@ -7,7 +7,7 @@ told apart here and nowhere else. A test merges each row of its table with the r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from reconciler.model.content.ociread import GO_NAMES
 from reconciler.model.fit.hierarchies import default_hierarchies
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.images.imagepolicy import ImagePolicy
 
 LAX_SINCE: Final = 250  # the systemd that takes a release file of another name, if that says so itself
+_DEFAULT_SCOPES: Final = ("system", "portable")
 LIKE_SINCE: Final = 258  # the systemd that matches a host's ID_LIKE, too
 # systemd's names for what uname(2) says (src/basic/architecture.c).
 ARCHITECTURES: Final = {
@@ -73,6 +74,8 @@ class Host:
     # Whether a systemd before 258 looks at ID_LIKE nevertheless: 257 got it in a point release.
     has_id_like: bool = False
     kernel: str = ""  # the release of the running kernel (uname -r); empty: there is none, or it is not known
+    scope: Literal["system", "initrd"] = "system"
+    switched_off: frozenset[Kind] = frozenset()  # what the kernel command line keeps from being merged
     hierarchies: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)  # its own; of other kinds systemd's
 
     @property
@@ -105,10 +108,14 @@ def misfit(release: Mapping[str, str], host: Host, kind: Kind = Kind.SYSEXT) -> 
 
 
 def _scope_misfit(release: Mapping[str, str], host: Host, field: str) -> Misfit | None:
+    """Without the field an extension is for systems and portable services, and for no initrd."""
     scope = release.get(field)
-    if host.systemd < 250 or scope is None or "system" in scope.split():
+    if host.systemd < 250 or host.scope in (_DEFAULT_SCOPES if scope is None else scope.split()):
         return None
-    return Misfit(f"{field}={scope} does not contain system", f"add system to {field} in the release file")
+    hint = f"add {host.scope} to {field} in the release file"
+    if scope is None:
+        return Misfit(f"the release file has no {field}, so it is for no {host.scope}", hint)
+    return Misfit(f"{field}={scope} does not contain {host.scope}", hint)
 
 
 def _architecture_misfit(release: Mapping[str, str], host: Host) -> Misfit | None:

@@ -139,3 +139,9 @@ def test_the_boot_state_is_marked_by_the_initrd(paths: Paths, marks: list[str], 
         (paths.root / "run/cos").mkdir(exist_ok=True)
         (paths.root / "run/cos" / mark).write_text("1")
     assert read_boot_state(paths) == state
+
+
+def test_an_initrd_is_known_by_its_release_file(paths: Paths) -> None:
+    assert read_host(paths).scope == "system"
+    (paths.root / "etc/initrd-release").write_text("ID=debian\n")
+    assert read_host(paths).scope == "initrd"

@@ -64,3 +64,19 @@ def test_an_architecture_is_understood_in_anybodys_words(text: str, expected: st
 def test_what_is_no_architecture(text: str) -> None:
     with pytest.raises(ValueError, match="is no architecture; known are arm, "):
         parse_architecture(text)
+
+
+@pytest.mark.parametrize(
+    ("scope", "reason"),
+    [
+        ("initrd", None),
+        ("initrd system", None),
+        ("system", "SYSEXT_SCOPE=system does not contain initrd"),
+        (None, "the release file has no SYSEXT_SCOPE, so it is for no initrd"),
+    ],
+)
+def test_an_initrd_takes_what_is_for_it(scope: str | None, reason: str | None) -> None:
+    """Tried with systemd 252 and 257 (SYSTEMD_IN_INITRD) and 262 (with /etc/initrd-release)."""
+    release = {"ID": "_any"} | ({"SYSEXT_SCOPE": scope} if scope else {})
+    found = misfit(release, Host(DEBIAN, "x86_64", 257, scope="initrd"))
+    assert (found and found.reason) == reason
