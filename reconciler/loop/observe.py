@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.host.merge.content import covered
 from reconciler.host.merge.links import read_links
 from reconciler.host.merge.overlay import read_merged
-from reconciler.host.node.machine import booted_with_systemd, merged_at_boot
+from reconciler.host.node.machine import booted_with_systemd, merged_at_boot, switched_off
 from reconciler.host.records.activation import read_activation
 from reconciler.host.store import seals
 from reconciler.host.store.entries import read_contents
@@ -39,11 +39,14 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
     linked = [link.entry for link in found.links.values()]
     changed, intact = _changed_by_hand(paths, {link.entry for link in found.links.values() if not link.dangling})
     merged = read_merged() if paths.is_running_system else None
-    contents = read_contents(paths, [*linked, *entries])
+    known = [*linked, *entries]
+    contents = read_contents(paths, known)
     if merged is None or _has_more_than_usual(merged, contents.values()):
         from reconciler.host.node.hierarchies import with_hierarchies
 
         host = with_hierarchies(host, paths)
+    if merged and not all(merged[entry.kind].hierarchies for entry in known):
+        host = replace(host, switched_off=switched_off(host.systemd))
     return ObservedState(
         host=host,
         links=found.links,

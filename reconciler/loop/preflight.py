@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.merge.hostfiles import beside_host
+from reconciler.host.merge.hostmounts import harm_to_mounts, to_be_hidden
 from reconciler.host.merge.links import read_links
 from reconciler.host.merge.visibility import sight_of
 from reconciler.host.node.hierarchies import with_hierarchies
@@ -20,7 +21,7 @@ from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Action, Fetch, Place, Problem, Remove, problem
 from reconciler.model.plan.collisions import Collision, FileList, collisions, shown
 from reconciler.model.plan.space import in_excess, no_room
-from reconciler.model.state.sight import Unseen
+from reconciler.model.state.sight import Unseen, hides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,6 +84,7 @@ def examine(
         for name, collision in _about(collisions(lists), names):
             collides = Invalid(collision.told_of(name), _APART, code="preflight.collision")
             findings.add(name, collides, reactions.collisions)
+        _examine_mounts(paths, host, kind, {name: lists[name] for name in sorted(names)}, findings)
         sight = sight_of(paths, host, kind)
         for name in sorted(names):
             if unseen := Unseen.among(sight.unseen(lists[name].files, kind), sight):
@@ -143,6 +145,21 @@ def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Place], findings: Fi
         if lack := unlabelled(paths, action.new):
             error = Invalid(f"{lack.sentence}, and SELinux is enforcing", lack.hint, code="preflight.labels")
             findings.add(ident.name, error, reactions.labels)
+
+
+def _examine_mounts(paths: Paths, host: Host, kind: Kind, new: Mapping[str, FileList], findings: Findings) -> None:
+    """What of the host is mounted where something will be merged: it may vanish, livelayer itself among it."""
+    if not paths.is_running_system:
+        return
+    if harm := harm_to_mounts(paths, host, kind):
+        for name in new:
+            findings.add(name, harm, "refuse")
+        return
+    merged = [own for name, own in new.items() if name not in findings.refused]
+    for hierarchy, mounts in to_be_hidden(paths, host, kind).items():
+        top = hierarchy.lstrip("/")
+        if any(top in own.directories for own in merged):
+            findings.warnings.extend(problem(None, hides(mount, host.systemd)) for mount in mounts)
 
 
 def _examine_beside_host(ident: ExtensionId, host: HostFacts, findings: Findings, reactions: Preflight) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError
-from reconciler.host.merge import masks, overlay, sysext, trial
+from reconciler.host.merge import leftovers, masks, overlay, sysext, trial
 from reconciler.host.merge.content import covered
+from reconciler.host.merge.hostmounts import harm_to_mounts
 from reconciler.host.merge.links import Found, read_links
 from reconciler.host.merge.visibility import places_of
 from reconciler.host.node import units
@@ -49,7 +50,8 @@ def refresh(paths: Paths, host: Host, expected: Expectation) -> Mismatch | None:
     masks.unhide(paths)
     host = with_hierarchies(host, paths)
     before = overlay.read_merged()[expected.kind]
-    if why := _unseen(expected.kind) or _too_many(paths, host, expected):
+    why = _unseen(expected.kind) or harm_to_mounts(paths, host, expected.kind) or _too_many(paths, host, expected)
+    if why:
         mismatch = read_back(paths, host, expected, before=before)
         return mismatch and replace(mismatch, refused=why.message, advice=why.hint or "")
     mismatch = _refresh(paths, host, expected, before)
@@ -116,6 +118,7 @@ def _refresh(paths: Paths, host: Host, expected: Expectation, before: Merged) ->
         if booted_with_systemd():
             _take_off_others(paths, host, expected.kind)
         attempt = _refresh_once(paths, host, expected.kind, previous=attempt)
+        _uncover(paths, expected.kind)
         mismatch = read_back(paths, host, expected, attempt.words, before)
         if mismatch is None:
             return None
@@ -203,6 +206,12 @@ def _refresh_once(paths: Paths, host: Host, kind: Kind, *, previous: _Attempt | 
         return _Attempt(finished.complaint, well=finished.status == 0)
     except ReconcilerError as error:
         return _Attempt(error.message, well=False)
+
+
+def _uncover(paths: Paths, kind: Kind) -> None:
+    """Where no extension has anything, the host's files are to be seen, whatever is mounted there."""
+    for place in leftovers.take_off(paths, kind):
+        log.warning("systemd-%s left an empty directory over %s, which is taken off", kind, place)
 
 
 def _take_off_others(paths: Paths, host: Host, kind: Kind) -> None:

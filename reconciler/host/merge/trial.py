@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.command import run
+from reconciler.host.merge.mounts import parse_mounts
 from reconciler.host.merge.overlay import merged_hierarchies, read_hierarchies
+from reconciler.model.fit.hierarchies import variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,13 +84,23 @@ def all_merge(kind: Kind) -> bool | None:
     return _merges("", kind)
 
 
+def keeps_mounts(kind: Kind, hierarchies: Sequence[str], points: Sequence[str]) -> bool | None:
+    """Whether these mounts are there after a merge; None: that could not be found out."""
+    shown = _mounts_after("", kind, hierarchies)
+    return None if shown is None else set(points) <= {it.point for it in parse_mounts(shown)}
+
+
 def _merges(set_up: str, kind: Kind, *arguments: str) -> bool | None:
-    hierarchies = read_hierarchies(kind)  # those of the node's unit, which the environment here does not tell
-    env = {f"SYSTEMD_{kind.upper()}_HIERARCHIES": ":".join(hierarchies)} if hierarchies else {}
+    # Those of the node's unit, which the environment here does not tell.
+    shown = _mounts_after(set_up, kind, read_hierarchies(kind), *arguments)
+    return None if shown is None else bool(merged_hierarchies(shown, kind))
+
+
+def _mounts_after(set_up: str, kind: Kind, hierarchies: Sequence[str], *arguments: str) -> str | None:
+    env = {variable_of(kind): ":".join(hierarchies)} if hierarchies else {}
     script = ("sh", "-c", _ENTER + set_up + _MERGE, "trial", str(kind), *arguments)
     try:
         finished = run("unshare", "--mount", "--propagation=private", *script, timeout=_TIMEOUT, env=env)
     except ReconcilerError:
         return None
-    shown = merged_hierarchies(finished.stdout.decode(errors="surrogateescape"), kind)
-    return bool(shown) if finished.status == 0 else None
+    return finished.stdout.decode(errors="surrogateescape") if finished.status == 0 else None

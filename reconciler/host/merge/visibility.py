@@ -6,7 +6,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.merge.overlay import read_kept
+from reconciler.host.merge.mounts import hosts_mounts, read_mounts
 from reconciler.host.store.pathlists import readable_lists
 from reconciler.model.state.sight import Hierarchy, Sight, Unseen
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.state.observed import Link, Merged
     from reconciler.paths import Paths
 
-_CARRIES_OVER: Final = 257  # the systemd from which on what is mounted below a hierarchy stays on top
+CARRIES_OVER: Final = 257  # the systemd from which on what is mounted below a hierarchy stays on top
 
 
 def sight_of(paths: Paths, host: Host, kind: Kind, merged: Merged | None = None) -> Sight:
@@ -26,8 +26,9 @@ def sight_of(paths: Paths, host: Host, kind: Kind, merged: Merged | None = None)
     places = places_of(paths, host, kind)
     if merged and merged.hierarchies:
         return Sight.of(merged.hierarchies, places)
-    carried = paths.is_running_system and host.systemd >= _CARRIES_OVER
-    found = (Hierarchy(place, read_kept(place) if carried else ()) for place in dict.fromkeys(places.values()))
+    carried = paths.is_running_system and host.systemd >= CARRIES_OVER
+    mounts = read_mounts() if carried else []
+    found = (Hierarchy(place, hosts_mounts(mounts, place)) for place in dict.fromkeys(places.values()))
     return Sight.of(found, places)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import Invalid, ReconcilerError
 from reconciler.model.content.format import Format
 from reconciler.model.fit.contents import image_error
 from reconciler.model.fit.kernel import misfit
@@ -39,6 +39,7 @@ from reconciler.model.plan.moduleindex import Due, due_index
 from reconciler.model.plan.nested import came, nested_change, went
 from reconciler.model.plan.overlaylimit import excess_of
 from reconciler.model.plan.pruning import withdraw
+from reconciler.model.state.sight import hides
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -73,10 +74,11 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
         steps += [*refreshes, *stops(observed, steps)]
     steps += due_activation(desired, observed, steps)
     steps += due_checks(desired, observed, steps)
-    steps += _unseen(observed, steps)
+    steps += [*_unseen(observed, steps), *_switched_off(desired, observed)]
     actions = _in_order(it for it in steps if not isinstance(it, Problem))
     problems = tuple(it for it in steps if isinstance(it, Problem))
-    return Plan(actions, problems, (*excess, *lost_by_boot(desired, observed), *index.warnings))
+    warnings = (*excess, *lost_by_boot(desired, observed), *index.warnings, *_hidden_mounts(observed))
+    return Plan(actions, problems, warnings)
 
 
 def _in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -110,6 +112,19 @@ def only_activation(plan: Plan, *, checks: bool) -> Plan:
     kept = (Activate, Start, Check) if checks else (Activate, Start)
     names = {ident for it in plan.actions if isinstance(it, Place | Remove) and (ident := action_ident(it))}
     return Plan(tuple(it for it in plan.actions if isinstance(it, kept) and action_ident(it) not in names))
+
+
+def _hidden_mounts(observed: ObservedState) -> list[Problem]:
+    """What of the host is hidden together with what is mounted there: systemd before 257 does not tell."""
+    hierarchies = [it for overlay in (observed.merged or {}).values() for it in overlay.hierarchies]
+    return [problem(None, hides(mount, observed.host.systemd)) for it in hierarchies for mount in it.covered]
+
+
+def _switched_off(desired: DesiredState, observed: ObservedState) -> Iterator[Problem]:
+    for kind in sorted(observed.host.switched_off):
+        if any(it.merged and it.kind is kind for it in desired.extensions):
+            reason = f"systemd.{kind}=0 on the kernel command line keeps every {kind} from being merged"
+            yield problem(None, Invalid(reason, "boot without it", code="overlay.switched-off"))
 
 
 def _unseen(observed: ObservedState, steps: list[Step]) -> list[Problem]:
@@ -230,7 +245,7 @@ def _replacement_reason(link: Link, entry: Entry, observed: ObservedState) -> st
 
 def _refresh(kind: Kind, desired: DesiredState, observed: ObservedState, steps: list[Step]) -> Iterator[Refresh]:
     """Merge anew if the overlay does not show what it should, or will not once these steps are done."""
-    if observed.merged is None or not desired.refresh_now:
+    if observed.merged is None or not desired.refresh_now or kind in observed.host.switched_off:
         return
     changing = {it.ident for it in steps if isinstance(it, Place | Remove) and it.ident.kind is kind}
     unchanged = [link for link in observed.mergeable_links(kind) if link.ident not in changing]
@@ -269,6 +284,9 @@ def _stale(kind: Kind, observed: ObservedState, unchanged: list[Link]) -> str | 
     """Why the overlay does not show what is placed, whatever this plan changes."""
     if kind in observed.refresh_owed:
         return "an earlier run ended before its refresh"
+    overlay = observed.overlay(kind)
+    if overlay and overlay.leftovers and any(ident.kind is kind for ident in observed.links):
+        return f"systemd left an empty directory over {overlay.leftovers[0]}"
     return next((f"{it.name} {reason}" for it in unchanged if (reason := observed.unmerged(it))), None)
 
 

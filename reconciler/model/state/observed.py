@@ -101,6 +101,7 @@ class Merged:
     names: frozenset[str] = frozenset()
     since: int | None = None  # when it was merged, nanoseconds since the epoch; None: nothing is
     hierarchies: tuple[Hierarchy, ...] = ()
+    leftovers: tuple[str, ...] = ()  # where systemd has put an empty directory over the host's
 
 
 @dataclass(frozen=True, slots=True)

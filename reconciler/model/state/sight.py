@@ -89,6 +89,15 @@ class Unseen:
         return Invalid(message, hint, code="overlay.outside")
 
 
+def hides(mount: str, systemd: int) -> Invalid:
+    """What to say of a mount of the host that is hidden while something is merged around it."""
+    return Invalid(
+        f"systemd {systemd} hides the mount {mount} of this host while extensions are merged",
+        "let the unit merge other directories (SYSTEMD_SYSEXT_HIERARCHIES), or update systemd to 257",
+        code="overlay.hides-mount",
+    )
+
+
 def _names(place: str, places: Mapping[str, str]) -> list[str]:
     """What extensions call a place: the hierarchies that lead there, or itself, if somebody merged another one."""
     return [name for name, leads_to in places.items() if leads_to == place] or [place]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.host.merge.overlay import hierarchies, merged_hierarchies, private_mount
+from reconciler.host.merge.overlay import merged_hierarchies, private_mount
 from reconciler.model.kind import Kind
-from reconciler.model.state.sight import Hierarchy
 
 MOUNTINFO = """\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -36,14 +35,3 @@ def test_a_mount_that_is_not_shared_keeps_a_merge_to_itself() -> None:
     assert private_mount(MOUNTINFO + own.format("") + own.format(" shared:9"), Kind.SYSEXT) is None
     assert private_mount(MOUNTINFO + own.format(""), Kind.CONFEXT) is None
     assert private_mount("", Kind.SYSEXT) is None
-
-
-def test_mounts_below_a_hierarchy_lie_on_top_of_it_or_are_hidden_by_it() -> None:
-    """As systemd 257 and 252 leave them: the parent tells."""
-    below = "71 {} 0:60 / /usr/local rw shared:9 - ext4 /dev/sdb rw\n72 71 0:61 / /usr/local/a rw - tmpfs tmpfs rw\n"
-    usr, *others = hierarchies(MOUNTINFO + below.format(61), Kind.SYSEXT)
-    assert usr == Hierarchy("/usr", kept=("/usr/local",))
-    assert {(it.kept, it.covered) for it in others} == {((), ())}
-    usr, *others = hierarchies(MOUNTINFO + below.format(22), Kind.SYSEXT)
-    assert usr == Hierarchy("/usr", covered=("/usr/local", "/usr/local/a"))
-    assert hierarchies(MOUNTINFO + below.format(61), Kind.CONFEXT) == (Hierarchy("/etc"),)

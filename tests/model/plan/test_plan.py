@@ -144,6 +144,7 @@ def _observed(given: dict[str, Any]) -> ObservedState:
             systemd=given.get("systemd", HOST.systemd),
             boot_state=given.get("boot_state", HOST.boot_state),
             kernel=given.get("kernel", ""),
+            switched_off=frozenset({Kind.SYSEXT} if given.get("switched_off") else ()),
         ),
         links={link.ident: link for link in links},
         unmanaged=tuple(Unmanaged(name, Path(path)) for name, path in given.get("unmanaged", {}).items()),

@@ -1,0 +1,93 @@
+"""The mounts of the running system, as the kernel lists them (proc_pid_mountinfo(5))."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from reconciler.model.state.sight import Hierarchy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reconciler.model.kind import Kind
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_BEFORE: Final = 6  # fields before the optional ones
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+class Mount(NamedTuple):
+    """A mount, in the order in which they were made."""
+
+    ident: str
+    parent: str
+    root: str  # what of its file system is mounted
+    point: str
+    what: str  # the type of the file system and its source: of systemd's own the kind of extensions
+
+    def lies_below(self, place: str) -> bool:
+        return self.point.startswith(f"{place}/")
+
+
+def read_mounts() -> list[Mount]:
+    return parse_mounts(_MOUNTS.read_text(errors="surrogateescape"))
+
+
+def parse_mounts(mountinfo: str) -> list[Mount]:
+    found = []
+    for line in mountinfo.splitlines():
+        before, _, behind = line.partition(" - ")
+        fields = before.split(" ", _BEFORE)
+        if len(fields) >= _BEFORE:
+            what = " ".join(behind.split(" ", 2)[:2])
+            found.append(Mount(fields[0], fields[1], fields[3], unescaped(fields[4]), what))
+    return found
+
+
+def unescaped(path: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), path) if "\\" in path else path
+
+
+def overlays(mounts: Iterable[Mount], kind: Kind) -> list[Mount]:
+    return [it for it in mounts if it.what == f"overlay {kind}"]
+
+
+def leftovers(mounts: Iterable[Mount], kind: Kind) -> list[Mount]:
+    """Empty directories of its workplace that systemd mounted in place of an overlay.
+
+    Since 257 it carries over what is mounted below a hierarchy, also below one of which no extension has anything:
+    then only that is seen there, and nothing of the host (measured on 257 and 262).
+    """
+    return [it for it in mounts if it.what == f"tmpfs {kind}" and it.root.startswith("/overlay/")]
+
+
+def hierarchies(mounts: Sequence[Mount], kind: Kind) -> tuple[Hierarchy, ...]:
+    """The overlays of a kind, with the mounts that lie on each, as their parents tell, and those that it hides."""
+    found = overlays(mounts, kind)
+    others = [it for it in mounts if it not in found] if found else []
+    return tuple(_hierarchy(it, others) for it in found)
+
+
+def _hierarchy(overlay: Mount, others: Sequence[Mount]) -> Hierarchy:
+    below = [it for it in others if it.lies_below(overlay.point)]
+    visible = {overlay.ident}
+    for mount in below:
+        if mount.parent in visible:
+            visible.add(mount.ident)
+    kept = dict.fromkeys(it.point for it in below if it.parent == overlay.ident)
+    covered = dict.fromkeys(it.point for it in below if it.ident not in visible)
+    return Hierarchy(overlay.point, tuple(kept), tuple(covered))
+
+
+def hosts_mounts(mounts: Sequence[Mount], place: str) -> tuple[str, ...]:
+    """The mount points below a place that are not systemd's."""
+    ours = tuple(f"{fs_type} {kind}" for fs_type in ("overlay", "tmpfs") for kind in ("sysext", "confext"))
+    return tuple(dict.fromkeys(it.point for it in mounts if it.lies_below(place) and it.what not in ours))
+
+
+def nested(points: Sequence[str]) -> tuple[str, str] | None:
+    """A mount point and another one that it lies in; None: none does."""
+    pairs = ((inner, outer) for inner in points for outer in points if inner.startswith(f"{outer}/"))
+    return next(pairs, None)
