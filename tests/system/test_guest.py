@@ -41,6 +41,17 @@ ExecStart=systemd-sysext refresh {POLICY}
 ExecReload=
 ExecReload=systemd-sysext refresh {POLICY}
 """
+# At other places than the host's indexes say, and for good: nothing else here needs them.
+SPREAD_MODULES: Final = """
+place=usr/lib/modules/$(uname -r)
+for it in a:dm-log b:dm-region-hash; do
+    name=${it%%:*} module=${it#*:}
+    mkdir -p "/srv/$name/$place/extension" "/srv/$name/usr/lib/extension-release.d"
+    mv "/$place/kernel/drivers/md/$module".ko* "/srv/$name/$place/extension"
+    echo ID=_any > "/srv/$name/usr/lib/extension-release.d/extension-release.$name"
+done
+"""
+MODULES_OF_TWO: Final = "extensions: {a: {source: 'file:///srv/a'}, b: {source: 'file:///srv/b'}}\n"
 # Large enough that its middle is neither read ahead when the image is mounted, nor looked at for partition tables.
 PAYLOAD: Final = hashlib.shake_256(b"payload").digest(4 << 20)
 
@@ -177,6 +188,17 @@ def test_livelayer_builds_signed_images(bench: Bench, livelayer: str, tmp_path: 
     # Verified is its content all the same, where that suffices.
     bench.guest.run("systemd-sysext", "refresh", "--image-policy=root=verity")
     assert bench.guest.run("x").stdout == "built\n"
+
+
+def test_modules_of_two_extensions_are_loaded_by_name(bench: Bench) -> None:
+    """dm-region-hash, in one, needs dm-log, in another, and both need the host's dm-mod."""
+    bench.guest.run("sh", "-ec", SPREAD_MODULES)
+    bench.guest.write("/etc/livelayer/extensions.yaml", MODULES_OF_TWO)
+    bench.guest.run("modprobe", "dm-region-hash", status=1)
+    bench.guest.run("livelayer", "apply")
+    bench.guest.run("modprobe", "dm-region-hash")
+    loaded = {line.split()[0] for line in bench.guest.run("cat", "/proc/modules").stdout.splitlines()}
+    assert loaded >= {"dm_mod", "dm_log", "dm_region_hash"}
 
 
 def _built(bench: Bench, livelayer: str, out: Path, key: str | None) -> bytes:

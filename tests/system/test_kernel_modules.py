@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,16 +28,11 @@ INDEX = MODULE_INDEX.name
 
 
 @pytest.fixture
-def with_modules(shared_node: Node) -> Iterator[Node]:
+def with_modules(node: Node) -> Iterator[Node]:
     """A node whose own modules are dm-mod alone."""
-    place = shared_node.path(f"/{MODULES}/{KERNEL}")
-    give_modules(shared_node.root, "dm-mod")
-    yield shared_node
-    shared_node.write(MAIN, "settings: {allow_empty: true}\nextensions: {}\n")
-    shared_node.run("livelayer", "apply")
-    assert _load(shared_node, "dm-mod") == ["dm-mod"]
-    shutil.rmtree(place)
-    shared_node.path(MAIN).unlink()
+    give_modules(node.root, "dm-mod")
+    yield node
+    shutil.rmtree(node.path(f"/{MODULES}/{KERNEL}"))
 
 
 @pytest.mark.releases(*RELEASES)
@@ -67,6 +63,26 @@ def test_modules_of_several_extensions_are_found_by_name(with_modules: Node) -> 
     node.run("livelayer", "rollback")
     assert _load(node, "dm-bufio") == ["dm-bufio", "dm-mod"]
     assert _load(node, "dm-verity", status=1) == []
+    _want(node)
+    node.run("livelayer", "apply")
+    assert _load(node, "dm-mod") == ["dm-mod"]
+    assert not os.listdir(node.path("/var/lib/extensions"))
+
+
+def test_a_boot_finds_the_modules_that_an_update_of_the_host_has_brought(with_modules: Node) -> None:
+    """The indexes are made before systemd merges."""
+    node = with_modules
+    node.run("systemctl", "enable", "livelayer-boot.service", "systemd-sysext.service")
+    _extension(node.path("/srv/a"), "dm-bufio")
+    _want(node, "a")
+    node.run("livelayer", "apply")
+    node.power_off()
+    give_modules(node.root, "dm-crypt")
+    node.boot()
+    assert _load(node, "dm-crypt") == ["dm-crypt", "dm-mod"]
+    assert _load(node, "dm-bufio") == ["dm-bufio", "dm-mod"]
+    assert node.run("livelayer", "plan").stdout == "in sync\n"
+    assert node.journal("livelayer-boot.service").count(f"done: place {INDEX}") == 1
 
 
 def test_modules_in_image_files_and_of_others_are_part_of_the_index(bench: Bench, tmp_path: Path) -> None:
