@@ -94,6 +94,11 @@ def test_modules_in_image_files_and_of_others_are_part_of_the_index(bench: Bench
         "extensions:\n  a: {source: 'file:///var/lib/livelayer/a.raw', format: raw}\n"
         "  b: {source: 'file:///var/lib/livelayer/b.raw', format: raw}\n"
     )
+    bench.namespace.run("mount", "--bind", "/usr/bin/false", "/usr/bin/kmod")
+    told = bench.livelayer("apply", status=1).stderr
+    assert f"making the indexes of kernel modules for {KERNEL} failed" in told
+    assert bench.merged() == ["a", "b", "c"]
+    bench.namespace.run("sh", "-c", "systemd-sysext unmerge && umount /usr/bin/kmod")
     bench.livelayer("apply")
     assert bench.merged() == [INDEX, "a", "b", "c"]
     done = bench.namespace.run("modprobe", "--show-depends", "dm-verity").stdout
