@@ -278,6 +278,24 @@ def test_an_image_file_that_was_made_here_is_made_anew(paths: Paths, tmp_path: P
 
 
 @pytest.mark.commands
+def test_an_image_file_that_is_gone_is_made_once_though_its_source_has_other_times(paths: Paths) -> None:
+    """A directory's digest has no times, an image file made of it has: it is not what was there before."""
+    tree = diskimages.extension_tree(paths.root / "srv/x", "x")
+    configure(paths, "extensions: {x: {source: 'file:///srv/x', format: squashfs}}")
+    assert converge(paths).in_sync
+    file = paths.links(Kind.SYSEXT) / os.readlink(paths.links(Kind.SYSEXT) / "x.raw")
+    before = file.read_bytes()
+    file.unlink()
+    for path in tree.rglob("*"):
+        os.utime(path, (1, 1))
+    assert converge(paths).in_sync
+    assert file.read_bytes() != before
+    result = converge(paths)
+    assert (result.in_sync, result.outcomes) == (True, ())
+    assert verify(paths, frozenset())[0].is_intact
+
+
+@pytest.mark.commands
 def test_an_image_file_from_a_file_is_made_anew(paths: Paths, tmp_path: Path) -> None:
     (paths.root / "srv").mkdir()
     diskimages.squashfs(diskimages.extension_tree(tmp_path / "tree", "x"), paths.root / "srv/x.raw")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.rig.diskimages import extension_tree, make_tree, squashfs
-from tests.rig.images import extension
+from tests.rig.images import command, extension
 from tests.rig.releases import RELEASES
 
 if TYPE_CHECKING:
@@ -202,3 +202,16 @@ def test_an_image_file_with_a_release_file_of_another_name(bench: Bench, tmp_pat
     bench.livelayer("apply")
     assert bench.merged() == ["tool"]
     assert bench.status()["tool"]["state"] == "in-sync"
+
+
+def test_what_the_old_name_brought_is_not_the_hosts(bench: Bench) -> None:
+    """An extension under another name has the files that are seen already, and takes nothing from the host."""
+    source = bench.push("v1", command("tool", "tool"))
+    for name in ("tool", "other"):
+        bench.configure(
+            "settings: {preflight: {host_files: refuse}}\n"
+            f"extensions: {{{name}: {{source: '{source}', rename: true}}}}\n"
+        )
+        bench.livelayer("apply")
+        assert bench.merged() == [name]
+        assert bench.says("tool") == "tool"

@@ -22,6 +22,7 @@ from reconciler.host.base.durable import (
 )
 from reconciler.host.base.exchange import exchange
 from reconciler.host.images.directorytree import DirectoryTree
+from reconciler.host.store import seals
 from reconciler.model.fit.contents import Contents
 from reconciler.model.fit.filetree import read_contents as read_tree
 from reconciler.model.images.imageformat import FileSystem, ImageFormat, Top, Volume
@@ -105,6 +106,8 @@ def commit(
         if replace and target.is_dir() and made.is_dir():
             _exchange(paths, made, target, entry.kind)
         elif replace or not is_there:
+            if not is_there:
+                seals.forget(paths, entry)  # of one that has gone: made anew, an image file has other bytes
             _make_way(target, made)
             made.rename(target)
         sync_directory(paths.store)
