@@ -67,21 +67,25 @@ def polkit(facts: ExtensionFacts) -> Hits:
         yield Hit("a polkit that runs reads it when restarted, with livelayer or without", path)
 
 
-@rule("LL705", Severity.WARNING, "bring a unit that runs modprobe, and list it in units.start where it is configured")
+@rule("LL705", Severity.WARNING, "bring a unit that runs modprobe, and list it in units.start")
 def modules_load(facts: ExtensionFacts) -> Hits:
     """A list of modules to load is inside, which is read before extensions are merged."""
     for path in _matching(facts, _MODULES):
         yield Hit(f"systemd-modules-load.service {_TOO_EARLY}", path)
 
 
-@rule("LL706", Severity.WARNING, "list systemd-sysctl.service in units.reload where the extension is configured")
+@rule(
+    "LL706",
+    Severity.WARNING,
+    "bring a unit that runs /usr/lib/systemd/systemd-sysctl with it, and list it in units.start",
+)
 def sysctl(facts: ExtensionFacts) -> Hits:
     """Settings of the kernel are inside, which are read before extensions are merged."""
     for path in _matching(facts, _SYSCTL):
         yield Hit(f"systemd-sysctl.service {_TOO_EARLY}", path)
 
 
-@rule("LL707", Severity.WARNING, "list the unit in units.reload where the extension is configured")
+@rule("LL707", Severity.WARNING, "bring a unit that restarts what reads it, and list it in units.start")
 def early_settings(facts: ExtensionFacts) -> Hits:
     """Settings are inside of what starts before extensions are merged."""
     for unit, pattern in _EARLY.items():

@@ -72,11 +72,7 @@ def missing_user(facts: ExtensionFacts) -> Hits:
             yield Hit(f"it runs as {unit.user}, and hosts may not have that user", unit.path)
 
 
-@rule(
-    "LL305",
-    Severity.WARNING,
-    "list the unit in units.reload where the extension is configured",
-)
+@rule("LL305", Severity.WARNING, "bring a unit that restarts it, and list that in units.start")
 def early_drop_in(facts: ExtensionFacts) -> Hits:
     """A drop-in is for a unit that starts before extensions are merged."""
     for directory in facts.kind.traits.unit_directories:
