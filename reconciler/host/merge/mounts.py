@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from reconciler.model.kind import Kind
 from reconciler.model.state.sight import Hierarchy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reconciler.model.kind import Kind
-
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _BEFORE: Final = 6  # fields before the optional ones
+_OURS: Final = frozenset(f"{fs_type} {kind}" for fs_type in ("overlay", "tmpfs") for kind in Kind)  # systemd's own
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -51,7 +51,8 @@ def unescaped(path: str) -> str:
 
 
 def overlays(mounts: Iterable[Mount], kind: Kind) -> list[Mount]:
-    return [it for it in mounts if it.what == f"overlay {kind}"]
+    """Those on hierarchies; a mutable one has a further one, which keeps its own record from being written."""
+    return [it for it in mounts if it.what == f"overlay {kind}" and it.root == "/"]
 
 
 def leftovers(mounts: Iterable[Mount], kind: Kind) -> list[Mount]:
@@ -66,7 +67,7 @@ def leftovers(mounts: Iterable[Mount], kind: Kind) -> list[Mount]:
 def hierarchies(mounts: Sequence[Mount], kind: Kind) -> tuple[Hierarchy, ...]:
     """The overlays of a kind, with the mounts that lie on each, as their parents tell, and those that it hides."""
     found = overlays(mounts, kind)
-    others = [it for it in mounts if it not in found] if found else []
+    others = [it for it in mounts if it.what not in _OURS] if found else []
     return tuple(_hierarchy(it, others) for it in found)
 
 
@@ -83,8 +84,7 @@ def _hierarchy(overlay: Mount, others: Sequence[Mount]) -> Hierarchy:
 
 def hosts_mounts(mounts: Sequence[Mount], place: str) -> tuple[str, ...]:
     """The mount points below a place that are not systemd's."""
-    ours = tuple(f"{fs_type} {kind}" for fs_type in ("overlay", "tmpfs") for kind in ("sysext", "confext"))
-    return tuple(dict.fromkeys(it.point for it in mounts if it.lies_below(place) and it.what not in ours))
+    return tuple(dict.fromkeys(it.point for it in mounts if it.lies_below(place) and it.what not in _OURS))
 
 
 def nested(points: Sequence[str]) -> tuple[str, str] | None:

@@ -43,3 +43,13 @@ def test_a_directory_of_systemds_workplace_over_a_hierarchy_is_left_over() -> No
 def test_mounts_in_mounts() -> None:
     assert nested(("/opt/a", "/opt/b", "/opt/ab")) is None
     assert nested(("/opt/a", "/opt/a/b")) == ("/opt/a/b", "/opt/a")
+
+
+MUTABLE = """\
+976 566 0:169 / /usr rw,nodev,noatime shared:236 - overlay sysext rw,lowerdir=/x,upperdir=/y
+977 976 0:169 /.systemd-sysext /usr/.systemd-sysext ro,nodev,noatime shared:237 - overlay sysext rw,lowerdir=/x
+"""
+
+
+def test_a_mutable_overlay_is_one_hierarchy() -> None:
+    assert hierarchies(parse_mounts(MUTABLE), Kind.SYSEXT) == (Hierarchy("/usr"),)
