@@ -17,6 +17,7 @@ from reconciler.loop import config, generations
 from reconciler.loop.observe import observe, run_from, with_activation
 from reconciler.model.config.desired import DesiredState, for_host
 from reconciler.model.content.format import Format
+from reconciler.model.kind import MODULE_INDEX
 from reconciler.model.plan.plan import make_plan
 from reconciler.model.plan.status import View
 
@@ -82,7 +83,8 @@ class Session:
     def _observe(self, targets: Targets) -> ObservedState:
         checks = read_checks(self.paths).under(self.configuration).as_of(time.time())
         entries = [target.entry for target in targets.values() if not isinstance(target, ReconcilerError)]
-        observed = observe(self.paths, self.host, [*entries, *checks.entries])
+        generated = [self.held.entries[MODULE_INDEX]] if self.held and MODULE_INDEX in self.held.entries else []
+        observed = observe(self.paths, self.host, [*entries, *generated, *checks.entries])
         observed = replace(observed, checks=checks, own=run_from(self.paths, observed, self.desired.names))
         observed = replace(observed, deferred=self._deferred(observed, targets))
         listed = [name for it in self.desired.extensions for name in it.start]
