@@ -68,6 +68,7 @@ class Outcome:
     action: Action
     error: ReconcilerError | None = None
     culprits: frozenset[str] = frozenset()  # the extensions on whose account a refresh failed, if it is known
+    taken_back: frozenset[Kind] = frozenset()  # whose changes went back because of it
     skipped: bool = False  # there was nothing left to do for it
     more: tuple[ReconcilerError, ...] = ()  # that went wrong besides
 
@@ -92,6 +93,8 @@ class Applier:
     _unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
     _unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge and stays unhidden
     _culprits: frozenset[str] = frozenset()  # whose links were taken back
+    _merged: set[Kind] = field(default_factory=set)  # whose overlay shows what this plan changed
+    _taken_back: frozenset[Kind] = frozenset()  # whose changes went back, all of them
     _reported: tuple[ReconcilerError, ...] = ()  # what went wrong with the present action, extension by extension
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
@@ -175,7 +178,10 @@ class Applier:
         if error:
             self._note(action, error)
         culprits = self._culprits if isinstance(action, Refresh) else frozenset[str]()
-        return Outcome(action, error, culprits, more=tuple(it for it in self._reported if it is not error))
+        taken_back = self._taken_back if isinstance(action, Refresh) and error else frozenset[Kind]()
+        return Outcome(
+            action, error, culprits, taken_back, more=tuple(it for it in self._reported if it is not error)
+        )
 
     def _error_of(self, action: Change) -> ReconcilerError | None:
         self._reported = ()
@@ -256,6 +262,7 @@ class Applier:
             self.paths.refresh_owed(kind).unlink(missing_ok=True)
         if mismatch:
             raise Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch")
+        self._merged.add(kind)
         if kind is Kind.SYSEXT and (nested := refresh_of_nested(observe(self.paths, self.host, ()))):
             log.info("%s", nested.reason)
             self._refresh(nested)
@@ -268,12 +275,32 @@ class Applier:
         for name in sorted(self._culprits):
             self._failed[name] = Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch")
             self._restore_link(ExtensionId(name, action.kind), changed[name])
+        if changed and self._culprits >= changed.keys():
+            self._take_back_others(action.kind, Failed(mismatch.reason, mismatch.hint, code="overlay.mismatch"))
         kept = {name for name, previous in changed.items() if previous}
         expected = Expectation(action.kind, action.unchanged | kept)
         again = refresh.restore(self.paths, self.host, expected, mismatch)
         if again and not mismatch.untouched:
             log.error("the overlay is not as it was before: %s", again.reason)
         return again is None
+
+    def _take_back_others(self, kind: Kind, error: ReconcilerError) -> None:
+        """Where nothing of one kind came through, what changed of the other goes back: it may belong to that."""
+        others = {ident: link for ident, link in self._previous.items() if ident.kind is not kind}
+        for ident, previous in others.items():
+            self._failed[ident.name] = error
+            self._restore_link(ident, previous)
+            del self._previous[ident]
+        self._culprits |= {ident.name for ident in others}
+        self._taken_back = frozenset({kind, *(ident.kind for ident in others)})
+        for other in self._taken_back & self._merged:
+            names = {ident.name: link for ident, link in others.items() if ident.kind is other}
+            kept = frozenset(name for name, link in names.items() if link)
+            self._owe_refresh(other)
+            if again := refresh.refresh(self.paths, self.host, Expectation(other, kept, frozenset(names) - kept)):
+                log.error("the %s overlay is not as it was before: %s", other, again.reason)
+            else:
+                self.paths.refresh_owed(other).unlink(missing_ok=True)
 
     def _restore_link(self, ident: ExtensionId, previous: Link | None) -> None:
         try:

@@ -113,16 +113,14 @@ def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Ou
 def _remember_refreshes(session: Session, after: View, outcomes: Iterable[Outcome]) -> None:
     """When a refresh that failed is tried again; by what the node is left with, from which the next run starts."""
     known = read_failed_refreshes(session.paths)
-    found = dict(known)
-    for outcome in outcomes:
-        if not isinstance(outcome.action, Refresh) or outcome.skipped:
-            continue
-        kind = outcome.action.kind
-        before = found.pop(kind, None)
-        if outcome.error:
-            cause = session.cause(kind, after.observed, after.targets)
+    tried = [(it.action.kind, it) for it in outcomes if isinstance(it.action, Refresh) and not it.skipped]
+    found = {kind: it for kind, it in known.items() if kind not in {kind for kind, _ in tried}}
+    failed = [(kind, error, it) for kind, it in tried if (error := it.error)]
+    for own, error, outcome in failed:
+        for kind in {own, *outcome.taken_back}:
+            cause, before = session.cause(kind, after.observed, after.targets), known.get(kind)
             again = before.retry if before and before.cause == cause else None
-            retry = retries.after_failure(again, outcome.error)
+            retry = retries.after_failure(again, error)
             found[kind] = FailedRefresh(cause, tuple(sorted(outcome.culprits)) or (kind,), retry)
     if found != known:
         write_failed_refreshes(session.paths, found)

@@ -167,3 +167,41 @@ def test_one_that_lies_in_a_system_extension_comes_and_goes_with_it(recent_node:
     node.run(*LIVELAYER, "apply")
     assert gone()
     assert node.run(*LIVELAYER, "plan").stdout == "in sync\n"
+
+
+@on_recent
+def test_a_refresh_of_one_kind_that_fails_takes_the_other_back(recent_node: Node) -> None:
+    """What changes at once may belong together: neither kind stays changed alone, whichever is merged first."""
+    node = recent_node
+    _write_images(node)
+    write_image(node.path("/srv/images"), "tool-v2", command("tool", "v2"))
+
+    def want(version: str, tool: str) -> None:
+        settings = f"source: 'oci:/srv/images:settings-{version}', kind: confext"
+        _want(node, settings=settings, tool=f"source: 'oci:/srv/images:{tool}'")
+
+    def shown() -> tuple[str, str]:
+        return node.run("cat", "/etc/demo.conf").stdout, node.run("tool").stdout
+
+    want("v1", "tool")
+    node.run(*LIVELAYER, "apply")
+    before = shown()
+    assert before == ("level=v1\n", "runs\n")
+    for kind in ("sysext", "confext"):
+        directory = f"/run/systemd/system/systemd-{kind}.service.d"
+        lines = "[Service]\\nExecStartPre=false\\nExecReload=\\nExecReload=false\\n"
+        node.run(
+            "sh", "-ec", f"mkdir -p {directory}; printf '{lines}' > {directory}/test.conf; systemctl daemon-reload"
+        )
+        want("v2", "tool-v2")
+        told = node.run(*LIVELAYER, "apply", "--automatic", status=1).stderr
+        assert "settings, tool: after a refresh" in told
+        second = node.run(*LIVELAYER, "apply", "--automatic", status=1).stderr
+        assert "plan:" not in second
+        node.run("sh", "-ec", f"rm -r {directory}; systemctl daemon-reload; systemctl reset-failed")
+        want("v1", "tool")
+        node.run(*LIVELAYER, "apply")
+        assert shown() == before
+    want("v2", "tool-v2")
+    node.run(*LIVELAYER, "apply")
+    assert shown() == ("level=v2\n", "v2\n")
