@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
+from reconciler.host.node.units import template_of
 from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.hierarchies import default_hierarchies
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin
     from reconciler.paths import Paths
 
-_UNITS: Final = tuple(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
+_UNITS: Final = (
+    *(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib")),
+    *(f"/run/systemd/{it}" for it in ("transient", "generator", "generator.early", "generator.late")),
+)
 _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")
 
 
@@ -62,12 +66,18 @@ def host_has(path: str, kind: Kind, sight: Sight) -> bool | None:
 
 
 def host_units(names: Iterable[str]) -> set[str]:
-    """Those of these units that the running host has itself, merged extensions aside; all, if it cannot be told."""
+    """Those of these units that the running host has itself, merged extensions aside; all, if it cannot be told.
+
+    An instance is the host's also where the host has its template.
+    """
     wanted = set(names)
     merged = [place for kind in Kind for place in read_hierarchies(kind)]
 
     def look() -> set[str]:
-        return {name for name in wanted if any(os.path.lexists(f"{place}/{name}") for place in _UNITS)}
+        files = {name: {name, template_of(name) or name} for name in wanted}
+        return {
+            name for name in wanted if any(os.path.lexists(f"{place}/{it}") for place in _UNITS for it in files[name])
+        }
 
     found = (look_beneath(merged, look) if merged else look()) if wanted else set()
     return wanted if found is None else found
