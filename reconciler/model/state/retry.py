@@ -7,6 +7,7 @@ from typing import Any, Final
 
 _FIRST: Final = 15.0  # seconds
 _LONGEST: Final = 3600.0  # seconds, of our own choosing
+_NEVER: Final = 2.0**33  # seconds since the epoch, which no clock shows
 _PATIENCE: Final = 6 * 3600.0  # seconds, that a server may ask for
 
 
@@ -29,8 +30,11 @@ class Retry:
 
     @classmethod
     def from_json(cls, record: Any) -> Retry:  # noqa: ANN401 - JSON
-        code, message = str(record["code"]), str(record["message"])
-        return cls(int(record["failures"]), float(record["at"]), code, message, record["hint"])
+        code, message, hint = str(record["code"]), str(record["message"]), record["hint"]
+        failures, at = (float(record[it]) for it in ("failures", "at"))
+        if not (0 <= failures < _NEVER and 0 <= at < _NEVER):  # also for what is no number
+            raise ValueError(record)
+        return cls(int(failures), at, code, message, None if hint is None else str(hint))
 
 
 def delay(failures: int, jitter: float, asked: float | None = None) -> float:
