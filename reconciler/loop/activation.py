@@ -21,7 +21,7 @@ from reconciler.host.records.activation import read_activation, write_activation
 from reconciler.host.records.retries import after_failure
 from reconciler.host.store import entries as store
 from reconciler.host.store.pathlists import file_list
-from reconciler.model.plan.activation import Chore, Needs, declared, needs_of, shown, stoppable, vanished
+from reconciler.model.plan.activation import Chore, Needs, declared, needs_of, shown, stoppable, vanished, word_of
 from reconciler.model.state.activation import Activated, Activation
 from reconciler.model.state.observed import Link, ObservedState
 from reconciler.model.state.units import Unit, UnitWord
@@ -84,10 +84,13 @@ class Activator:
         wanted = next((it for it in self.desired.extensions if it.ident == ident), None)
         if known is None or wanted is None:
             return ()
-        failed = self._run(_jobs(wanted, known, units.show(action.units)), ident)
+        jobs = _jobs(wanted, known, units.show(action.units))
+        failed = self._run(jobs, ident)
         kept = {what: it for what, it in known.failed.items() if what not in action.units}
         retries = {unit: after_failure(known.failed.get(unit), error) for unit, error in failed.items()}
-        write_activation(self.paths, record.having({ident: replace(known, started=True, failed=kept | retries)}))
+        ran = tuple(sorted({*known.ran, *jobs} - failed.keys()))
+        now = replace(known, started=True, failed=kept | retries, ran=ran)
+        write_activation(self.paths, record.having({ident: now}))
         return tuple(self._errors)
 
     def _observe(self) -> ObservedState:
@@ -188,8 +191,8 @@ def _is_due(known: Activated | None) -> bool:
 
 def _jobs(wanted: Wanted, known: Activated, states: Mapping[str, Unit]) -> dict[str, str]:
     jobs: dict[str, str] = {}
-    for name, unit in states.items():
-        match unit.word(known.merged):
+    for name in states:
+        match word_of(name, states, known):
             case UnitWord.RUNNING | UnitWord.FINISHED:
                 continue
             case UnitWord.OLD_CODE if name in wanted.start:
@@ -212,7 +215,7 @@ def _fallen(started: set[str]) -> dict[str, ReconcilerError]:
     return {
         name: Failed(f"{name} does not stay up: it is {unit.words}", f"{hint} {name}", code="unit.start-failed")
         for name, unit in units.show(started).items()
-        if unit.word(0) not in {UnitWord.RUNNING, UnitWord.FINISHED}
+        if unit.word(0) not in {UnitWord.RUNNING, UnitWord.FINISHED} and not unit.is_forgotten_oneshot
     }
 
 

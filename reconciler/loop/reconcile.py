@@ -98,9 +98,11 @@ def follow_configuration(paths: Paths, options: Options) -> Result:
 def activate(paths: Paths, options: Options) -> Result:
     """Do what the merge owes for what is merged now, whoever merged it, and nothing else; no source is asked."""
     with lock.hold(paths, "livelayer activate", options.patience, log.info):
+        if not options.block:  # a boot: all is owed, also after a soft one, which keeps the record
+            paths.activation.unlink(missing_ok=True)
         session = look_at_node(paths, options, Lookups.NONE)
         view = session.view()
-        plan = only_activation(view.plan, checks=options.block)
+        plan = only_activation(view.plan, view.observed, checks=options.block)
         runlog.log_plan(plan)
         after, outcomes, kept = _carried_out(session, replace(view, plan=plan), plan, "activate")
         result = _result(after, session, options, kept, outcomes)
@@ -117,13 +119,14 @@ def look(paths: Paths, options: Options) -> Result:
         from reconciler.loop.preflight import examined
 
         view = examined(view, session)
-    return _result(view, session, options, recordkeeping.read(session))
+    return _result(view, session, options, recordkeeping.read(session, view))
 
 
 def status(paths: Paths, options: Options) -> Result:
     """How every extension stands, without asking any source; what the last run failed at is still reported."""
     session = look_at_node(paths, options, Lookups.NONE)
-    result = _result(session.view(), session, options, recordkeeping.read(session))
+    view = session.view()
+    result = _result(view, session, options, recordkeeping.read(session, view))
     return replace(result, problems=laststatus.with_failures(result.statuses, result.problems, session.paths))
 
 

@@ -14,6 +14,7 @@ from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.host.records.refreshes import read_failed_refreshes, write_failed_refreshes
 from reconciler.host.store import seals
 from reconciler.loop import generations
+from reconciler.model.plan import activation
 from reconciler.model.plan.action import Fetch, Refresh
 from reconciler.model.plan.status import Standing, View
 from reconciler.model.state.failedrefresh import FailedRefresh
@@ -59,7 +60,7 @@ def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, .
         newest = generations.record(session.paths, newest, after, session.loaded.tree, cause)
     with noted(troubles):
         _settle(session.paths, after.observed)
-    return Kept(_standing(session, newest, known), tuple(troubles))
+    return Kept(_standing(session, after, newest, known), tuple(troubles))
 
 
 def _settle(paths: Paths, observed: ObservedState) -> None:
@@ -80,15 +81,16 @@ def noted(troubles: list[ReconcilerError]) -> Iterator[None]:
         troubles.append(Failed.of(error, f"{error.filename or 'the state'}", "look at the file system"))
 
 
-def read(session: Session) -> Kept:
-    return Kept(_standing(session, history.newest(session.paths), session.retries))
+def read(session: Session, view: View) -> Kept:
+    return Kept(_standing(session, view, history.newest(session.paths), session.retries))
 
 
-def _standing(session: Session, newest: Generation | None, known: Mapping[str, Retry]) -> Standing:
+def _standing(session: Session, view: View, newest: Generation | None, known: Mapping[str, Retry]) -> Standing:
     failed = read_failed_refreshes(session.paths).values()
     overlays = {name: it.retry for it in failed for name in it.names}
-    retries = {**read_activation(session.paths).retries, **overlays, **known}
-    return Standing(newest.number if newest else None, session.held.number if session.held else None, retries)
+    units = activation.retries(view.desired, view.observed, read_activation(session.paths))
+    waiting = {**units, **overlays, **known}
+    return Standing(newest.number if newest else None, session.held.number if session.held else None, waiting)
 
 
 def forget_failures(paths: Paths, names: frozenset[str]) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.loop.session import Options
 
 _RETRY: Final = "livelayer-retry"
+_SOONEST: Final = 10.0  # seconds; a time that has passed by now must not make runs follow each other without end
 _RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
 _RUNS_MAX: Final = 20  # of one call; a configuration that never rests is left to the next trigger
 
@@ -187,7 +188,7 @@ def _come_back(retry_at: float | None) -> None:
     if retry_at is None:
         units.cancel_start(_RETRY)
     else:
-        units.start_later("livelayer.service", max(1.0, retry_at - time.time()), _RETRY)
+        units.start_later("livelayer.service", max(_SOONEST, retry_at - time.time()), _RETRY)
 
 
 def _is_unchanged(options: argparse.Namespace) -> bool:

@@ -92,7 +92,8 @@ def test_a_service_with_a_user_of_its_own_runs_now_and_after_a_boot(bench: Bench
 
 
 def test_a_good_update_that_comes_with_a_boot_stays(bench: Bench) -> None:
-    one, two = (bench.push("x", tag, _service(tag)) for tag in ("v1", "v2"))
+    late = "[Unit]\nAfter=multi-user.target\n"  # whose start waits for the end of the boot
+    one, two = (bench.push("x", tag, _service(tag, unit=late)) for tag in ("v1", "v2"))
     bench.enable(*UNITS)
     _want(bench, one, CHECKED)
     bench.eventually(lambda: bench.status()["in_sync"] and _is(bench) == "active")
@@ -157,6 +158,25 @@ def test_units_that_fail_are_told_again_and_keep_no_other_from_starting(bench: B
     bench.node.run("livelayer", "apply", "--automatic", status=1)
     assert _is(bench) == "active"
 
+    _want(bench, bench.push("x", "v1", _service("v1", more=more)), ACTIVE)  # what failed is not wanted any more
+    bench.node.run("livelayer", "apply", "--automatic")
+    assert bench.status()["retry_at"] is None
+    bench.node.write(MAIN, "settings: {allow_empty: true}\nextensions: {}\n")
+    bench.node.run("livelayer", "apply")
+    assert bench.node.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
+
+
+def test_a_oneshot_that_systemd_forgets_has_done_its_work(bench: Bench) -> None:
+    once = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo ran >> /run/once'\n"
+    layer = _service("v1", more={"usr/lib/systemd/system/once.service": once})
+    _want(bench, bench.push("x", "v1", layer), "units: {start: [x.service, once.service]}")
+    bench.node.run("rm", "--force", "/run/once")
+    for _ in range(2):
+        bench.node.run("livelayer", "apply")
+    bench.node.run("livelayer", "status", "--check")
+    assert bench.node.run("cat", "/run/once").stdout == "ran\n"
+    assert _units(bench) == {"x.service": "running", "once.service": "finished"}
+
 
 def test_units_that_an_update_drops_are_stopped_but_those_of_the_host_run_on(bench: Bench) -> None:
     bench.node.write("/etc/systemd/system/host.service", "[Service]\nExecStart=/usr/bin/sleep infinity\n")
@@ -203,6 +223,13 @@ def test_a_merge_by_others_is_paid_for(bench: Bench) -> None:
     bench.node.run("livelayer", "activate")
     assert _is(bench) == "active"
     bench.node.run("id", "xuser")
+    bench.node.run("livelayer", "status", "--check")
+
+    bench.node.run("systemd-sysext", "unmerge")
+    bench.node.run("livelayer", "activate")
+    assert _is(bench) != "active"
+    bench.node.run("livelayer", "apply")
+    assert _is(bench) == "active"
     bench.node.run("livelayer", "status", "--check")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, ReconcilerError
+from reconciler.errors import Failed, ReconcilerError, Unavailable
 from reconciler.host.base.command import Finished, check, run
 from reconciler.model.state.units import PROPERTIES, Unit, parse_units
 
@@ -111,9 +111,13 @@ def run_job(job: str, unit: str, *, block: bool = True) -> None:
     Without `block` only what keeps the job from being begun is told.
     """
     _systemctl("reset-failed", "--", unit)
-    finished = _systemctl(*([] if block else ["--no-block"]), job, "--", unit)
+    hint = f"look at: systemctl status {unit}"
+    try:
+        finished = _systemctl(*([] if block else ["--no-block"]), job, "--", unit)
+    except Unavailable as error:
+        slow = f"{unit}: {job} takes longer than {_TIMEOUT:.0f} s, and goes on"
+        raise Failed(slow, hint, code="unit.start-failed") from error
     if finished.status != 0:
-        hint = f"look at: systemctl status {unit}"
         raise Failed(f"{unit}: {job} failed: {_job_complaint(finished)}", hint, code="unit.start-failed")
 
 
@@ -124,13 +128,14 @@ def _job_complaint(finished: Finished) -> str:
 
 
 def stop_all(units: Collection[str]) -> None:
-    """Stop those of these units that run, and all instances of templates among them."""
+    """Stop those of these units that run, and all instances of templates among them; no failure of theirs remains."""
     if not units:
         return
-    listed = _systemctl("list-units", "--plain", "--no-legend", "--full", "--state=active,activating,reloading")
-    running = [line.split(maxsplit=1)[0] for line in listed.stdout.decode().splitlines() if line.strip()]
-    if names := [name for name in running if name in units or template_of(name) in units]:
+    listed = _systemctl("list-units", "--plain", "--no-legend", "--full")
+    known = [line.split(maxsplit=1)[0] for line in listed.stdout.decode().splitlines() if line.strip()]
+    if names := [name for name in known if name in units or template_of(name) in units]:
         check(_systemctl("stop", "--", *names), f"systemctl stop {' '.join(names)}")
+        _systemctl("reset-failed", "--", *names)  # one that took the stop badly would leave the node degraded
 
 
 def template_of(unit: str) -> str | None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.kind import ExtensionId
-    from reconciler.model.state.activation import Activated
+    from reconciler.model.state.activation import Activated, Activation
     from reconciler.model.state.observed import Link, ObservedState
+    from reconciler.model.state.retry import Retry
 
 _STOPPABLE: Final = (".service", ".socket", ".timer", ".path")
 _ENABLE: Final = "systemctl enable livelayer-boot.service livelayer-activate.service"
@@ -96,6 +97,11 @@ def stoppable(units: Iterable[str]) -> list[str]:
     return [name for name in units if name.endswith(_STOPPABLE) and UNIT.fullmatch(name)]
 
 
+def runnable(units: Iterable[str]) -> list[str]:
+    """Without templates: only instances of them run."""
+    return [name for name in stoppable(units) if "@." not in name]
+
+
 def shown(observed: ObservedState) -> dict[ExtensionId, Link]:
     """The links whose present content the overlay shows."""
     return {
@@ -120,17 +126,23 @@ def due_activation(desired: DesiredState, observed: ObservedState, steps: Sequen
     refreshed = {it.kind for it in steps if isinstance(it, Refresh)}
     changing = {it.ident for it in steps if isinstance(it, Place | Remove)}
     new = {it.ident for it in steps if isinstance(it, Place) and it.ident.kind in refreshed}
-    owed = _owed(observed, changing)
+    seen = shown(observed) | _to_be_shown(observed, steps)
+    owed = [ident for ident in _owed(observed, seen) if ident not in changing]
     if changing_now := sorted(ident.name for ident in changing if ident.kind in refreshed):
         yield Activate(f"{', '.join(changing_now)}: changes")
     elif owed:
         yield Activate(f"{', '.join(sorted(ident.name for ident in owed))}: owed since the merge")
-    seen = shown(observed)
     for wanted in desired.extensions:
         if wanted.ident in new:
             yield from _all_units(wanted, "its extension changes")
         elif wanted.merged and wanted.ident in seen and wanted.ident not in changing:
             yield from _of_merged(wanted, seen[wanted.ident], observed)
+
+
+def _to_be_shown(observed: ObservedState, steps: Sequence[Step]) -> dict[ExtensionId, Link]:
+    """The links that are as they shall be, and that a refresh of this plan merges: they were merged by nobody yet."""
+    merging = {it.kind: it.unchanged for it in steps if isinstance(it, Refresh)}
+    return {ident: it for ident, it in observed.links.items() if ident.name in merging.get(ident.kind, ())}
 
 
 def owes(ident: ExtensionId, observed: ObservedState) -> str | None:
@@ -142,9 +154,23 @@ def owes(ident: ExtensionId, observed: ObservedState) -> str | None:
     return next((it.message for it in failed), "is merged and not activated yet")
 
 
-def _owed(observed: ObservedState, changing: set[ExtensionId]) -> list[ExtensionId]:
-    found = [ident for ident, link in shown(observed).items() if _is_owed(ident, link, observed)]
-    return [ident for ident in (*found, *vanished(observed)) if ident not in changing]
+def retries(desired: DesiredState, observed: ObservedState, record: Activation) -> dict[str, Retry]:
+    """What is tried again, by extension, the first of each: not what does well by now, or nobody wants any more.
+
+    The times are those of the record; of what was observed, those that are due are gone.
+    """
+    started = {it.ident: it.start for it in desired.extensions}
+    found: dict[str, Retry] = {}
+    for ident, known in record.extensions.items():
+        idle = {name for name in started.get(ident, ()) if word_of(name, observed.units, known) not in _WELL}
+        if failed := [it for what, it in known.failed.items() if what in idle | set(Chore)]:
+            found[ident.name] = min(failed, key=lambda retry: retry.at)
+    return found
+
+
+def _owed(observed: ObservedState, seen: Mapping[ExtensionId, Link]) -> list[ExtensionId]:
+    found = [ident for ident, link in seen.items() if _is_owed(ident, link, observed)]
+    return list(dict.fromkeys((*found, *vanished(observed))))
 
 
 def _is_owed(ident: ExtensionId, link: Link, observed: ObservedState) -> bool:
@@ -187,7 +213,9 @@ def _is(name: str, units: Mapping[str, Unit], known: Activated) -> str:
 
 
 def word_of(name: str, units: Mapping[str, Unit], known: Activated) -> UnitWord:
-    return units.get(name, Unit(name)).word(known.merged)
+    unit = units.get(name, Unit(name))
+    is_finished = name in known.ran and unit.is_forgotten_oneshot
+    return UnitWord.FINISHED if is_finished else unit.word(known.merged)
 
 
 def lost_by_boot(desired: DesiredState, observed: ObservedState) -> Iterator[Problem]:
@@ -207,9 +235,16 @@ def lost_by_boot(desired: DesiredState, observed: ObservedState) -> Iterator[Pro
 
 def stops(observed: ObservedState, steps: Sequence[Step]) -> Iterator[Stop]:
     """The units that an extension brings are stopped before it goes: systemd itself leaves them running."""
+    going = {it.ident for it in steps if isinstance(it, Remove)}
+    others = _brought_by_others(observed, going)
     for action in (it for it in steps if isinstance(it, Remove)):
         contents = observed.store.get(action.old)
         known = observed.activation.of(action.ident, action.old) if observed.activation else None
         units = stoppable(dict.fromkeys((*(known.units if known else ()), *(contents.units if contents else ()))))
-        if units:
-            yield Stop(action.ident, tuple(units), "its extension goes")
+        if left := tuple(unit for unit in units if unit not in others):
+            yield Stop(action.ident, left, "its extension goes")
+
+
+def _brought_by_others(observed: ObservedState, going: set[ExtensionId]) -> set[str]:
+    known = observed.activation.extensions if observed.activation else {}
+    return {unit for ident, it in known.items() if ident not in going for unit in it.units}

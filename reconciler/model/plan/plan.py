@@ -32,7 +32,7 @@ from reconciler.model.plan.action import (
     action_name,
     problem,
 )
-from reconciler.model.plan.activation import due_activation, lost_by_boot, stops
+from reconciler.model.plan.activation import due_activation, lost_by_boot, shown, stops
 from reconciler.model.plan.checks import due_checks, failed_content, failure, take_back, take_back_removals
 from reconciler.model.plan.masks import concerned, mask_blockers
 from reconciler.model.plan.moduleindex import Due, due_index
@@ -107,10 +107,11 @@ def narrow(plan: Plan, names: frozenset[str]) -> Plan:
     return Plan(tuple(actions), tuple(problems), tuple(warnings))
 
 
-def only_activation(plan: Plan, *, checks: bool) -> Plan:
-    """What of a plan changes neither content nor links nor overlays."""
+def only_activation(plan: Plan, observed: ObservedState, *, checks: bool) -> Plan:
+    """What of a plan changes neither content nor links nor overlays; units start for what is merged already."""
     kept = (Activate, Start, Check) if checks else (Activate, Start)
     names = {ident for it in plan.actions if isinstance(it, Place | Remove) and (ident := action_ident(it))}
+    names |= {it.ident for it in plan.actions if isinstance(it, Start)} - shown(observed).keys()
     return Plan(tuple(it for it in plan.actions if isinstance(it, kept) and action_ident(it) not in names))
 
 

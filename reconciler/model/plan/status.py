@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, Start, action_ident
-from reconciler.model.plan.activation import owes, stoppable
+from reconciler.model.plan.activation import owes, runnable, word_of
 from reconciler.model.plan.checks import pending_checks
 from reconciler.model.plan.nested import strays
 from reconciler.model.state.units import UnitWord
@@ -170,10 +170,10 @@ def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> Exten
 def _unit_reports(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[UnitReport]:
     """Of what the extension only brings, those that could run."""
     known = observed.activation.of(wanted.ident, link.entry) if observed.activation else None
-    names = dict.fromkeys((*wanted.start, *(stoppable(known.units) if known else ())))
+    names = dict.fromkeys((*wanted.start, *(runnable(known.units) if known else ())))
     for name in names:
         if known and (unit := observed.units.get(name)):
-            yield UnitReport(name, unit.word(known.merged), unit.since or None)
+            yield UnitReport(name, word_of(name, observed.units, known), unit.since or None)
 
 
 def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:

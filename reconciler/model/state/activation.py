@@ -26,6 +26,7 @@ class Activated:
     units: tuple[str, ...] = ()  # that it brings
     started: bool = False  # False: its units are still to be started, restarted or reloaded
     failed: Mapping[str, Retry] = field(default_factory=dict)  # what went wrong last, by step or unit
+    ran: tuple[str, ...] = ()  # units that were started for this content
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +49,12 @@ class Activation:
         """Without the times of what failed and may be tried again now (None: at any time)."""
         return replace(self, extensions={ident: _due_at(it, now) for ident, it in self.extensions.items()})
 
-    @property
-    def retries(self) -> dict[str, Retry]:
-        """What is tried again, by extension, the first of each."""
-        found: dict[str, Retry] = {}
-        for ident, it in self.extensions.items():
-            if it.failed:
-                found[ident.name] = min(it.failed.values(), key=lambda retry: retry.at)
-        return found
-
     def having(self, changed: Mapping[ExtensionId, Activated]) -> Activation:
         return replace(self, extensions={**self.extensions, **changed}, is_recorded=True)
 
     def without(self, gone: Iterable[ExtensionId]) -> Activation:
         left = {ident: it for ident, it in self.extensions.items() if ident not in set(gone)}
         return replace(self, extensions=left)
-
-    def units_of_others(self, ident: ExtensionId) -> frozenset[str]:
-        """What other extensions bring."""
-        return frozenset(unit for other, it in self.extensions.items() if other != ident for unit in it.units)
 
 
 def _due_at(known: Activated, now: float | None) -> Activated:
@@ -83,6 +71,7 @@ def activation_as_json(record: Activation) -> list[dict[str, Any]]:
             "merged": it.merged,
             "units": list(it.units),
             "started": it.started,
+            "ran": list(it.ran),
             "failed": {what: retry.as_json() for what, retry in it.failed.items()},
         }
         for ident, it in sorted(record.extensions.items())
@@ -93,7 +82,7 @@ def activation_from_json(document: Any) -> Activation:  # noqa: ANN401 - JSON
     """What we did not write says nothing: everything is owed then."""
     try:
         return Activation(dict(map(_from_json, document)))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         return Activation(is_recorded=False)
 
 
@@ -102,5 +91,6 @@ def _from_json(item: Any) -> tuple[ExtensionId, Activated]:  # noqa: ANN401 - JS
     if entry is None:
         raise ValueError(item["entry"])
     failed = {str(what): Retry.from_json(it) for what, it in item["failed"].items()}
-    known = Activated(entry, int(item["merged"]), tuple(map(str, item["units"])), bool(item["started"]), failed)
+    units, ran = (tuple(map(str, it)) for it in (item["units"], item.get("ran", ())))
+    known = Activated(entry, int(item["merged"]), units, bool(item["started"]), failed, ran)
     return ExtensionId(str(item["name"]), Kind(item["kind"])), known

@@ -51,13 +51,20 @@ class Unit:
 
     def word(self, merged: int) -> UnitWord:
         """How it stands to content that was merged at this time of CLOCK_MONOTONIC, in nanoseconds."""
+        if self.is_up and self.started < merged:
+            return UnitWord.OLD_CODE
         if self.is_up:
-            return UnitWord.OLD_CODE if self.started < merged else UnitWord.RUNNING
+            return UnitWord.STOPPED if self.active == "activating" and not self.is_oneshot else UnitWord.RUNNING
         if self.active in {"failed", "activating"}:
             return UnitWord.FAILED
         if self.is_oneshot and self.result == "success" and self.condition and self.stopped > merged:
             return UnitWord.FINISHED
         return UnitWord.STOPPED
+
+    @property
+    def is_forgotten_oneshot(self) -> bool:
+        """Systemd forgets a unit that has done its work and that nothing else refers to."""
+        return self.is_oneshot and self.active == "inactive" and not self.stopped
 
     @property
     def words(self) -> str:
