@@ -196,6 +196,10 @@ def test_a_refresh_of_one_kind_that_fails_takes_the_other_back(recent_node: Node
         want("v2", "tool-v2")
         told = node.run(*LIVELAYER, "apply", "--automatic", status=1).stderr
         assert "settings, tool: after a refresh" in told
+        if kind == "sysext":
+            assert node.run("cat", "/etc/demo.conf").stdout == "level=v1\n"
+        else:
+            assert node.run("tool").stdout == "runs\n"
         second = node.run(*LIVELAYER, "apply", "--automatic", status=1).stderr
         assert "plan:" not in second
         node.run("sh", "-ec", f"rm -r {directory}; systemctl daemon-reload; systemctl reset-failed")
