@@ -111,7 +111,7 @@ class Activator:
 
     def _release(self, ident: ExtensionId, link: Link) -> Mapping[str, str]:
         contents = store.read_contents(self.paths, [link.entry]).get(link.entry)
-        return contents.releases.get(ident.name, {}) if contents else {}
+        return (contents.release_of(ident.name, self.host.systemd) if contents else None) or {}
 
     def _activated(
         self, ident: ExtensionId, link: Link, needs: Needs, record: Activation, observed: ObservedState
@@ -122,8 +122,10 @@ class Activator:
             return replace(known, units=needs.units, failed=units_failed)
         overlay = observed.overlay(ident.kind)
         since = overlay.since if overlay else None
-        # What ran before anything was recorded, under an older livelayer, is taken to run on what was placed then.
-        merged = min(link.changed, since or link.changed) if not record.is_recorded else since or link.changed
+        merged = since or link.changed
+        if self.block and not record.is_recorded:
+            # What runs although nothing was recorded since the boot, under an older livelayer, runs on what was placed.
+            merged = min(link.changed, merged)
         return Activated(link.entry, _monotonic(merged), needs.units)
 
     def _do_chores(self, needs: Mapping[ExtensionId, Needs], done: _Done, *, reload: bool) -> None:
