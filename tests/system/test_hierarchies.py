@@ -158,16 +158,16 @@ def test_what_the_host_has_beside_a_mount_is_not_hidden_by_an_empty_directory(mo
     """That is what systemd 257 and 262 leave over /opt where something is mounted and no extension has anything."""
     node = mounting
     extension_tree(node.path("/root/plain"), "tool", {"usr/bin/tool": "echo v1"})
-    extension_tree(node.path("/root/opt"), "tool", {"usr/bin/tool": "echo v2", "opt/tool": ""})
+    extension_tree(node.path("/root/with-opt"), "tool", {"usr/bin/tool": "echo v2", "opt/tool": ""})
     _mount(node, "/opt/data")
-    for directory in ("/root/plain", "/root/opt", "/root/plain"):
+    for directory in ("/root/plain", "/root/with-opt", "/root/plain"):
         _want(node, directory)
         node.run("livelayer", "apply")
         assert _reason(node) == ""
         assert node.run("ls", "/opt").stdout.split() == [
             "data",
             "own",
-            *(["tool"] if directory == "/root/opt" else []),
+            *(["tool"] if directory == "/root/with-opt" else []),
         ]
         if directory == "/root/plain" or _systemd(node) >= 257:
             assert node.run("ls", "/opt/data").stdout == "hosts\n"
