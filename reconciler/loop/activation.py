@@ -124,7 +124,7 @@ class Activator:
         since = overlay.since if overlay else None
         merged = since or link.changed
         if self.block and not record.is_recorded:
-            # What runs although nothing was recorded since the boot, under an older livelayer, runs on what was placed.
+            # What runs although nothing was recorded, under an older livelayer, runs on what was placed then.
             merged = min(link.changed, merged)
         return Activated(link.entry, _monotonic(merged), needs.units)
 

@@ -112,11 +112,12 @@ def shown(observed: ObservedState) -> dict[ExtensionId, Link]:
 
 
 def vanished(observed: ObservedState) -> list[ExtensionId]:
-    """What was activated and is not merged any more."""
+    """What was activated and is not merged any more; what is only not placed any more goes with the next merge."""
     known = observed.activation.extensions if observed.activation else {}
     overlays = {kind: observed.overlay(kind) for kind in Kind}
     names = {kind: overlay.names if overlay else frozenset[str]() for kind, overlay in overlays.items()}
-    return [ident for ident in known if ident.name not in names[ident.kind] or ident not in observed.links]
+    others = {it.ident for it in observed.unmanaged if it.searched} - observed.links.keys()
+    return [ident for ident in known if ident.name not in names[ident.kind] or ident in others]
 
 
 def due_activation(desired: DesiredState, observed: ObservedState, steps: Sequence[Step]) -> Iterator[Step]:
