@@ -168,14 +168,18 @@ def test_units_that_fail_are_told_again_and_keep_no_other_from_starting(bench: B
 
 def test_a_oneshot_that_systemd_forgets_has_done_its_work(bench: Bench) -> None:
     once = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo ran >> /run/once'\n"
-    layer = _service("v1", more={"usr/lib/systemd/system/once.service": once})
+    units = {f"usr/lib/systemd/system/{it}": once for it in ("a@.service", "@a.service", "once.service")}
+    layer = _service("v1", more={**units, "usr/lib/sysusers.d/--help.conf": "u dashuser -\n"})
     _want(bench, bench.push("x", "v1", layer), "units: {start: [x.service, once.service]}")
     bench.node.run("rm", "--force", "/run/once")
     for _ in range(2):
         bench.node.run("livelayer", "apply")
     bench.node.run("livelayer", "status", "--check")
     assert bench.node.run("cat", "/run/once").stdout == "ran\n"
-    assert _units(bench) == {"x.service": "running", "once.service": "finished"}
+    assert _units(bench) == {"x.service": "running", "once.service": "finished", "@a.service": "stopped"}
+    bench.node.run("id", "dashuser")
+    _want(bench, bench.push("x", "v1", layer), "pull: missing")  # its units are only looked at, after the template
+    assert _units(bench)["x.service"] == "running"
 
 
 def test_units_that_an_update_drops_are_stopped_but_those_of_the_host_run_on(bench: Bench) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
+_AT_ONCE: Final = 1000  # units, whose names fit a command line
 _TRANSIENT: Final = Path("/run/systemd/transient")
 _HIDING: Final = (
     *("PrivateMounts", "PrivateTmp", "PrivateDevices", "ProtectSystem", "ProtectHome", "ProtectKernelModules"),
@@ -97,11 +98,16 @@ def daemon_reload() -> None:
 
 
 def show(names: Iterable[str]) -> dict[str, Unit]:
-    """What the service manager says of units, by name; of one that it does not know, that."""
+    """What the service manager says of units, by name; of one that it does not know, that.
+
+    At a template, or what can be no unit's name, systemctl would end and say nothing of those that follow.
+    """
     wanted = tuple(dict.fromkeys(names))
-    if not wanted:
-        return {}
-    found = parse_units(_systemctl("show", f"--property={','.join(PROPERTIES)}", "--", *wanted).stdout.decode())
+    asked = [name for name in wanted if "@." not in name and not name.startswith("@")]
+    found: dict[str, Unit] = {}
+    for first in range(0, len(asked), _AT_ONCE):
+        some = asked[first : first + _AT_ONCE]
+        found |= parse_units(_systemctl("show", f"--property={','.join(PROPERTIES)}", "--", *some).stdout.decode())
     return {name: found.get(name, Unit(name)) for name in wanted}
 
 

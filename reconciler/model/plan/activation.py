@@ -83,9 +83,8 @@ def needs_of(files: Iterable[str], release: Mapping[str, str]) -> Needs:
 
 
 def _names(paths: Iterable[str]) -> tuple[str, ...]:
-    """Names of files, since systemd's programs find by name the one that counts; none can be an option."""
-    names = {path.rpartition("/")[2] for path in paths}
-    return tuple(sorted(name for name in names if not name.startswith("-")))
+    """Names of files, since systemd's programs find by name the one that counts."""
+    return tuple(sorted({path.rpartition("/")[2] for path in paths}))
 
 
 def declared(release: Mapping[str, str], key: str) -> tuple[str, ...]:
