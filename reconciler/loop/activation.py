@@ -57,6 +57,7 @@ class Activator:
     host: Host
     desired: DesiredState
     block: bool = True  # False: at boot, when no unit can be waited for
+    stopped: tuple[str, ...] = ()  # units of extensions that went in this run
     _errors: list[ReconcilerError] = field(default_factory=list)
     _failed_before: Mapping[tuple[ExtensionId, str], Retry] = field(default_factory=dict)
 
@@ -70,7 +71,7 @@ class Activator:
         needs = {ident: self._needs(ident, link) for ident, link in due.items()}
         done = {ident: self._activated(ident, link, needs[ident], record, observed) for ident, link in due.items()}
         before = [it for ident in (*gone, *done) if (it := record.extensions.get(ident))]
-        self._do_chores(needs, done, reload=any(it.units for it in before))
+        self._do_chores(needs, done, reload=bool(self.stopped) or any(it.units for it in before))
         after = record.without(gone).having(done)
         stopped = self._stop_orphans(before, after)
         self._obey(done, observed)
@@ -152,7 +153,8 @@ class Activator:
     def _stop_orphans(self, before: Iterable[Activated], after: Activation) -> bool:
         """Stop the units that nothing brings any more; `Upholds=` may have started them again meanwhile."""
         brought = {unit for it in after.extensions.values() for unit in it.units}
-        lost = [unit for unit in stoppable({unit for it in before for unit in it.units}) if unit not in brought]
+        known = {*self.stopped, *(unit for it in before for unit in it.units)}
+        lost = [unit for unit in stoppable(known) if unit not in brought]
         try:
             units.stop_all(set(lost) - host_units(lost))
         except ReconcilerError as error:

@@ -90,6 +90,7 @@ class Applier:
     _refreshed: frozenset[Kind] = frozenset()  # by the plan
     _previous: dict[ExtensionId, Link | None] = field(default_factory=dict)  # each changed link as it was
     _failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
+    _stopped: list[str] = field(default_factory=list)  # units of extensions that go
     _unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
     _unmasked: dict[Kind, ReconcilerError] = field(default_factory=dict)  # what blocks every merge and stays unhidden
     _culprits: frozenset[str] = frozenset()  # whose links were taken back
@@ -229,6 +230,7 @@ class Applier:
     def _stop(self, action: Stop) -> None:
         if booted_with_systemd():
             units.stop_all(set(action.units) - host_units(action.units))
+        self._stopped.extend(action.units)
 
     def _change_link(self, action: Place | Remove) -> None:
         ident = action.ident
@@ -312,7 +314,7 @@ class Applier:
             log.error("the previous link could not be restored: %s", error.message)  # noqa: TRY400 - expected
 
     def _activator(self) -> Activator:
-        return Activator(self.paths, self.host, self.desired, self.block)
+        return Activator(self.paths, self.host, self.desired, self.block, tuple(self._stopped))
 
     def _report(self, errors: tuple[ReconcilerError, ...]) -> None:
         """Let the first of them be the action's."""

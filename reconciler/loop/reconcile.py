@@ -100,7 +100,7 @@ def activate(paths: Paths, options: Options) -> Result:
     with lock.hold(paths, "livelayer activate", options.patience, log.info):
         if not options.block:  # a boot: all is owed, also after a soft one, which keeps the record
             paths.activation.unlink(missing_ok=True)
-        session = look_at_node(paths, options, Lookups.NONE)
+        session = replace(look_at_node(paths, options, Lookups.NONE), patient=False)
         view = session.view()
         plan = only_activation(view.plan, view.observed, checks=options.block)
         runlog.log_plan(plan)

@@ -25,7 +25,7 @@ _TWO: Final = Want({"alpha": Wish("2"), "beta": Wish("2", "squashfs"), "gamma": 
 # Writes are of interest where they go to a file of the node; those to a terminal or a pipe are not.
 _PLACES: Final = ("/var/lib/livelayer", "/var/lib/extensions", "/run/livelayer")
 _ERRORS: Final = ("EIO", "EIO", "ENOSPC", "EROFS")
-_FAULTS: Final = None if IS_LONG else 3  # in each direction; None: at every boundary
+_FAULTS: Final = None if IS_LONG else 2  # in each direction; None: at every boundary
 _REASON: Final = re.compile(r".+\n {2}\S", re.MULTILINE)
 
 

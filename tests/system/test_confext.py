@@ -57,6 +57,7 @@ def test_both_kinds_converge_in_one_plan(recent_node: Node) -> None:
         ("place", "tool", "sysext"),
         ("refresh", None, "confext"),
         ("refresh", None, "sysext"),
+        ("activate", None, None),
     ]
     node.run(*LIVELAYER, "apply")
     assert node.run("cat", "/etc/demo.conf").stdout == "level=v1\n"

@@ -305,7 +305,7 @@ def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(
 ) -> None:
     bench = Bench(own_node, registry, tmp_path)
     units = sorted(path.name for path in bench.node.path("/usr/local/lib/systemd/system").glob("livelayer*"))
-    assert len(units) == 7
+    assert len(units) == 8
     verified = bench.node.run("systemd-analyze", "--man=no", "verify", *units)
     assert [line for line in verified.stderr.splitlines() if "livelayer" in line] == []
     for unit in units:
