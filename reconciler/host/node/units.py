@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,10 +12,11 @@ from reconciler.host.base.command import Finished, check, run
 from reconciler.model.state.units import PROPERTIES, Unit, parse_units
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
 _AT_ONCE: Final = 1000  # units, whose names fit a command line
+_PAUSES: Final = (0.2, 1.0, 0.0)  # seconds before a question that got no answer is asked again
 _TRANSIENT: Final = Path("/run/systemd/transient")
 _HIDING: Final = (
     *("PrivateMounts", "PrivateTmp", "PrivateDevices", "ProtectSystem", "ProtectHome", "ProtectKernelModules"),
@@ -43,8 +45,7 @@ def in_managers_mount_namespace() -> bool:
 def unit_state(unit: str) -> UnitState:
     """Ask for a unit; one that does not exist or is masked is not loaded."""
     properties = ("LoadState", "ActiveState", "CanReload", "ConditionResult", *_HIDING)
-    finished = _systemctl("show", f"--property={','.join(properties)}", unit)
-    return parse_unit_state(finished.stdout.decode())
+    return parse_unit_state(_shown(properties, unit))
 
 
 def parse_unit_state(text: str) -> UnitState:
@@ -107,7 +108,7 @@ def show(names: Iterable[str]) -> dict[str, Unit]:
     found: dict[str, Unit] = {}
     for first in range(0, len(asked), _AT_ONCE):
         some = asked[first : first + _AT_ONCE]
-        found |= parse_units(_systemctl("show", f"--property={','.join(PROPERTIES)}", "--", *some).stdout.decode())
+        found |= parse_units(_shown(PROPERTIES, *some))
     return {name: found.get(name, Unit(name)) for name in wanted}
 
 
@@ -159,6 +160,19 @@ def journal_since(unit: str, since: float, lines: int = 5) -> str:
     except ReconcilerError:
         return ""
     return "; ".join(finished.stdout.decode(errors="replace").split("\n")).strip("; ")
+
+
+def _shown(properties: Sequence[str], *units: str) -> str:
+    """What `systemctl show` prints; a manager too busy for an answer is asked again. No answer at all is Failed."""
+    question = ("show", f"--property={','.join(properties)}", "--", *units)
+    finished = _systemctl(*question)
+    for pause in _PAUSES:
+        if b"LoadState=" in finished.stdout:
+            return finished.stdout.decode(errors="replace")
+        time.sleep(pause)
+        finished = _systemctl(*question)
+    reason = finished.complaint if finished.status else "it prints nothing"
+    raise Failed(f"systemctl show {units[0]} gives no answer: {reason}", "look at: systemctl status")
 
 
 def _systemctl(*arguments: str) -> Finished:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.errors import Failed
+from reconciler.host.base.command import Finished
+from reconciler.host.node import units
 from reconciler.host.node.units import UnitState, parse_unit_state
 
 
@@ -26,3 +29,14 @@ def test_parse_unit_state(text: str, flags: str) -> None:
 def test_settings_that_hide_mounts_are_told() -> None:
     text = "LoadState=loaded\nPrivateMounts=yes\nPrivateTmp=no\nProtectSystem=strict\nBindPaths=\n"
     assert parse_unit_state(text).hiding == ("PrivateMounts=yes", "ProtectSystem=strict")
+
+
+def test_no_answer_is_not_the_answer_that_there_is_no_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refresh would go past the node's own unit otherwise."""
+    answers = [Finished(1, b"", "Failed to connect to bus: Connection reset by peer")] * 5
+    monkeypatch.setattr(units, "run", lambda *_, **__: answers.pop(0))
+    monkeypatch.setattr(units, "_PAUSES", (0.0, 0.0))
+    with pytest.raises(Failed, match="gives no answer: Failed to connect to bus"):
+        units.unit_state("a.service")
+    answers.insert(1, Finished(0, b"LoadState=loaded\nActiveState=active\n", ""))
+    assert units.unit_state("a.service").is_active
