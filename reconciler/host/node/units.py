@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
 _AT_ONCE: Final = 1000  # units, whose names fit a command line
-_PAUSES: Final = (0.2, 1.0, 0.0)  # seconds before a question that got no answer is asked again
+_ANSWER: Final = b"LoadState="  # is there for every unit, known or not
+_PAUSES: Final = (0.2, 1.0)  # seconds before a question that got no answer is asked again
 _TRANSIENT: Final = Path("/run/systemd/transient")
 _HIDING: Final = (
     *("PrivateMounts", "PrivateTmp", "PrivateDevices", "ProtectSystem", "ProtectHome", "ProtectKernelModules"),
@@ -167,12 +168,13 @@ def _shown(properties: Sequence[str], *units: str) -> str:
     question = ("show", f"--property={','.join(properties)}", "--", *units)
     finished = _systemctl(*question)
     for pause in _PAUSES:
-        if b"LoadState=" in finished.stdout:
-            return finished.stdout.decode(errors="replace")
-        time.sleep(pause)
-        finished = _systemctl(*question)
-    reason = finished.complaint if finished.status else "it prints nothing"
-    raise Failed(f"systemctl show {units[0]} gives no answer: {reason}", "look at: systemctl status")
+        if _ANSWER not in finished.stdout:
+            time.sleep(pause)
+            finished = _systemctl(*question)
+    if _ANSWER not in finished.stdout:
+        reason = finished.complaint if finished.status else "it prints nothing"
+        raise Failed(f"systemctl show {units[0]} gives no answer: {reason}", "look at: systemctl status")
+    return finished.stdout.decode(errors="replace")
 
 
 def _systemctl(*arguments: str) -> Finished:
