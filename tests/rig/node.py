@@ -45,6 +45,14 @@ _UNMERGE: Final = """
 for kind in sysext confext; do ! command -v systemd-$kind >/dev/null || systemd-$kind unmerge; done
 rm -rf /run/begun /run/confexts /run/extensions /run/livelayer /run/systemd/system/* /run/systemd/transient/*
 """
+# Nodes in one control group remove each other's: then systemd cannot spawn ("No such file or directory").
+_OWN_CGROUP: Final = """
+for top in /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    [ -e $top/cgroup.procs ] && mkdir -p $top/livelayer-$1 && echo $$ > $top/livelayer-$1/cgroup.procs && break
+done 2>/dev/null
+shift
+exec "$@"
+"""
 _INSIDE: Final = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 
 
@@ -130,6 +138,7 @@ class Node:
             self._process = subprocess.Popen(
                 # SIGTERM powers it off; SIGKILL would leave it running.
                 [
+                    *("sh", "-c", _OWN_CGROUP, "sh", hashlib.sha256(str(self.root).encode()).hexdigest()[:16]),
                     "setpriv",
                     "--pdeathsig=TERM",
                     "systemd-nspawn",
