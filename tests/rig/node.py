@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -47,9 +48,7 @@ rm -rf /run/begun /run/confexts /run/extensions /run/livelayer /run/systemd/syst
 """
 # Nodes in one control group remove each other's: then systemd cannot spawn ("No such file or directory").
 _OWN_CGROUP: Final = """
-for top in /sys/fs/cgroup/unified /sys/fs/cgroup; do
-    [ -e $top/cgroup.procs ] && mkdir -p $top/livelayer-$1 && echo $$ > $top/livelayer-$1/cgroup.procs && break
-done 2>/dev/null
+[ ! -e "${1%/*}/cgroup.procs" ] || { mkdir -p "$1" && echo $$ > "$1/cgroup.procs"; }
 shift
 exec "$@"
 """
@@ -122,6 +121,7 @@ class Node:
         self._leader = 0
         self._idle_units: set[str] = set()  # that are active after a boot without any extension
         self._cursor = ""  # what the journal had when the node was reset
+        self._cgroup = _cgroup_of(root)
 
     def __enter__(self) -> Self:
         self.boot()
@@ -138,7 +138,7 @@ class Node:
             self._process = subprocess.Popen(
                 # SIGTERM powers it off; SIGKILL would leave it running.
                 [
-                    *("sh", "-c", _OWN_CGROUP, "sh", hashlib.sha256(str(self.root).encode()).hexdigest()[:16]),
+                    *("sh", "-c", _OWN_CGROUP, "sh", str(self._cgroup)),
                     "setpriv",
                     "--pdeathsig=TERM",
                     "systemd-nspawn",
@@ -193,6 +193,7 @@ class Node:
             self._process.terminate()
             self._process.wait()
         self._process = None
+        _remove_cgroup(self._cgroup)
 
     def reboot(self) -> None:
         """Switch off and on."""
@@ -246,6 +247,20 @@ class Node:
             if time.monotonic() > deadline:
                 raise AssertionError(f"the node has no {what} after {_BOOT_SECONDS} s")
             time.sleep(0.05)
+
+
+def _cgroup_of(root: Path) -> Path:
+    """The control group for a node, where this machine has cgroup2."""
+    tops = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+    top = next((it for it in tops if (it / "cgroup.procs").exists()), tops[-1])
+    return top / f"livelayer-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}"
+
+
+def _remove_cgroup(top: Path) -> None:
+    """As far as the kernel lets it go: an empty one is in nobody's way."""
+    with suppress(OSError):
+        for directory in sorted((top, *(it for it in top.rglob("*") if it.is_dir())), reverse=True):
+            directory.rmdir()
 
 
 def _is_init(process: str) -> bool:

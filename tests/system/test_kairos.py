@@ -14,6 +14,7 @@ import pytest
 
 from tests.rig.images import command, extension, write_image
 from tests.rig.node import Node, copy_root, run_in_root
+from tests.system.test_node import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,13 +37,6 @@ Environment="SYSTEMD_SYSEXT_HIERARCHIES={":".join(HIERARCHIES)}"
 JobRunningTimeoutSec=5
 """
 PERSISTENT = ("/var/lib/extensions", "/var/lib/confexts", "/var/lib/kairos", "/oem", "/usr/local")
-UNITS = (
-    "livelayer-boot.service",
-    "livelayer-activate.service",
-    "livelayer-online.service",
-    "livelayer.path",
-    "livelayer.timer",
-)
 STORE = "/var/lib/kairos/livelayer/store/sha256"
 
 
