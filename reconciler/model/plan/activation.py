@@ -103,11 +103,7 @@ def runnable(units: Iterable[str]) -> list[str]:
 
 def shown(observed: ObservedState) -> dict[ExtensionId, Link]:
     """The links whose present content the overlay shows."""
-    return {
-        ident: link
-        for ident, link in observed.links.items()
-        if observed.merged is not None and not observed.obstacle(ident) and observed.unmerged(link) is None
-    }
+    return {ident: link for ident, link in observed.links.items() if observed.shows(link)}
 
 
 def vanished(observed: ObservedState) -> list[ExtensionId]:

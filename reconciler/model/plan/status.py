@@ -159,7 +159,7 @@ def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> Exten
         source=wanted.text,
         desired=None if target is None or isinstance(target, ReconcilerError) else target.entry.digest,
         placed=link.entry.digest if link else None,
-        merged=_shows(link, view.observed),
+        merged=link is not None and view.observed.shows(link),
         reason=reason,
         kind=wanted.kind,
         code=trouble.code if trouble else None,
@@ -212,7 +212,7 @@ def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> Extensi
         state, reason = State.FAILED, trouble.sentence
     elif planned := _planned(link.ident, view.plan):
         state, reason = State.DRIFTED, planned
-    merged = _shows(link, view.observed)
+    merged = view.observed.shows(link)
     digest, kind = link.entry.digest, link.entry.kind
     code = trouble.code if trouble else None
     return ExtensionStatus(link.name, state, placed=digest, merged=merged, reason=reason, kind=kind, code=code)
@@ -232,7 +232,7 @@ def _generated_status(view: View, trouble: Problem | None) -> Iterator[Extension
         state, reason = State.PENDING, unmerged
     digest = link.entry.digest if link else None
     code = trouble.code if trouble else None
-    merged = _shows(link, view.observed)
+    merged = link is not None and view.observed.shows(link)
     yield ExtensionStatus(MODULE_INDEX.name, state, placed=digest, merged=merged, reason=reason, code=code)
 
 
@@ -263,8 +263,3 @@ def _flaw(item: Unmanaged, observed: ObservedState) -> str | None:
             fate = "quarantined" if is_masked else f"makes systemd merge no {item.kind}"
             return f"{fate}: {blocker.reason}: {item.path}"
     return None
-
-
-def _shows(link: Link | None, observed: ObservedState) -> bool:
-    """Whether the overlay shows what the link points to now."""
-    return link is not None and not observed.obstacle(link.ident) and observed.unmerged(link) is None

@@ -156,6 +156,10 @@ class ObservedState:
             return "is merged with other content than what is placed"
         return "was changed after the last merge" if merged.since < link.changed else None
 
+    def shows(self, link: Link) -> bool:
+        """Whether the overlay shows what the link points to now."""
+        return not self.obstacle(link.ident) and self.unmerged(link) is None
+
     def overlay(self, kind: Kind) -> Merged | None:
         """The overlay of a kind; one that was never merged is empty."""
         return None if self.merged is None else self.merged.get(kind, Merged())
