@@ -21,7 +21,8 @@ from reconciler.host.records.activation import read_activation, write_activation
 from reconciler.host.records.retries import after_failure
 from reconciler.host.store import entries as store
 from reconciler.host.store.pathlists import file_list
-from reconciler.model.plan.activation import Chore, Needs, declared, needs_of, shown, stoppable, vanished, word_of
+from reconciler.model.facts.needs import CHORES, Chore, Needs, declared, needs_of
+from reconciler.model.plan.activation import shown, stoppable, vanished, word_of
 from reconciler.model.state.activation import Activated, Activation
 from reconciler.model.state.observed import Link, ObservedState
 from reconciler.model.state.units import Unit, UnitWord
@@ -119,7 +120,7 @@ class Activator:
     ) -> Activated:
         known = record.of(ident, link.entry)
         if known:
-            units_failed = {what: it for what, it in known.failed.items() if what not in set(Chore)}
+            units_failed = {what: it for what, it in known.failed.items() if what not in CHORES}
             return replace(known, units=needs.units, failed=units_failed)
         overlay = observed.overlay(ident.kind)
         since = overlay.since if overlay else None
@@ -190,7 +191,7 @@ class Activator:
 
 
 def _is_due(known: Activated | None) -> bool:
-    return known is None or any(what in set(Chore) for what in known.failed)
+    return known is None or any(what in CHORES for what in known.failed)
 
 
 def _jobs(wanted: Wanted, known: Activated, states: Mapping[str, Unit]) -> dict[str, str]:

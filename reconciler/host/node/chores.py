@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 from reconciler.errors import Failed
 from reconciler.host.base.command import Finished, available, run
-from reconciler.model.plan.activation import Chore, Needs
+from reconciler.model.facts.needs import Chore, Needs
 
 _TIMEOUT: Final = 90.0  # seconds
 _UDEV: Final = Path("/run/udev/control")

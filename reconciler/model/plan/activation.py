@@ -7,11 +7,9 @@ matter who merged it, and nothing is lost when a run ends in between.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.facts.needs import CHORES
 from reconciler.model.kind import UNIT, Kind
 from reconciler.model.plan.action import Activate, Place, Problem, Refresh, Remove, Start, Step, Stop
 from reconciler.model.state.units import Unit, UnitWord
@@ -27,69 +25,7 @@ if TYPE_CHECKING:
 
 _STOPPABLE: Final = (".service", ".socket", ".timer", ".path")
 _ENABLE: Final = "systemctl enable livelayer-boot.service livelayer-activate.service"
-_RELOAD: Final = "EXTENSION_RELOAD_MANAGER"  # of a release file, systemd 255 on
 _WELL: Final = frozenset({UnitWord.RUNNING, UnitWord.FINISHED})
-
-
-class Chore(StrEnum):
-    """What may have to be done for an extension, by the program that does it; in this order."""
-
-    SYSUSERS = "systemd-sysusers"
-    TMPFILES = "systemd-tmpfiles"
-    LDCONFIG = "ldconfig"
-    UDEV = "udevadm"
-    DBUS = "busctl"
-    NETWORKD = "networkctl"
-    MANAGER = "systemctl daemon-reload"
-
-
-_TOPS: Final = r"(?:usr/lib|usr/local/lib|etc)"
-_SHARES: Final = r"(?:usr/share|usr/local/share|etc)"
-# Where the manuals of these programs say that they look, as far as extensions reach it; paths are relative.
-_PLACES: Final = {
-    Chore.SYSUSERS: rf"{_TOPS}/sysusers\.d/[^/]+\.conf",
-    Chore.TMPFILES: rf"{_TOPS}/tmpfiles\.d/[^/]+\.conf",  # noqa: S108 - no temporary file
-    Chore.LDCONFIG: r"usr/(?:local/)?lib(?:32|64|x32)?/(?:[a-z0-9_]+-linux-[a-z0-9]+/)?[^/]+\.so(?:\.[^/]*)?"
-    r"|etc/ld\.so\.conf\.d/[^/]+\.conf",
-    Chore.UDEV: rf"{_TOPS}/udev/rules\.d/[^/]+\.rules",
-    Chore.DBUS: rf"{_SHARES}/dbus-1/(?:system\.d|system-services)/[^/]+",
-    Chore.NETWORKD: rf"{_TOPS}/systemd/network/.+",
-    Chore.MANAGER: rf"{_TOPS}/systemd/(?:system|system-generators)/.+",
-}
-_PATTERNS: Final = {chore: re.compile(pattern) for chore, pattern in _PLACES.items()}
-_UNIT_FILE: Final = re.compile(rf"{_TOPS}/systemd/system/({UNIT.pattern})")
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What an extension's content asks for."""
-
-    chores: frozenset[Chore] = frozenset()
-    sysusers: tuple[str, ...] = ()  # its own files, by name
-    tmpfiles: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()  # that it brings
-
-
-def needs_of(files: Iterable[str], release: Mapping[str, str]) -> Needs:
-    """What follows from an extension's files, by their paths without a leading slash, and its release file."""
-    listed = sorted(files)
-    found = {chore: [it for it in listed if pattern.fullmatch(it)] for chore, pattern in _PATTERNS.items()}
-    chores = {chore for chore, paths in found.items() if paths}
-    if release.get(_RELOAD) == "1":
-        chores.add(Chore.MANAGER)
-    sysusers, tmpfiles = (_names(found[it]) for it in (Chore.SYSUSERS, Chore.TMPFILES))
-    units = {match[1] for it in found[Chore.MANAGER] if (match := _UNIT_FILE.fullmatch(it))}
-    return Needs(frozenset(chores), sysusers, tmpfiles, tuple(sorted(units)))
-
-
-def _names(paths: Iterable[str]) -> tuple[str, ...]:
-    """Names of files, since systemd's programs find by name the one that counts."""
-    return tuple(sorted({path.rpartition("/")[2] for path in paths}))
-
-
-def declared(release: Mapping[str, str], key: str) -> tuple[str, ...]:
-    """The units that a release file names in a field such as EXTENSION_RESTART_UNITS= (systemd 262)."""
-    return tuple(unit for unit in release.get(key, "").split() if UNIT.fullmatch(unit) and not unit.startswith("-"))
 
 
 def stoppable(units: Iterable[str]) -> list[str]:
@@ -159,7 +95,7 @@ def retries(desired: DesiredState, observed: ObservedState, record: Activation) 
     found: dict[str, Retry] = {}
     for ident, known in record.extensions.items():
         idle = {name for name in started.get(ident, ()) if word_of(name, observed.units, known) not in _WELL}
-        if failed := [it for what, it in known.failed.items() if what in idle | set(Chore)]:
+        if failed := [it for what, it in known.failed.items() if what in idle | CHORES]:
             found[ident.name] = min(failed, key=lambda retry: retry.at)
     return found
 
@@ -172,7 +108,7 @@ def _owed(observed: ObservedState, seen: Mapping[ExtensionId, Link]) -> list[Ext
 def _is_owed(ident: ExtensionId, link: Link, observed: ObservedState) -> bool:
     """A chore that failed and is not due is left alone."""
     known = observed.activation.of(ident, link.entry) if observed.activation else None
-    return known is None or any(what in set(Chore) and not known.failed[what].at for what in known.failed)
+    return known is None or any(what in CHORES and not known.failed[what].at for what in known.failed)
 
 
 def _all_units(wanted: Wanted, reason: str) -> Iterator[Start]:
@@ -198,7 +134,7 @@ def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[
 
 def _chore_problems(wanted: Wanted, known: Activated) -> Iterator[Problem]:
     for what, failed in known.failed.items():
-        if what in set(Chore) and failed.at:
+        if what in CHORES and failed.at:
             yield Problem(failed.code, wanted.name, failed.message, failed.hint)
 
 

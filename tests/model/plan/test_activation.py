@@ -8,9 +8,10 @@ import pytest
 
 from reconciler.model.config.desired import DesiredState, desired_state
 from reconciler.model.config.merge import Fragment
+from reconciler.model.facts.needs import Chore
 from reconciler.model.fit.release import Host
 from reconciler.model.kind import ExtensionId
-from reconciler.model.plan.activation import Chore, retries, runnable, word_of
+from reconciler.model.plan.activation import retries, runnable, word_of
 from reconciler.model.state.activation import Activated, Activation, activation_as_json, activation_from_json
 from reconciler.model.state.entry import Entry
 from reconciler.model.state.observed import ObservedState
