@@ -34,7 +34,7 @@ from reconciler.model.plan.action import (
     Stop,
     Unmask,
 )
-from reconciler.model.plan.plan import make_plan, with_index
+from reconciler.model.plan.plan import make_plan, refresh_of_nested, with_index
 from reconciler.model.plan.target import Target, target_for
 from reconciler.model.state.entry import Entry
 from reconciler.model.state.observed import HostModules, Link, Merged, ObservedState, Unmanaged
@@ -226,7 +226,9 @@ def _act(action: Action, observed: ObservedState) -> ObservedState:
             names = frozenset(link.name for link in observed.mergeable_links(kind))
             names |= {item.name for item in observed.unmanaged if item.kind is kind}
             merged = {**(observed.merged or {}), kind: Merged(names, 11 if names else None)}
-            return replace(observed, merged=merged, refresh_owed=observed.refresh_owed - {kind})
+            after = replace(observed, merged=merged, refresh_owed=observed.refresh_owed - {kind})
+            nested = refresh_of_nested(after) if kind is Kind.SYSEXT else None  # as `Applier` does
+            return _act(nested, after) if nested else after
         case Activate() | Start() | Stop() | Check() | Mask() | Unmask():
             return observed
         case _:
