@@ -194,7 +194,8 @@ def _simulate(plan: Plan, observed: ObservedState) -> ObservedState:
     """A node on which every action works, except placing what turns out not to fit."""
     for action in plan.actions:
         observed = _act(action, observed) if isinstance(action, Fetch) else observed
-    misfits = [it.ident.name for it in plan.actions if isinstance(it, Place) and _is_misfit(it, observed)]
+    placed = [it for it in plan.actions if isinstance(it, Place) and it.ident.kind is Kind.SYSEXT]  # as indexes are
+    misfits = [it.ident.name for it in placed if _is_misfit(it, observed)]
     for action in with_index(plan, observed, misfits).actions:
         observed = observed if isinstance(action, Fetch) else _act(action, observed)
     return observed
