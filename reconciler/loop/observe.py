@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
-    from reconciler.model.state.observed import Link, Merged
+    from reconciler.model.state.observed import Link
     from reconciler.model.state.sight import Unseen
     from reconciler.model.state.units import Unit
     from reconciler.paths import Paths
@@ -172,7 +172,7 @@ def with_activation(
         observed,
         activation=activation.due_at(time.time() if patient else None),
         units=_unit_states([*listed, *brought]),
-        boot_merges=frozenset(filter(merged_at_boot, Kind)),
+        boot_merges=merged_at_boot(),
     )
 
 

@@ -12,7 +12,7 @@ from reconciler.model.state.sight import Hierarchy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_MOUNTS: Final = Path("/proc/self/mountinfo")
+MOUNTS: Final = Path("/proc/self/mountinfo")
 _BEFORE: Final = 6  # fields before the optional ones
 _OURS: Final = frozenset(f"{fs_type} {kind}" for fs_type in ("overlay", "tmpfs") for kind in Kind)  # systemd's own
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
@@ -32,7 +32,7 @@ class Mount(NamedTuple):
 
 
 def read_mounts() -> list[Mount]:
-    return parse_mounts(_MOUNTS.read_text(errors="surrogateescape"))
+    return parse_mounts(MOUNTS.read_text(errors="surrogateescape"))
 
 
 def parse_mounts(mountinfo: str) -> list[Mount]:

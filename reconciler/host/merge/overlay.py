@@ -10,7 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.merge.mounts import hierarchies, leftovers, overlays, parse_mounts, read_mounts, unescaped
+from reconciler.host.merge.mounts import (
+    MOUNTS,
+    hierarchies,
+    leftovers,
+    overlays,
+    parse_mounts,
+    read_mounts,
+    unescaped,
+)
 from reconciler.model.kind import Kind
 from reconciler.model.state.observed import Merged
 
@@ -19,7 +27,6 @@ if TYPE_CHECKING:
 
     from reconciler.host.merge.mounts import Mount
 
-_MOUNTS: Final = Path("/proc/self/mountinfo")
 _MANAGERS_MOUNTS: Final = Path("/proc/1/mountinfo")
 _POINT: Final = 4  # the field with the mount point; options follow, then propagation
 _RECORDS: Final = {Kind.SYSEXT: ".systemd-sysext/extensions", Kind.CONFEXT: ".systemd-confext/confexts"}
@@ -46,7 +53,7 @@ def read_private_mount(kind: Kind, *, of_manager: bool) -> str | None:
 
     With `of_manager` it is looked for where PID 1 sees it, whose units merge, rather than this process.
     """
-    mounts = _MANAGERS_MOUNTS if of_manager else _MOUNTS
+    mounts = _MANAGERS_MOUNTS if of_manager else MOUNTS
     return private_mount(mounts.read_text(errors="surrogateescape"), kind)
 
 

@@ -93,10 +93,16 @@ def booted_with_systemd() -> bool:
     return os.path.isdir(_BOOTED)  # noqa: PTH112 - no object for it, on the no-op path
 
 
-def merged_at_boot(kind: Kind) -> bool:
-    """Whether something pulls in the unit that merges extensions of a kind at boot, by itself or by our own unit."""
-    units = (f"systemd-{kind}.service", "livelayer-boot.service")
-    return any(os.path.lexists(f"{directory}/{unit}") for directory in _pulling() for unit in units)
+def merged_at_boot() -> frozenset[Kind]:
+    """The kinds whose unit that merges at boot is pulled in by something, by itself or by our own unit."""
+    pulling = list(_pulling())
+
+    def is_pulled_in(unit: str) -> bool:
+        return any(os.path.lexists(f"{directory}/{unit}") for directory in pulling)
+
+    if is_pulled_in("livelayer-boot.service"):
+        return frozenset(Kind)
+    return frozenset(kind for kind in Kind if is_pulled_in(f"systemd-{kind}.service"))
 
 
 def _pulling() -> Iterator[str]:
