@@ -170,7 +170,8 @@ def with_activation(
     brought = [name for it in activation.extensions.values() for name in it.units] if all_units else []
     return replace(
         observed,
-        activation=activation.due_at(time.time() if patient else None),
+        activation=activation,
+        looked_at=time.time() if patient else None,
         units=_unit_states([*listed, *brought]),
         boot_merges=merged_at_boot(),
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
 from reconciler.host.records import history, retries
-from reconciler.host.records.activation import read_activation
 from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.host.records.refreshes import read_failed_refreshes, write_failed_refreshes
 from reconciler.host.store import seals
@@ -88,7 +87,7 @@ def read(session: Session, view: View) -> Kept:
 def _standing(session: Session, view: View, newest: Generation | None, known: Mapping[str, Retry]) -> Standing:
     failed = read_failed_refreshes(session.paths).values()
     overlays = {name: it.retry for it in failed for name in it.names}
-    units = activation.retries(view.desired, view.observed, read_activation(session.paths))
+    units = activation.retries(view.desired, view.observed)
     waiting = {**units, **overlays, **known}
     return Standing(newest.number if newest else None, session.held.number if session.held else None, waiting)
 

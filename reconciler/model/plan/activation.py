@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.kind import ExtensionId
-    from reconciler.model.state.activation import Activated, Activation
+    from reconciler.model.state.activation import Activated
     from reconciler.model.state.observed import Link, ObservedState
     from reconciler.model.state.retry import Retry
 
@@ -86,14 +86,11 @@ def owes(ident: ExtensionId, observed: ObservedState) -> str | None:
     return next((it.message for it in failed), "is merged and not activated yet")
 
 
-def retries(desired: DesiredState, observed: ObservedState, record: Activation) -> dict[str, Retry]:
-    """What is tried again, by extension, the first of each: not what does well by now, or nobody wants any more.
-
-    The times are those of the record; of what was observed, those that are due are gone.
-    """
+def retries(desired: DesiredState, observed: ObservedState) -> dict[str, Retry]:
+    """What is tried again, by extension, the first of each: not what does well by now, or nobody wants any more."""
     started = {it.ident: it.start for it in desired.extensions}
     found: dict[str, Retry] = {}
-    for ident, known in record.extensions.items():
+    for ident, known in (observed.activation.extensions if observed.activation else {}).items():
         idle = {name for name in started.get(ident, ()) if word_of(name, observed.units, known) not in _WELL}
         if failed := [it for what, it in known.failed.items() if what in idle | CHORES]:
             found[ident.name] = min(failed, key=lambda retry: retry.at)
@@ -108,7 +105,14 @@ def _owed(observed: ObservedState, seen: Mapping[ExtensionId, Link]) -> list[Ext
 def _is_owed(ident: ExtensionId, link: Link, observed: ObservedState) -> bool:
     """A chore that failed and is not due is left alone."""
     known = observed.activation.of(ident, link.entry) if observed.activation else None
-    return known is None or any(what in CHORES and not known.failed[what].at for what in known.failed)
+    if known is None:
+        return True
+    return any(what in CHORES and not _waits(failed, observed) for what, failed in known.failed.items())
+
+
+def _waits(failed: Retry, observed: ObservedState) -> bool:
+    """Whether it is left alone yet."""
+    return observed.looked_at is not None and not failed.is_due(observed.looked_at)
 
 
 def _all_units(wanted: Wanted, reason: str) -> Iterator[Start]:
@@ -121,9 +125,9 @@ def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[
     if known is None or not known.started:
         yield from _all_units(wanted, "it was merged")
         return
-    yield from _chore_problems(wanted, known)
+    yield from _chore_problems(wanted, known, observed)
     idle = [name for name in wanted.start if word_of(name, observed.units, known) not in _WELL]
-    waiting = [name for name in idle if name in known.failed and known.failed[name].at]
+    waiting = [name for name in idle if name in known.failed and _waits(known.failed[name], observed)]
     for name in waiting:
         failed = known.failed[name]
         yield Problem(failed.code, wanted.name, failed.message, failed.hint)
@@ -132,9 +136,9 @@ def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[
         yield Start(wanted.ident, tuple(left), state)
 
 
-def _chore_problems(wanted: Wanted, known: Activated) -> Iterator[Problem]:
+def _chore_problems(wanted: Wanted, known: Activated, observed: ObservedState) -> Iterator[Problem]:
     for what, failed in known.failed.items():
-        if what in CHORES and failed.at:
+        if what in CHORES and _waits(failed, observed):
             yield Problem(failed.code, wanted.name, failed.message, failed.hint)
 
 

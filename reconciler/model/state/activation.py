@@ -45,21 +45,12 @@ class Activation:
         known = self.extensions.get(ident)
         return known.failed if known else {}
 
-    def due_at(self, now: float | None) -> Activation:
-        """Without the times of what failed and may be tried again now (None: at any time)."""
-        return replace(self, extensions={ident: _due_at(it, now) for ident, it in self.extensions.items()})
-
     def having(self, changed: Mapping[ExtensionId, Activated]) -> Activation:
         return replace(self, extensions={**self.extensions, **changed}, is_recorded=True)
 
     def without(self, gone: Iterable[ExtensionId]) -> Activation:
         left = {ident: it for ident, it in self.extensions.items() if ident not in set(gone)}
         return replace(self, extensions=left)
-
-
-def _due_at(known: Activated, now: float | None) -> Activated:
-    failed = {what: replace(it, at=0.0) if now is None or it.is_due(now) else it for what, it in known.failed.items()}
-    return replace(known, failed=failed) if failed else known
 
 
 def activation_as_json(record: Activation) -> list[dict[str, Any]]:

@@ -125,6 +125,7 @@ class ObservedState:
     masks: tuple[Masked, ...] = ()
     left_out: Mapping[Path, str] = field(default_factory=dict)  # why systemd does not merge what others placed there
     activation: Activation | None = None  # None: no service manager runs here
+    looked_at: float | None = None  # when, for a run that leaves alone what failed lately: seconds since the epoch
     boot_merges: frozenset[Kind] | None = None  # what the next boot merges; None: nobody knows
     units: Mapping[str, Unit] = field(default_factory=dict)  # those that the configuration lists
     unseen: Mapping[ExtensionId, Unseen] = field(default_factory=dict)  # of placed extensions with files that are not

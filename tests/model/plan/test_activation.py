@@ -41,7 +41,7 @@ def test_only_what_fails_still_and_is_wanted_still_is_tried_again() -> None:
 
     def first(*start: str, **units: Unit) -> str | None:
         observed = ObservedState(HOST, activation=record, units={it.name: it for it in units.values()})
-        found = retries(_desired(*start), observed, record)
+        found = retries(_desired(*start), observed)
         return found["a"].message if found else None
 
     assert first("a.service") == "a.service"

@@ -158,6 +158,7 @@ def _observed(given: dict[str, Any]) -> ObservedState:
         masks=tuple(_masked(path, file) for path, file in given.get("masks", {}).items()),
         deferred={Kind.SYSEXT: _failed_refresh(given["deferred"])} if "deferred" in given else {},
         activation=_activation(given["activation"]) if "activation" in given else None,
+        looked_at=100.0,
         units={name: _unit(name, it) for name, it in given.get("units", {}).items()},
     )
 
