@@ -16,6 +16,9 @@ PYTEST_ARGS ?=
 # How many tests run side by side: twice as many as there are processors, since half of their time they wait.
 TEST_PROCESSES ?= $(shell expr 2 \* $$(nproc))
 
+# The test runs start the command some thousand times: compiled once, even where the caller forbids it.
+unexport PYTHONDONTWRITEBYTECODE
+
 bin := $(VENV)/bin
 ready := $(VENV)/.ready
 # Below lib/livelayer, not it: with PREFIX=/usr that is where a vendor keeps the configuration.
@@ -100,7 +103,7 @@ endef
 $(ready): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install --quiet "$$(grep ^uv== requirements.lock)"
-	$(bin)/uv pip install --quiet --python $(bin)/python --no-deps --requirement requirements.lock --editable .
+	$(bin)/uv pip install --quiet --compile-bytecode --python $(bin)/python --no-deps --requirement requirements.lock --editable .
 	touch $@
 
 .PHONY: wheel
