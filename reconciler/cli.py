@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import reconciler
-from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated
+from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated, printable
 from reconciler.host.base import termination
 from reconciler.report import logs
 from reconciler.verbs import (
@@ -129,7 +129,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(ERROR, f"livelayer: {message}\n  see: {self.prog} --help\n")
+        self.exit(ERROR, f"livelayer: {printable(message)}\n  see: {self.prog} --help\n")
 
 
 def _add_output_options(parser: argparse.ArgumentParser, default: str | None) -> None:

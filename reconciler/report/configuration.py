@@ -8,6 +8,7 @@ from reconciler.errors import Invalid, InvalidConfiguration
 from reconciler.model.config.document import API_VERSION
 from reconciler.model.plan.action import problem
 from reconciler.report.documents import problem_object
+from reconciler.report.shown import Drawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,4 +41,4 @@ def imported_document(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def imported_lines(files: Sequence[Path], text: str) -> Iterator[str]:
     yield f"# From {', '.join(str(path) for path in files)}; see livelayer.yaml(5)"
-    yield text.rstrip()
+    yield Drawn(text.rstrip())  # YAML has escapes of its own for control characters

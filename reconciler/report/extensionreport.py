@@ -7,7 +7,6 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.errors import printable
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import size_text
 from reconciler.model.facts.extensionfacts import SETGID, SETUID, ExtensionFacts
@@ -50,7 +49,7 @@ def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
     rows += _group("labels", _label_lines(facts), "no SELinux labels")
     rows += _group("hides", _some(_hides(facts)), _no_collisions(facts))
     rows.append(("signature", _signature(facts)))
-    return [(label, printable(value)) for label, value in rows]
+    return rows
 
 
 def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[str, Any]:
@@ -101,7 +100,7 @@ def finding_lines(subject: str, findings: Sequence[Finding]) -> list[str]:
     for rule, found in groupby(findings, key=lambda finding: finding.rule):
         for item in found:
             where = f"{subject}: {item.path}" if item.path else subject
-            lines.append(f"{printable(where)}: {rule.severity} {rule.id}: {item.message}")
+            lines.append(f"{where}: {rule.severity} {rule.id}: {item.message}")
         lines.append(f"  {rule.hint} ({rule.documentation})")
     return lines
 

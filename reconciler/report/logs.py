@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 
+from reconciler.errors import printable
+
 # syslog(3)'s numbers, which the journal takes off the front of a line (sd-daemon(3)).
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -14,7 +16,7 @@ def set_up(verbosity: int) -> None:
     """Send the package's messages to stderr: below 0 only errors, above 0 debugging too."""
     level = logging.INFO if verbosity == 0 else logging.DEBUG if verbosity > 0 else logging.ERROR
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JournalFormatter() if _writes_to_journal() else logging.Formatter("%(message)s"))
+    handler.setFormatter(_JournalFormatter() if _writes_to_journal() else _Formatter())
     logger = logging.getLogger("reconciler")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
@@ -22,7 +24,14 @@ def set_up(verbosity: int) -> None:
     logging.raiseExceptions = False  # a message that cannot be written is lost; the run goes on, without a traceback
 
 
-class _JournalFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """One line for each message, whatever names are in it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging calls it
+        return printable(record.message)
+
+
+class _JournalFormatter(_Formatter):
     """Each line with its priority in front, `<N>`."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.report.shown import shown
 from reconciler.verbs import exitstatus
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Verbs = Any  # argparse names the type of add_subparsers() nowhere public
 def say(*lines: str) -> None:
     """Messages to a person: on stderr, so that results can be piped."""
     for line in lines:
-        print(line, file=sys.stderr)  # noqa: T201 - the command line's own voice
+        print(shown(line), file=sys.stderr)  # noqa: T201 - the command line's own voice
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -33,7 +34,7 @@ def print_result(options: argparse.Namespace, document: Callable[[], dict[str, A
         print_json(document())
     else:
         for line in lines:
-            print(line)  # noqa: T201 - the command line's own voice
+            print(shown(line))  # noqa: T201 - the command line's own voice
 
 
 def is_terminal() -> bool:

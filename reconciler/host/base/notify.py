@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import socket
 
+from reconciler.errors import printable
+
 
 def notify(**fields: str) -> None:
-    """Send assignments such as READY="1" or STATUS="..."; without NOTIFY_SOCKET this does nothing."""
+    """Send assignments such as READY="1" or STATUS="..."; without NOTIFY_SOCKET this does nothing.
+
+    A line break in a value would be the end of it, and what follows another assignment.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    message = "\n".join(f"{key}={value}" for key, value in fields.items()).encode()
+    message = "\n".join(f"{key}={printable(value)}" for key, value in fields.items()).encode()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         try:
             channel.sendto(message, address)

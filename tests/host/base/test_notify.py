@@ -24,6 +24,14 @@ def test_messages_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstra
         assert manager.recv(100) == b"READY=1\nSTATUS=in sync"
 
 
+def test_a_line_break_in_a_value_begins_no_other_assignment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "socket"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
+        notify(STATUS="a\nMAINPID=1")
+        assert manager.recv(100) == rb"STATUS=a\nMAINPID=1"
+
+
 def test_nobody_listening_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notify(READY="1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
