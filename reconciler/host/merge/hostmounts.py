@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import reconciler
 from reconciler.errors import Failed
+from reconciler.host.base.mounts import hierarchies, hosts_mounts, nested, read_mounts
 from reconciler.host.merge import trial
-from reconciler.host.merge.mounts import hierarchies, hosts_mounts, nested, read_mounts
 from reconciler.host.merge.visibility import CARRIES_OVER, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.host.merge.mounts import Mount
+    from reconciler.host.base.mounts import Mount
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import Kind
     from reconciler.paths import Paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.command import check, run
-from reconciler.host.merge.mounts import leftovers, read_mounts
+from reconciler.host.base.mounts import leftovers, read_mounts
 
 if TYPE_CHECKING:
     from reconciler.model.kind import Kind

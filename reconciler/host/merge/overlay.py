@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.merge.mounts import (
+from reconciler.host.base.mounts import (
     MOUNTS,
     hierarchies,
     leftovers,
@@ -25,7 +25,7 @@ from reconciler.model.state.observed import Merged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reconciler.host.merge.mounts import Mount
+    from reconciler.host.base.mounts import Mount
 
 _MANAGERS_MOUNTS: Final = Path("/proc/1/mountinfo")
 _POINT: Final = 4  # the field with the mount point; options follow, then propagation

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.base.command import run
-from reconciler.host.merge.mounts import parse_mounts
+from reconciler.host.base.mounts import parse_mounts
 from reconciler.host.merge.overlay import merged_hierarchies, read_hierarchies
 from reconciler.model.fit.hierarchies import variable_of
 

@@ -6,7 +6,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.merge.mounts import hosts_mounts, read_mounts
+from reconciler.host.base.mounts import hosts_mounts, read_mounts
 from reconciler.host.store.pathlists import readable_lists
 from reconciler.model.state.sight import Hierarchy, Sight, Unseen
 

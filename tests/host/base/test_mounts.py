@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.host.merge.mounts import hierarchies, hosts_mounts, leftovers, nested, parse_mounts
+from reconciler.host.base.mounts import hierarchies, hosts_mounts, leftovers, nested, parse_mounts
 from reconciler.model.kind import Kind
 from reconciler.model.state.sight import Hierarchy
 from tests.host.merge.test_overlay import MOUNTINFO
