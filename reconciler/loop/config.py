@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
 from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.base.onhost import on_host
 from reconciler.host.config.cloudplaces import places
-from reconciler.host.config.configfiles import find_files
+from reconciler.host.config.configfiles import Files, find_files, places_of
 from reconciler.host.config.yamlfile import read_fragment, refuse_foreign_writers
 from reconciler.host.records.seen import Clouds, look_at
 from reconciler.host.records.statedir import locate
@@ -41,8 +42,7 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
     """The desired state; a broken configuration keeps the last good one in force, and says what is wrong."""
     clouds = Clouds()
     try:
-        files = find_files(paths, config)
-        own = tuple(_read_safely(files.paths, paths))
+        files, own = on_host(lambda: _read_own(paths, config), places_of(paths, config))
         clouds = look_at(_places(own, paths) if cloud_configs is None else cloud_configs)
         parts = _read_cloud_configs(clouds.places, None if cloud_configs is not None else paths)
         warnings = (*files.warnings, *parts.warnings)
@@ -95,7 +95,14 @@ def _read_cloud_configs(where: Sequence[Path], paths: Paths | None, *, root_only
         return CloudParts()
     from reconciler.host.config.cloudconfig import read_named, read_places
 
-    return read_places(where, paths) if paths else read_named(where, root_only=root_only)
+    if paths is None:
+        return read_named(where, root_only=root_only)
+    return on_host(lambda: read_places(where, paths), where if paths.is_running_system else ())
+
+
+def _read_own(paths: Paths, config: Path | None) -> tuple[Files, tuple[Fragment, ...]]:
+    files = find_files(paths, config)
+    return files, tuple(_read_safely(files.paths, paths))
 
 
 def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:

@@ -19,6 +19,7 @@ import sh
 from reconciler.errors import Failed, NotInstalled, Unavailable
 from reconciler.host.base import termination
 from reconciler.host.base.intervals import at_intervals
+from reconciler.host.base.onhost import is_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -69,7 +70,12 @@ class _Bounded(BytesIO):
 
 
 def available(program: str) -> bool:
-    return shutil.which(program, path=_environment({})["PATH"]) is not None
+    return next(_found(program, _environment({})["PATH"]), None) is not None
+
+
+def anyones(program: str) -> str:
+    """The path of a program that a user asks for, which an extension may have brought; its name, if there is none."""
+    return shutil.which(program, path=_environment({})["PATH"]) or program
 
 
 def run(
@@ -83,7 +89,7 @@ def run(
     """Run a program to its end.
 
     Args:
-        program: a name on PATH.
+        program: a name on PATH, where what merged extensions have there does not count; or a path, where it does.
         arguments: passed as they are; no shell is involved.
         timeout: seconds until its process group is killed, which is `Unavailable`.
         env: variables on top of this process's own.
@@ -237,9 +243,21 @@ def check(finished: Finished, doing: str) -> Finished:
 
 
 def _find(program: str, path: str) -> Any:  # noqa: ANN401 - sh has no types
-    if found := shutil.which(program, path=path):
+    for found in _found(program, path):
         return sh.Command(found)
-    raise NotInstalled(f"the program {program} is not on this machine", f"install the package that has {program}")
+    reason, hint = "is not on this machine", f"install the package that has {program}"
+    if shutil.which(program, path=path):
+        reason = "comes with an extension, and livelayer runs none of those"
+        hint += " into the OS"
+    raise NotInstalled(f"the program {program} {reason}", hint)
+
+
+def _found(program: str, path: str) -> Iterator[str]:
+    """Where the program is in the search path, those places aside where a merged extension has put it."""
+    if os.sep in program:
+        return iter([program] if shutil.which(program) else [])
+    candidates = (shutil.which(program, path=place) for place in dict.fromkeys(path.split(os.pathsep)))
+    return (it for it in candidates if it and is_hosts(it))
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

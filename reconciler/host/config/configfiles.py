@@ -1,4 +1,7 @@
-"""Which files make up the configuration, by systemd's rules; cheap, since it is asked at the end of every run."""
+"""Which files make up the configuration, by systemd's rules; cheap, since it is asked at the end of every run.
+
+None of them comes with an extension: those of the host are looked for below what is merged.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, Mistake
+from reconciler.host.base.onhost import on_host
 from reconciler.host.base.walk import children
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ class Files:
 def fingerprint(paths: Paths, config: Path | None = None) -> Fingerprint:
     """What changes when any file of the configuration is saved, added or removed."""
     try:
-        return fingerprint_of(find_files(paths, config).paths)
+        return on_host(lambda: fingerprint_of(find_files(paths, config).paths), places_of(paths, config))
     except Invalid:
         return ()
 
@@ -38,6 +42,12 @@ def fingerprint(paths: Paths, config: Path | None = None) -> Fingerprint:
 def fingerprint_of(files: Iterable[Path]) -> Fingerprint:
     """What changes when one of these files is saved, or their list changes."""
     return tuple(map(_identity, files))
+
+
+def places_of(paths: Paths, config: Path | None = None) -> tuple[Path, ...]:
+    """Where the files can be; on another system nothing is merged."""
+    mains = (config,) if config else paths.main_files
+    return (*mains, *paths.dropin_dirs) if paths.is_running_system else ()
 
 
 def find_files(paths: Paths, config: Path | None = None) -> Files:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from reconciler.errors import ReconcilerError
-from reconciler.host.base.command import run
+from reconciler.host.base.command import anyones, run
 from reconciler.host.node import units
 from reconciler.host.node.machine import booted_with_systemd
 
@@ -83,7 +83,7 @@ def _command_failure(command: tuple[str, ...], deadline: float) -> str | None:
     words = " ".join(command)
     left = max(_LEAST, deadline - time.monotonic())
     try:
-        finished = run(command[0], *command[1:], timeout=left, most=1 << 16)
+        finished = run(anyones(command[0]), *command[1:], timeout=left, most=1 << 16)
     except ReconcilerError as error:
         return f"{words}: {error.message}"
     if finished.status == 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.base.onhost import on_host
 from reconciler.host.config.cloudplaces import cloud_configs
 from reconciler.host.config.configfiles import Fingerprint, fingerprint_of
 
@@ -34,7 +35,7 @@ class Clouds:
 
 def look_at(places: Sequence[Path]) -> Clouds:
     """The files at these places as they are now."""
-    return Clouds(tuple(places), fingerprint_of(cloud_configs(places)))
+    return Clouds(tuple(places), on_host(lambda: fingerprint_of(cloud_configs(places)), places))
 
 
 def record(paths: Paths, files: Fingerprint, clouds: Clouds) -> None:

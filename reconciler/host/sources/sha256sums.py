@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.base.command import Finished, run
+from reconciler.host.base.onhost import on_host
 from reconciler.host.sources.web import PATIENCE, Patience, read_small
 from reconciler.model.content.sha256sums import beside, file_name, parse_checksums
 from reconciler.model.content.source import shown_url
@@ -39,8 +40,8 @@ _FAULTS: Final = {
 def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -> str:
     """The digest that a signed SHA256SUMS in the same directory of the server gives for a file."""
     name = file_name(url)
-    there = [path for path in keyrings if path.is_file()]
-    if not there:
+    keys = on_host(lambda: [(path, path.read_bytes()) for path in keyrings if path.is_file()], keyrings)
+    if not keys:
         looked = ", ".join(str(path) for path in keyrings)
         raise Invalid(
             f"{shown_url(url)}: without a digest it needs a signed {_LIST}, and there is no keyring to check it with",
@@ -49,7 +50,7 @@ def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -
         )
     content = _beside(url, _LIST, _LIST_MAX, patience)
     signature = _beside(url, _SIGNATURE, _SIGNATURE_MAX, patience)
-    _verify(content, signature, there, shown_url(beside(url, _LIST)))
+    _verify(content, signature, keys, shown_url(beside(url, _LIST)))
     digest = parse_checksums(content.decode(errors="replace")).get(name)
     if digest is None:
         raise Invalid(
@@ -70,12 +71,12 @@ def _beside(url: str, name: str, limit: int, patience: Patience) -> bytes:
         ) from error
 
 
-def _verify(content: bytes, signature: bytes, keyrings: Sequence[Path], shown: str) -> None:
+def _verify(content: bytes, signature: bytes, keys: Sequence[tuple[Path, bytes]], shown: str) -> None:
     with tempfile.TemporaryDirectory(prefix="livelayer-") as scratch:
         files = {name: Path(scratch, name) for name in (_LIST, _SIGNATURE)}
         files[_LIST].write_bytes(content)
         files[_SIGNATURE].write_bytes(signature)
-        options = [f"--keyring={_binary(path, Path(scratch))}" for path in keyrings]
+        options = [f"--keyring={_binary(path, key, Path(scratch))}" for path, key in keys]
         options.append("--weak-digest=SHA1")  # forgeries are affordable
         finished = run("gpgv", "--status-fd=1", *options, str(files[_SIGNATURE]), str(files[_LIST]), timeout=_TIMEOUT)
     _judge(finished, shown)
@@ -100,13 +101,12 @@ def _judge(finished: Finished, shown: str) -> None:
     )
 
 
-def _binary(keyring: Path, scratch: Path) -> Path:
-    """A keyring as gpgv takes it: not armored."""
-    content = keyring.read_bytes()
-    if _ARMOR not in content:
-        return keyring.absolute()
+def _binary(keyring: Path, content: bytes, scratch: Path) -> Path:
+    """A copy of a keyring as gpgv takes it: not armored."""
+    if _ARMOR in content:
+        content = b"".join(_dearmored(block, keyring) for block in content.split(_ARMOR)[1:])
     target = scratch / f"{len(list(scratch.iterdir()))}.gpg"
-    target.write_bytes(b"".join(_dearmored(block, keyring) for block in content.split(_ARMOR)[1:]))
+    target.write_bytes(content)
     return target
 
 

@@ -1,0 +1,80 @@
+"""What this host itself has where extensions are merged onto it.
+
+No file that comes with an extension configures livelayer or is run by it: what does is looked for below the overlays.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Never, TypeVar
+
+from reconciler.host.base.mounts import hierarchies, read_mounts
+from reconciler.model.kind import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from reconciler.model.state.sight import Hierarchy
+
+T = TypeVar("T")
+
+
+def on_host(look: Callable[[], T], places: Iterable[str | os.PathLike[str]]) -> T:
+    """What `look` finds, or raises, at these places where extensions cover one of them, without those extensions.
+
+    It must import nothing. A process that may not look below an overlay, which is no root's, sees what all see.
+    """
+    merged = _overlays()
+    if not any(_covers(merged, place) for place in places):
+        return look()
+    from reconciler.host.base.mountnamespace import look_beneath
+
+    def attempt() -> Callable[[], T]:
+        try:
+            found = look()
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that asked
+            return _raising(error)
+        return lambda: found
+
+    answer = look_beneath([it.place for it in merged], attempt)
+    return answer() if answer else look()
+
+
+def is_hosts(path: str) -> bool:
+    """Whether the file that a path leads to is the host's own, and comes with no merged extension."""
+    here = _identity(path)
+    return on_host(lambda: _identity(path), [path]) == here
+
+
+def _raising(error: BaseException) -> Callable[[], Never]:
+    def fail() -> Never:
+        raise error
+
+    return fail
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What an overlay passes on of a file of one of its layers, and nobody can set: the time of its last change."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - before each program, without an object
+    except OSError:
+        return None
+    return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _overlays() -> list[Hierarchy]:
+    """In the order in which they can be taken away: the last one first."""
+    mounts = read_mounts()
+    return [it for kind in Kind for it in hierarchies(mounts, kind)]
+
+
+def _covers(merged: Iterable[Hierarchy], place: str | os.PathLike[str]) -> bool:
+    """Whether something is there that an overlay shows, and no mount on top of it."""
+    if not merged or not os.path.lexists(place):
+        return False
+    path = os.path.realpath(place)
+    return any(_is_within(path, it.place) and not any(_is_within(path, mount) for mount in it.kept) for it in merged)
+
+
+def _is_within(path: str, place: str) -> bool:
+    return f"{path}/".startswith(f"{place}/")
