@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import reconciler
-from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated, printable
+from reconciler.errors import InvalidConfiguration, ReconcilerError, Terminated, file_of, printable
 from reconciler.host.base import termination
 from reconciler.report import logs
 from reconciler.verbs import (
@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         if options.verbose >= TRACEBACKS:
             raise
-        say(f"livelayer: {error.filename}: {error.strerror}" if error.filename else f"livelayer: {error}")
+        say(f"livelayer: {file_of(error, 'the system')}: {error.strerror or error}")
         say("  run it as root" if isinstance(error, PermissionError) else "  look at the file system")
     except Exception as error:
         if options.verbose >= TRACEBACKS:

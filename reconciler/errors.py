@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LONGEST: Final = 4000  # characters of a message; whoever is quoted in it may say as much as they like
+
 _ERRNOS: Final = {
     errno.ENOSPC: "disk.full",
     errno.EDQUOT: "disk.full",
@@ -28,11 +30,30 @@ _ERRNOS: Final = {
 }
 
 
-def printable(text: str) -> str:
-    """A text without line breaks and control characters, which names and documents of others may contain."""
+def shortened(text: str, most: int) -> str:
+    """A text of so many characters at most: what it says first, and what last."""
+    half = most // 2 - 3
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+
+
+def printable(text: str, most: int = _LONGEST) -> str:
+    """A text without line breaks and control characters, which names and documents of others may contain, and cut."""
+    text = shortened(text, most)
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    shown = (character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return shortened("".join(shown), most)
+
+
+def file_of(error: OSError, otherwise: object) -> str:
+    """What the kernel refused something for: some calls have no name for it, and some have one of bytes."""
+    match error.filename:
+        case str(name):
+            return name
+        case bytes(name):
+            return name.decode(errors="backslashreplace")
+        case _:
+            return str(otherwise)
 
 
 class ReconcilerError(Exception):
@@ -65,6 +86,12 @@ class ReconcilerError(Exception):
             yield
         except OSError as error:
             raise cls.of(error, what, hint) from error
+
+    @classmethod
+    def unexpected(cls, error: Exception, what: str) -> Self:
+        """What nobody has thought of: the trouble of what it happened with, and of nothing else."""
+        hint = "this is a bug in livelayer; please report it with the output of the same command and -vv"
+        return cls(f"{what}: unexpected {type(error).__name__}: {error}", hint, code="unexpected")
 
     def about(self, extension: str) -> Self:
         error = copy(self)

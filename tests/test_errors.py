@@ -9,7 +9,7 @@ import pickle
 
 import pytest
 
-from reconciler.errors import Failed, Invalid, Offline, Pending, Unavailable, printable
+from reconciler.errors import Failed, Invalid, Offline, Pending, Unavailable, file_of, printable
 from reconciler.model.plan.action import Problem, problem
 
 
@@ -22,6 +22,18 @@ def test_what_would_break_or_colour_the_line_is_escaped(text: str, shown: str) -
     assert (error.message, error.hint, str(error)) == (shown, shown, shown)
     assert printable(text) == shown
     assert str(error.about("x")) == f"x: {shown}"
+
+
+def test_messages_are_cut_in_their_middle_before_they_are_looked_at() -> None:
+    for text in ("a" + "x" * 10_000_000 + "z", "a" + "\n" * 3000 + "z"):
+        message = Invalid(text).message
+        assert len(message) <= 4000
+        assert (message[0], message[-1]) == ("a", "z")
+        assert " ... " in message
+
+
+def test_the_file_of_an_error_is_a_name_and_never_none() -> None:
+    assert [file_of(OSError(5, "x", name), "here") for name in ("/a", b"/b", None)] == ["/a", "/b", "here"]
 
 
 def test_no_hint_is_no_hint() -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from reconciler.errors import Failed, ReconcilerError
+from reconciler.errors import Failed, ReconcilerError, file_of
 from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
@@ -329,4 +329,4 @@ class Applier:
 
 
 def _unexpected(error: OSError, action: Action) -> Failed:
-    return Failed.of(error, f"{error.filename or type(action).__name__}", "look at the file system")
+    return Failed.of(error, file_of(error, type(action).__name__), "look at the file system")

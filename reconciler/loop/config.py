@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, InvalidConfiguration, ReconcilerError
+from reconciler.errors import Invalid, InvalidConfiguration, Mistake, ReconcilerError, file_of
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.onhost import on_host
 from reconciler.host.config.cloudplaces import places
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.paths import Paths
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,12 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
         return Loaded(_last_good(paths), mistakes=error.mistakes, clouds=clouds)
     except Invalid as error:
         return Loaded(_last_good(paths), mistakes=(error,), clouds=clouds)
+    except OSError as error:
+        mistake = Invalid.of(error, f"{file_of(error, 'the configuration')}: cannot be read", "look at it")
+        return Loaded(_last_good(paths), mistakes=(mistake,), clouds=clouds)
+    except Exception as error:  # whatever it is, what was good stays in force
+        log.debug("the configuration cannot be read", exc_info=True)
+        return Loaded(_last_good(paths), mistakes=(Mistake.unexpected(error, "the configuration"),), clouds=clouds)
 
 
 def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded:
@@ -121,5 +131,6 @@ def _last_good(paths: Paths) -> DesiredState:
         return DesiredState(configured=False)
     try:
         return desired_state(Fragment(tree))
-    except Invalid:  # written by a newer livelayer
+    except Exception:  # it was written by a newer livelayer
+        log.debug("the last good configuration cannot be read", exc_info=True)
         return DesiredState(configured=False)

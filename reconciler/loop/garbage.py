@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, ReconcilerError
+from reconciler.errors import Failed, ReconcilerError, file_of
 from reconciler.fetch.resolve import Lookups
 from reconciler.host.base import lock
 from reconciler.host.base.blobs import blob_in
@@ -174,4 +174,4 @@ def _drop(paths: Paths, drops: Iterable[Dropped]) -> None:
             sync_directory(directory)
     except OSError as error:
         hint = "look at the file system's mode and its disk"
-        raise Failed.of(error, f"{error.filename}: cannot be removed", hint) from error
+        raise Failed.of(error, f"{file_of(error, paths.store)}: cannot be removed", hint) from error

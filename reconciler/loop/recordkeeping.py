@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable
+from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable, file_of
 from reconciler.host.records import history, retries
 from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.host.records.refreshes import read_failed_refreshes, write_failed_refreshes
@@ -77,7 +77,7 @@ def noted(troubles: list[ReconcilerError]) -> Iterator[None]:
     except ReconcilerError as error:
         troubles.append(error)
     except OSError as error:
-        troubles.append(Failed.of(error, f"{error.filename or 'the state'}", "look at the file system"))
+        troubles.append(Failed.of(error, file_of(error, "the state"), "look at the file system"))
 
 
 def read(session: Session, view: View) -> Kept:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
-from reconciler.errors import Failed, Invalid, ReconcilerError
+from reconciler.errors import Failed, Invalid, ReconcilerError, file_of
 from reconciler.fetch.content import ImageFile, Layers, Tree, content_of_file, stem_of
 from reconciler.fetch.make import sole_file
 from reconciler.fetch.transport import Access, Opening, transport_for
@@ -80,7 +80,7 @@ def _gathered(request: Request, paths: Paths, found_by: Callable[[_Look], _Found
             origin, files = found_by(_Look(request, access, Path(scratch)))
     except OSError as error:
         hint = "look at its mode, at the file system and at the space in TMPDIR"
-        raise Failed.of(error, f"{error.filename or request.subject}", hint) from error
+        raise Failed.of(error, file_of(error, request.subject), hint) from error
     facts = ExtensionFacts(
         origin,
         kind_of(files),
@@ -266,4 +266,4 @@ def _tree_digest(path: Path) -> str | None:
     except Invalid:
         return None
     except OSError as error:
-        raise Failed.of(error, f"{error.filename}: cannot be read", "read it as root") from error
+        raise Failed.of(error, f"{file_of(error, path)}: cannot be read", "read it as root") from error

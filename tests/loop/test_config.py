@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ import yaml
 from reconciler.errors import Invalid
 from reconciler.host.config.configfiles import fingerprint
 from reconciler.loop import config
-from reconciler.model.config.document import json_schema
+from reconciler.model.config.document import Document, json_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.paths import Paths
 
 PROJECT = Path(__file__).parents[2]
@@ -185,6 +188,9 @@ def test_files_that_are_no_dropins_are_told(paths: Paths) -> None:
         ("extensions:\n  a: {source: 2026-13-45}\n", "2:15", "'2026-13-45' is no timestamp", "quote"),
         ("extensions:\n  !!float x: {}\n", "2:3", "'x' is no float", "quote"),
         ("!!int ''\n", "1:1", "'' is no int", "quote"),
+        ("settings:\n  prune: !!timestamp x\n", "2:10", "'x' is no timestamp", "quote"),
+        ("settings:\n  prune: 0x" + "f" * 5000 + "\n", "2:10", "is too large a number", "quote"),
+        ("settings:\n  prune_limit: -99999999999999999999\n", "2:16", "is too large a number", "quote"),
         ("\ufeffa: 1\nexté: {a: \x01}\n", "2:11", "no valid YAML", ""),
         ("x: &x [*x]\n", "1:4", "too many or too deeply nested", "aliases"),
     ],
@@ -272,6 +278,80 @@ def test_an_unreadable_file_is_refused(paths: Paths) -> None:
     (paths.root / "etc/livelayer/extensions.yaml").mkdir()
     (mistake,) = config.load(paths).mistakes
     assert "cannot be read: Is a directory" in mistake.message
+
+
+def _bind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+@pytest.mark.parametrize("name", ["extensions.yaml", "extensions.d/10.yaml"])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.symlink_to(path.name), "too many symlinks"),
+        (lambda path: path.symlink_to("x" * 300), "File name too long"),
+        (_bind, "No such device or address"),
+    ],
+)
+def test_what_is_no_file_is_not_waited_for_and_keeps_the_last_good_state(
+    paths: Paths, name: str, make: Callable[[Path], object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _write(paths, f"etc/livelayer/{name}", ONE)
+    config.remember(paths, config.load(paths))
+    file.unlink()
+    monkeypatch.chdir(file.parent)  # a socket's path is short
+    make(Path(file.name) if "device" in words else file)
+    loaded = config.load(paths)
+    assert words in loaded.mistakes[0].message
+    assert [item.name for item in loaded.desired.extensions] == ["one"]
+
+
+def test_devices_and_what_the_kernel_makes_up_are_no_configuration(paths: Paths) -> None:
+    for target in ("/dev/zero", "/proc/kmsg"):
+        (mistake,) = config.load(paths, Path(target)).mistakes
+        assert target in mistake.message
+    assert config.load(paths, Path("/dev/null")).mistakes == ()
+
+
+def test_a_directory_of_dropins_that_leads_nowhere_keeps_the_last_good_state(paths: Paths) -> None:
+    _write(paths, "etc/livelayer/extensions.yaml", ONE)
+    config.remember(paths, config.load(paths))
+    dropins = paths.dropin_dirs[0]
+    dropins.rmdir()
+    dropins.symlink_to(dropins.name)
+    loaded = config.load(paths)
+    assert loaded.mistakes[0].message == f"{dropins}: cannot be read: Too many levels of symbolic links"
+    assert [item.name for item in loaded.desired.extensions] == ["one"]
+    assert fingerprint(paths) == ()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("why"), OSError("why"), RecursionError("why")])
+def test_whatever_reading_raises_is_a_mistake_with_the_place_of_the_value_that_led_there(
+    paths: Paths, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = _write(paths, "etc/livelayer/extensions.yaml", ONE)
+    config.remember(paths, config.load(paths))
+    validate = Document.model_validate
+
+    def fail(tree: dict[str, dict[str, object]]) -> Document:
+        if "bad" in tree.get("extensions", {}):
+            raise error
+        return validate(tree)
+
+    monkeypatch.setattr(Document, "model_validate", fail)
+    main.write_text(ONE.replace("}}", "},\n  bad: {state: fetched}}"))
+    loaded = config.load(paths)
+    assert f"{main}:2:3: extensions.bad: unexpected {type(error).__name__}: why" in loaded.mistakes[0].message
+    assert [item.name for item in loaded.desired.extensions] == ["one"]
+
+
+def test_a_last_good_state_that_nobody_understands_is_none(paths: Paths) -> None:
+    _write(paths, "etc/livelayer/extensions.yaml", "extensions: [")
+    for damaged in ('{"extensions": 5}', '{"extensions": {"a": {"source": 1e999}}}', "[" * 100_000, '"x"'):
+        paths.last_good.write_text(damaged)
+        assert not config.load(paths).desired.configured
 
 
 def test_the_fingerprint_changes_with_every_kind_of_change(paths: Paths) -> None:

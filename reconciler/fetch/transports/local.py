@@ -27,7 +27,7 @@ class Local:
     access: Access
 
     def look_up(self, part: Part, _wanted: Format | None) -> Resolution:
-        digest, payload, size = local.look_at(self.access.paths.under(part.source.reference))
+        digest, payload, size = local.look_at(self.access.paths.under(part.source.reference), self.access.limits)
         return Resolution(digest, digest, payload, size)
 
     @staticmethod
@@ -38,7 +38,7 @@ class Local:
     def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
         """Digests are checked while content is read or copied."""
         path, digest = self.access.paths.under(it.part.source.reference), it.resolution.digest
-        if it.again and local.look_at(path)[0] != digest:
+        if it.again and local.look_at(path, self.access.limits)[0] != digest:
             hint = "put the former content there, or place the present one by pull: always"
             raise Failed(
                 f"{path} is not what was placed any more, so that cannot be made anew", hint, code="source.changed"

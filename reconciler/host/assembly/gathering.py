@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, file_of
 from reconciler.host.assembly.contents import Spool
 from reconciler.host.base.walk import walk
 from reconciler.host.layers.flatten import flatten
@@ -57,8 +57,7 @@ def from_directory(directory: Path, but: Path | None = None) -> Assembly:
     try:
         return _from_tree(directory.resolve(), _as_roots, os.fsencode(but.resolve()) if but else None)
     except OSError as error:
-        where = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
-        raise Failed.of(error, f"{where}: cannot be read", "look at its mode") from error
+        raise Failed.of(error, f"{file_of(error, directory)}: cannot be read", "look at its mode") from error
 
 
 def _gathered(flattened: Flattened, spool: Spool) -> Assembly:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
+
+from reconciler.host.base.bounded import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,19 +16,15 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1 << 20
 _ZEROS: Final = memoryview(bytes(_PIECE))
-_BLOCK: Final = 512  # bytes that st_blocks counts in, whatever the file system
 
 
 def file_digest(path: Path) -> str:
-    with path.open("rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode) and status.st_blocks * _BLOCK < status.st_size:
-            found = hashlib.sha256()
-            for piece in _pieces(file.fileno(), status.st_size):
-                found.update(piece)
-        else:
-            found = hashlib.file_digest(file, "sha256")
-        return f"sha256:{found.hexdigest()}"
+    """Of a regular file, as long as it is when it is opened; anything else is an OSError, and not waited for."""
+    found = hashlib.sha256()
+    with opened(path) as file:
+        for piece in _pieces(file.fileno(), os.fstat(file.fileno()).st_size):
+            found.update(piece)
+    return f"sha256:{found.hexdigest()}"
 
 
 def _pieces(descriptor: int, size: int) -> Iterator[memoryview | bytes]:

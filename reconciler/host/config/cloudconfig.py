@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Mistake
+from reconciler.host.base.bounded import read_bounded
 from reconciler.host.config.cloudplaces import cloud_configs
 from reconciler.host.config.yamlfile import parse_parts, refuse_foreign_writers
 from reconciler.model.config.cloudconfig import MENTIONS, PARTS, has_header, translate, without_templates
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _SIZE_END: Final = 2 << 20  # bytes; Kairos, too, takes only files below
+_NO_FILE: Final = "it is no regular file"
+_UNFIT: Final = {
+    errno.EFBIG: "it is larger than 2 MiB",
+    **dict.fromkeys((errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.EAGAIN), _NO_FILE),
+}
 
 
 @dataclass(slots=True)
@@ -76,12 +82,12 @@ def _read(path: Path, found: _Found) -> bytes | None:
 
 def _content(path: Path) -> tuple[bytes, str | None]:
     """What is in a file, and why it is no cloud-config."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        return b"", "it is no regular file"
-    if status.st_size >= _SIZE_END:
-        return b"", "it is larger than 2 MiB"
-    text = path.read_bytes()
+    try:
+        text = read_bounded(path, _SIZE_END - 1)
+    except OSError as error:
+        if unfit := _UNFIT.get(error.errno or 0):
+            return b"", unfit
+        raise
     return text, None if has_header(text) else "it has no line #cloud-config among the first ten"
 
 

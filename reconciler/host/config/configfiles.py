@@ -10,7 +10,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, Mistake
+from reconciler.errors import Invalid, Mistake, file_of
+from reconciler.host.base.bounded import is_null
 from reconciler.host.base.onhost import on_host
 from reconciler.host.base.walk import children
 
@@ -56,7 +57,11 @@ def find_files(paths: Paths, config: Path | None = None) -> Files:
         raise Mistake(f"{config}: no such file", "check the path given to --config")
     mains = (config.absolute(),) if config else paths.main_files
     main = [path for path in mains if os.path.lexists(path)][:1]
-    dropins, ignored = _dropins(paths.dropin_dirs)
+    try:
+        dropins, ignored = _dropins(paths.dropin_dirs)
+    except OSError as error:
+        what = f"{file_of(error, 'the configuration')}: cannot be read"
+        raise Invalid.of(error, what, "look at its mode and its disk") from error
     warnings = tuple(f"{path}: ignored, a drop-in's name ends in .yaml" for path in ignored)
     return Files(tuple(paths.followed(path) for path in (*main, *dropins)), warnings)
 
@@ -79,7 +84,7 @@ def _masks(path: Path) -> bool:
         found = path.stat()
     except OSError:
         return False  # a dangling link is a mistake that reading will report
-    return stat.S_ISCHR(found.st_mode) or found.st_size == 0
+    return is_null(found) or (stat.S_ISREG(found.st_mode) and found.st_size == 0)
 
 
 def _identity(path: Path) -> tuple[str, int, int, int]:

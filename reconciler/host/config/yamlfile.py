@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import codecs
-import os
+import errno
 import stat
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from reconciler.errors import Invalid, Mistake
+from reconciler.errors import Invalid, Mistake, ReconcilerError
+from reconciler.host.base.bounded import is_null, read_bounded
 from reconciler.model.config.merge import Fragment, KeyPath, Mark
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
@@ -24,24 +27,29 @@ _MAX_DEPTH: Final = 50
 _DEPTH_MAX: Final = 200  # of what is not looked at
 _HARMLESS: Final = 1000  # brackets and characters in a line together: no text nests deeper than that
 _SHOWN: Final = 40  # characters of a value
+_NUMBER_MAX: Final = (1 << 63) - 1  # some that are larger cannot even be shown
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_fragment(path: Path, *, root_only: bool = True) -> Fragment:
     """Read one file; an empty one is an empty fragment. `root_only`: it is refused where others can write it."""
-    try:
-        with path.open("rb") as file:
-            if root_only:
-                refuse_foreign_writers(path, os.fstat(file.fileno()))
-            text = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise Invalid.of(error, f"{path}: cannot be read", "check the path and its permissions") from error
-    if len(text) > _MAX_BYTES:
-        raise Mistake(f"{path}: is larger than {_MAX_BYTES >> 20} MiB", "a configuration is a few kilobytes")
+    text = _content(path, root_only=root_only)
     with _loading(text, str(path)) as loader:
         hint = "it starts with apiVersion: livelayer/v1"
         return _Walk(loader, str(path), None).fragment(loader.get_single_node(), hint)
+
+
+def _content(path: Path, *, root_only: bool) -> bytes:
+    try:
+        if is_null(path.stat()):
+            return b""
+        return read_bounded(path, _MAX_BYTES, partial(refuse_foreign_writers, path) if root_only else lambda _: None)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            what = f"{path}: is larger than {_MAX_BYTES >> 20} MiB"
+            raise Mistake(what, "a configuration is a few kilobytes") from error
+        raise Invalid.of(error, f"{path}: cannot be read", "check the path and its permissions") from error
 
 
 def refuse_foreign_writers(path: Path, found: os.stat_result | None = None) -> None:
@@ -50,7 +58,7 @@ def refuse_foreign_writers(path: Path, found: os.stat_result | None = None) -> N
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid != 0:
         what, hint = f"belongs to user {found.st_uid}, not to root", f"chown root {path}"
-    elif mode & 0o022 and not stat.S_ISCHR(found.st_mode):
+    elif mode & 0o022:
         what, hint = f"others than root can write it (mode {mode:04o})", f"chmod go-w {path}"
     else:
         return
@@ -68,6 +76,10 @@ def _loading(text: bytes, name: str) -> Iterator[Any]:
         raise _syntax_error(error, text, name) from error
     except RecursionError as error:
         raise Mistake(f"{name}: is nested too deeply", "a configuration has four levels") from error
+    except ReconcilerError:
+        raise
+    except Exception as error:
+        raise Mistake.unexpected(error, f"{name}:1:1") from error
     finally:
         if loader:
             loader.dispose()
@@ -147,10 +159,15 @@ class _Walk:
     def _constructed(self, node: yaml.Node) -> Any:  # noqa: ANN401 - any YAML value
         """A scalar as a value; PyYAML lets out whatever its own conversions raise, as for the month 13."""
         try:
-            return self._loader.construct_object(node, deep=True)
-        except (ValueError, ArithmeticError, LookupError) as error:
+            value = self._loader.construct_object(node, deep=True)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:
             kind = node.tag.rpartition(":")[2]
             raise self._invalid(node, f"{node.value[:_SHOWN]!r} is no {kind}", "quote what is text") from error
+        if isinstance(value, int) and abs(value) > _NUMBER_MAX:
+            raise self._invalid(node, f"{node.value[:_SHOWN]!r} is too large a number", "quote what is text")
+        return value
 
     def _map(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         self._refuse_duplicates(node, path)
@@ -195,7 +212,7 @@ class _Walk:
     def _key(self, node: yaml.Node) -> str:
         key = self._constructed(node) if isinstance(node, yaml.ScalarNode) else None
         if not isinstance(key, str):
-            shown = node.value if isinstance(node, yaml.ScalarNode) else "a list or map"
+            shown = node.value[:_SHOWN] if isinstance(node, yaml.ScalarNode) else "a list or map"
             raise self._invalid(node, f"the key {shown} is not text", f'quote it: "{shown}":')
         return key
 

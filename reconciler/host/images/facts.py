@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, file_of
 from reconciler.host.base import termination
 from reconciler.host.base.walk import walk
 from reconciler.host.tar.attributes import CAPABILITY, LABEL, OVERLAY
@@ -76,7 +76,7 @@ class Listing:
                         code="limit.exceeded",
                     )
         except OSError as error:
-            name = os.fsdecode(error.filename) if error.filename else str(directory)
+            name = file_of(error, directory)
             raise Failed.of(error, f"{name}: cannot be read", "read it as root") from error
 
     def drop_below(self, directory: bytes) -> None:

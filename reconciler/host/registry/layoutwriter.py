@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from reconciler.errors import Failed, Malformed
+from reconciler.errors import Failed, Malformed, file_of
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.digest import file_digest
 from reconciler.host.tar.writer import TarWriter
@@ -133,9 +133,7 @@ class OciLayout:
         try:
             yield
         except OSError as error:
-            culprit = Path(
-                os.fsdecode(error.filename or self._directory)
-            )  # which tells what is read from what is written
+            culprit = Path(file_of(error, self._directory))  # which tells what is read from what is written
             ours = culprit.is_relative_to(self._directory)
             hint = f"look at the space and mode of {self._directory}" if ours else "look at its mode and its disk"
             raise Failed.of(error, str(culprit), hint) from error

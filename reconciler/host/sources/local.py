@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, file_of
 from reconciler.host.base import termination
 from reconciler.host.base.command import available, check, run
 from reconciler.host.base.digest import file_digest
@@ -22,7 +22,7 @@ from reconciler.host.base.walk import walk
 from reconciler.host.images.payload import payload_in
 from reconciler.host.tar.attributes import CAPABILITY, LABEL, read_harmless_xattrs
 from reconciler.model.content.format import Payload
-from reconciler.model.content.limits import Limits, size_text
+from reconciler.model.content.limits import DEFAULT, Limits, size_text
 
 _SUBVOLUME: Final = 256  # the inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID)
 _COPY_TIMEOUT: Final = 3600.0  # seconds
@@ -35,7 +35,7 @@ _KINDS: Final = {
 }
 
 
-def look_at(path: Path) -> tuple[str, Payload, int]:
+def look_at(path: Path, limits: Limits = DEFAULT) -> tuple[str, Payload, int]:
     """The digest of a file or directory, what it is, and its size in bytes."""
     try:
         status = path.stat()
@@ -45,15 +45,24 @@ def look_at(path: Path) -> tuple[str, Payload, int]:
         if not stat.S_ISREG(status.st_mode):
             noun = _KINDS.get(stat.S_IFMT(status.st_mode), "neither a file nor a directory")
             raise Invalid(f"{path} is {noun}", "name a file or a directory")
+        _check_size(path, status.st_size, limits)
         return file_digest(path), payload_in(path), status.st_size
     except FileNotFoundError as error:
         raise Invalid(
-            f"{error.filename}: there is no such file or directory",
+            f"{file_of(error, path)}: there is no such file or directory",
             "check the path in source:",
             code="source.not-found",
         ) from error
     except OSError as error:
-        raise Failed.of(error, f"{error.filename}: cannot be read", "look at its mode and disk") from error
+        raise Failed.of(error, f"{file_of(error, path)}: cannot be read", "look at its mode and disk") from error
+
+
+def _check_size(path: Path, size: int, limits: Limits) -> None:
+    if not size:  # or one of /proc, which says so of all its files, and may be waited for
+        raise Invalid(f"{path} is empty", "name a file with content", code="source.empty")
+    if size > limits.size:
+        hint = "raise settings.limits.size if it is to be trusted"
+        raise Invalid(f"{path} has more than {size_text(limits.size)}", hint, code="limit.exceeded")
 
 
 def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:

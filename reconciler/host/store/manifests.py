@@ -9,7 +9,7 @@ import stat
 import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from reconciler.errors import Failed
+from reconciler.errors import Failed, file_of
 from reconciler.host.base import termination
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.walk import read_xattrs, walk
@@ -97,8 +97,7 @@ def _scan(place: Path) -> dict[str, Found]:
         top = os.fsencode(place)
         return {os.fsdecode(path[len(top) + 1 :]): _look_at(path, status) for path, status in walk(top)}
     except OSError as error:
-        what = os.fsdecode(error.filename or place)
-        raise Failed.of(error, what, "look at the file system and its disk") from error
+        raise Failed.of(error, file_of(error, place), "look at the file system and its disk") from error
 
 
 def _look_at(path: bytes, status: os.stat_result) -> Found:

@@ -12,7 +12,7 @@ import stat
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import Failed, ReconcilerError
+from reconciler.errors import Failed, ReconcilerError, file_of
 from reconciler.host.base.durable import read_json, write_atomically
 from reconciler.host.base.walk import walk
 from reconciler.host.images.listing import files_of
@@ -90,7 +90,7 @@ def _of_directory(paths: Paths, entry: Entry) -> FileList:
             for path, it in walk(top)
         )
     except OSError as error:
-        what = os.fsdecode(error.filename or top)
+        what = file_of(error, os.fsdecode(top))
         raise Failed.of(error, f"{what}: cannot be read", "look at the file system") from error
 
 

@@ -35,9 +35,8 @@ PARTS: Final[tuple[KeyPath, ...]] = (
 MENTIONS: Final = (b"bundles", b"extensions", b"livelayer")
 _HEADERS: Final = frozenset({b"#cloud-config", b"#kairos-config", b"#node-config"})
 _HEADER_LINES: Final = 10  # of a file, in which the header may stand
-_TEMPLATE: Final = re.compile(r"\{\{.*?\}\}")
 _STAND_IN: Final = "\ue000"  # of Unicode's private use, so that nobody's value has it
-_LONE: Final = re.compile(rf"^[ \t{_STAND_IN}]*{_STAND_IN}[ \t{_STAND_IN}]*$", re.MULTILINE)
+_NOTHING: Final = f" \t{_STAND_IN}"
 _SLASHES: Final = re.compile("/+")
 _DESTINATION: Final = re.compile(r"/var/lib/(?P<kind>extensions|confexts)/(?P<name>[^/]+)")
 _KINDS: Final = {"extensions": Kind.SYSEXT, "confexts": Kind.CONFEXT}
@@ -54,8 +53,17 @@ def without_templates(text: str) -> str:
 
     Each template is replaced by as many characters, so that lines and columns stay.
     """
-    replaced = _TEMPLATE.sub(lambda match: _STAND_IN * len(match[0]), text)
-    return _LONE.sub("", replaced)
+    return "\n".join(map(_without_templates, text.split("\n")))
+
+
+def _without_templates(line: str) -> str:
+    """Each template ends in the line where it begins. No pattern: one would look for the end from each beginning."""
+    parts, at = [], 0
+    while (start := line.find("{{", at)) >= 0 and (end := line.find("}}", start + 2)) >= 0:
+        parts += [line[at:start], _STAND_IN * (end + 2 - start)]
+        at = end + 2
+    replaced = "".join((*parts, line[at:]))
+    return replaced if not parts or replaced.strip(_NOTHING) else ""
 
 
 @dataclass(frozen=True, slots=True)

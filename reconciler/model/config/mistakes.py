@@ -28,9 +28,24 @@ def read_document(fragment: Fragment) -> Document:
     except ValidationError as error:
         details = _of_written(fragment.tree, error).errors(include_url=False)
         raise InvalidConfiguration(tuple(_translated(it, fragment) for it in details)) from None
+    except Exception as error:
+        raise _unexpected(fragment, error) from error
     if misuses := tuple(_misuses(document, fragment)):
         raise InvalidConfiguration(misuses)
     return document
+
+
+def _unexpected(fragment: Fragment, error: Exception) -> Mistake:
+    """With the place of the value that leads to it: the first that does so alone, an extension or a setting."""
+    for top, below in fragment.tree.items():
+        for key in below if isinstance(below, dict) else ():
+            try:
+                Document.model_validate({top: {key: below[key]}})
+            except ValidationError:
+                continue
+            except Exception:  # noqa: BLE001 - nobody knows what it is
+                return Mistake.unexpected(error, f"{fragment.place((top, key))}: {top}.{key}")
+    return Mistake.unexpected(error, f"{fragment.place(())}: the configuration")
 
 
 def _with_defaults(tree: Tree) -> Tree:

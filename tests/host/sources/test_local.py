@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,9 +23,31 @@ from tests.rig.images import extension, tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 TAR = tar(extension("x", {"usr/bin/x": "x"}))
+
+
+def test_only_regular_files_with_content_are_read_and_none_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "fifo")
+    for path, words in (
+        (tmp_path / "empty", "is empty"),
+        (Path("/proc/kmsg"), "is empty"),
+        (Path("/proc/self/pagemap"), "is empty"),
+        (tmp_path / "fifo", "is a FIFO"),
+        (Path("/dev/zero"), "is a character device"),
+    ):
+        with pytest.raises(Invalid, match=words):
+            look_at(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        file_digest(tmp_path / "fifo")
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 40)
+    with pytest.raises(Invalid, match="has more than 16G"):
+        look_at(tmp_path / "large")
 
 
 def _tree(base: Path, name: str = "tree") -> Path:
@@ -46,7 +69,6 @@ def _tree(base: Path, name: str = "tree") -> Path:
         (TAR, Payload.TAR),
         (gzip.compress(TAR, mtime=0), Payload.TAR),
         (b"hsqs" + bytes(2000), Payload.IMAGE),
-        (b"", Payload.IMAGE),
         (gzip.compress(TAR, mtime=0)[:9], Payload.IMAGE),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -323,6 +324,19 @@ def test_marks_lead_into_the_cloud_config() -> None:
 def test_a_document_of_the_wrong_kind_is_a_mistake(text: str, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         _translated(text)
+
+
+def test_beginnings_of_templates_without_an_end_cost_no_more_than_other_text() -> None:
+    for line in (
+        "{{" * 100_000,
+        "{{" * 100_000 + "\n}}",
+        "{" * 200_001 + "}}",
+        "{{ }} " * 50_000 + "x",
+        "{{}} " * 50_000,
+    ):
+        began = time.process_time()
+        without_templates(line)
+        assert time.process_time() - began < 1
 
 
 def test_templates_are_replaced_by_as_many_characters() -> None:
