@@ -148,8 +148,7 @@ class Applier:
 
     def _examine(self, plan: Plan) -> None:
         left = [it for it in plan.actions if action_name(it) not in self._failed]
-        reactions = self.desired.settings.preflight
-        self._heed(preflight.examine(self.paths, self.host, left, reactions, remember=True))
+        self._heed(preflight.examine(self.paths, self.host, left, self.desired, remember=True))
 
     def _with_index(self, plan: Plan) -> Plan:
         """With what the indexes of kernel modules take, which what was fetched may need."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -11,11 +12,16 @@ from reconciler.host.base.blobs import blob_in
 from reconciler.host.merge.hostfiles import beside_host
 from reconciler.host.merge.hostmounts import harm_to_mounts, to_be_hidden
 from reconciler.host.merge.links import read_links
+from reconciler.host.merge.ownextension import own_extensions
 from reconciler.host.merge.visibility import sight_of
 from reconciler.host.node.hierarchies import with_hierarchies
 from reconciler.host.node.selinux import is_enforcing
+from reconciler.host.store import entries as store
+from reconciler.host.store.abilities import abilities_of
 from reconciler.host.store.labels import unlabelled
 from reconciler.host.store.pathlists import readable_lists
+from reconciler.model.facts.extensionfacts import HostFacts
+from reconciler.model.facts.powers import foreign, is_itself, refusal
 from reconciler.model.fit.permissions import NARROWED_HINT
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Action, Fetch, Place, Problem, Remove, problem
@@ -24,18 +30,22 @@ from reconciler.model.plan.space import in_excess, no_room
 from reconciler.model.state.sight import Unseen, hides
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.loop.session import Session
+    from reconciler.model.config.desired import DesiredState
     from reconciler.model.config.document import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
-    from reconciler.model.facts.extensionfacts import HostFacts
+    from reconciler.model.facts.powers import Ability
     from reconciler.model.fit.release import Host
     from reconciler.model.plan.status import View
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
+    from reconciler.model.state.sight import Sight
     from reconciler.paths import Paths
 
+_LOOK = "look at the warnings, and at what livelayer inspect says of it"
+_BENEATH = "let livelayer look below what is merged: it takes root, and unshare(2) to be allowed"
 _APART = "give the files other names, or leave one of the extensions out"
 
 
@@ -61,38 +71,80 @@ def examined(view: View, session: Session) -> View:
         return view
     room = examine_space(session.paths, fetches, session.resolver.access.manifests, reactions)
     host = with_hierarchies(view.observed.host, session.paths)
-    found = examine(session.paths, host, plan.actions, reactions)
+    found = examine(session.paths, host, plan.actions, view.desired)
     problems = (problem(name, error) for name, error in (room.refused | found.refused).items())
     warnings = (*plan.warnings, *room.warnings, *found.warnings)
     return replace(view, plan=replace(plan, problems=(*plan.problems, *problems), warnings=warnings))
 
 
 def examine(
-    paths: Paths, host: Host, actions: Sequence[Action], reactions: Preflight, *, remember: bool = False
+    paths: Paths, host: Host, actions: Sequence[Action], desired: DesiredState, *, remember: bool = False
 ) -> Findings:
-    findings = Findings()
-    new = {action.ident: action for action in actions if isinstance(action, Place)}
+    new = {action.ident: action.new for action in actions if isinstance(action, Place)}
     if not new:
-        return findings
+        return Findings()
     gone = {action.ident for action in actions if isinstance(action, Remove)}
-    placed = {ident: link.entry for ident, link in read_links(paths, host.systemd).links.items() if ident not in gone}
-    _examine_labels(paths, new, findings, reactions)
+    links = read_links(paths, host.systemd).links
+    after = {ident: link.entry for ident, link in links.items() if ident not in gone} | new
+    looked = _Examination(paths, host, desired, new, links)
+    _examine_labels(paths, new, looked.findings, desired.settings.preflight)
     for kind in {ident.kind for ident in new}:
-        after = placed | {ident: action.new for ident, action in new.items()}
-        lists = _lists_of_kind(kind, paths, after, remember=remember)
-        names = {ident.name for ident in new if ident.kind is kind} & lists.keys()
+        looked.look_at({ident: it for ident, it in after.items() if ident.kind is kind}, kind, remember=remember)
+    return looked.findings
+
+
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """A look at all that is to be placed."""
+
+    paths: Paths
+    host: Host
+    desired: DesiredState
+    new: Mapping[ExtensionId, Entry]
+    links: Mapping[ExtensionId, Link]  # as they are before
+    findings: Findings = field(default_factory=Findings)
+
+    def look_at(self, after: Mapping[ExtensionId, Entry], kind: Kind, *, remember: bool) -> None:
+        """Examine what is new of a kind, beside all of the kind that will be placed."""
+        lists = _lists_of_kind(kind, self.paths, after, remember=remember)
+        self._refuse_unknown(after, lists)
+        names = {ident.name for ident in self.new if ident.kind is kind} & lists.keys()
         for name, collision in _about(collisions(lists), names):
             collides = Invalid(collision.told_of(name), _APART, code="preflight.collision")
-            findings.add(name, collides, reactions.collisions)
-        _examine_mounts(paths, host, kind, {name: lists[name] for name in sorted(names)}, findings)
-        sight = sight_of(paths, host, kind)
-        for name in sorted(names):
-            if unseen := Unseen.among(sight.unseen(lists[name].files, kind), sight):
-                findings.warnings.append(problem(name, unseen.error(kind)))
-            if paths.is_running_system:
-                beside = beside_host(paths, kind, lists[name], sight)
-                _examine_beside_host(ExtensionId(name, kind), beside, findings, reactions)
-    return findings
+            self.findings.add(name, collides, self.desired.settings.preflight.collisions)
+        own = {name: lists[name] for name in sorted(names)}
+        _examine_mounts(self.paths, self.host, kind, own, self.findings)
+        sight = sight_of(self.paths, self.host, kind)
+        for name, files in own.items():
+            self._look_at_one(ExtensionId(name, kind), files, sight)
+
+    def _look_at_one(self, ident: ExtensionId, own: FileList, sight: Sight) -> None:
+        if unseen := Unseen.among(sight.unseen(own.files, ident.kind), sight):
+            self.findings.warnings.append(problem(ident.name, unseen.error(ident.kind)))
+        beside = HostFacts()
+        if self.paths.is_running_system:
+            beside = beside_host(self.paths, ident.kind, own, sight)
+            _examine_beside_host(ident, beside, self.findings, self.desired.settings.preflight)
+        can = (*abilities_of(self.paths, self.new[ident], own), *beside.abilities)
+        if refused := refusal(foreign(can, ident.name, is_own=self._is_own(ident, can)), self.desired.limits.refused):
+            self.findings.add(ident.name, refused, "refuse")
+
+    def _is_own(self, ident: ExtensionId, can: Iterable[Ability]) -> bool:
+        """Whether livelayer runs from what it was; to look for that takes a while."""
+        link = self.links.get(ident)
+        return link is not None and any(map(is_itself, can)) and bool(own_extensions(self.paths, [link]))
+
+    def _refuse_unknown(self, after: Mapping[ExtensionId, Entry], lists: Mapping[str, FileList]) -> None:
+        """What cannot be known is not allowed: what an extension has, and whether it collides where that counts."""
+        unknown = [it for it, entry in after.items() if it.name not in lists and store.has(self.paths, entry)]
+        for ident in unknown:
+            if ident in self.new:
+                error = Invalid("what is in it is not known", _LOOK, code="preflight.unknown")
+                self.findings.add(ident.name, error, "refuse")
+            elif self.desired.settings.preflight.collisions == "refuse":
+                what = f"whether it collides with {ident.name} is not known, since what is in that is not"
+                for name in (it.name for it in self.new if it.kind is ident.kind):
+                    self.findings.add(name, Invalid(what, _LOOK, code="preflight.unknown"), "refuse")
 
 
 def examine_space(
@@ -137,12 +189,12 @@ def _about(found: Sequence[Collision], names: set[str]) -> Iterator[tuple[str, C
             yield collision.lower, collision
 
 
-def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Place], findings: Findings, reactions: Preflight) -> None:
+def _examine_labels(paths: Paths, new: Mapping[ExtensionId, Entry], findings: Findings, reactions: Preflight) -> None:
     """Services may not use what has the store's label, or none, where SELinux is enforcing."""
     if not is_enforcing(paths):
         return
-    for ident, action in sorted(new.items()):
-        if lack := unlabelled(paths, action.new):
+    for ident, entry in sorted(new.items()):
+        if lack := unlabelled(paths, entry):
             error = Invalid(f"{lack.sentence}, and SELinux is enforcing", lack.hint, code="preflight.labels")
             findings.add(ident.name, error, reactions.labels)
 
@@ -163,7 +215,11 @@ def _examine_mounts(paths: Paths, host: Host, kind: Kind, new: Mapping[str, File
 
 
 def _examine_beside_host(ident: ExtensionId, host: HostFacts, findings: Findings, reactions: Preflight) -> None:
-    """What the extension would hide of the host, merged extensions aside."""
+    """What the extension would hide of the host, merged extensions aside; what cannot be known is not allowed."""
+    if not host.is_known and os.geteuid() == 0:
+        strict = "refuse" in {reactions.links, reactions.directories, reactions.host_files}
+        error = Invalid("what of this host it hides is not known", _BENEATH, code="preflight.unknown")
+        findings.add(ident.name, error, "refuse" if strict else "warn")
     if host.clashes:
         clash = host.clashes[0]
         findings.add(ident.name, Invalid(str(clash), clash.hint, code="preflight.link"), reactions.links)

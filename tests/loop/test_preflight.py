@@ -250,3 +250,70 @@ def test_another_roots_hierarchies_are_its_units(paths: Paths) -> None:
     assert look(paths, Options()).in_sync
     drop_in.unlink()
     assert [it.code for it in look(paths, Options()).problems] == ["content.misplaced"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "setting"),
+    [
+        ("usr/lib/livelayer/extensions.d/zz.yaml", "limit.livelayer", "livelayer: true"),
+        ("usr/local/sbin/gpgv", "limit.livelayer", "livelayer: true"),
+        ("usr/lib/systemd/system-generators/x", "limit.power", "generators: true"),
+    ],
+)
+def test_what_an_extension_must_not_be_able_to_do_keeps_it_out(
+    paths: Paths, path: str, code: str, setting: str
+) -> None:
+    fill_store(paths, ONE, "one", "a")
+    _file(paths, "a", path)
+    wanted = f"extensions: {{one: {{source: '{ONE}'}}}}"
+    limits = "settings: {limits: {generators: false}}\n"
+    configure(paths, limits + wanted)
+    (problem,) = converge(paths, Options(), "test").problems
+    assert (problem.code, problem.extension) == (code, "one")
+    assert f"/{path}" in problem.message
+    assert setting in (problem.hint or "")
+    assert not links.read_links(paths, 252).links
+    configure(paths, f"settings: {{limits: {{{setting}}}}}\n{wanted}")
+    assert converge(paths, Options(), "test").in_sync
+
+
+@pytest.mark.parametrize("text", ["u x 0\n", "u x -\n"])
+@pytest.mark.commands
+def test_what_is_in_a_file_of_an_image_decides(paths: Paths, tmp_path: Path, text: str) -> None:
+    tree = extension_tree(tmp_path / "tree", "one")
+    (tree / "usr/lib/sysusers.d").mkdir(parents=True)
+    (tree / "usr/lib/sysusers.d/x.conf").write_text(text)
+    image = squashfs(tree, tmp_path / "one.raw")
+    limits = "{limits: {sysusers: false}}"
+    configure(paths, f"settings: {limits}\nextensions: {{one: {{source: 'file://{image}', format: raw}}}}")
+    # Another root's file:// is below it; the image is given as the node has it.
+    within = paths.root / str(image).lstrip("/")
+    within.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(image, within)
+    problems = converge(paths, Options(), "test").problems
+    assert [it.code for it in problems] == (["limit.power"] if "0" in text else [])
+
+
+def test_what_is_in_an_extension_has_to_be_known(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of that which is placed only where collisions count."""
+    for name, letter in (("one", "a"), ("two", "b")):
+        fill_store(paths, f"docker://registry/{name}:v1", name, letter)
+    one, two = (f"{name}: {{source: 'docker://registry/{name}:v1'}}" for name in ("one", "two"))
+    configure(paths, f"extensions: {{{one}}}")
+    assert converge(paths, Options(), "test").in_sync
+    readable, unknown = pathlists.file_list, set[Entry]()
+
+    def unreadable(at: Paths, wanted: Entry, *, remember: bool) -> FileList | None:
+        return None if wanted in unknown else readable(at, wanted, remember=remember)
+
+    monkeypatch.setattr(pathlists, "file_list", unreadable)
+    configure(paths, f"settings: {{preflight: {{collisions: refuse}}}}\nextensions: {{{one}, {two}}}")
+    for letter, words in (("a", "whether it collides with one is not known"), ("b", "what is in it is not known")):
+        unknown = {entry(letter)}
+        (problem,) = look(paths, Options()).problems
+        assert (problem.code, problem.extension) == ("preflight.unknown", "two")
+        assert words in problem.message
+    configure(paths, f"extensions: {{{one}, {two}}}")
+    assert [it.extension for it in look(paths, Options()).problems] == ["two"]
+    unknown = {entry("a")}
+    assert converge(paths, Options(), "test").in_sync

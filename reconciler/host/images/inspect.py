@@ -71,11 +71,16 @@ def read_signature(path: Path, architecture: str | None = None) -> VeritySignatu
 def inspect_image(path: Path, kind: Kind, scratch: Path, architecture: str | None = None) -> Contents:
     """Look into an image file after making sure that it is whole; the caller removes `scratch`."""
     image_format = identify(path, architecture)
+    return replace(read_contents(open_image(path, image_format, scratch), kind), image=image_format)
+
+
+def open_image(path: Path, image_format: ImageFormat, scratch: Path) -> FileTree:
+    """An image file of this format as a tree, after making sure that it is whole; the caller removes `scratch`."""
     workplace = Path(tempfile.mkdtemp(dir=scratch))
     # Tools take part of some names for options; this one is harmless.
     file = workplace / "image"
     file.symlink_to(path.absolute())
-    return replace(read_contents(_open(file, image_format, workplace), kind), image=image_format)
+    return _open(file, image_format, workplace)
 
 
 def _open(file: Path, image_format: ImageFormat, workplace: Path) -> FileTree:

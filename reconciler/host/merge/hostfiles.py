@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
 from reconciler.host.node.units import template_of
+from reconciler.model.content.power import Power
 from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
+from reconciler.model.facts.powers import Ability, unit_names
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.fit.kernelmodules import is_index
@@ -20,7 +22,7 @@ from reconciler.model.plan.collisions import FileList
 from reconciler.model.state.sight import Sight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin
     from reconciler.paths import Paths
@@ -29,6 +31,7 @@ _UNITS: Final = (
     *(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib")),
     *(f"/run/systemd/{it}" for it in ("transient", "generator", "generator.early", "generator.late")),
 )
+_SEARCHED: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")  # for programs, in this order
 _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")
 
 
@@ -51,8 +54,10 @@ def beside_host(paths: Paths, kind: Kind, own: FileList, sight: Sight) -> HostFa
     """
 
     def look() -> HostFacts:
-        ways = (path for path in _shown(own, sight) if path not in sight.hierarchies)
-        return _compared(own, {path: it for path in ways if (it := _status(paths, path))})
+        seen = _shown(own, sight)
+        status = {path: it for path in seen if path not in sight.hierarchies and (it := _status(paths, path))}
+        files = [path for path in seen if path.lstrip("/") in own.files]
+        return replace(_compared(own, status), abilities=(*_shadowing(paths, files), *_units(paths, files)))
 
     merged = read_hierarchies(kind) if paths.is_running_system else []
     found = look_beneath(merged, look) if merged else look()
@@ -81,6 +86,34 @@ def host_units(names: Iterable[str]) -> set[str]:
 
     found = (look_beneath(merged, look) if merged else look()) if wanted else set()
     return wanted if found is None else found
+
+
+def _shadowing(paths: Paths, files: Iterable[str]) -> Iterator[Ability]:
+    """Programs and libraries that are found before those of the host with their names."""
+    libraries = [f"/usr/lib/{it}" for it in _listed(paths, "/usr/lib") if "-linux-" in it]
+    for path in files:
+        directory, _, name = path.rpartition("/")
+        behind: Sequence[str] = ()
+        if directory in _SEARCHED:
+            behind = _SEARCHED[_SEARCHED.index(directory) + 1 :]
+        elif ".so" in name and path.startswith("/usr/local/lib"):
+            behind = ("/usr/lib", "/usr/lib64", *libraries)
+        if host := next((it for it in behind if _status(paths, f"{it}/{name}")), None):
+            yield Ability(Power.SHADOWING, path.lstrip("/"), f"is found before the host's {host}/{name}")
+
+
+def _units(paths: Paths, files: Iterable[str]) -> Iterator[Ability]:
+    """Unit files that take the place of the host's."""
+    for name, path in unit_names(it.lstrip("/") for it in files).items():
+        if any(_status(paths, f"{place}/{name}") for place in _UNITS[:4]):
+            yield Ability(Power.UNITS, path, f"takes the place of the host's {name}")
+
+
+def _listed(paths: Paths, absolute: str) -> list[str]:
+    try:
+        return sorted(it.name for it in paths.under(absolute).iterdir())
+    except OSError:
+        return []
 
 
 def _compared(own: FileList, host: Mapping[str, os.stat_result]) -> HostFacts:

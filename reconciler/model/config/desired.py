@@ -95,7 +95,8 @@ class DesiredState:
 
     @property
     def limits(self) -> Limits:
-        return Limits(**dict(self.settings.limits))
+        it = self.settings.limits
+        return Limits(it.size, it.members, it.ratio, it.setuid, it.refused)
 
     @property
     def idents(self) -> frozenset[ExtensionId]:

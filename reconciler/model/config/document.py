@@ -27,6 +27,7 @@ from reconciler.model.config.values import (
 from reconciler.model.content.format import Format
 from reconciler.model.content.limits import DEFAULT, parse_count, parse_size
 from reconciler.model.content.ociread import Platform, parse_platform
+from reconciler.model.content.power import Power
 from reconciler.model.content.source import DIGEST, Source, Transport, parse_source
 from reconciler.model.content.version import Range, parse_range
 from reconciler.model.fit.kernel import parse_constraint
@@ -265,6 +266,35 @@ class LimitSettings(Strict):
     setuid: bool = Field(
         default=DEFAULT.setuid, description="Whether it may bring setuid and setgid programs and file capabilities."
     )
+    livelayer: bool = Field(
+        default=False, description="What configures livelayer, livelayer itself, or a program that it runs."
+    )
+    generators: bool = Field(default=True, description="Generators of systemd, programs for sleep and shutdown.")
+    hooks: bool = Field(default=True, description="What cron, network and package managers and the like run.")
+    units: bool = Field(default=True, description="Changes to units of the host: drop-ins, files of their names.")
+    manager: bool = Field(default=True, description="Settings of systemd, of all services' environment, presets.")
+    dbus: bool = Field(
+        default=True, description="Services that D-Bus starts as root, and policies of the system bus."
+    )
+    polkit: bool = Field(default=True, description="Rules and actions of polkit.")
+    login: bool = Field(default=True, description="PAM, NSS, sudo, sshd, passwords and what else the host trusts.")
+    sysusers: bool = Field(default=True, description="Users of sysusers.d with root's number, members of groups.")
+    tmpfiles: bool = Field(default=True, description="Files of tmpfiles.d.")
+    udev: bool = Field(default=True, description="Rules of udev that run programs.")
+    modules: bool = Field(default=True, description="Kernel modules and firmware, and the loading of modules.")
+    modprobe: bool = Field(default=True, description="Commands of modprobe.d, for when a module is loaded.")
+    sysctl: bool = Field(default=True, description="Settings of the kernel: sysctl.d, binfmt.d.")
+    preload: bool = Field(
+        default=True, description="What gets into programs of the host: *.pth, ld.so.preload, profile.d and the like."
+    )
+    shadowing: bool = Field(
+        default=True, description="Programs and libraries that are found before those of the host with their names."
+    )
+
+    @property
+    def refused(self) -> frozenset[Power]:
+        """What an extension must not be able to do."""
+        return frozenset(it for it in Power if not getattr(self, it))
 
 
 class Preflight(Strict):

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.model.content.power import REFUSED, Power
+
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE: Final = re.compile(r"([0-9]{1,12})(?:([KMGT])(?:iB)?)?")
 _SIZE_MAX: Final = 1 << 62  # bytes, well within what a file system counts with
@@ -20,6 +22,7 @@ class Limits:
     members: int = 1_000_000  # files, directories and links
     ratio: int = 200  # of a layer's bytes, unpacked to packed; the first tens of MiB are free
     setuid: bool = True  # False: no setuid or setgid programs, no file capabilities
+    refused: frozenset[Power] = REFUSED  # what it must not be able to do to a host
 
 
 DEFAULT: Final = Limits()

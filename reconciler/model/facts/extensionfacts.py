@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.facts.powers import abilities
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import STRICT, FileTree, read_contents
 from reconciler.model.fit.permissions import Permissions
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.model.content.format import Payload
+    from reconciler.model.facts.powers import Ability
     from reconciler.model.facts.program import Program
     from reconciler.model.fit.contents import Contents
     from reconciler.model.images.imageformat import ImageFormat
@@ -117,6 +119,7 @@ class HostFacts:
     hidden: tuple[str, ...] = ()  # files of the host that the extension has, too, absolute
     clashes: tuple[Clash, ...] = ()
     narrowed: tuple[Narrowed, ...] = ()
+    abilities: tuple[Ability, ...] = ()  # what it can do because of what the host has
     is_known: bool = False  # False: there is none, or it has merged extensions and what lies below cannot be seen
 
 
@@ -157,6 +160,15 @@ class ExtensionFacts:
     @cached_property
     def unpacked(self) -> int:
         return sum(file.size for file in self.files.values())
+
+    @cached_property
+    def abilities(self) -> tuple[Ability, ...]:
+        """What it can do to a host beyond having files there."""
+        paths = (path for path, file in self.files.items() if file.kind is not FileKind.DIRECTORY)
+        return (
+            *abilities(paths, lambda path: self.files[path].text if path in self.files else None),
+            *self.host.abilities,
+        )
 
     def of_kind(self, kind: FileKind) -> Iterator[tuple[str, File]]:
         return ((path, file) for path, file in self.files.items() if file.kind is kind)

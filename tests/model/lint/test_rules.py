@@ -154,6 +154,10 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
             "LL707": ("usr/lib/binfmt.d/x.conf", "usr/lib/systemd/journald.conf.d/x.conf"),
         }.items()
     },
+    "LL801": tuple(
+        (extension({path: file()}), path)
+        for path in ("usr/lib/livelayer/extensions.d/zz.yaml", "usr/local/sbin/gpgv", "usr/bin/livelayer")
+    ),
 }
 PASSED: Final[Mapping[str, tuple[ExtensionFacts, ...]]] = {
     "LL002": (_named(None, "x"), _named("y", "x")),

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from reconciler.model.lint.rule import Rule, Severity
-from reconciler.model.lint.rules import afterwards, files, hierarchy, images, links, programs, releases, units
+from reconciler.model.lint.rules import (
+    afterwards,
+    files,
+    hierarchy,
+    images,
+    links,
+    powers,
+    programs,
+    releases,
+    units,
+)
 
 UNREADABLE: Final = Rule(
     "LL000",
@@ -16,7 +26,7 @@ UNREADABLE: Final = Rule(
 )
 RULES: Final[tuple[Rule, ...]] = tuple(
     item
-    for subject in (releases, hierarchy, files, units, programs, links, images, afterwards)
+    for subject in (releases, hierarchy, files, units, programs, links, images, afterwards, powers)
     for item in vars(subject).values()
     if isinstance(item, Rule)
 )

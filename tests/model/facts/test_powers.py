@@ -1,0 +1,170 @@
+"""What an extension can do to a host, by its paths and by what is in some of its files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from reconciler.model.content.power import Power
+from reconciler.model.facts.powers import PROGRAMS, abilities, foreign, refusal
+
+PROJECT: Final = Path(__file__).parents[3]
+UNITS: Final = "usr/lib/systemd/system"
+# By power: paths that tell, and files with a text that tells.
+ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
+    Power.LIVELAYER: (
+        "usr/lib/livelayer/extensions.yaml",
+        "usr/lib/livelayer/extensions.d/zz.yaml",
+        "usr/lib/livelayer",  # a link that leads elsewhere
+        "usr/lib/livelayer/extensions.d",
+        "etc/livelayer/auth.json",
+        "usr/local/cloud-config/zz.yaml",
+        "etc/kairos/90.yaml",
+        "usr/lib/systemd/import-pubring.pgp",
+        "etc/containers/policy.json",
+        "etc/containers/registries.conf.d/x.conf",
+        "usr/local/sbin/skopeo",
+        "usr/bin/systemctl",
+        "usr/bin/livelayer",
+        "usr/local/lib/livelayer/python/reconciler/cli.py",
+        "usr/lib/python3/dist-packages/reconciler/__init__.py",
+        f"{UNITS}/livelayer.service",
+        f"{UNITS}/livelayer-boot.service.d/x.conf",
+        f"{UNITS}/systemd-sysext.service.d/x.conf",
+        "etc/systemd/sysext.conf.d/x.conf",
+    ),
+    Power.GENERATORS: (
+        "usr/lib/systemd/system-generators/x",
+        "etc/systemd/user-environment-generators/x",
+        "usr/lib/systemd/system-sleep/x",
+    ),
+    Power.HOOKS: ("etc/cron.d/x", "usr/lib/NetworkManager/dispatcher.d/x", "usr/lib/kernel/install.d/x.install"),
+    Power.UNITS: (
+        f"{UNITS}/sshd.service.d/x.conf",
+        f"{UNITS}/service.d/x.conf",
+        "usr/local/lib/systemd/system/dbus.socket.d/x.conf",
+        "usr/lib/systemd/user/pipewire.service.d/x.conf",
+    ),
+    Power.MANAGER: ("etc/systemd/system.conf.d/x.conf", "etc/systemd/logind.conf", "usr/lib/environment.d/x.conf"),
+    Power.DBUS: (
+        ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nName=x\nExec=/x\nUser=root\n"),
+        ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nName=x\nExec=/x\n"),
+        "etc/dbus-1/system.d/x.conf",
+    ),
+    Power.POLKIT: ("usr/share/polkit-1/rules.d/x.rules", "etc/polkit-1/rules.d/x.rules"),
+    Power.LOGIN: (
+        "etc/pam.d/sshd",
+        "usr/lib/x86_64-linux-gnu/security/pam_x.so",
+        "usr/lib/x86_64-linux-gnu/libnss_x.so.2",
+        "etc/sudoers.d/x",
+        "etc/shadow",
+    ),
+    Power.SYSUSERS: (
+        ("usr/lib/sysusers.d/x.conf", "u toor 0\n"),
+        ("usr/lib/sysusers.d/x.conf", '# fine\n"u!" toor "00:5" "x"\n'),
+        ("usr/lib/sysusers.d/x.conf", "u x /etc/shadow\n"),
+        ("usr/lib/sysusers.d/x.conf", "u x 500:disk\n"),
+        ("usr/lib/sysusers.d/x.conf", "g x 0\n"),
+        ("usr/lib/sysusers.d/x.conf", "m nobody docker\n"),
+        ("usr/lib/sysusers.d/x.conf", 'u "x\n'),
+        "usr/lib/sysusers.d/unread.conf",
+    ),
+    Power.TMPFILES: ("usr/lib/tmpfiles.d/x.conf", "etc/tmpfiles.d/x.conf"),
+    Power.UDEV: (
+        ("usr/lib/udev/rules.d/70-x.rules", 'ACTION=="add", RUN+="/usr/bin/x"\n'),
+        ("etc/udev/rules.d/70-x.rules", 'IMPORT{program}="x"\n'),
+        "usr/lib/udev/rules.d/unread.rules",
+    ),
+    Power.MODULES: ("usr/lib/modules/6.1/x.ko.zst", "usr/lib/firmware/x.bin", "usr/lib/modules-load.d/x.conf"),
+    Power.MODPROBE: (
+        ("usr/lib/modprobe.d/x.conf", "options x y=1\ninstall x /usr/bin/x\n"),
+        ("usr/lib/modprobe.d/x.conf", "remove \\\n x /usr/bin/x\n"),
+    ),
+    Power.SYSCTL: ("usr/lib/sysctl.d/x.conf", "usr/lib/binfmt.d/x.conf"),
+    Power.PRELOAD: (
+        "usr/lib/python3/dist-packages/x.pth",
+        "usr/local/lib/python3.11/dist-packages/sitecustomize.py",
+        "etc/ld.so.preload",
+        "etc/profile.d/x.sh",
+        "usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3/libc.so.6",
+    ),
+}
+UNABLE: Final[tuple[str | tuple[str, str], ...]] = (
+    "usr/bin/ipfs",
+    "usr/lib/extension-release.d/extension-release.x",
+    f"{UNITS}/x.service",
+    f"{UNITS}/multi-user.target.d/10-x.conf",
+    f"{UNITS}/multi-user.target.wants/x.service",
+    "usr/share/doc/livelayer/README",
+    "usr/lib/systemd/systemd-x",
+    ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nUser=messagebus\n"),
+    ("usr/lib/sysusers.d/x.conf", "u ipfs - 'IPFS' /var/lib/ipfs\nu x 500:500\ng y 501\nr - 600-700\nu z 5:z\n"),
+    ("usr/lib/udev/rules.d/70-x.rules", 'SUBSYSTEM=="usb", MODE="0660"\n'),
+    ("usr/lib/modprobe.d/x.conf", "blacklist installer\noptions x\n"),
+    "usr/lib/modules/6.1/modules.dep",
+    "usr/lib/python3/dist-packages/x/__init__.py",
+    "opt/x/etc/livelayer/x.yaml",
+)
+
+
+def _powers(given: str | tuple[str, str], *more: str) -> set[Power]:
+    path, text = (given, None) if isinstance(given, str) else given
+    return {it.power for it in abilities([path, *more], lambda asked: text if asked == path else None)}
+
+
+@pytest.mark.parametrize(("power", "given"), [(it, given) for it, cases in ABLE.items() for given in cases])
+def test_able(power: Power, given: str | tuple[str, str]) -> None:
+    assert power in _powers(given)
+
+
+@pytest.mark.parametrize("given", UNABLE)
+def test_unable(given: str | tuple[str, str]) -> None:
+    assert _powers(given) == set()
+
+
+def test_drop_ins_for_its_own_units_are_its_own() -> None:
+    drop_in = f"{UNITS}/x.service.d/y.conf"
+    assert _powers(drop_in) == {Power.UNITS}
+    assert _powers(drop_in, f"{UNITS}/x.service") == set()
+    assert _powers(f"{UNITS}/x@1.service.d/y.conf", f"{UNITS}/x@.service") == set()
+
+
+def test_every_kind_has_a_case() -> None:
+    assert {*ABLE, Power.SHADOWING} == set(Power)  # which takes a host
+
+
+def test_livelayer_itself_may_come_where_it_is_meant() -> None:
+    files = ["usr/bin/livelayer", "usr/lib/livelayer/python/reconciler/cli.py", f"{UNITS}/livelayer.timer"]
+    found = abilities([*files, "usr/lib/livelayer/extensions.yaml", "usr/bin/skopeo"], lambda _: None)
+    assert {it.path for it in found} == {*files, "usr/lib/livelayer/extensions.yaml", "usr/bin/skopeo"}
+    left = ["usr/bin/skopeo", "usr/lib/livelayer/extensions.yaml"]
+    assert [it.path for it in foreign(found, "livelayer", is_own=False)] == left
+    assert [it.path for it in foreign(found, "tools", is_own=True)] == left
+    assert foreign(found, "tools", is_own=False) == found
+
+
+def test_a_refusal_says_what_it_can_do_and_which_key_allows_it() -> None:
+    found = abilities(["usr/lib/tmpfiles.d/a.conf", "usr/lib/tmpfiles.d/b.conf"], lambda _: None)
+    assert refusal(found, frozenset({Power.UDEV})) is None
+    error = refusal(found, frozenset({Power.TMPFILES}))
+    assert error
+    assert error.code == "limit.power"
+    assert "anywhere, as root: /usr/lib/tmpfiles.d/a.conf and 1 more; this node does not allow that" in error.message
+    assert error.hint
+    assert "settings.limits.tmpfiles: true" in error.hint
+
+
+def test_all_programs_that_are_run_are_known() -> None:
+    """Those by their literal names; the others are constants beside them."""
+    sources = [path.read_text() for path in (PROJECT / "reconciler").rglob("*.py")]
+    calls = {name for text in sources for name in re.findall(r'\b(?:run|feed|drain|available)\(\s*"([\w.-]+)"', text)}
+    named = {
+        name
+        for text in sources
+        for name in re.findall(r'^_?(?:PROGRAM|FSCK): Final = "([\w.-]+)"', text, re.MULTILINE)
+    }
+    assert calls | named <= set(PROGRAMS)
+    assert len(calls | named) > 20
