@@ -76,6 +76,15 @@ def copy_root(origin: Path, root: Path) -> None:
     subprocess.run(["cp", "--archive", "--link", str(origin / "usr"), str(root)], check=True)
 
 
+def spare_generators(root: Path) -> None:
+    """Mask the generators that find nothing in a container: each of the many reloads would start all of them."""
+    masks = root / "etc/systemd/system-generators"
+    masks.mkdir()
+    for path in (root / "usr/lib/systemd/system-generators").iterdir():
+        if path.name != "systemd-fstab-generator":
+            (masks / path.name).symlink_to("/dev/null")
+
+
 def install_livelayer(root: Path, wheel: Path, dependencies: Path) -> None:
     """Install from this checkout as a user would: the wheel, on the node's own Python, through `make install`.
 

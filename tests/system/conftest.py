@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.rig.namespace import Namespace
-from tests.rig.node import Node, copy_root, debian_root, install_livelayer
+from tests.rig.node import Node, copy_root, debian_root, install_livelayer, spare_generators
 from tests.rig.once import once_in_this_run
 from tests.rig.registry import Registry
 from tests.rig.releases import BOOKWORM, RELEASES, TRIXIE, Release
@@ -125,6 +125,7 @@ def installed(install: Callable[[Path], None]) -> Callable[[Release], Path]:
     def make(release: Release) -> Path:
         def fill(root: Path) -> None:
             copy_root(debian_root(release.suite), root)
+            spare_generators(root)
             install(root)
 
         return once_in_this_run(f"installed-{release}", fill)

@@ -27,30 +27,38 @@ pytestmark = [
 REDIS: Final = {
     "usr/lib/sysusers.d/redis.conf": 'u redis - "Redis" /var/lib/redis\n',
     "usr/lib/tmpfiles.d/redis.conf": "d /var/lib/redis 0750 redis redis -\nd /var/log/redis 0750 redis redis -\n",
-    "usr/share/redis/redis.conf": "bind 127.0.0.1\nport {port}\ndir /var/lib/redis\n",
+    "usr/share/redis/redis.conf": "port 0\nunixsocket {socket}\ndir /var/lib/redis\n",
     "usr/lib/systemd/system/redis-server.service.d/10-config.conf": "[Service]\nExecStart=\n"
     "ExecStart=/usr/bin/redis-server /usr/share/redis/redis.conf --supervised systemd --daemonize no\n",
 }
 NGINX: Final = {
     "usr/lib/tmpfiles.d/nginx.conf": "d /var/log/nginx 0755 root root -\nd /var/lib/nginx 0755 root root -\n",
-    "usr/share/nginx/nginx.conf": "events {{}}\nhttp {{ server {{ listen 127.0.0.1:{port}; "
+    "usr/share/nginx/nginx.conf": "events {{}}\nhttp {{ server {{ listen unix:{socket}; "
     "location / {{ return 200 'nginx {version}'; }} }} }}\n",
     "usr/lib/systemd/system/nginx.service.d/10-config.conf": "[Service]\nExecStartPre=\nExecStart=\n"
     "ExecStart=/usr/sbin/nginx -c /usr/share/nginx/nginx.conf -g 'daemon on; master_process on;'\n",
 }
+# Nodes share this machine's network, so a port would be taken by the same test on another release.
 SERVICES: Final = {
-    "redis": (("redis-server", "libatomic1"), 16379, REDIS),
-    "nginx": (("nginx-light",), 18080, NGINX),
+    "redis": (("redis-server", "libatomic1"), "/run/redis/answers.socket", REDIS),
+    "nginx": (("nginx-light",), "/run/nginx-answers.socket", NGINX),
 }
+_ASK_NGINX: Final = """
+import socket, sys
+asked = socket.socket(socket.AF_UNIX)
+asked.connect(sys.argv[1])
+asked.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+print(asked.makefile().read().splitlines()[-1])
+"""
 
 
 def _build(livelayer: str, place: Path, name: str, version: str) -> None:
     """An extension of a package and what makes it one: users, directories, a configuration in /usr."""
-    packages, port, files = SERVICES[name]
+    packages, socket, files = SERVICES[name]
     own = place / f"{name}-{version}"
     for path, text in files.items():
         (own / path).parent.mkdir(parents=True, exist_ok=True)
-        (own / path).write_text(text.format(port=port, version=version))
+        (own / path).write_text(text.format(socket=socket, version=version))
     command = (livelayer, "build", name, "--debs", *packages, "--from", str(own), "--id", "_any")
     output = ("--format", "oci", "--output", f"{own}.oci")
     subprocess.run([*command, *output], check=True, capture_output=True, cwd=place)
@@ -59,10 +67,10 @@ def _build(livelayer: str, place: Path, name: str, version: str) -> None:
 @pytest.fixture
 def sources(request: pytest.FixtureRequest, livelayer: str, registry: Registry) -> dict[str, str]:
     """Two versions of each, published."""
-    request.getfixturevalue("apt")
     registry.start()
 
     def make(place: Path) -> None:
+        request.getfixturevalue("apt")
         place.mkdir()
         for name in SERVICES:
             for version in ("1", "2"):
@@ -83,9 +91,10 @@ def _want(bench: Bench, **sources: str) -> None:
 
 
 def _answers(node: Node) -> dict[str, str]:
-    redis = node.run("/usr/bin/redis-cli", "-p", "16379", "ping", status=None).stdout.strip()
-    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:18080/').read().decode())"
-    return {"redis": redis, "nginx": node.run("python3", "-c", ask, status=None).stdout.strip()}
+    ask_redis = ("/usr/bin/redis-cli", "-s", SERVICES["redis"][1], "ping")
+    ask_nginx = ("python3", "-c", _ASK_NGINX, SERVICES["nginx"][1])
+    asked = {"redis": ask_redis, "nginx": ask_nginx}
+    return {name: node.run(*ask, status=None).stdout.strip() for name, ask in asked.items()}
 
 
 def _started(node: Node) -> str:
