@@ -1,12 +1,12 @@
-"""The one place where programs are started: through `sh`, without a terminal, with a timeout, nothing cut off."""
+"""The one place where programs are started: through `sh`, without a terminal, with a bound for all that they take."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import shutil
 import signal
-import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from reconciler.errors import Failed, NotInstalled, Unavailable
 from reconciler.host.base import termination
 from reconciler.host.base.intervals import at_intervals
 from reconciler.host.base.onhost import is_hosts
+from reconciler.model.content.limits import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     """Told a program's process and what it has complained of so far, now and then; whether it is to be killed."""
 
 _MIN_COMPLAINTS: Final = 1 << 16
+_COMPLAINTS: Final = 1 << 20  # bytes of them, the first and the last
+_OUTPUT: Final = 32 << 20  # bytes that a program prints for which nobody says how many
+_MEMORY: Final = 2 << 30  # bytes of data of a process, without what it shares and maps from files
 _LOOK: Final = 0.25  # seconds between two looks at a program that is watched
 _PIPE: Final = 1 << 20  # bytes; the most that the kernel gives without a privilege
 _running: Final[dict[int, Any]] = {}  # by process; each addition and removal is one atomic operation
@@ -69,6 +73,25 @@ class _Bounded(BytesIO):
         return len(memoryview(data))
 
 
+class _Ends:
+    """Keeps the first and the last bytes written to it: the reason for a failure is in either."""
+
+    def __init__(self, most: int) -> None:
+        self._first, self._last = _Bounded(most // 2), bytearray()
+        self._half = most // 2
+
+    def write(self, data: Buffer, /) -> int:
+        view = memoryview(data)
+        room = self._half - self._first.tell()
+        self._first.write(view[:room])
+        self._last += view[room:][-self._half :]
+        del self._last[: -self._half]
+        return len(view)
+
+    def getvalue(self) -> bytes:
+        return self._first.getvalue() + self._last
+
+
 def available(program: str) -> bool:
     return next(_found(program, _environment({})["PATH"]), None) is not None
 
@@ -78,13 +101,14 @@ def anyones(program: str) -> str:
     return shutil.which(program, path=_environment({})["PATH"]) or program
 
 
-def run(
+def run(  # noqa: PLR0913 - a program, its surroundings and its bounds
     program: str,
     *arguments: str,
     timeout: float,
     env: Mapping[str, str] | None = None,
-    most: int = sys.maxsize,
+    most: int | None = None,
     watch: Watch | None = None,
+    memory: int | None = _MEMORY,
 ) -> Finished:
     """Run a program to its end.
 
@@ -93,11 +117,16 @@ def run(
         arguments: passed as they are; no shell is involved.
         timeout: seconds until its process group is killed, which is `Unavailable`.
         env: variables on top of this process's own.
-        most: bytes to keep of what it prints, and of what it complains; the rest is dropped.
+        most: bytes to keep of what it prints; the rest is dropped. None: it is an error if there are very many.
         watch: may kill it earlier, which is no error here; called in a thread of its own.
+        memory: bytes that each of its processes may have for its data; None: as many as it likes.
     """
-    with _started(program, arguments, env, most) as started, started.watched(watch):
-        return started.finish(timeout)
+    wanted = _OUTPUT if most is None else most
+    with _started(program, arguments, env, wanted, memory=memory) as started, started.watched(watch):
+        finished = started.finish(timeout)
+    if most is None and not finished.complete:
+        raise Failed(f"{program} prints more than {size_text(_OUTPUT)}", "look at what it is given")
+    return finished
 
 
 def feed(
@@ -160,7 +189,7 @@ class _Started:
     program: str
     running: Any  # sh has no types
     stdout: _Bounded
-    stderr: _Bounded
+    stderr: _Ends
 
     def finish(self, timeout: float, meanwhile: Callable[[], bool] = lambda: True) -> Finished:
         _running[self.running.pid] = self.running
@@ -202,11 +231,12 @@ def _started(  # noqa: PLR0913 - a program, and what its three streams are
     *,
     source: IO[bytes] | None = None,
     sink: IO[bytes] | None = None,
+    memory: int | None = _MEMORY,
 ) -> Iterator[_Started]:
     """Start a program; an exception inside kills it."""
     environment = _environment(env or {})
     command = _find(program, environment["PATH"])
-    stdout, stderr = _Bounded(most), _Bounded(max(most, _MIN_COMPLAINTS))
+    stdout, stderr = _Bounded(most), _Ends(min(max(most, _MIN_COMPLAINTS), _COMPLAINTS))
     running: Any = None
     try:
         with Path(os.devnull).open("rb") as nothing, termination.deferred():
@@ -222,11 +252,22 @@ def _started(  # noqa: PLR0913 - a program, and what its three streams are
                 _new_group=True,
                 _return_cmd=True,
             )
+            _limit_memory(running.pid, memory)
         yield _Started(program, running, stdout, stderr)
     except BaseException:
         if running is not None:
             _kill(running)
         raise
+
+
+def _limit_memory(process: int, memory: int | None) -> None:
+    """Of the process and of all that it starts. Not in the child before it is a program: there are other threads."""
+    if memory is None:
+        return
+    with suppress(ProcessLookupError):  # it has ended
+        soft, hard = resource.prlimit(process, resource.RLIMIT_DATA)
+        bounds = [it for it in (soft, hard, memory) if it != resource.RLIM_INFINITY]
+        resource.prlimit(process, resource.RLIMIT_DATA, (min(bounds), min(bounds)))
 
 
 def kill_running() -> None:

@@ -83,7 +83,7 @@ def _command_failure(command: tuple[str, ...], deadline: float) -> str | None:
     words = " ".join(command)
     left = max(_LEAST, deadline - time.monotonic())
     try:
-        finished = run(anyones(command[0]), *command[1:], timeout=left, most=1 << 16)
+        finished = run(anyones(command[0]), *command[1:], timeout=left, most=1 << 16, memory=None)
     except ReconcilerError as error:
         return f"{words}: {error.message}"
     if finished.status == 0:

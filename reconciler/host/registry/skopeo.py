@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Unavailable
+from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import Finished, run
+from reconciler.host.registry.plainfiles import refuse_special_files
 from reconciler.host.registry.stall import StallWatch
+from reconciler.model.content.limits import size_text
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.ociwrite import REF_NAME
-from reconciler.model.content.skopeofailure import NOT_A_REGISTRY, understand, understand_stall
+from reconciler.model.content.skopeofailure import (
+    NOT_A_REGISTRY,
+    is_out_of_memory,
+    understand,
+    understand_death,
+    understand_stall,
+)
 
 if TYPE_CHECKING:
     from reconciler.model.content.ociread import Platform
@@ -25,6 +34,9 @@ if TYPE_CHECKING:
 _INSPECT_TIMEOUT: Final = 120.0  # seconds
 _COPY_TIMEOUT: Final = 3600.0
 _TAG: Final = "image"
+_ANSWER_MAX: Final = 16 << 20  # bytes of a manifest, for which registries take 4 MiB, or a list of tags
+_TO_ASK: Final = 384 << 20  # bytes of memory, of which skopeo takes 100 MiB whatever it does
+_TO_COPY: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,7 @@ class Skopeo:
     def raw_manifest(self, argument: str) -> bytes:
         """The manifest or index a source leads to, byte for byte as its digest covers it."""
         options = ("--raw", *self.credentials("--authfile"), argument)
-        content = self._run(argument, "inspect", *options, timeout=_INSPECT_TIMEOUT).stdout
+        content = self._ask(argument, "inspect", *options)
         _check_layout(argument, content)
         _check_answer(argument, content)
         return content
@@ -47,9 +59,7 @@ class Skopeo:
         if not repository.startswith("docker://"):
             raise Invalid(f"{repository}: only a registry has a list of tags", "name the version in source:")
         options = self.credentials("--authfile")
-        return _tags(
-            self._run(repository, "list-tags", *options, repository, timeout=_INSPECT_TIMEOUT).stdout, repository
-        )
+        return _tags(self._ask(repository, "list-tags", *options, repository), repository)
 
     def copy(self, argument: str, platform: Platform, layout: Path, blobs: Path) -> None:
         """Copy one platform's image into a new OCI layout; what `blobs` has already is not fetched again."""
@@ -66,20 +76,41 @@ class Skopeo:
             argument,
             f"oci:{layout}:{_TAG}",
             timeout=_COPY_TIMEOUT,
+            memory=_TO_COPY,
             layout=layout,
         )
 
-    def _run(self, source: str, *arguments: str, timeout: float, layout: Path | None = None) -> Finished:
+    def _ask(self, source: str, *arguments: str) -> bytes:
+        """What it prints, which is to be bounded: a server may say as much as it likes."""
+        finished = self._run(source, *arguments, timeout=_INSPECT_TIMEOUT, memory=_TO_ASK)
+        if not finished.complete:
+            told = f"{source}: what answers there says more than {size_text(_ANSWER_MAX)}"
+            raise Invalid(told, "look at what answers there", code="limit.exceeded")
+        return finished.stdout
+
+    def _run(self, source: str, *arguments: str, timeout: float, memory: int, layout: Path | None = None) -> Finished:
         """Run it to a good end. Only when it debugs does it tell for how long a registry wants to be left alone."""
-        watch = StallWatch(self.stall, layout) if source.startswith("docker://") else None
+        is_remote = source.startswith("docker://")
+        if not is_remote:
+            refuse_special_files(source)
+        watch = StallWatch(self.stall, layout) if is_remote else None
         try:
-            finished = run("skopeo", "--debug", *arguments, timeout=timeout, watch=watch)
+            finished = run(
+                *("skopeo", "--debug", *arguments),
+                timeout=timeout,
+                env={"GOMEMLIMIT": str(memory // 2)},  # from where on it tidies up more often
+                most=_ANSWER_MAX,
+                watch=watch,
+                memory=memory,
+            )
         except Unavailable as error:
             raise Unavailable(f"{source}: {error.message}", error.hint, code=error.code) from error
         if finished.status == 0:
             return finished
         if watch and watch.is_reached:
             raise understand_stall(finished.stderr, source, self.stall)
+        if finished.status < 0 or is_out_of_memory(finished.stderr):
+            raise understand_death(-finished.status, finished.stderr, source, memory)
         raise understand(finished.stderr, source)
 
     def credentials(self, option: str) -> tuple[str, ...]:
@@ -149,9 +180,16 @@ def _check_layout(argument: str, content: bytes) -> None:
 def _manifests_in(index: Path, tag: str) -> list[str]:
     """The digests that a layout's index has under a tag; without a tag, all."""
     try:
-        entries = json.loads(index.read_bytes())["manifests"]
+        entries = json.loads(read_bounded(index, _ANSWER_MAX))["manifests"]
         return [it["digest"] for it in entries if not tag or (it.get("annotations") or {}).get(REF_NAME) == tag]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not as skopeo has just read it
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # not as skopeo has just read it
         return []
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable, shortened
 from reconciler.host.base.command import run
 from reconciler.model.content.skopeofailure import last_words
 
@@ -145,11 +145,12 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
 def understand_push(stderr: str, destination: str) -> ReconcilerError:
     """Sort a failure by what happens next; skopeo's own last words are always part of the message."""
     words = last_words(stderr)
+    quoted = shortened(words, 1000)
     for pattern, kind, meaning, hint in _MEANINGS:
         if re.search(pattern, words, re.IGNORECASE):
-            return kind(f"{destination}: {meaning} (skopeo: {words})", hint)
+            return kind(f"{destination}: {meaning} (skopeo: {quoted})", hint)
     return Unavailable(
-        f"{destination}: cannot be pushed (skopeo: {words})",
+        f"{destination}: cannot be pushed (skopeo: {quoted})",
         "run it again with -v, or skopeo by hand",
         code="registry.failed",
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from reconciler.errors import Failed, Invalid, Malformed, ReconcilerError, Unavailable
+from reconciler.errors import Failed, Invalid, Malformed, ReconcilerError, Unavailable, shortened
+from reconciler.model.content.limits import size_text
 from reconciler.model.content.retryafter import retry_after
 
 _AGAIN: Final = "a later run tries again"
@@ -14,6 +15,9 @@ _NO_SUCH_IMAGE: Final = (
     r"(manifest|name) unknown|manifest invalid|\b404\b|not found|no descriptor found|no image found"
     r"|could not find|file does not exist|no such file or directory|reference .* does not exist"
 )
+_NO_MEMORY: Final = ("out of memory", "cannot allocate memory", "pthread_create failed")
+_LOOKED_AT: Final = 4000  # characters of what a registry may say as long as it likes; patterns take their square
+_QUOTED: Final = 1000  # of them that a message has
 _PREAMBLE: Final = re.compile(r'^(Error parsing image name "[^"]*"|initializing source \S+): ')  # said already
 NOT_A_REGISTRY: Final = "look for a proxy, or a login page of the network, in the registry's place"
 # What skopeo says (in Go's logging or plain words), what that means, and what to do, with REGISTRY for its address.
@@ -201,20 +205,35 @@ _MEANINGS: Final[tuple[tuple[str, tuple[type[ReconcilerError], str], str, str], 
 def understand(stderr: str, argument: str) -> ReconcilerError:
     """Sort a failure of skopeo by what happens next; its own last words are always part of the message."""
     words = _PREAMBLE.sub("", last_words(stderr))
+    quoted = shortened(words, _QUOTED)
     essence = _essence(words, argument)
     is_local = not argument.startswith("docker://")
     for pattern, (kind, code), meaning, hint in _MEANINGS:
         if re.search(pattern, essence, re.IGNORECASE) and not (is_local and "registry" in meaning):
             lasting = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
-            error = lasting(f"{argument}: {meaning} (skopeo: {words})", _about(hint, argument), code=code)
+            error = lasting(f"{argument}: {meaning} (skopeo: {quoted})", _about(hint, argument), code=code)
             if isinstance(error, Unavailable):
                 error.retry_after = asked_to_wait(stderr)
             return error
     if is_local:
-        return Malformed(f"{argument}: the image cannot be read (skopeo: {words})", "copy or push the image again")
+        return Malformed(f"{argument}: the image cannot be read (skopeo: {quoted})", "copy or push the image again")
     return Unavailable(
-        f"{argument}: skopeo failed: {words}", "run it by hand: skopeo inspect " + argument, code="registry.failed"
+        f"{argument}: skopeo failed: {quoted}", "run it by hand: skopeo inspect " + argument, code="registry.failed"
     )
+
+
+def is_out_of_memory(stderr: str) -> bool:
+    """Whether Go's runtime ended the program for want of memory."""
+    return "\nfatal error: " in stderr and any(words in stderr for words in _NO_MEMORY)
+
+
+def understand_death(signal: int, stderr: str, argument: str, memory: int) -> Unavailable:
+    """Why a skopeo ended that was killed, or had no more memory: of the source that says nothing."""
+    if is_out_of_memory(stderr):
+        told = f"{argument}: skopeo takes more than {size_text(memory)} of memory for what answers there"
+        return Unavailable(told, "look at what answers there, and at this node's memory", code="program.memory")
+    told = f"{argument}: skopeo was killed (signal {signal})"
+    return Unavailable(told, "look at this node's memory: journalctl -k", code="program.killed")
 
 
 def understand_stall(stderr: str, argument: str, patience: float) -> Unavailable:
@@ -233,17 +252,16 @@ def understand_stall(stderr: str, argument: str, patience: float) -> Unavailable
 
 def asked_to_wait(stderr: str) -> float | None:
     """For how many seconds a registry asked to be left alone (429 with Retry-After), as a debugging skopeo tells."""
-    found = re.findall(r"Detected 'Retry-After' header \\?\"(.*?)\\?\"", stderr)
+    found = re.findall(r"Detected 'Retry-After' header \\?\"([^\"\\]{0,100})\\?\"", stderr)
     return retry_after(found[-1]) if found else None
 
 
 def last_words(stderr: str) -> str:
-    """The final message without Go's logging decoration: `time=... level=fatal msg="..."`."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip() and " level=debug " not in line]
-    if not lines:
-        return "no message"
-    match = re.search(r'msg="(?P<text>.*)"$', lines[-1])
-    text = re.sub(r"(\\[nt])+", " ", match["text"]).replace('\\"', '"').strip() if match else lines[-1]
+    """The final message without Go's logging decoration, `time=... level=fatal msg="..."`; cut in its middle."""
+    lines = (line.strip() for line in reversed(stderr.splitlines()) if line.strip() and " level=debug " not in line)
+    last = shortened(next(lines, "no message"), _LOOKED_AT)
+    match = re.search(r'msg="(?P<text>.*)"$', last)
+    text = re.sub(r"(\\[nt])+", " ", match["text"]).replace('\\"', '"').strip() if match else last
     return re.sub(r'gpgme\.Signature\{.*?Fingerprint:"(\w+)".*\}', r"by \1", text)
 
 

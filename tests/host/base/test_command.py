@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,6 +35,36 @@ def test_nothing_is_cut_off() -> None:
     )
     assert len(finished.stdout) == 5_000_000
     assert len(finished.stderr) == 100_000
+
+
+def test_what_nobody_has_a_bound_for_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_OUTPUT", 1000)
+    assert run("head", "-c", "1000", "/dev/zero", timeout=250).stdout == bytes(1000)
+    with pytest.raises(Failed, match="head prints more than 1000"):
+        run("head", "-c", "1001", "/dev/zero", timeout=250)
+    finished = run("head", "-c", "1001", "/dev/zero", timeout=250, most=1000)
+    assert (finished.stdout, finished.complete) == (bytes(1000), False)
+
+
+def test_of_many_complaints_the_first_and_the_last_are_kept() -> None:
+    many = "head -c 3000000 /dev/zero | tr '\\0' x"
+    finished = run("sh", "-c", f"{{ echo first; {many}; echo; echo last; }} >&2; exit 1", timeout=250)
+    assert len(finished.stderr) == 1 << 20
+    assert finished.stderr.startswith("first\nxxx")
+    assert finished.complaint == "last"
+
+
+def test_a_program_and_what_it_starts_have_a_bound_for_their_memory() -> None:
+    script = "import time; time.sleep(.2); print(len(bytearray(300 << 20)))"
+    for words in ([script], [f"import subprocess, sys; subprocess.check_call([sys.executable, '-c', {script!r}])"]):
+        asked = ("-c", *words)
+        assert run(sys.executable, *asked, timeout=250).stdout == b"314572800\n"
+        finished = run(sys.executable, *asked, timeout=250, memory=200 << 20)
+        assert finished.status == 1
+        assert "MemoryError" in finished.stderr
+    limits = run("sh", "-c", "sleep .2; ulimit -d; ulimit -Hd", timeout=250, memory=200 << 20)
+    assert limits.stdout == b"204800\n204800\n"
+    assert run("sh", "-c", "sleep .2; ulimit -d", timeout=250, memory=None).stdout != b"204800\n"
 
 
 def test_there_is_no_terminal_and_no_input() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +46,55 @@ def test_an_answer_without_tags(answer: Path, text: str) -> None:
     answer.write_text(text)
     with pytest.raises(Unavailable, match="docker://h/x: skopeo lists no tags"):
         Skopeo().list_tags("docker://h/x")
+
+
+def _skopeo(answer: Path, script: str) -> None:
+    (answer.parent / "bin/skopeo").write_text(f"#!/bin/sh\n{script}\n")
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(
+    ("script", "words", "code"),
+    [
+        ("kill -9 $$", "skopeo was killed (signal 9)", "program.killed"),
+        ("echo '\nfatal error: runtime: out of memory' >&2; exit 2", "more than 384M of memory", "program.memory"),
+        (f"exec {sys.executable} -c 'bytearray(2 << 30)'", "skopeo failed: MemoryError", "registry.failed"),
+        ("head -c 3000000 /dev/zero >&2; kill -9 $$", "skopeo was killed", "program.killed"),
+    ],
+)
+def test_a_skopeo_that_dies_says_nothing_of_the_image(answer: Path, script: str, words: str, code: str) -> None:
+    _skopeo(answer, script)
+    for source in ("docker://h/x", "oci:/srv/layout"):
+        if code == "registry.failed" and source.startswith("oci"):
+            continue
+        with pytest.raises(Unavailable) as caught:
+            Skopeo().raw_manifest(source)
+        assert words in caught.value.message
+        assert caught.value.code == code
+
+
+@pytest.mark.commands
+def test_an_answer_without_an_end_is_not_kept(answer: Path) -> None:
+    _skopeo(answer, "exec head -c 17000000 /dev/zero")
+    for ask in (Skopeo().raw_manifest, Skopeo().list_tags):
+        with pytest.raises(Invalid, match="docker://h/x: what answers there says more than 16M"):
+            ask("docker://h/x")
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("transport", ["oci", "dir", "oci-archive", "docker-archive"])
+@pytest.mark.parametrize("through_link", [False, True])
+def test_skopeo_is_not_left_waiting_for_a_fifo(answer: Path, transport: str, *, through_link: bool) -> None:
+    """The fake one answers all it is asked, so it is not asked."""
+    answer.write_text("{}")
+    fifo = answer.parent / "fifo"
+    os.mkfifo(fifo)
+    place = answer.parent / "image"
+    inside = place if "archive" in transport else place / "blobs/sha256/0"
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    inside.symlink_to(fifo) if through_link else fifo.rename(inside)
+    with pytest.raises(Invalid, match="is neither a regular file nor a directory"):
+        Skopeo().raw_manifest(f"{transport}:{place}")
 
 
 def test_only_registries_have_lists_of_tags() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable
+from reconciler.host.registry.skopeopush import understand_push
 from reconciler.model.content.skopeofailure import asked_to_wait, understand, understand_stall
 
 FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
@@ -118,6 +121,43 @@ def test_the_original_registry_decides_and_not_its_mirrors() -> None:
     assert type(error) is Unavailable
     assert "trouble of its own" in error.message
     assert "m.example" in error.message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "x" * 1_000_000,
+        "a->" * 300_000,
+        "reading manifest " * 60_000,
+        "reading manifest x in " * 50_000,
+        "gpgme.Signature{" * 60_000,
+        "(Mirrors also failed: " * 50_000,
+        "initializing source " + "x" * 1_000_000,
+        'Error parsing image name \\"' * 40_000,
+        "signature " * 100_000,
+        "reading blob " * 80_000,
+        "certificate is (not " * 50_000,
+        'msg=\\"' * 150_000,
+        "lookup x on " * 90_000,
+        "\\n\\t" * 250_000,
+        "not yet valid: " * 70_000,
+        "Detected 'Retry-After' header \\" * 30_000,
+        "a://" * 250_000,
+    ],
+)
+def test_what_a_registry_says_costs_little_however_long_it_is(words: str) -> None:
+    stderr = FATAL.format(words)
+    began = time.process_time()
+    errors = [understand(stderr, source) for source in ("docker://h/x:v1", "oci:/x")]
+    errors += [understand_stall(stderr, "docker://h/x:v1", 60), understand_push(stderr, "docker://h/x:v1")]
+    assert time.process_time() - began < 5
+    assert max(len(it.message) for it in errors) < 1200
+
+
+def test_the_reason_may_stand_first_or_last_in_a_long_text() -> None:
+    long = "x" * 1_000_000
+    for words in (f"connection refused {long}", f"{long} connection refused"):
+        assert "refuses connections" in understand(FATAL.format(words), "docker://h/x").message
 
 
 DEBUG = """time="2026-01-01T00:00:00Z" level=debug msg="Detected 'Retry-After' header \\"{}\\""
