@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 TRACEBACKS: Final = 2  # -vv
+_NOBODY_ELSES: Final = 0o022  # what is made here is for nobody else to write, whatever the caller's mask allows
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -75,6 +76,7 @@ def _run(options: argparse.Namespace) -> int:
 def _set_up(options: argparse.Namespace) -> None:
     # Whatever else is installed must not hook into root's validation; it also saves looking for such plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    os.umask(os.umask(_NOBODY_ELSES) | _NOBODY_ELSES)
     logs.set_up(options.verbose - options.quiet)
     termination.install()
 

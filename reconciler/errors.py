@@ -8,6 +8,7 @@ that it concerns. The class decides the rest: `Invalid` waits for the user, `Una
 from __future__ import annotations
 
 import errno
+import re
 from contextlib import contextmanager
 from copy import copy
 from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeVar
@@ -28,6 +29,36 @@ _ERRNOS: Final = {
     errno.EPERM: "file.forbidden",
     errno.ENOENT: "file.missing",
 }
+
+# Whom a URL is for, and what it asks for; a digest behind a name is no host. The query ends with the word, but for
+# what a sentence puts behind it.
+_SECRETS: Final = re.compile(
+    r"""://(?P<user>[^\s/?#]*@(?!sha256:[0-9a-f]{64}))?(?P<place>[^\s?#]*)"""
+    r"""(?P<query>\?\S*?(?=['":;,.)\]}]{0,3}(?:\s|$)))?"""
+)
+HIDDEN: Final = "***"
+
+
+def redacted(text: str) -> str:
+    """A text without what may be a secret in its URLs: user names, passwords and queries, tokens all of them."""
+    if "://" not in text:
+        return text
+    return _SECRETS.sub(_without_secrets, text)
+
+
+def _without_secrets(url: re.Match[str]) -> str:
+    user, query = (f"{HIDDEN}@" if url["user"] else ""), (f"?{HIDDEN}" if url["query"] else "")
+    return f"://{user}{url['place']}{query}"
+
+
+def quoted(text: str) -> str:
+    """What was to be a source and is none, for a complaint: whatever stands before an @ may be a password."""
+    before, at, rest = text.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    beginning = f"{scheme}{separator}" if separator else ""
+    kept = f"{beginning}{HIDDEN}@{rest}" if at else text
+    name, asks, _ = kept.partition("?")
+    return repr(f"{name}?{HIDDEN}" if asks else name)
 
 
 def shortened(text: str, most: int) -> str:
@@ -64,8 +95,8 @@ class ReconcilerError(Exception):
     def __init__(
         self, message: str, hint: str | None = None, *, code: str | None = None, extension: str | None = None
     ) -> None:
-        self.message = printable(message)
-        self.hint = None if hint is None else printable(hint)
+        self.message = printable(redacted(message))
+        self.hint = None if hint is None else printable(redacted(hint))
         self.code = code or self.default_code
         self.extension = extension  # None: it concerns none, or not one alone
         super().__init__(self.message)

@@ -210,6 +210,15 @@ def test_every_code_of_an_error_is_in_its_page_and_the_reverse() -> None:
     assert set(described) == given | words - {"image.raw"}  # the name of a file
 
 
+def test_every_promise_of_security_names_a_test() -> None:
+    text = (PROJECT / "docs/security.md").read_text()
+    promised = text.partition("## What is promised")[2].partition("\n## ")[0]
+    for promise in re.split(r"^- ", promised, flags=re.MULTILINE)[1:]:
+        named = re.findall(r"`(tests/[^`]+)`", promise)
+        assert named, promise
+        assert [it for it in named if not (PROJECT / it).exists()] == []
+
+
 def test_every_unit_is_in_the_manual_and_the_readme() -> None:
     units = {path.name for path in (PROJECT / "systemd").iterdir() if path.suffix in {".service", ".path", ".timer"}}
     for page in ("docs/livelayer.8.md", "README.md"):

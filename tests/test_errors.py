@@ -6,10 +6,11 @@ import copy
 import errno
 import os
 import pickle
+import time
 
 import pytest
 
-from reconciler.errors import Failed, Invalid, Offline, Pending, Unavailable, file_of, printable
+from reconciler.errors import Failed, Invalid, Offline, Pending, Unavailable, file_of, printable, redacted
 from reconciler.model.plan.action import Problem, problem
 
 
@@ -34,6 +35,34 @@ def test_messages_are_cut_in_their_middle_before_they_are_looked_at() -> None:
 
 def test_the_file_of_an_error_is_a_name_and_never_none() -> None:
     assert [file_of(OSError(5, "x", name), "here") for name in ("/a", b"/b", None)] == ["/a", "/b", "here"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@h/x: 404", "https://***@h/x: 404"),
+        ("no (https://token@h/x?a=b&c=d), but", "no (https://***@h/x?***), but"),
+        ("'https://h/x?a=\"b\"c'.", "'https://h/x?***'."),
+        ("https://h/?: what?", "https://h/?***: what?"),
+        ("https://u:p@q@h", "https://***@h"),
+        ("http://a@b/c?d http://e@f/g?h", "http://***@b/c?*** http://***@f/g?***"),
+        (f"docker://alpine:3@sha256:{'a' * 64}", f"docker://alpine:3@sha256:{'a' * 64}"),
+        (f"docker://u@alpine:3@sha256:{'a' * 64}", f"docker://***@alpine:3@sha256:{'a' * 64}"),
+        ("is there none? user@host says no", "is there none? user@host says no"),
+    ],
+)
+def test_what_may_be_a_secret_in_a_url_is_left_out(text: str, shown: str) -> None:
+    assert redacted(text) == redacted(shown) == shown
+    assert Invalid(text, text).message == Invalid(text, text).hint == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["://" * 300_000, "://" + "a" * 1_000_000, "://?" + "?:'" * 300_000, "://@" * 250_000]
+)
+def test_a_long_text_takes_no_longer_than_its_length(text: str) -> None:
+    begun = time.process_time()
+    redacted(text)
+    assert time.process_time() - begun < 5
 
 
 def test_no_hint_is_no_hint() -> None:

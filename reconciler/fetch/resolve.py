@@ -20,7 +20,7 @@ from reconciler.model.content.resolution import (
     resolution_as_json,
     resolution_from_json,
 )
-from reconciler.model.content.source import Transport, shown_url
+from reconciler.model.content.source import Transport, url_key
 from reconciler.model.plan.target import Target, Targets, target_for
 
 if TYPE_CHECKING:
@@ -228,9 +228,9 @@ class Resolver:
 
     def _key_of(self, part: Part) -> str:
         platform = self.access.platform(part)
-        source = part.source.argument(part.pin) if part.source.transport.is_skopeos else part.source.text
+        source = part.source.argument(part.pin) if part.source.transport.is_skopeos else part.source.key
         if part.source.transport is Transport.CATALOG and self.access.catalogs:
-            source += f" of {' '.join(map(shown_url, self.access.catalogs.urls))}"
+            source += f" of {' '.join(map(url_key, self.access.catalogs.urls))}"
         return f"{source} {platform}" + (f" {part.version.text}" if part.version else "")
 
 

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.host.base.durable import link_atomically, read_json, write_json
+from reconciler.host.base.durable import PUBLIC, link_atomically, read_json, write_json
 from reconciler.model.plan.action import Problem
 from reconciler.model.plan.status import CHECKS_PENDING, ExtensionStatus, State
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def write(paths: Paths, document: dict[str, Any]) -> None:
     """Leave the document where others look for it, with the present time."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(paths.status, {**document, "time": now}, durable=False)
+    write_json(paths.status, {**document, "time": now}, durable=False, mode=PUBLIC)
     target = os.path.relpath(paths.status, paths.public_status.parent)
     link_atomically(paths.public_status, target)
 

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from reconciler.errors import printable
+from reconciler.report.shown import shown
 
 # syslog(3)'s numbers, which the journal takes off the front of a line (sd-daemon(3)).
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -28,7 +28,7 @@ class _Formatter(logging.Formatter):
     """One line for each message, whatever names are in it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging calls it
-        return printable(record.message)
+        return shown(record.message)
 
 
 class _JournalFormatter(_Formatter):

@@ -1,8 +1,11 @@
-"""The last step of every line for a terminal or the journal: what others named or wrote must not control them."""
+"""The last step of every line for a terminal or the journal: no name controls them, no secret is in them.
+
+Both is seen to where things are named, too, since JSON and records do not come by here.
+"""
 
 from __future__ import annotations
 
-from reconciler.errors import printable
+from reconciler.errors import printable, redacted
 
 
 class Drawn(str):
@@ -13,4 +16,4 @@ class Drawn(str):
 
 def shown(line: str) -> str:
     """One line: line breaks and control characters in it are escaped, unless it was drawn here."""
-    return line if isinstance(line, Drawn) else printable(line)
+    return line if isinstance(line, Drawn) else printable(redacted(line))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Invalid, ReconcilerError, parsed
+from reconciler.errors import Invalid, ReconcilerError, parsed, redacted
 from reconciler.paths import Paths
 from reconciler.verbs.console import Verbs, add_verb, is_terminal, print_json, print_result
 from reconciler.verbs.exitstatus import ERROR, OK
@@ -93,7 +93,7 @@ def _lint(options: argparse.Namespace) -> int:
     found = []
     for subject in options.subjects:
         request = replace(_request(options, subject), wants_signature=options.require_signature, shows_digest=False)
-        found.append((subject, *_look(request, Paths(options.root), rules)))
+        found.append((redacted(subject), *_look(request, Paths(options.root), rules)))
     _report(found, rules, options)
     failed = any(fails(findings, strict=options.strict) for _, _, findings in found)
     return ERROR if failed else OK

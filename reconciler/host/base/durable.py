@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _INTERVAL: Final = 2.0  # seconds between two write-outs; each costs a commit of the journal
+_PRIVATE: Final = 0o600  # of a record: it may have what only root may read, and is not for others to act upon
+PUBLIC: Final = 0o644
 _TEMPORARY: Final = re.compile(r"\..+\.[0-9]+")  # as `write_atomically` calls files
 
 
@@ -28,14 +30,17 @@ def make_directory(path: Path) -> None:
             directory.chmod(0o755)
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True, mtime_ns: int | None = None) -> None:
+def write_atomically(
+    path: Path, content: bytes, *, durable: bool = True, mtime_ns: int | None = None, mode: int = _PRIVATE
+) -> None:
     """Replace a file by rename; `durable` also orders it before later writes by fsync (needless on tmpfs).
 
-    With `mtime_ns`, the file has this time from the first moment on.
+    It has its mode, whatever the mask of the caller is, and `mtime_ns` as its time from the first moment on.
     """
     with _replacing(path, "written") as temporary:
         make_directory(path.parent)
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_open_private) as file:
+            os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             if mtime_ns is not None:
@@ -45,6 +50,11 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True, mtime_
         temporary.replace(path)
         if durable:
             sync_directory(path.parent)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Not for a moment for others to read; nor one that somebody else has put there to be written to."""
+    return os.open(path, flags | os.O_NOFOLLOW, _PRIVATE)
 
 
 @contextmanager
@@ -83,8 +93,9 @@ def link_atomically(path: Path, target: str) -> None:
         temporary.replace(path)
 
 
-def write_json(path: Path, document: object, *, durable: bool = True) -> None:
-    write_atomically(path, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n", durable=durable)
+def write_json(path: Path, document: object, *, durable: bool = True, mode: int = _PRIVATE) -> None:
+    content = json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+    write_atomically(path, content, durable=durable, mode=mode)
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller knows the shape

@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, redacted
 from reconciler.host.base.command import anyones, run
 from reconciler.host.node import units
 from reconciler.host.node.machine import booted_with_systemd
@@ -80,7 +80,7 @@ def _inactive(names: tuple[str, ...]) -> str | None:
 
 
 def _command_failure(command: tuple[str, ...], deadline: float) -> str | None:
-    words = " ".join(command)
+    words = redacted(" ".join(command))
     left = max(_LEAST, deadline - time.monotonic())
     try:
         finished = run(anyones(command[0]), *command[1:], timeout=left, most=1 << 16, memory=None)
@@ -102,5 +102,5 @@ def _http_failure(url: str, deadline: float) -> str | None:
             connection.request("GET", parts._replace(scheme="", netloc="", fragment="").geturl() or "/")
             status = connection.getresponse().status
     except (OSError, HTTPException, ValueError) as error:
-        return f"{url} does not answer: {error}"
-    return f"{url} answers with {status}" if status >= _UNANSWERED else None
+        return f"{redacted(url)} does not answer: {error}"
+    return f"{redacted(url)} answers with {status}" if status >= _UNANSWERED else None

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from reconciler.errors import Invalid, parsed
+from reconciler.errors import Invalid, parsed, quoted
 from reconciler.model.content.source import Source, Transport, parse_source, shown_url
 from reconciler.model.content.version import parse_range
 from reconciler.model.kind import Kind, is_name
@@ -70,7 +70,7 @@ def catalog_url(entry: Any) -> str:  # noqa: ANN401 - any YAML value
     if source.transport is Transport.HTTP:
         raise NotTaken(f"{source.text} is not encrypted, and a catalog decides what comes")
     if source.transport not in {Transport.HTTPS, Transport.FILE}:
-        raise Invalid(f"{entry!r} is no URL of a catalog", _CATALOG)
+        raise Invalid(f"{quoted(entry)} is no URL of a catalog", _CATALOG)
     return entry.strip()
 
 
@@ -84,7 +84,9 @@ def _scheme(text: str) -> str | None:
 
 def _listed(name: str, version: str) -> Listed:
     if not is_name(name):
-        raise Invalid(f"{name!r} is no name of an extension", "write NAME, NAME@VERSION, oci://REFERENCE or a URL")
+        raise Invalid(
+            f"{quoted(name)} is no name of an extension", "write NAME, NAME@VERSION, oci://REFERENCE or a URL"
+        )
     if not version or _TAG.fullmatch(version):
         return Listed(name, {"source": f"catalog:{name}@{version}".rstrip("@"), "format": "auto"})
     span = _GAP.sub(", ", version.strip())

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from reconciler.errors import Invalid, InvalidConfiguration, Mistake
+from reconciler.errors import Invalid, InvalidConfiguration, Mistake, quoted
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
 from reconciler.model.config.merge import CloudParts, Fragment, KeyPath, Mark, Tree
 from reconciler.model.kind import Kind, is_name
@@ -235,11 +235,13 @@ class _Translator:
             self._wrong(item, "has a Go template, which nobody fills in here", "write the target out", *place)
         elif len(rest) != 1 or not scheme or not rest[0]:
             hint = "write container://HOST/NAME:TAG"
-            self._wrong(item, f"{target!r} is no target: it takes SCHEME://REFERENCE", hint, *place)
+            self._wrong(item, f"{quoted(target)} is no target: it takes SCHEME://REFERENCE", hint, *place)
         elif scheme.lower() not in _IMAGE_SCHEMES:
             self.notes.append(item.sentence(f"{target} is not livelayer's, which runs and installs nothing", *place))
         elif local and not rest[0].startswith("/"):
-            self._wrong(item, f"{target!r} with local_file needs an absolute path", "write container:///PATH", *place)
+            self._wrong(
+                item, f"{quoted(target)} with local_file needs an absolute path", "write container:///PATH", *place
+            )
         else:
             return f"docker-archive:{rest[0]}" if local else f"{scheme.lower()}://{rest[0]}"
         return None

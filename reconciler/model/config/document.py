@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from reconciler.errors import quoted, redacted
 from reconciler.model.config.placeholders import Template, read_template
 from reconciler.model.config.values import (
     PruneLimit,
@@ -67,7 +68,7 @@ def _as_sources(value: object) -> object:
         case list() | tuple():
             return tuple(value)
         case _:
-            raise ValueError(f"must be a source or a list of sources, not {type(value).__name__} {value!r}")
+            raise ValueError(f"must be a source or a list of sources, not {type(value).__name__}")
 
 
 def _read_sources(texts: tuple[str, ...]) -> tuple[Template[Source], ...]:
@@ -78,7 +79,7 @@ def _read_sources(texts: tuple[str, ...]) -> tuple[Template[Source], ...]:
 
 def _check_catalog(url: str) -> str:
     if parse_source(url).transport not in {Transport.HTTPS, Transport.FILE}:
-        raise ValueError(f"a catalog is https://HOST/FILE or file:///PATH, not {url!r}")
+        raise ValueError(f"a catalog is https://HOST/FILE or file:///PATH, not {quoted(url)}")
     return url
 
 
@@ -154,7 +155,7 @@ class Checks(Strict):
     def words(self) -> str:
         """What is looked at, for people."""
         parts = [*self.units, " ".join(self.command), self.file or "", self.http or ""]
-        return ", ".join(part for part in parts if part)
+        return redacted(", ".join(part for part in parts if part))
 
     @property
     def longest(self) -> float:

@@ -120,8 +120,9 @@ def _translated(detail: ErrorDetails, fragment: Fragment) -> Invalid:
             return _mistake(fragment, path, str(detail["ctx"]["error"]))
         case _:
             message = detail["msg"][:1].lower() + detail["msg"][1:]
-            found = f"not {type(detail['input']).__name__} {detail['input']!r}"
-            return _mistake(fragment, path, f"{message}, {found}")
+            found, kind = detail["input"], type(detail["input"]).__name__
+            shown = "" if isinstance(found, dict | list | tuple) else f" {found!r}"
+            return _mistake(fragment, path, f"{message}, not {kind}{shown}")
 
 
 def _known_instead(path: KeyPath) -> str:

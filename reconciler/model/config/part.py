@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Part:
     """Where content comes from, and what is known of it before anybody has looked."""
 
-    text: str  # the source as the user wrote it, without a URL's password
+    text: str  # the source as the user wrote it, without a URL's secrets
     source: Source
     pin: str | None = None  # the digest that it must lead to
     platform: Platform | None = None  # None: this machine's
@@ -46,5 +46,5 @@ class Part:
 
 
 def shown(template: Template[Source]) -> str:
-    """A source as the user wrote it, without a URL's password."""
-    return shown_url(template.text) if template.value.is_web else template.text
+    """A source as the user wrote it, without a URL's secrets."""
+    return shown_url(template.text)

@@ -14,6 +14,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from reconciler.errors import quoted
+
 _UNITS: Final = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _PART: Final = re.compile(rf"([0-9]{{1,12}})\s*([{''.join(_UNITS)}])\s*")
 _SHAPE: Final = re.compile(rf"(?:{_PART.pattern})+")
@@ -76,7 +78,7 @@ def parse_loopback_url(text: str) -> str:
         is_ours = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
         if is_ours and parts.scheme in {"http", "https"}:
             return text
-    raise ValueError(f"{text!r} is no URL on loopback, such as http://127.0.0.1:8080/healthz")
+    raise ValueError(f"{quoted(text)} is no URL on loopback, such as http://127.0.0.1:8080/healthz")
 
 
 def check_state_dir(text: str) -> str:

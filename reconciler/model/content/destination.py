@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.errors import quoted
 from reconciler.model.content.source import TAG, refuse_blanks, split_tag
 
 DOCKER: Final = "docker"
@@ -51,12 +52,12 @@ def parse_destination(text: str) -> Destination:
         return _registry(rest.removeprefix("//"))
     if separator and rest and scheme in _LOCAL:
         return Destination(scheme, rest)
-    raise ValueError(f"{text!r} is no destination; it looks like {_KNOWN}")
+    raise ValueError(f"{quoted(text)} is no destination; it looks like {_KNOWN}")
 
 
 def _registry(reference: str) -> Destination:
     if "@" in reference:
-        raise ValueError(f"{reference!r} has a digest, which the content decides; push to a tag")
+        raise ValueError(f"{quoted(reference)} has a digest, which the content decides; push to a tag")
     name, tag = split_tag(reference)
     if tag is not None and not TAG.fullmatch(tag):
         raise ValueError(f"{tag!r} is no tag; a tag has letters, digits and _ . - only, 128 at most")
@@ -64,7 +65,7 @@ def _registry(reference: str) -> Destination:
     for part in parts:
         if not _PART.fullmatch(part):
             hint = "; names of repositories are in lower case" if part != part.lower() else ""
-            raise ValueError(f"{reference!r} is no image reference, because of {part!r}{hint}")
+            raise ValueError(f"{quoted(reference)} is no image reference, because of {part!r}{hint}")
     return Destination(DOCKER, "/".join([host, *parts]), tag or "latest")
 
 
@@ -73,6 +74,8 @@ def _split_host(name: str) -> tuple[str, list[str]]:
     first, *rest = name.split("/")
     if rest and (first == "localhost" or first != first.lower() or not {".", ":"}.isdisjoint(first)):
         if not _HOST.fullmatch(first):
-            raise ValueError(f"{first!r} is no registry; it looks like registry.example or registry.example:5000")
+            raise ValueError(
+                f"{quoted(first)} is no registry; it looks like registry.example or registry.example:5000"
+            )
         return first, rest
     return _HUB, [first, *rest] if rest else ["library", first]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from reconciler.errors import quoted, redacted
 
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_REFERENCE = re.compile(r"@(?P<digest>[^@/]*)$")
@@ -57,7 +60,7 @@ class Source:
 
     @property
     def is_web(self) -> bool:
-        """Whether it is a URL, which may carry a password."""
+        """Whether it is a URL, which may have secrets."""
         return self.transport in _WEB
 
     @property
@@ -70,10 +73,15 @@ class Source:
 
     @property
     def text(self) -> str:
-        """The source for messages and records, without a URL's password."""
+        """The source for messages and records, without a URL's secrets."""
         if self.is_web:
             return shown_url(self.reference)
         return f"file://{self.reference}" if self.transport is Transport.FILE else self.argument()
+
+    @property
+    def key(self) -> str:
+        """The source in the keys of records: as its text, with a digest in place of the query that is not shown."""
+        return url_key(self.reference) if self.is_web else self.text
 
     def argument(self, digest: str | None = None) -> str:
         """The image as skopeo's argument; of a registry by a digest alone, as skopeo refuses a tag beside one."""
@@ -110,27 +118,28 @@ def _parse_reference(rest: str) -> Source:
     reference = rest[: pin.start()] if pin else rest
     digest = parse_digest(pin["digest"]) if pin else None
     if not _REFERENCE.fullmatch(reference) or reference.endswith(("/", ":")):
-        raise ValueError(f"{rest!r} is no image reference; it looks like registry.example/name:tag")
+        raise ValueError(f"{quoted(reference)} is no image reference; it looks like registry.example/name:tag")
     return Source(Transport.DOCKER, reference, digest)
 
 
 def _parse_web(scheme: str, text: str) -> Source:
     """The scheme in lower case; everything behind it stays as it is, since a server may mean anything by it."""
-    parts = urlsplit(text)
     try:
-        port_is_sound = parts.port is None or parts.port > 0
+        parts = urlsplit(text)
+        if not parts.hostname or parts.port == 0:
+            raise ValueError  # noqa: TRY301 - as urlsplit and its port say it of others
     except ValueError:
-        port_is_sound = False
-    if not parts.hostname or not port_is_sound:
-        raise ValueError(f"{shown_url(text)!r} is no URL; it looks like https://host.example/file.raw")
+        raise ValueError(f"{quoted(text)} is no URL; it looks like https://host.example/file.raw") from None
     if parts.path.endswith("/") or not parts.path:
-        raise ValueError(f"{shown_url(text)!r} names no file; it looks like https://host.example/file.raw")
+        raise ValueError(f"{quoted(text)} names no file; it looks like https://host.example/file.raw")
     return Source(Transport(scheme), urlunsplit(parts._replace(scheme=scheme, fragment="")))
 
 
 def _parse_file(rest: str) -> Source:
     if not rest.startswith("/"):
-        raise ValueError(f"file:// needs an absolute path and no host, as in file:///srv/extension.raw, not {rest!r}")
+        raise ValueError(
+            f"file:// needs an absolute path and no host, as in file:///srv/extension.raw, not {quoted(rest)}"
+        )
     path = unquote(rest)
     if not path.isprintable() or path.rstrip("/") == "":
         raise ValueError(f"file://{rest} names no file or directory")
@@ -142,14 +151,14 @@ def _parse_local(text: str) -> Source:
     if scheme.lower() == Transport.CATALOG:
         if not _LISTED.fullmatch(path):
             raise ValueError(
-                f"catalog:{path} is no name in a catalog; it looks like catalog:fwupd or catalog:fwupd@2.1.7"
+                f"{quoted(text)} is no name in a catalog; it looks like catalog:fwupd or catalog:fwupd@2.1.7"
             )
         return Source(Transport.CATALOG, path)
     transport = _LOCAL.get(scheme.lower())
     if not separator or transport is None:
-        raise ValueError(f"{text!r} names no transport; write {_KNOWN}")
+        raise ValueError(f"{quoted(text)} names no transport; write {_KNOWN}")
     if not path.startswith("/"):
-        raise ValueError(f"{transport}: needs an absolute path, not {path!r}")
+        raise ValueError(f"{transport}: needs an absolute path, not {quoted(path)}")
     return Source(transport, path)
 
 
@@ -172,10 +181,11 @@ def split_tag(reference: str) -> tuple[str, str | None]:
 
 
 def shown_url(url: str) -> str:
-    """A URL for messages, records and logs: without its password."""
-    parts = urlsplit(url)
-    credentials, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}@{host}"))
+    """A URL for messages, records and logs: without what may be a secret."""
+    return redacted(url)
+
+
+def url_key(url: str) -> str:
+    """A URL in the keys of records: another query is another file, other credentials lead to the same."""
+    query = urlsplit(url).query
+    return redacted(url) + (f" {hashlib.sha256(query.encode()).hexdigest()[:16]}" if query else "")

@@ -107,7 +107,7 @@ def test_a_catalog_that_asks_for_a_pause_gets_it(
 def test_what_is_no_catalog_is_told_with_its_address(paths: Paths, server: WebServer) -> None:
     (server.directory / "own.json").write_text("<html>")
     address = f"{server.url}/own.json?token=x"
-    with pytest.raises(Invalid, match=r"own\.json\?token=x: is no catalog of extensions"):
+    with pytest.raises(Invalid, match=r"own\.json\?\*\*\*: is no catalog of extensions"):
         Catalogs(paths, (address,)).find(_selector("git"))
 
 

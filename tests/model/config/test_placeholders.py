@@ -129,8 +129,8 @@ def test_each_of_several_sources_is_filled_in() -> None:
 
 def test_a_password_is_not_shown() -> None:
     (wanted,) = _desired(source="https://user:secret@host/{ID}.tar").extensions
-    assert wanted.text == "https://user@host/{ID}.tar"
-    assert _on(DEBIAN, source="https://user:secret@host/{ID}.tar").text == "https://user@host/debian.tar"
+    assert wanted.text == "https://***@host/{ID}.tar"
+    assert _on(DEBIAN, source="https://user:secret@host/{ID}.tar").text == "https://***@host/debian.tar"
 
 
 def test_a_text_is_read_with_a_one_for_each_placeholder() -> None:

@@ -89,10 +89,44 @@ def test_files_are_named_by_url_or_path(text: str, reference: str) -> None:
 def test_a_password_is_never_shown() -> None:
     source = parse_source("https://user:secret@host.example/x.raw")
     assert "secret" in source.reference
-    assert source.text == "https://user@host.example/x.raw"
-    with pytest.raises(ValueError, match="names no file") as caught:
-        parse_source("https://user:secret@host.example/")
-    assert "secret" not in str(caught.value)
+    assert source.text == "https://***@host.example/x.raw"
+    assert parse_source("https://secret@host.example/x?y=secret").text == "https://***@host.example/x?***"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:secret@host.example/",
+        "https://user:se/cret@host.example/x",
+        "https://user:se?cret@host.example/x",
+        "https://user:se#cret@host.example/x",
+        "https://user:secret@host.example:port/x",
+        "https://user:secret\u2100@host.example/x",
+        "https://host.example/?token=secret",
+        "https://?token=secret",
+        "ftp://user:secret@host.example/x",
+        "docker://user:secret@registry.example/x:v1",
+        "docker://secret@registry.example/x",
+        "container://user:se@cret@registry.example/x",
+        "user:secret@host.example/x",
+        "oci:user:secret@host.example/x",
+        "catalog:user:secret@host",
+        "file://user:secret@host/x",
+    ],
+)
+def test_what_is_no_source_is_told_without_its_password(text: str) -> None:
+    with pytest.raises(ValueError, match=" ") as caught:
+        parse_source(text)
+    assert "cret" not in str(caught.value)
+    assert "user" not in str(caught.value)
+
+
+def test_a_source_in_the_keys_of_records_is_told_from_others_by_its_query_alone() -> None:
+    one, two, three = (
+        parse_source(f"https://{it}").key for it in ("a:b@host/x?v=1", "c:d@host/x?v=1", "a:b@host/x?v=2")
+    )
+    assert one == two != three
+    assert parse_source("https://a:b@host/x").key == "https://***@host/x"
 
 
 def test_a_registry_source_can_take_another_tag() -> None:
