@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.fetch.transport import Access, look_up, transport_for
 from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.base.failures import as_failure
 from reconciler.host.store import entries as store
 from reconciler.model.content.format import assumed_payload
 from reconciler.model.content.minimumage import FirstSeen, in_utc
@@ -131,8 +132,8 @@ class Resolver:
             return wanted.unresolved.about(wanted.name)
         try:
             return self._target(wanted, self._resolve(wanted))
-        except ReconcilerError as error:
-            return error.about(wanted.name)
+        except Exception as error:  # noqa: BLE001 - of one source, so never the run's
+            return as_failure(error, wanted.text).about(wanted.name)
 
     def _pinned_target(self, wanted: Wanted, placed: Placed) -> Target | ReconcilerError:
         if store.has(self.paths, placed.entry) or self._may_look_up(wanted):

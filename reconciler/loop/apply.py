@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from reconciler.errors import Failed, ReconcilerError, file_of
+from reconciler.errors import Failed, ReconcilerError
 from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
+from reconciler.host.base.failures import as_failure
 from reconciler.host.base.workers import workers
 from reconciler.host.merge import links, masks, moduleindex
 from reconciler.host.merge.hostfiles import host_units
@@ -136,15 +137,15 @@ class Applier:
         try:
             work.result()
             self.resolver.remember(action.wanted, action.resolution)
-        except ReconcilerError as error:
-            return Outcome(action, error.about(action.wanted.name))
-        except OSError as error:
-            return Outcome(action, _unexpected(error, action).about(action.wanted.name))
+            return Outcome(action, self._misfit(action))
+        except Exception as error:  # noqa: BLE001 - of one source, so never the run's
+            return Outcome(action, as_failure(error, action.wanted.text).about(action.wanted.name))
+
+    def _misfit(self, action: Fetch) -> ReconcilerError | None:
         contents = store.read_contents(self.paths, [action.entry]).get(action.entry)
         if contents is None:
-            unreadable = Failed(f"{self.paths.store / action.entry.file_name}: cannot be read", "look at the disk")
-            return Outcome(action, unreadable.about(action.wanted.name))
-        return Outcome(action, contents.misfit(action.wanted.ident, self.host))
+            raise Failed(f"{self.paths.store / action.entry.file_name}: cannot be read", "look at the disk")
+        return contents.misfit(action.wanted.ident, self.host)
 
     def _examine(self, plan: Plan) -> None:
         left = [it for it in plan.actions if action_name(it) not in self._failed]
@@ -187,10 +188,8 @@ class Applier:
         self._reported = ()
         try:
             self._carry_out(action)
-        except ReconcilerError as error:
-            return error
-        except OSError as error:
-            return _unexpected(error, action)
+        except Exception as error:  # noqa: BLE001 - of one action
+            return as_failure(error, type(action).__name__)
         return None
 
     def _note(self, action: Change, error: ReconcilerError) -> None:
@@ -325,7 +324,3 @@ class Applier:
         trouble = self._unstarted.get(action_name(action) or "")
         node_follows = self.desired.settings.checks is not None
         checks.check(self.paths, action, trouble, self.configuration, node_follows=node_follows)
-
-
-def _unexpected(error: OSError, action: Action) -> Failed:
-    return Failed.of(error, file_of(error, type(action).__name__), "look at the file system")

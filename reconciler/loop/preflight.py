@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host.base.blobs import blob_in
+from reconciler.host.base.failures import as_failure
 from reconciler.host.merge.hostfiles import beside_host
 from reconciler.host.merge.hostmounts import harm_to_mounts, to_be_hidden
 from reconciler.host.merge.links import read_links
@@ -116,7 +117,10 @@ class _Examination:
         _examine_mounts(self.paths, self.host, kind, own, self.findings)
         sight = sight_of(self.paths, self.host, kind)
         for name, files in own.items():
-            self._look_at_one(ExtensionId(name, kind), files, sight)
+            try:
+                self._look_at_one(ExtensionId(name, kind), files, sight)
+            except Exception as error:  # noqa: BLE001 - what cannot be judged is not placed, and keeps nothing else out
+                self.findings.add(name, as_failure(error, "what it has"), "refuse")
 
     def _look_at_one(self, ident: ExtensionId, own: FileList, sight: Sight) -> None:
         if unseen := Unseen.among(sight.unseen(own.files, ident.kind), sight):

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Deferred, Failed, Pending, ReconcilerError, Unavailable, file_of
+from reconciler.errors import Deferred, Pending, ReconcilerError, Unavailable
+from reconciler.host.base.failures import as_failure
 from reconciler.host.records import history, retries
 from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.host.records.refreshes import read_failed_refreshes, write_failed_refreshes
@@ -74,10 +75,8 @@ def _settle(paths: Paths, observed: ObservedState) -> None:
 def noted(troubles: list[ReconcilerError]) -> Iterator[None]:
     try:
         yield
-    except ReconcilerError as error:
-        troubles.append(error)
-    except OSError as error:
-        troubles.append(Failed.of(error, file_of(error, "the state"), "look at the file system"))
+    except Exception as error:  # noqa: BLE001 - no record is worth a run
+        troubles.append(as_failure(error, "the state"))
 
 
 def read(session: Session, view: View) -> Kept:

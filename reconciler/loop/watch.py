@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import threading
 import time
 from contextlib import nullcontext
@@ -58,7 +59,8 @@ class Watcher:
         self._retry_at: float | None = None  # when a source that did not answer is asked again
 
     def run(self) -> None:
-        """Stay until `Terminated` is raised by a signal."""
+        """Stay until `Terminated` is raised by a signal; SIGHUP, which reloads others, says to look again."""
+        signal.signal(signal.SIGHUP, lambda *_: self._wake.set())
         with self._heartbeat.beating():
             try:
                 self._directories.rearm()

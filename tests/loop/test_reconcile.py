@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import Invalid
+from reconciler.fetch.transports.local import Local
 from reconciler.host.merge import links
+from reconciler.loop import preflight
 from reconciler.loop.apply import Applier, Outcome
 from reconciler.loop.reconcile import look, status
 from reconciler.loop.session import Options
@@ -25,6 +27,7 @@ from tests.seed import configure, converge, entry, fill_store
 if TYPE_CHECKING:
     from reconciler.loop.reconcile import Result
     from reconciler.model.plan.action import Plan
+    from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
 
 ONE = "docker://registry/one:v1"
@@ -101,6 +104,52 @@ def test_a_misfit_is_told_and_the_othersconverge(paths: Paths) -> None:
     assert _placed(paths) == {"two": "b"}
     assert _states(result) == {"one": State.FAILED, "two": State.IN_SYNC}
     assert "ID=fedora, this host has ID=debian" in result.problems[0].sentence
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("what", ["look_up", "open"])
+@pytest.mark.parametrize("error", [ZeroDivisionError("why"), OSError(5, "why"), RecursionError("why")])
+def test_whatever_goes_wrong_with_a_source_is_its_own_trouble(
+    paths: Paths, what: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bad", "good"):
+        release = paths.root / f"{name}/usr/lib/extension-release.d/extension-release.{name}"
+        release.parent.mkdir(parents=True)
+        release.write_text("ID=_any\n")
+    configure(paths, "extensions: {bad: {source: 'file:///bad'}, good: {source: 'file:///good'}}")
+    method = getattr(Local, what)
+
+    def fail(self: Local, it: Any, *rest: Any) -> Any:  # noqa: ANN401 - either method
+        part = it if what == "look_up" else it.part
+        if part.source.reference == "/bad":
+            raise error
+        return method(self, it, *rest)
+
+    monkeypatch.setattr(Local, what, fail)
+    result = converge(paths)
+    assert _placed(paths).keys() == {"good"}
+    (problem,) = result.problems
+    assert problem.extension == "bad"
+    assert problem.message == (
+        "file:///bad: why" if isinstance(error, OSError) else f"file:///bad: unexpected {type(error).__name__}: why"
+    )
+    assert problem.code == ("disk.broken" if isinstance(error, OSError) else "unexpected")
+
+
+def test_what_cannot_be_judged_is_not_placed_and_keeps_nothing_else_out(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+
+    def fail(_: Paths, entry: Entry, *__: object) -> tuple[()]:
+        return () if entry.digest[7] == "a" else (1 // 0,)[:0]
+
+    monkeypatch.setattr(preflight, "abilities_of", fail)
+    result = converge(paths)
+    assert _placed(paths) == {"one": "a"}
+    assert [it.code for it in result.problems] == ["unexpected"]
 
 
 def test_an_offline_run_places_what_the_store_has_and_waits_for_the_rest(paths: Paths) -> None:

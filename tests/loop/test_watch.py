@@ -202,6 +202,40 @@ def test_a_broken_file_is_survived(filled: Paths) -> None:
 
 
 @pytest.mark.commands
+def test_a_hangup_is_a_reason_to_look_again_and_none_to_end(filled: Paths) -> None:
+    with _daemon(filled) as process:
+        assert _eventually(lambda: _placed(filled) == ["one"] and filled.status.exists())
+        for _ in range(2):
+            (filled.links(Kind.SYSEXT) / "one").unlink()  # of which no watch tells
+            process.send_signal(signal.SIGHUP)
+            assert _eventually(lambda: _placed(filled) == ["one"])
+        assert process.poll() is None
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize(("start", "ends"), [([], True), (["nohup"], False)])
+def test_a_hangup_ends_a_run_and_its_skopeo(filled: Paths, tmp_path: Path, start: list[str], *, ends: bool) -> None:
+    (fifo, pid_file) = (tmp_path / "fifo", tmp_path / "pid")
+    os.mkfifo(fifo)
+    slow = tmp_path / "bin/skopeo"
+    slow.parent.mkdir()
+    slow.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nread line < {fifo}\necho asked >&2\nexit 1\n")
+    slow.chmod(0o755)
+    configure(filled, "extensions: {three: {source: 'docker://registry/three:v1'}}")
+    command = [*start, sys.executable, "-m", "reconciler", "--root", str(filled.root), "apply"]
+    environment = {**os.environ, "PATH": f"{slow.parent}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert _eventually(lambda: pid_file.exists() and bool(pid_file.read_text()))
+        process.send_signal(signal.SIGHUP)
+        if not ends:
+            fifo.write_text("go on\n")
+        assert process.wait(100) == (130 if ends else 1)
+        assert process.stderr
+        assert (b"ended by SIGHUP" if ends else b"asked") in process.stderr.read()
+    assert _eventually(lambda: not Path(f"/proc/{pid_file.read_text().strip()}").exists())
+
+
+@pytest.mark.commands
 def test_systemd_is_told_of_readiness_status_life_and_end(filled: Paths, tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

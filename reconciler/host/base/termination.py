@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an exception in the main thread, put off where it would leave something behind.
+"""SIGTERM, SIGINT and SIGHUP as an exception in the main thread, put off where it would leave something behind.
 
 A signal can arrive between the moment that a program was started and the moment that its process is known here. An
 exception in between would leave the program running, with nobody to end it.
@@ -27,9 +27,10 @@ class _Deferral:
 
 
 def install() -> None:
-    """Let the signals raise `Terminated` in the main thread from now on."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _handle)
+    """Let the signals raise `Terminated` in the main thread from now on; nohup(1) has the last of them ignored."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _handle)
 
 
 @contextmanager

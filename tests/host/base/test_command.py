@@ -157,13 +157,14 @@ def test_a_signal_at_the_very_start_ends_the_program_too(monkeypatch: pytest.Mon
         return started[0]
 
     monkeypatch.setattr(command, "_find", lambda *_: start)
-    previous = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    previous = [signal.getsignal(number) for number in numbers]
     termination.install()
     try:
         with pytest.raises(Terminated, match="SIGTERM"):
             run("sleep", "300", timeout=250)
     finally:
-        for number, handler in zip((signal.SIGTERM, signal.SIGINT), previous, strict=True):
+        for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)
     _wait_until_gone(started[0].pid)
 
