@@ -21,7 +21,7 @@ from reconciler.host.records.activation import read_activation, write_activation
 from reconciler.host.records.retries import after_failure
 from reconciler.host.store import entries as store
 from reconciler.host.store.pathlists import file_list
-from reconciler.model.facts.needs import CHORES, Chore, Needs, declared, needs_of
+from reconciler.model.facts.needs import CHORES, RELOAD_UNITS, RESTART_UNITS, Chore, Needs, declared, needs_of
 from reconciler.model.plan.activation import shown, stoppable, vanished, word_of
 from reconciler.model.state.activation import Activated, Activation
 from reconciler.model.state.observed import Link, ObservedState
@@ -45,9 +45,7 @@ log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 8  # jobs that are waited for; the service manager orders them among each other
 _SETTLE: Final = 0.25  # seconds in which a service shows that it cannot even begin (status 203, 217 and the like)
-_RESTARTS_UNITS: Final = 262  # the first systemd that obeys the fields below itself
-_RESTART: Final = "EXTENSION_RESTART_UNITS"
-_RELOAD: Final = "EXTENSION_RELOAD_OR_RESTART_UNITS"
+_RESTARTS_UNITS: Final = 262  # the first systemd that obeys such fields of release files itself
 
 
 @dataclass(slots=True)
@@ -157,21 +155,26 @@ class Activator:
         known = {*self.stopped, *(unit for it in before for unit in it.units)}
         lost = [unit for unit in stoppable(known) if unit not in brought]
         try:
-            units.stop_all(set(lost) - host_units(lost))
+            units.stop_all(lost, but_not=host_units)
         except ReconcilerError as error:
             self._errors.append(error)
             return False
         return True
 
     def _obey(self, done: Mapping[ExtensionId, Activated], observed: ObservedState) -> None:
-        """What an extension's release file asks for, where systemd itself is too old to do it."""
+        """What an extension's release file asks for, where systemd itself is too old to do it.
+
+        The host's own units are not restarted, since that may be the end of a node, as with dbus.service.
+        """
         if self.host.systemd >= _RESTARTS_UNITS:
             return
         for ident, known in done.items():
             if known.failed:
                 continue
             release = self._release(ident, observed.links[ident])
-            restart, reload = declared(release, _RESTART), declared(release, _RELOAD)
+            named, reload = declared(release, RESTART_UNITS), declared(release, RELOAD_UNITS)
+            hosts = host_units(named)
+            restart = [it for it in named if it not in hosts]
             states = units.show((*restart, *reload))
             jobs = {unit: "restart" for unit in restart if states[unit].word(known.merged) is not UnitWord.RUNNING}
             self._run(jobs | {it: "reload-or-restart" for it in reload if it not in jobs}, ident)

@@ -227,7 +227,7 @@ class Applier:
 
     def _stop(self, action: Stop) -> None:
         if booted_with_systemd():
-            units.stop_all(set(action.units) - host_units(action.units))
+            units.stop_all(action.units, but_not=host_units)
         self._stopped.extend(action.units)
 
     def _change_link(self, action: Place | Remove) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _UNITS: Final = (
     *(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib")),
     *(f"/run/systemd/{it}" for it in ("transient", "generator", "generator.early", "generator.late")),
+    *(f"{top}/systemd/system.attached" for top in ("/etc", "/run")),  # of portable services
 )
 _SEARCHED: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")  # for programs, in this order
 _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")

@@ -12,7 +12,7 @@ from reconciler.host.base.command import Finished, check, run
 from reconciler.model.state.units import PROPERTIES, Unit, parse_units
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
 _AT_ONCE: Final = 1000  # units, whose names fit a command line
@@ -63,22 +63,22 @@ def parse_unit_state(text: str) -> UnitState:
 
 def invocation(unit: str) -> str:
     """What tells one start of a unit from the next (INVOCATION_ID of systemd.exec(5))."""
-    return _systemctl("show", "--property=InvocationID", "--value", unit).stdout.decode().strip()
+    return _systemctl("show", "--property=InvocationID", "--value", "--", unit).stdout.decode().strip()
 
 
 def command_line(unit: str) -> str:
     """What a unit starts, with its arguments, as systemd shows it; empty for a unit that is not there."""
-    return _systemctl("show", "--property=ExecStart", "--value", unit).stdout.decode(errors="replace")
+    return _systemctl("show", "--property=ExecStart", "--value", "--", unit).stdout.decode(errors="replace")
 
 
 def restart(unit: str) -> Finished:
     """Restart a unit. Its start limit is for crash loops, not for us: what is used up of it is forgotten."""
-    _systemctl("reset-failed", unit)
-    return _systemctl("restart", unit)
+    _systemctl("reset-failed", "--", unit)
+    return _systemctl("restart", "--", unit)
 
 
 def reload(unit: str) -> Finished:
-    return _systemctl("reload", unit)
+    return _systemctl("reload", "--", unit)
 
 
 def start_later(unit: str, seconds: float, timer: str) -> None:
@@ -135,13 +135,18 @@ def _job_complaint(finished: Finished) -> str:
     return lines[0] if lines else finished.complaint
 
 
-def stop_all(units: Collection[str]) -> None:
-    """Stop those of these units that run, and all instances of templates among them; no failure of theirs remains."""
+def stop_all(units: Collection[str], but_not: Callable[[Iterable[str]], set[str]]) -> None:
+    """Stop those of these units that run, and all instances of templates among them; no failure of theirs remains.
+
+    Their names come from images: none is a pattern or an option here. `but_not` tells which are somebody else's.
+    """
     if not units:
         return
     listed = _systemctl("list-units", "--plain", "--no-legend", "--full")
     known = [line.split(maxsplit=1)[0] for line in listed.stdout.decode().splitlines() if line.strip()]
-    if names := [name for name in known if name in units or template_of(name) in units]:
+    names = [name for name in known if name in units or template_of(name) in units]
+    others = but_not(names)
+    if names := [name for name in names if name not in others]:
         check(_systemctl("stop", "--", *names), f"systemctl stop {' '.join(names)}")
         _systemctl("reset-failed", "--", *names)  # one that took the stop badly would leave the node degraded
 

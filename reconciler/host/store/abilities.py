@@ -10,13 +10,14 @@ from reconciler.errors import ReconcilerError
 from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.host.images.inspect import open_image
 from reconciler.host.store import entries as store
-from reconciler.model.facts.powers import abilities
+from reconciler.model.facts.powers import abilities, restarts
 from reconciler.model.fit.filekind import FileKind
 from reconciler.paths import SCRATCH
 
 if TYPE_CHECKING:
     from reconciler.model.facts.powers import Ability
     from reconciler.model.fit.filetree import FileTree
+    from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.plan.collisions import FileList
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
@@ -26,16 +27,19 @@ _TEXT_MAX: Final = 64 << 10  # bytes of a file that decides
 
 def abilities_of(paths: Paths, entry: Entry, found: FileList) -> list[Ability]:
     """What an entry with these files can do."""
+    contents = store.read_contents(paths, [entry]).get(entry)
     with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as scratch:
-        return abilities(found.files, _Texts(paths, entry, Path(scratch)).read)
+        texts = _Texts(paths.store / entry.file_name, contents.image if contents else None, Path(scratch))
+        told = abilities(found.files, texts.read)
+    return [*told, *(restarts(contents, entry.kind, found.files) if contents else ())]
 
 
 class _Texts:
     """Files of an entry, which is opened when the first of them is wanted."""
 
-    def __init__(self, paths: Paths, entry: Entry, scratch: Path) -> None:
-        self._paths = paths
-        self._entry = entry
+    def __init__(self, place: Path, image: ImageFormat | None, scratch: Path) -> None:
+        self._place = place
+        self._image = image
         self._scratch = scratch
         self._tree: FileTree | None = None
 
@@ -50,7 +54,6 @@ class _Texts:
         return text.decode(errors="replace") if text is not None and len(text) <= _TEXT_MAX else None
 
     def _opened(self) -> FileTree:
-        place = self._paths.store / self._entry.file_name
-        contents = store.read_contents(self._paths, [self._entry]).get(self._entry)
-        image = contents.image if contents else None
-        return open_image(place, image, self._scratch) if image else DirectoryTree(place)
+        if self._image:
+            return open_image(self._place, self._image, self._scratch)
+        return DirectoryTree(self._place)

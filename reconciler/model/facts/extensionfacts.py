@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model.facts.powers import abilities
+from reconciler.model.facts.powers import abilities, restarts
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import STRICT, FileTree, read_contents
 from reconciler.model.fit.permissions import Permissions
@@ -164,9 +164,10 @@ class ExtensionFacts:
     @cached_property
     def abilities(self) -> tuple[Ability, ...]:
         """What it can do to a host beyond having files there."""
-        paths = (path for path, file in self.files.items() if file.kind is not FileKind.DIRECTORY)
+        paths = [path for path, file in self.files.items() if file.kind is not FileKind.DIRECTORY]
         return (
-            *abilities(paths, lambda path: self.files[path].text if path in self.files else None),
+            *abilities(paths, lambda path: self.files[path].text),
+            *restarts(self.contents, self.kind, paths),
             *self.host.abilities,
         )
 

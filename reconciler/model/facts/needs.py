@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _RELOAD: Final = "EXTENSION_RELOAD_MANAGER"  # of a release file, systemd 255 on
+RESTART_UNITS: Final = "EXTENSION_RESTART_UNITS"  # systemd 262 on
+RELOAD_UNITS: Final = "EXTENSION_RELOAD_OR_RESTART_UNITS"
+RESTARTED: Final = (RESTART_UNITS, RELOAD_UNITS)
 
 
 class Chore(StrEnum):

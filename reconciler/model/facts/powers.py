@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid
 from reconciler.model.content.power import Power
+from reconciler.model.facts.needs import RESTARTED, declared
 from reconciler.model.facts.unitfiles import parse_unit
+from reconciler.model.kind import RELEASE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from reconciler.model.fit.contents import Contents
+    from reconciler.model.kind import Kind
 
 _LIB: Final = r"(?:usr/lib|usr/local/lib|etc)"
 _SHARE: Final = r"(?:usr/share|usr/local/share|etc)"
@@ -219,6 +224,21 @@ def refusal(found: Iterable[Ability], refused: Collection[Power]) -> Invalid | N
         f"leave it out; if it is to be trusted with that: settings.limits.{first.power}: true",
         code="limit.livelayer" if first.power is Power.LIVELAYER else "limit.power",
     )
+
+
+def restarts(contents: Contents, kind: Kind, paths: Iterable[str]) -> list[Ability]:
+    """What its release files ask of units that an extension with these files does not bring."""
+    own = set(unit_names(paths))
+    named = {unit: name for name, it in contents.releases.items() for key in RESTARTED for unit in declared(it, key)}
+    return [
+        Ability(
+            Power.UNITS,
+            f"{kind.traits.releases}/{RELEASE_PREFIX}{name}",
+            f"has {unit} restarted, which it does not bring",
+        )
+        for unit, name in named.items()
+        if not _brought(unit, own)
+    ]
 
 
 def unit_names(paths: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from reconciler.errors import Failed
@@ -40,3 +42,36 @@ def test_no_answer_is_not_the_answer_that_there_is_no_unit(monkeypatch: pytest.M
         units.unit_state("a.service")
     answers.insert(1, Finished(0, b"LoadState=loaded\nActiveState=active\n", ""))
     assert units.unit_state("a.service").is_active
+
+
+_RUNNING = b"""\
+a.service   loaded active running A
+b@1.service loaded active running B
+b@2.service loaded active running B
+dbus.service loaded active running D-Bus
+sshd.service loaded active running sshd
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "stopped"),
+    [
+        (("a.service", "b@.service"), ("a.service", "b@1.service")),
+        (("*.service", "?.service", "[a-z].service", "--host=h", "-H.service", "dbus"), ()),
+        (("dbus.service", "b@2.service"), ()),
+    ],
+)
+def test_names_of_images_are_exact_and_units_of_the_host_are_not_stopped(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], stopped: tuple[str, ...]
+) -> None:
+    calls: list[tuple[str, ...]] = []
+
+    def systemctl(*arguments: str, **_: Any) -> Finished:  # noqa: ANN401 - settings
+        calls.append(arguments[2:])
+        return Finished(0, _RUNNING, "")
+
+    monkeypatch.setattr(units, "run", systemctl)
+    units.stop_all(names, but_not=lambda asked: {"dbus.service", "b@2.service"} & set(asked))
+    listing, *jobs = calls
+    assert listing == ("list-units", "--plain", "--no-legend", "--full")
+    assert jobs == ([("stop", "--", *stopped), ("reset-failed", "--", *stopped)] if stopped else [])

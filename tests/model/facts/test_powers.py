@@ -9,7 +9,9 @@ from typing import Final
 import pytest
 
 from reconciler.model.content.power import Power
-from reconciler.model.facts.powers import PROGRAMS, abilities, foreign, refusal
+from reconciler.model.facts.powers import PROGRAMS, abilities, foreign, refusal, restarts
+from reconciler.model.fit.contents import Contents
+from reconciler.model.kind import Kind
 
 PROJECT: Final = Path(__file__).parents[3]
 UNITS: Final = "usr/lib/systemd/system"
@@ -130,6 +132,22 @@ def test_drop_ins_for_its_own_units_are_its_own() -> None:
     assert _powers(drop_in) == {Power.UNITS}
     assert _powers(drop_in, f"{UNITS}/x.service") == set()
     assert _powers(f"{UNITS}/x@1.service.d/y.conf", f"{UNITS}/x@.service") == set()
+
+
+def test_to_have_units_of_others_restarted_is_to_change_them() -> None:
+    release = {
+        "EXTENSION_RESTART_UNITS": "x.service dbus.service",
+        "EXTENSION_RELOAD_OR_RESTART_UNITS": "y@1.service",
+    }
+    contents = Contents({"x": release})
+    found = restarts(contents, Kind.SYSEXT, [f"{UNITS}/x.service"])
+    assert [(it.power, it.words.split()[1]) for it in found] == [
+        (Power.UNITS, "dbus.service"),
+        (Power.UNITS, "y@1.service"),
+    ]
+    assert (
+        restarts(contents, Kind.SYSEXT, [f"{UNITS}/{it}" for it in ("x.service", "dbus.service", "y@.service")]) == []
+    )
 
 
 def test_every_kind_has_a_case() -> None:
