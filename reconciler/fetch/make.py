@@ -101,7 +101,7 @@ class Maker:
             raise Invalid(f"{self.text}: rename: true cannot change an image file", hint, code="config.format")
         image = self.stage / "image.raw"
         image.unlink(missing_ok=True)  # of a first attempt with a damaged blob
-        found, _ = decompress_to(file.path, image, self.limits.size)
+        found, _ = decompress_to(file.path, image, self.limits)
         if file.digest and found != file.digest:
             what = f"{file.path} has the digest {found} in place of {file.digest}"
             raise Invalid(what, "fetch it again, and look at the disk", code="digest.mismatch")

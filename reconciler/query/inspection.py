@@ -201,7 +201,7 @@ class _Look:
         return _Found(replace(origin, payload=Payload.LAYERS), found)
 
     def _from_image_file(self, file: ImageFile, origin: Origin) -> _Found:
-        image_file = decompressed(file.path, self.scratch / "decompressed", self.request.limits.size)
+        image_file = decompressed(file.path, self.scratch / "decompressed", self.request.limits)
         architecture = architecture_of(image_file)
         image = inspect_image(image_file, Kind.SYSEXT, self.scratch, architecture).image
         assert image  # noqa: S101 - it was a file

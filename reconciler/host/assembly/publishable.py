@@ -68,7 +68,7 @@ def look_into_file(path: Path, scratch: Path, shown: Path | None = None) -> Subj
     if payload_in(path) is Payload.TAR:
         raise Invalid(f"{name} is a tar archive", "unpack it into a directory, and push that")
     workplace = Path(tempfile.mkdtemp(dir=scratch))
-    image = decompressed(path, workplace / "image.raw", DEFAULT.size)
+    image = decompressed(path, workplace / "image.raw", DEFAULT)
     architecture = architecture_of(image)
     return _subject(name, lambda kind: inspect_image(image, kind, workplace, architecture), architecture)
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Final, Self
 
 from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.base.durable import link_atomically
+from reconciler.host.layers.budget import Budget, Exceeded
 from reconciler.host.tar.decompress import Blob, Content, Refused, is_compressed
+from reconciler.model.content.limits import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from reconciler.model.content.limits import Limits
     from reconciler.model.images.imageformat import Volume
 
 _PIECE: Final = 1 << 18
@@ -108,7 +111,7 @@ def _runs(piece: bytes) -> Iterator[tuple[int, int]]:
             yield starts[0], min(starts[-1] + _BLOCK, len(piece))
 
 
-def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
+def decompress_to(source: Path, target: Path, limits: Limits) -> tuple[str, str]:
     """Decompress a file as its magic bytes say (gz, xz, zst, bz2, or not at all) into a new file with holes.
 
     Returns:
@@ -117,28 +120,33 @@ def decompress_to(source: Path, target: Path, limit: int) -> tuple[str, str]:
     try:
         with Blob(source) as blob:
             content = Content(blob)
-            write_sparse(target, _limited(content, limit))
+            write_sparse(target, _limited(content, limits, source.stat().st_size))
             return blob.digest(), content.digest()
+    except Exceeded as error:
+        raise Invalid(f"the image is not decompressed: {error}", error.hint, code="limit.exceeded") from error
     except Refused as error:
         hint = "fetch the image again, and compare its digest with its publisher's"
         raise Malformed(f"the image cannot be decompressed: {error}", hint) from error
 
 
-def decompressed(source: Path, target: Path, limit: int) -> Path:
+def decompressed(source: Path, target: Path, limits: Limits) -> Path:
     """An image file as it is, or made anew at `target` where it is compressed."""
     with ImageFile(source) as image:
         head = image.read(0, _MAGIC)
     if is_compressed(head):
-        decompress_to(source, target, limit)
+        decompress_to(source, target, limits)
         return target
     return source
 
 
-def _limited(content: Content, limit: int) -> Iterator[bytes]:
+def _limited(content: Content, limits: Limits, size: int) -> Iterator[bytes]:
+    """Zeros count for the size alone: they take no space, and images of disks are full of them."""
+    budget = Budget(limits)
+    budget.begin_layer(size)
     while piece := content.read(_PIECE):
-        if content.position > limit:
+        if content.position > limits.size:
             hint = "raise settings.limits.size if the image is to be trusted"
-            raise Invalid(
-                f"the image has more than {limit} bytes when it is decompressed", hint, code="limit.exceeded"
-            )
+            raise Exceeded(f"it has more than {size_text(limits.size)}", hint)
+        if piece.count(0) < len(piece):
+            budget.unpacked(len(piece))
         yield piece

@@ -263,7 +263,9 @@ class LimitSettings(Strict):
         default=DEFAULT.size, description="Bytes of data unpacked, such as 16G."
     )
     members: Count = Field(default=DEFAULT.members, description="Files, directories and links.")
-    ratio: Count = Field(default=DEFAULT.ratio, description="Bytes unpacked for each packed one, of large layers.")
+    ratio: Count = Field(
+        default=DEFAULT.ratio, description="Bytes unpacked for each packed one, of large layers and image files."
+    )
     setuid: bool = Field(
         default=DEFAULT.setuid, description="Whether it may bring setuid and setgid programs and file capabilities."
     )

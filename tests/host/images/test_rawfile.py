@@ -15,6 +15,7 @@ import zstandard
 
 from reconciler.errors import Failed, Invalid
 from reconciler.host.images.rawfile import ImageFile, copy_part, decompress_to, write_sparse
+from reconciler.model.content.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def _digest(data: bytes) -> str:
 def test_decompression(compression: str, content: bytes, tmp_path: Path) -> None:
     source = COMPRESSIONS[compression](content)
     (tmp_path / "source").write_bytes(source)
-    digests = decompress_to(tmp_path / "source", tmp_path / "target", limit=1 << 23)
+    digests = decompress_to(tmp_path / "source", tmp_path / "target", Limits(size=1 << 23))
     assert digests == (_digest(source), _digest(content))
     assert (tmp_path / "target").read_bytes() == content
 
@@ -53,10 +54,26 @@ def test_zeros_become_holes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_no_more_than_the_limit(compression: str, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(COMPRESSIONS[compression](bytes(64 << 20)))
-    with pytest.raises(Invalid, match="more than 1048576 bytes"):
-        decompress_to(tmp_path / "source", tmp_path / "target", limit=1 << 20)
+    with pytest.raises(Invalid, match="it has more than 1M"):
+        decompress_to(tmp_path / "source", tmp_path / "target", Limits(size=1 << 20))
     assert not (tmp_path / "target").exists()
-    assert decompress_to(tmp_path / "source", tmp_path / "target", limit=64 << 20)[1] == _digest(bytes(64 << 20))
+    assert decompress_to(tmp_path / "source", tmp_path / "target", Limits(size=64 << 20))[1] == _digest(
+        bytes(64 << 20)
+    )
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_no_more_than_the_ratio_and_zeros_are_no_bomb(compression: str, tmp_path: Path) -> None:
+    source, target, limits = tmp_path / "source", tmp_path / "target", Limits(ratio=10)
+    source.write_bytes(COMPRESSIONS[compression](b"x" * (80 << 20)))
+    with pytest.raises(Invalid, match="it unpacks to more than 10 times its size") as caught:
+        decompress_to(source, target, limits)
+    assert caught.value.code == "limit.exceeded"
+    assert "settings.limits.ratio" in (caught.value.hint or "")
+    assert not target.exists()
+    source.write_bytes(COMPRESSIONS[compression](bytes(80 << 20)))
+    decompress_to(source, target, limits)
+    assert target.stat().st_blocks == 0
 
 
 @pytest.mark.parametrize("compression", ["gzip", "xz", "zstd", "bzip2"])
@@ -65,7 +82,7 @@ def test_damaged_compression_leaves_nothing(compression: str, tmp_path: Path) ->
     for content in (source[: len(source) // 2], source[:-1], source + b"more"):
         (tmp_path / "source").write_bytes(content)
         with pytest.raises(Invalid, match="the image cannot be decompressed") as caught:
-            decompress_to(tmp_path / "source", tmp_path / "target", limit=1 << 20)
+            decompress_to(tmp_path / "source", tmp_path / "target", Limits(size=1 << 20))
         assert caught.value.hint
         assert not (tmp_path / "target").exists()
 
@@ -74,7 +91,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"precious")
     (tmp_path / "source").write_bytes(b"x")
     with pytest.raises(Failed, match="cannot be written"):
-        decompress_to(tmp_path / "source", tmp_path / "target", limit=10)
+        decompress_to(tmp_path / "source", tmp_path / "target", Limits(size=10))
     assert (tmp_path / "target").read_bytes() == b"precious"
 
 
