@@ -119,7 +119,15 @@ class Resolver:
         document = {key: resolution_as_json(it) for key, it in self.records.items()}
         write_json(self.paths.resolutions, document)
 
-    def remember_first_seen(self, desired: DesiredState) -> None:
+    def remember_seen(self, desired: DesiredState) -> None:
+        """Note what there was to be seen, whatever comes of it."""
+        if self.access.signed:
+            from reconciler.host.sources.signedlists import SignedLists
+
+            SignedLists(self.paths.signed_lists, self.access.signed).remember()
+        self._remember_first_seen(desired)
+
+    def _remember_first_seen(self, desired: DesiredState) -> None:
         """Note when digests were seen first, for `min_age`; of what is not configured any more nothing is kept."""
         kept = {item.name: self.first_seen[item.name] for item in desired.extensions if item.name in self.first_seen}
         if kept != _read_first_seen(self.paths):

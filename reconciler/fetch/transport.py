@@ -37,6 +37,7 @@ class Access:
     catalogs: Catalogs | None = None
     offline: bool = False  # only what is on this node may be used
     scratch_blobs: Path | None = None  # None: blobs are kept, for later runs
+    signed: dict[str, float] = field(default_factory=dict)  # what is to be remembered of lists of checksums
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
 
     @property

@@ -67,7 +67,7 @@ def prefetch(paths: Paths, options: Options, new: NewOs) -> Forecast:
     with lock.hold(paths, "livelayer apply --for-os-release", options.patience, log.info):
         look = _open(paths, options, new)
         store.prepare(look.paths)
-        look.resolver.remember_first_seen(look.configured)
+        look.resolver.remember_seen(look.configured)
         errors = _fetch(look)
         write_prefetched(look.paths, _entries(look.targets))
         look.resolver.remember_stored(look.desired, look.targets)

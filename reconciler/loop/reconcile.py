@@ -141,7 +141,7 @@ def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Hos
 def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     session = _begin(paths, options)
     before = session.view()
-    session.resolver.remember_first_seen(session.desired)
+    session.resolver.remember_seen(session.desired)
     plan = _scoped(before, options)
     runlog.log_plan(plan)
     after, outcomes, kept = _carried_out(session, before, plan, doing)

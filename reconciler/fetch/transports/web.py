@@ -11,6 +11,7 @@ from reconciler.fetch.content import content_of_file
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.images.payload import payload_in
 from reconciler.host.sources import download, sha256sums, web
+from reconciler.host.sources.signedlists import SignedLists
 from reconciler.model.content.format import assumed_payload
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.sha256sums import file_name
@@ -32,8 +33,13 @@ class Web:
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         url = part.source.reference
-        digest = part.pin or sha256sums.resolve(url, self.access.paths.keyrings(self.access.keyring))
+        digest = part.pin or self._listed(url)
         return Resolution(digest, digest, assumed_payload(wanted, part.source) if wanted else _peeked_payload(url))
+
+    def _listed(self, url: str) -> str:
+        paths = self.access.paths
+        lists = SignedLists(paths.signed_lists, self.access.signed)
+        return sha256sums.resolve(url, paths.keyrings(self.access.keyring), lists)
 
     def is_kept(self, resolution: Resolution) -> bool:
         return blob_in(self.access.blobs, resolution.digest).is_file()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, Unavailable
 from reconciler.host.base.command import Finished, run
 from reconciler.host.base.onhost import on_host
 from reconciler.host.sources.web import PATIENCE, Patience, read_small
-from reconciler.model.content.sha256sums import beside, file_name, parse_checksums
+from reconciler.model.content.sha256sums import beside, best_before, file_name, parse_checksums
 from reconciler.model.content.source import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from reconciler.host.sources.signedlists import SignedLists
 
 _LIST: Final = "SHA256SUMS"
 _SIGNATURE: Final = "SHA256SUMS.gpg"
@@ -37,7 +40,7 @@ _FAULTS: Final = {
 }
 
 
-def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -> str:
+def resolve(url: str, keyrings: Sequence[Path], lists: SignedLists, patience: Patience = PATIENCE) -> str:
     """The digest that a signed SHA256SUMS in the same directory of the server gives for a file."""
     name = file_name(url)
     keys = on_host(lambda: [(path, path.read_bytes()) for path in keyrings if path.is_file()], keyrings)
@@ -50,8 +53,11 @@ def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -
         )
     content = _beside(url, _LIST, _LIST_MAX, patience)
     signature = _beside(url, _SIGNATURE, _SIGNATURE_MAX, patience)
-    _verify(content, signature, keys, shown_url(beside(url, _LIST)))
-    digest = parse_checksums(content.decode(errors="replace")).get(name)
+    signed = _verify(content, signature, keys, shown_url(beside(url, _LIST)))
+    listed = parse_checksums(content.decode(errors="replace"))
+    _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
+    lists.accept(beside(url, _LIST), signed)
+    digest = listed.get(name)
     if digest is None:
         raise Invalid(
             f"{shown_url(beside(url, _LIST))} does not list {name}",
@@ -59,6 +65,13 @@ def resolve(url: str, keyrings: Sequence[Path], patience: Patience = PATIENCE) -
             code="source.not-found",
         )
     return digest
+
+
+def _refuse_stale(shown: str, until: datetime | None) -> None:
+    if until and until < datetime.now(UTC):
+        told = f"{shown}: the list was good until {until:%Y-%m-%d}"
+        hint = "ask the publisher for a new one, or check this node's clock: timedatectl"
+        raise Unavailable(told, hint, code="signature.stale")
 
 
 def _beside(url: str, name: str, limit: int, patience: Patience) -> bytes:
@@ -71,7 +84,8 @@ def _beside(url: str, name: str, limit: int, patience: Patience) -> bytes:
         ) from error
 
 
-def _verify(content: bytes, signature: bytes, keys: Sequence[tuple[Path, bytes]], shown: str) -> None:
+def _verify(content: bytes, signature: bytes, keys: Sequence[tuple[Path, bytes]], shown: str) -> float:
+    """When it was signed."""
     with tempfile.TemporaryDirectory(prefix="livelayer-") as scratch:
         files = {name: Path(scratch, name) for name in (_LIST, _SIGNATURE)}
         files[_LIST].write_bytes(content)
@@ -79,15 +93,16 @@ def _verify(content: bytes, signature: bytes, keys: Sequence[tuple[Path, bytes]]
         options = [f"--keyring={_binary(path, key, Path(scratch))}" for path, key in keys]
         options.append("--weak-digest=SHA1")  # forgeries are affordable
         finished = run("gpgv", "--status-fd=1", *options, str(files[_SIGNATURE]), str(files[_LIST]), timeout=_TIMEOUT)
-    _judge(finished, shown)
+    return _judge(finished, shown)
 
 
-def _judge(finished: Finished, shown: str) -> None:
+def _judge(finished: Finished, shown: str) -> float:
     lines = finished.stdout.decode(errors="replace").splitlines()
     words = [line.removeprefix(_STATUS).split() for line in lines if line.startswith(_STATUS)]
     status = {line[0]: line[1:] for line in words if line}
     if {"GOODSIG", "VALIDSIG"} <= status.keys() and "BADSIG" not in status:
-        return  # by one key at least; gpgv fails if there is a second signature by a key that nobody has
+        # By one key at least; gpgv fails if there is a second signature by a key that nobody has.
+        return max(map(_time_of, (it for it in words if it[:1] == ["VALIDSIG"])))
     for word, meaning in _FAULTS.items():
         if word in status:
             key = f" ({status[word][0]})" if word != "NODATA" and status[word] else ""
@@ -99,6 +114,11 @@ def _judge(finished: Finished, shown: str) -> None:
     raise Invalid(
         f"{shown}: the signature is not good: {finished.complaint}", "look at it with: gpgv", code="signature.refused"
     )
+
+
+def _time_of(valid: Sequence[str]) -> float:
+    """When a signature was made: the third field of gpgv's line about it."""
+    return float(valid[3]) if len(valid) > 3 and valid[3].isdecimal() else 0.0  # noqa: PLR2004
 
 
 def _binary(keyring: Path, content: bytes, scratch: Path) -> Path:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from reconciler.errors import Invalid
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _GNU: Final = re.compile(r"(?P<escaped>\\?)(?P<hex>[0-9A-Fa-f]{64})(?: [ *]|  ?)(?P<name>.+)")
 _BSD: Final = re.compile(r"(?P<escaped>\\?)SHA256 \((?P<name>.+)\) = (?P<hex>[0-9A-Fa-f]{64})")
+_BEST_BEFORE: Final = "BEST-BEFORE-"
+_EMPTY: Final = f"sha256:{hashlib.sha256().hexdigest()}"
 _ESCAPES: Final = {r"\n": "\n", r"\r": "\r", r"\\": "\\"}
 
 
@@ -23,6 +30,19 @@ def parse_checksums(text: str) -> dict[str, str]:
         if match and _is_plain(name):
             found[name] = f"sha256:{match['hex'].lower()}"
     return found
+
+
+def best_before(listed: Mapping[str, str]) -> datetime | None:
+    """Until when a list counts: an empty file BEST-BEFORE-YYYY-MM-DD in it says so (systemd-sysupdate 260)."""
+    markers = (it for it, digest in listed.items() if digest == _EMPTY and it.startswith(_BEST_BEFORE))
+    return min(filter(None, (_date(it.removeprefix(_BEST_BEFORE)) for it in markers)), default=None)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def file_name(url: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.errors import Failed, Invalid
+from reconciler.errors import Failed, Invalid, Unavailable
 from reconciler.host.sources.sha256sums import resolve
+from reconciler.host.sources.signedlists import SignedLists
 from reconciler.host.sources.web import Patience
 from tests.rig.openpgp import KeyOwner
 from tests.rig.webserver import WebServer
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.commands, pytest.mark.xdist_group("keys")]
 
 HASTE = Patience(attempts=1, stall=5)
+EMPTY = hashlib.sha256().hexdigest()
 HEX = hashlib.sha256(b"content").hexdigest()
 
 
@@ -42,7 +45,68 @@ def server(tmp_path: Path, vendor: KeyOwner) -> Iterator[WebServer]:
 
 
 def _resolve(server: WebServer, *keyrings: Path, name: str = "x.raw") -> str:
-    return resolve(f"{server.url}/{name}", keyrings, HASTE)
+    lists = SignedLists(server.directory.with_name("record.json"))
+    found = resolve(f"{server.url}/{name}", keyrings, lists, HASTE)
+    lists.remember()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("marker", "is_good"),
+    [
+        (f"{EMPTY}  BEST-BEFORE-2999-12-31", True),
+        (f"{EMPTY}  BEST-BEFORE-2020-01-01", False),
+        (f"{EMPTY} *BEST-BEFORE-2999-12-31\n{EMPTY} *BEST-BEFORE-2020-01-01", False),
+        (f"{HEX}  BEST-BEFORE-2020-01-01", True),  # a file that is called so
+        (f"{EMPTY}  BEST-BEFORE-soon", True),
+        (f"{EMPTY}  BEST-BEFORE-2020-13-45", True),
+    ],
+)
+def test_a_list_counts_until_its_best_before_date(
+    server: WebServer, vendor: KeyOwner, tmp_path: Path, marker: str, *, is_good: bool
+) -> None:
+    file, keyring = server.directory / "SHA256SUMS", vendor.export(tmp_path / "keys")
+    file.write_text(f"{file.read_text()}{marker}\n")
+    vendor.sign(file)
+    if is_good:
+        assert _resolve(server, keyring) == f"sha256:{HEX}"
+    else:
+        with pytest.raises(Unavailable, match="SHA256SUMS: the list was good until 2020-01-01") as caught:
+            _resolve(server, keyring)
+        assert caught.value.code == "signature.stale"
+
+
+def test_a_list_that_is_older_than_the_last_one_is_refused(
+    server: WebServer, vendor: KeyOwner, tmp_path: Path
+) -> None:
+    file, keyring, record = (
+        server.directory / "SHA256SUMS",
+        vendor.export(tmp_path / "keys"),
+        tmp_path / "record.json",
+    )
+    old, old_signature = file.read_text(), file.with_name("SHA256SUMS.gpg").read_bytes()
+    time.sleep(1.1)  # signatures know whole seconds
+    file.write_text(f"{'1' * 64}  x.raw\n")
+    vendor.sign(file)
+    for _ in range(2):  # the same again is as good
+        assert _resolve(server, keyring) == f"sha256:{'1' * 64}"
+    file.write_text(old)
+    file.with_name("SHA256SUMS.gpg").write_bytes(old_signature)
+    with pytest.raises(Unavailable, match="is older than the last one, of 20") as caught:
+        _resolve(server, keyring)
+    assert caught.value.code == "signature.stale"
+    assert f"remove {record}" in (caught.value.hint or "")
+    record.unlink()  # as the hint says
+    assert _resolve(server, keyring) == f"sha256:{HEX}"
+    record.write_text("[1")
+    assert _resolve(server, keyring) == f"sha256:{HEX}"
+
+
+def test_a_signer_whose_clock_was_fast_does_not_keep_later_lists_out(tmp_path: Path) -> None:
+    lists = SignedLists(tmp_path / "record.json")
+    lists.accept("https://h/SHA256SUMS", time.time() + 1e9)
+    lists.remember()
+    SignedLists(tmp_path / "record.json").accept("https://h/SHA256SUMS", time.time() + 1)
 
 
 @pytest.mark.parametrize("options", [(), ("--armor",)], ids=["binary", "armored"])
