@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,27 @@ class Registry:
     access: Access
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
+        found = self._looked_up(part, wanted)
+        if part.pin and part.source.transport is Scheme.DOCKER and part.source.tag:
+            self._compare_tag(part, part.pin)
+        return found
+
+    def _compare_tag(self, part: Part, pin: str) -> None:
+        """Tell where a pin is not what the tag beside it leads to: whoever updated one forgot the other.
+
+        The pin counts all the same, and a tag that is gone says nothing.
+        """
+        try:
+            content = self._skopeo.raw_manifest(replace(part.source, digest=None).argument())
+            found = parse_manifest(content)
+        except ReconcilerError as error:
+            log.debug("%s: what its tag leads to is not known: %s", part.text, error.message)
+            return
+        named = [digest_of(content), *(it.digest for it in (found.manifests if isinstance(found, Index) else ()))]
+        if pin not in named:
+            log.warning("%s: its tag leads to %s, and not to the %s that counts", part.text, named[0], pin)
+
+    def _looked_up(self, part: Part, wanted: Format | None) -> Resolution:
         source = self._versioned(part)
         content = self._skopeo.raw_manifest(source.argument(part.pin))
         found = parse_manifest(content)
