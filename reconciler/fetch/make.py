@@ -12,6 +12,7 @@ from reconciler.errors import Invalid
 from reconciler.fetch.content import ImageFile, Layers, Tree
 from reconciler.host.base.walk import walk
 from reconciler.host.images.inspect import inspect_image
+from reconciler.host.images.listing import screen
 from reconciler.host.images.rawfile import decompress_to, write_sparse
 from reconciler.host.layers.flatten import Entangled, flatten
 from reconciler.host.layers.unpack import unpack
@@ -22,6 +23,7 @@ from reconciler.host.store import pathlists
 from reconciler.host.store.pack import pack, pack_tree
 from reconciler.model.content.format import Format
 from reconciler.model.fit.filekind import FileKind
+from reconciler.model.plan.collisions import FileList
 
 if TYPE_CHECKING:
     from reconciler.fetch.content import Content
@@ -105,7 +107,13 @@ class Maker:
         if file.digest and found != file.digest:
             what = f"{file.path} has the digest {found} in place of {file.digest}"
             raise Invalid(what, "fetch it again, and look at the disk", code="digest.mismatch")
-        return Made(image, inspect_image(image, self.entry.kind, self.stage))
+        contents = inspect_image(image, self.entry.kind, self.stage)
+        assert contents.image  # noqa: S101 - it was a file
+        workplace = self.stage / "listing"
+        workplace.mkdir(exist_ok=True)
+        files = screen(image, contents.image, workplace, self.limits)
+        pathlists.keep(self.paths, self.entry, FileList.of((path, it.permissions) for path, it in files.items()))
+        return Made(image, contents)
 
 
 def as_tree(content: Content, tree: Path, limits: Limits, text: str) -> Path:

@@ -22,6 +22,8 @@ from reconciler.host.layers.budget import Budget, Exceeded
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
 from reconciler.host.tar.reader import members
 from reconciler.model.content.limits import DEFAULT
+from reconciler.model.facts.extensionfacts import SETGID, SETUID
+from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import unreadable
 from reconciler.model.images.imageformat import FileSystem, Top
 from reconciler.paths import SCRATCH
@@ -70,6 +72,37 @@ def files_of(file: Path, image: ImageFormat) -> tuple[dict[str, File], Known]:
     with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as workplace:
         known = list_image(file, image, listing, Path(workplace), DEFAULT)
     return listing.files(), known
+
+
+def screen(file: Path, image: ImageFormat, workplace: Path, limits: Limits) -> dict[str, File]:
+    """Every file of an image that is to be merged as it is, by path: it must have what layers may have, and no more.
+
+    A device 0:0 or an attribute of overlayfs, for two, would let files of the host vanish.
+    """
+    listing = Listing()
+    known = list_image(file, image, listing, workplace, limits)
+    files = listing.files()
+    for path, it in files.items():
+        if reason := _flaw(it, limits):
+            raise Invalid(f"the image: {path} {reason[0]}", reason[1], code=reason[2])
+    if not known.attributes:
+        what = "what attributes the image's files have cannot be told on this node"
+        hint = "install squashfs-tools-ng and systemd-container, and run it as root"
+        raise Failed(what, hint, code="program.missing")
+    return files
+
+
+def _flaw(file: File, limits: Limits) -> tuple[str, str, str] | None:
+    """What keeps a file out, what to do, and the code of it; while an image is streamed, some of it ends that."""
+    if file.kind is FileKind.SPECIAL:
+        return "is a device, a FIFO or a socket, which no extension may contain", _REBUILD, "content.special-file"
+    if file.steers_overlay:
+        return "has an extended attribute of overlayfs, which would change the overlay", _REBUILD, "content.attribute"
+    is_setuid = file.kind is FileKind.FILE and file.mode & (SETUID | SETGID)
+    if not limits.setuid and (is_setuid or file.has_capabilities):
+        hint = "if the image is to be trusted with that: settings.limits.setuid: true"
+        return "is setuid, setgid or has capabilities, which this node does not allow", hint, "limit.setuid"
+    return None
 
 
 class _Reader(NamedTuple):
