@@ -22,7 +22,7 @@ from reconciler.host.store.abilities import abilities_of
 from reconciler.host.store.labels import unlabelled
 from reconciler.host.store.pathlists import readable_lists
 from reconciler.model.facts.extensionfacts import HostFacts
-from reconciler.model.facts.powers import foreign, is_itself, refusal
+from reconciler.model.facts.powers import foreign, is_itself, refusal, told
 from reconciler.model.fit.permissions import NARROWED_HINT
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import Action, Fetch, Place, Problem, Remove, problem
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 _LOOK = "look at the warnings, and at what livelayer inspect says of it"
+_LIMIT = "if that is not meant, settings.limits can refuse it"
 _BENEATH = "let livelayer look below what is merged: it takes root, and unshare(2) to be allowed"
 _APART = "give the files other names, or leave one of the extensions out"
 
@@ -129,9 +130,16 @@ class _Examination:
         if self.paths.is_running_system:
             beside = beside_host(self.paths, ident.kind, own, sight)
             _examine_beside_host(ident, beside, self.findings, self.desired.settings.preflight)
-        can = (*abilities_of(self.paths, self.new[ident], own), *beside.abilities)
-        if refused := refusal(foreign(can, ident.name, is_own=self._is_own(ident, can)), self.desired.limits.refused):
+        self._judge(ident, (*abilities_of(self.paths, self.new[ident], own), *beside.abilities))
+
+    def _judge(self, ident: ExtensionId, able: Sequence[Ability]) -> None:
+        """What it can do to the host is told of one that is new, where it is not refused."""
+        can = foreign(able, ident.name, is_own=self._is_own(ident, able))
+        if refused := refusal(can, self.desired.limits.refused):
             self.findings.add(ident.name, refused, "refuse")
+        elif ident not in self.links:
+            for words in told(can):
+                self.findings.add(ident.name, Invalid(f"is new, and {words}", _LIMIT, code="preflight.power"), "warn")
 
     def _is_own(self, ident: ExtensionId, can: Iterable[Ability]) -> bool:
         """Whether livelayer runs from what it was; to look for that takes a while."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import size_text
 from reconciler.model.facts.extensionfacts import SETGID, SETUID, ExtensionFacts
+from reconciler.model.facts.powers import told
 from reconciler.model.facts.program import Shape
 from reconciler.model.facts.unitfiles import Unit, units
 from reconciler.model.fit.filekind import FileKind
@@ -46,6 +47,7 @@ def inspection_rows(facts: ExtensionFacts, fits: Sequence[HostFit]) -> Rows:
     rows += _group("programs", _architectures(facts), "none")
     unknown_owners = "cannot be told: unpacked by a user who cannot give files away"
     rows += _group("privileges", _some(_privileges(facts)), "none" if origin.knows_owners else unknown_owners)
+    rows += _group("can", _some(told(facts.abilities)), "nothing but have files, and run them as asked")
     rows += _group("labels", _label_lines(facts), "no SELinux labels")
     rows += _group("hides", _some(_hides(facts)), _no_collisions(facts))
     rows.append(("signature", _signature(facts)))
@@ -73,6 +75,7 @@ def inspection_document(facts: ExtensionFacts, fits: Sequence[HostFit]) -> dict[
         "setuid": [path for path, file in facts.of_kind(FileKind.FILE) if file.mode & SETUID],
         "setgid": [path for path, file in facts.of_kind(FileKind.FILE) if file.mode & SETGID],
         "capabilities": [path for path, file in facts.files.items() if file.has_capabilities],
+        "abilities": [{"power": it.power, "path": it.path, "words": it.words} for it in facts.abilities],
         "selinux_labels": sorted(_labels(facts)),
         "owners_known": origin.knows_owners,
         "attributes_known": origin.knows_attributes,

@@ -20,6 +20,7 @@ from reconciler.loop.session import Options
 from reconciler.model.content.format import Format
 from reconciler.model.fit.permissions import Permissions
 from reconciler.model.kind import ExtensionId, Kind
+from reconciler.model.plan.action import Place
 from reconciler.model.plan.collisions import FileList
 from reconciler.model.state.entry import Entry
 from reconciler.query import providers
@@ -316,4 +317,33 @@ def test_what_is_in_an_extension_has_to_be_known(paths: Paths, monkeypatch: pyte
     configure(paths, f"extensions: {{{one}, {two}}}")
     assert [it.extension for it in look(paths, Options()).problems] == ["two"]
     unknown = {entry("a")}
+    assert converge(paths, Options(), "test").in_sync
+
+
+def test_what_a_new_extension_can_do_to_the_host_is_told_once(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
+    fill_store(paths, ONE, "one", "a")
+    for name in ("usr/lib/tmpfiles.d/a.conf", "usr/lib/tmpfiles.d/b.conf", "usr/lib/udev/rules.d/quiet.rules"):
+        _file(paths, "a", name)
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    words = (
+        "one: is new, and makes, changes or removes files anywhere, as root: /usr/lib/tmpfiles.d/a.conf and 1 more"
+    )
+    assert look(paths, Options()).warnings == (words,)
+    assert converge(paths, Options(), "test").in_sync
+    assert words in [it.message for it in caplog.records]
+    fill_store(paths, ONE, "one", "b")
+    _file(paths, "b", "usr/lib/tmpfiles.d/a.conf")
+    update = look(paths, Options())
+    assert isinstance(update.view.plan.actions[0], Place)
+    assert update.warnings == ()
+
+
+def test_the_strict_profile_refuses_what_is_not_allowed_by_name(paths: Paths) -> None:
+    fill_store(paths, ONE, "one", "a")
+    _file(paths, "a", "usr/lib/tmpfiles.d/a.conf")
+    wanted = f"extensions: {{one: {{source: '{ONE}'}}}}"
+    configure(paths, f"settings: {{profile: strict}}\n{wanted}")
+    (problem,) = converge(paths, Options(), "test").problems
+    assert (problem.code, "settings.limits.tmpfiles: true" in (problem.hint or "")) == ("limit.power", True)
+    configure(paths, f"settings: {{profile: strict, limits: {{tmpfiles: true}}}}\n{wanted}")
     assert converge(paths, Options(), "test").in_sync

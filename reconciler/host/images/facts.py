@@ -33,8 +33,12 @@ _TEXT_MAX: Final = (64 << 10) + 1  # bytes of one file; more than a release file
 _TEXTS_MAX: Final = 32 << 20  # bytes of all
 _TEXTS: Final = (
     *(f"{place}/".encode() for kind in Kind for place in (kind.traits.releases, *kind.traits.unit_directories)),
-    *(f"{top}/sysusers.d/".encode() for top in ("usr/lib", "etc")),
-    f"{DBUS_SERVICES}/".encode(),
+    *(
+        f"{top}/{place}/".encode()
+        for top in ("usr/lib", "usr/local/lib", "etc")
+        for place in ("sysusers.d", "udev/rules.d", "modprobe.d")
+    ),
+    *(f"{it}/".encode() for it in (DBUS_SERVICES, DBUS_SERVICES.replace("share", "local/share"))),
 )
 
 

@@ -109,7 +109,7 @@ def desired_state(fragment: Fragment) -> DesiredState:
     return DesiredState(
         tuple(_wanted(name, item) for name, item in listed if item and item.state != "absent"),
         frozenset(name for name, item in listed if item and item.state == "absent"),
-        document.settings,
+        document.settings.in_force,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -358,6 +358,11 @@ class Settings(Strict):
         strict=False,
         description="Where catalog:NAME sources are looked up, in this order: https://HOST/FILE or file:///PATH.",
     )
+    profile: Literal["strict"] | None = Field(
+        default=None,
+        description="strict: refuses what an extension could do to the host, kind by kind: limits and "
+        "preflight.host_files are strict where they are not set.",
+    )
     limits: LimitSettings = LimitSettings()
     state_dir: Annotated[str, AfterValidator(check_state_dir)] | None = Field(
         default=None,
@@ -370,6 +375,16 @@ class Settings(Strict):
         description="Mask what others placed and what would make systemd merge nothing at all, such as a corrupt "
         "image file, by an empty directory of its name in a search directory of higher precedence.",
     )
+
+    @property
+    def in_force(self) -> Self:
+        """With what the profile sets where nothing else does."""
+        if self.profile is None:
+            return self
+        unset = {"setuid", *Power} - self.limits.model_fields_set
+        limits = self.limits.model_copy(update=dict.fromkeys(unset, False))
+        given = {"host_files": "refuse"} if "host_files" not in self.preflight.model_fields_set else {}
+        return self.model_copy(update={"limits": limits, "preflight": self.preflight.model_copy(update=given)})
 
 
 class Document(Strict):

@@ -194,8 +194,8 @@ def abilities(paths: Iterable[str], read: Callable[[str], str | None]) -> list[A
     """What the files at these paths can do, in their order; `read` gives what is in one, or None."""
     wanted, listed = _any(), frozenset(paths)
     found = sorted(path for path in listed if wanted.fullmatch(path) or wanted.fullmatch(f"{path}/x"))
-    told = (Ability(rule.power, path, rule.words) for path in found for rule in _meant(path, read))
-    return [*told, *_drop_ins(listed)]
+    able = (Ability(rule.power, path, rule.words) for path in found for rule in _meant(path, read))
+    return [*able, *_drop_ins(listed)]
 
 
 def foreign(found: Iterable[Ability], name: str, *, is_own: bool) -> list[Ability]:
@@ -214,13 +214,12 @@ def is_itself(ability: Ability) -> bool:
 
 def refusal(found: Iterable[Ability], refused: Collection[Power]) -> Invalid | None:
     """Why what can do so must not be placed, in words of the first of it; None: nothing is refused."""
-    told = [it for it in found if it.power in refused]
-    if not told:
+    meant = [it for it in found if it.power in refused]
+    if not meant:
         return None
-    first, alike = told[0], [it for it in told if it.words == told[0].words]
-    more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+    first = meant[0]
     return Invalid(
-        f"it {first.words}: /{first.path}{more}; this node does not allow that",
+        f"it {told(meant)[0]}; this node does not allow that",
         f"leave it out; if it is to be trusted with that: settings.limits.{first.power}: true",
         code="limit.livelayer" if first.power is Power.LIVELAYER else "limit.power",
     )
@@ -239,6 +238,18 @@ def restarts(contents: Contents, kind: Kind, paths: Iterable[str]) -> list[Abili
         for unit, name in named.items()
         if not _brought(unit, own)
     ]
+
+
+def told(found: Iterable[Ability]) -> list[str]:
+    """What can be done, for people: each thing once, with one of the files that can."""
+    paths: dict[str, list[str]] = {}
+    for it in found:
+        paths.setdefault(it.words, []).append(it.path)
+    return [f"{words}: /{first}{_more(others)}" for words, (first, *others) in paths.items()]
+
+
+def _more(others: Collection[str]) -> str:
+    return f" and {len(others)} more" if others else ""
 
 
 def unit_names(paths: Iterable[str]) -> dict[str, str]:

@@ -11,6 +11,8 @@ from reconciler.model.config import document
 from reconciler.model.config.desired import desired_state, for_host
 from reconciler.model.config.document import Checks
 from reconciler.model.config.merge import Fragment
+from reconciler.model.content.limits import DEFAULT, Limits
+from reconciler.model.content.power import Power
 from reconciler.model.content.source import Source, parse_source
 from reconciler.model.fit.release import Host
 
@@ -92,3 +94,19 @@ def test_what_keys_forbid_each_other_is_reported_of_every_extension() -> None:
 )
 def test_an_unknown_key_leads_to_those_that_are_known_there(tree: dict[str, object], hint: str) -> None:
     assert [it[1] for it in _mistakes(tree)] == [hint]
+
+
+def test_the_strict_profile_refuses_every_kind_that_is_not_allowed_by_name() -> None:
+    assert desired_state(Fragment({})).limits == DEFAULT
+    strict = desired_state(Fragment({"settings": {"profile": "strict", "limits": {"dbus": True, "size": "1M"}}}))
+    assert strict.limits == Limits(1 << 20, setuid=False, refused=frozenset(Power) - {Power.DBUS})
+    assert strict.settings.preflight.host_files == "refuse"
+    warned = desired_state(Fragment({"settings": {"profile": "strict", "preflight": {"host_files": "warn"}}}))
+    assert warned.settings.preflight.host_files == "warn"
+
+
+def test_every_power_has_a_key_that_allows_or_refuses_it() -> None:
+    for power in Power:
+        for is_allowed in (True, False):
+            desired = desired_state(Fragment({"settings": {"limits": {str(power): is_allowed}}}))
+            assert (power in desired.limits.refused) != is_allowed

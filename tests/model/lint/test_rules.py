@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from reconciler.model.content.power import Power
 from reconciler.model.facts.extensionfacts import Clash, File, HostFacts, Narrowed
+from reconciler.model.facts.powers import Ability
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.permissions import Permissions
 from reconciler.model.images.veritysignature import VeritySignature
@@ -41,6 +43,7 @@ INSTALL: Final = {
 }
 USER: Final = {f"{UNITS}/x.service": file("[Service]\nUser=ipfs\n")}
 NARROWED: Final = Narrowed("/usr/share/y", Permissions(0o700), Permissions())
+SHADOWING: Final = Ability(Power.SHADOWING, "usr/sbin/y", "is found before the host's /usr/bin/y")
 HOST: Final = HostFacts(frozenset({"/usr/bin/python3", "/etc/hosts", "/usr/bin/bash"}), is_known=True)
 
 
@@ -158,6 +161,11 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
         (extension({path: file()}), path)
         for path in ("usr/lib/livelayer/extensions.d/zz.yaml", "usr/local/sbin/gpgv", "usr/bin/livelayer")
     ),
+    "LL802": (
+        (extension({f"{UNITS}/sshd.service.d/x.conf": file()}), f"{UNITS}/sshd.service.d/x.conf"),
+        (extension({"usr/lib/sysusers.d/x.conf": file("m x wheel\n")}), "usr/lib/sysusers.d/x.conf"),
+        (extension(host=HostFacts(abilities=(SHADOWING,))), "usr/sbin/y"),
+    ),
 }
 PASSED: Final[Mapping[str, tuple[ExtensionFacts, ...]]] = {
     "LL002": (_named(None, "x"), _named("y", "x")),
@@ -183,6 +191,7 @@ PASSED: Final[Mapping[str, tuple[ExtensionFacts, ...]]] = {
         extension({"usr/bin": directory(mode=0o555), "usr/share/y": directory(mode=0o700)}),
         extension({"usr/bin": directory(uid=1000)}, origin={"knows_owners": False}),
     ),
+    "LL802": (extension({"usr/lib/sysusers.d/x.conf": file("u x -\n")}),),
     "LL302": (extension(INSTALL), extension({f"{UNITS}/x@.service": INSTALL[f"{UNITS}/x.service"]})),
     "LL303": (extension({**WANTED, UPHOLDS: file("[Unit]\nUpholds=x.service\n")}),),
     "LL304": (

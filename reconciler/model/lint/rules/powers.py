@@ -18,3 +18,11 @@ def steers_livelayer(facts: ExtensionFacts) -> Hits:
     for it in foreign(facts.abilities, facts.name or "", is_own=False):
         if it.power is Power.LIVELAYER:
             yield Hit(f"it {it.words}", it.path)
+
+
+@rule("LL802", Severity.NOTE, "nodes with settings.profile: strict, or a key of settings.limits, refuse it")
+def can_do_more(facts: ExtensionFacts) -> Hits:
+    """It can do something to a host beyond having files there."""
+    for it in facts.abilities:
+        if it.power is not Power.LIVELAYER:
+            yield Hit(f"it {it.words} (limits.{it.power})", it.path)
