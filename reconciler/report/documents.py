@@ -53,7 +53,7 @@ def _deed(action: Action) -> str:
         case Activate():
             deed = "activate what is merged"
         case Start():
-            deed = f"start {' '.join(action.units)} of {action.ident}"
+            deed = f"{_started(action)} of {action.ident}"
         case Stop():
             deed = f"stop {' '.join(action.units)} of {action.ident}"
         case Check():
@@ -64,6 +64,11 @@ def _deed(action: Action) -> str:
         case _:
             assert_never(action)
     return deed
+
+
+def _started(action: Start) -> str:
+    jobs = {"start": [it for it in action.units if it not in action.reload], "reload": action.reload}
+    return ", ".join(f"{job} {' '.join(units)}" for job, units in jobs.items() if units)
 
 
 def _obtained(action: Fetch | Generate) -> str:

@@ -105,6 +105,7 @@ class Start:
     ident: ExtensionId
     units: tuple[str, ...]
     reason: str
+    reload: tuple[str, ...] = ()  # those of them that are only reloaded, or restarted, if they run
 
 
 @dataclass(frozen=True, slots=True)

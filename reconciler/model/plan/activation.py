@@ -63,12 +63,28 @@ def due_activation(desired: DesiredState, observed: ObservedState, steps: Sequen
     if changing_now := sorted(ident.name for ident in changing if ident.kind in refreshed):
         yield Activate(f"{', '.join(changing_now)}: changes")
     elif owed:
-        yield Activate(f"{', '.join(sorted(ident.name for ident in owed))}: owed since the merge")
+        yield Activate(_reasons({ident: _why_owed(ident, seen.get(ident), observed) for ident in sorted(owed)}))
+    for ident in (it for it in seen if it not in changing):
+        yield from _chore_problems(ident, seen[ident], observed)
     for wanted in desired.extensions:
         if wanted.ident in new:
             yield from _all_units(wanted, "its extension changes")
         elif wanted.merged and wanted.ident in seen and wanted.ident not in changing:
             yield from _of_merged(wanted, seen[wanted.ident], observed)
+
+
+def _reasons(why: Mapping[ExtensionId, str]) -> str:
+    names = {reason: [ident.name for ident, it in why.items() if it == reason] for reason in why.values()}
+    return "; ".join(f"{', '.join(it)}: {reason}" for reason, it in names.items())
+
+
+def _why_owed(ident: ExtensionId, link: Link | None, observed: ObservedState) -> str:
+    known = observed.activation.of(ident, link.entry) if link and observed.activation else None
+    if known and known.failed:
+        return f"{', '.join(it for it in known.failed if it in CHORES)} failed"
+    if known:
+        return "merged anew"
+    return "not activated yet" if link else "not merged any more"
 
 
 def _to_be_shown(observed: ObservedState, steps: Sequence[Step]) -> dict[ExtensionId, Link]:
@@ -117,29 +133,32 @@ def _waits(failed: Retry, observed: ObservedState) -> bool:
 
 def _all_units(wanted: Wanted, reason: str) -> Iterator[Start]:
     if wanted.start or wanted.reload:
-        yield Start(wanted.ident, (*wanted.start, *wanted.reload), reason)
+        reload = tuple(name for name in wanted.reload if name not in wanted.start)
+        yield Start(wanted.ident, (*wanted.start, *reload), reason, reload)
 
 
 def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[Step]:
     known = observed.activation.of(wanted.ident, link.entry) if observed.activation else None
     if known is None or not known.started:
-        yield from _all_units(wanted, "it was merged")
+        unpaid = "is merged and not activated yet" if known is None else "its units were not started yet"
+        yield from _all_units(wanted, observed.unmerged(link) or unpaid)
         return
-    yield from _chore_problems(wanted, known, observed)
     idle = [name for name in wanted.start if word_of(name, observed.units, known) not in _WELL]
     waiting = [name for name in idle if name in known.failed and _waits(known.failed[name], observed)]
     for name in waiting:
         failed = known.failed[name]
         yield Problem(failed.code, wanted.name, failed.message, failed.hint)
     if left := [name for name in idle if name not in waiting]:
-        state = f"{left[0]} {_is(left[0], observed.units, known)}"
-        yield Start(wanted.ident, tuple(left), state)
+        states = "; ".join(f"{name} {_is(name, observed.units, known)}" for name in left)
+        yield Start(wanted.ident, tuple(left), states)
 
 
-def _chore_problems(wanted: Wanted, known: Activated, observed: ObservedState) -> Iterator[Problem]:
-    for what, failed in known.failed.items():
+def _chore_problems(ident: ExtensionId, link: Link, observed: ObservedState) -> Iterator[Problem]:
+    """What failed, and is left alone for now, of any extension that is merged, whether it has units or not."""
+    known = observed.activation.of(ident, link.entry) if observed.activation else None
+    for what, failed in (known.failed if known else {}).items():
         if what in CHORES and _waits(failed, observed):
-            yield Problem(failed.code, wanted.name, failed.message, failed.hint)
+            yield Problem(failed.code, ident.name, failed.message, failed.hint)
 
 
 def _is(name: str, units: Mapping[str, Unit], known: Activated) -> str:

@@ -22,7 +22,8 @@ class UnitWord(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"  # a oneshot service that has done its work
     OLD_CODE = "old-code"  # it runs, since before its extension's present content was merged
-    FAILED = "failed"
+    STARTING = "starting"
+    FAILED = "failed"  # also between two attempts of systemd's own
     STOPPED = "stopped"
 
 
@@ -54,7 +55,7 @@ class Unit:
         if self.is_up and self.started < merged:
             return UnitWord.OLD_CODE
         if self.is_up:
-            return UnitWord.STOPPED if self.active == "activating" and not self.is_oneshot else UnitWord.RUNNING
+            return UnitWord.STARTING if self.active == "activating" and not self.is_oneshot else UnitWord.RUNNING
         if self.active in {"failed", "activating"}:
             return UnitWord.FAILED
         if self.is_oneshot and self.result == "success" and self.condition and self.stopped > merged:
@@ -73,9 +74,13 @@ class Unit:
             return {"not-found": "not found"}.get(self.load, self.load)
         if not self.condition and not self.is_up:
             return "not started, since a condition of it does not hold"
-        if self.active in {"failed", "activating"} and self.result != "success":
-            return f"failed ({self.result})"
-        return self.active
+        if self.sub.startswith(_BETWEEN_CRASHES):
+            return f"{self.active} ({', '.join((self.sub, *self._failure))})"
+        return f"failed ({', '.join(self._failure)})" if self.active == "failed" and self._failure else self.active
+
+    @property
+    def _failure(self) -> tuple[str, ...]:
+        return (self.result,) if self.result != "success" else ()
 
 
 def parse_units(text: str) -> dict[str, Unit]:

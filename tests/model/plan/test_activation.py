@@ -61,13 +61,31 @@ def test_only_what_fails_still_and_is_wanted_still_is_tried_again() -> None:
         (Unit("o", "loaded", is_oneshot=True, stopped=50), UnitWord.STOPPED),
         (Unit("o", "loaded", "failed", is_oneshot=True), UnitWord.FAILED),
         (Unit("o", "loaded", "activating", "start", is_oneshot=True, started=200), UnitWord.RUNNING),
-        (Unit("o", "loaded", "activating", "start", started=200), UnitWord.STOPPED),
+        (Unit("o", "loaded", "activating", "start", started=200), UnitWord.STARTING),
         (Unit("o", "loaded", "activating", "start", started=50), UnitWord.OLD_CODE),
         (Unit("o", "loaded", "activating", "auto-restart", started=200), UnitWord.FAILED),
     ],
 )
 def test_word_of_a_unit_that_was_started(unit: Unit, word: UnitWord) -> None:
     assert word_of(unit.name, {unit.name: unit}, _known(ran=("o",))) is word
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        (Unit("o"), "not found"),
+        (Unit("o", "masked"), "masked"),
+        (Unit("o", "loaded", condition=False), "not started, since a condition of it does not hold"),
+        (Unit("o", "loaded", "failed", "failed", "exit-code"), "failed (exit-code)"),
+        (Unit("o", "loaded", "failed", "failed"), "failed"),
+        (Unit("o", "loaded", "activating", "auto-restart", "exit-code"), "activating (auto-restart, exit-code)"),
+        (Unit("o", "loaded", "activating", "auto-restart"), "activating (auto-restart)"),
+        (Unit("o", "loaded", "activating", "start", "exit-code"), "activating"),
+        (Unit("o", "loaded"), "inactive"),
+    ],
+)
+def test_a_unit_in_words(unit: Unit, words: str) -> None:
+    assert unit.words == words
 
 
 def test_templates_do_not_run() -> None:
