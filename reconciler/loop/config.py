@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from reconciler.errors import Invalid, InvalidConfiguration, Mistake, ReconcilerError, file_of
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.onhost import on_host
+from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.config.cloudplaces import places
 from reconciler.host.config.configfiles import Files, find_files, places_of
-from reconciler.host.config.yamlfile import read_fragment, refuse_foreign_writers
+from reconciler.host.config.yamlfile import read_fragment
 from reconciler.host.records.seen import Clouds, look_at
 from reconciler.host.records.statedir import locate
 from reconciler.model.config.desired import DesiredState, desired_state
@@ -116,12 +117,8 @@ def _read_own(paths: Paths, config: Path | None) -> tuple[Files, tuple[Fragment,
 
 
 def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:
-    checked: set[Path] = set()
     for path in files:
-        directory = path.parent
-        if directory not in checked and directory.is_relative_to(paths.root):
-            refuse_foreign_writers(directory)
-            checked.add(directory)
+        refuse_foreign_hands(path, paths.root, code="config.not-roots")
         yield read_fragment(path)
 
 

@@ -51,7 +51,9 @@ def _push(options: argparse.Namespace) -> int:
     from reconciler.report.authored import published_document
 
     request = _request(options)
-    published = publish(options.inputs, request, Skopeo(Paths(options.root).auth_file), os.uname().machine)
+    published = publish(
+        options.inputs, request, Skopeo(Paths(options.root).auth_file, root=options.root), os.uname().machine
+    )
     signed = request.signing is not None and not request.dry_run
     print_result(
         options,

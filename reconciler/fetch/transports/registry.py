@@ -172,7 +172,7 @@ class Registry:
 
     @property
     def _skopeo(self) -> Skopeo:
-        return Skopeo(self.access.paths.auth_file)
+        return Skopeo(self.access.paths.auth_file, root=self.access.paths.root)
 
 
 def _tried(it: Opening, use: Callable[[], Made]) -> Made | None:

@@ -39,7 +39,7 @@ class Web:
     def _listed(self, url: str) -> str:
         paths = self.access.paths
         lists = SignedLists(paths.signed_lists, self.access.signed)
-        return sha256sums.resolve(url, paths.keyrings(self.access.keyring), lists)
+        return sha256sums.resolve(url, paths.keyrings(self.access.keyring), lists, root=paths.root)
 
     def is_kept(self, resolution: Resolution) -> bool:
         return blob_in(self.access.blobs, resolution.digest).is_file()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Mistake
 from reconciler.host.base.bounded import read_bounded
+from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.config.cloudplaces import cloud_configs
-from reconciler.host.config.yamlfile import parse_parts, refuse_foreign_writers
+from reconciler.host.config.yamlfile import parse_parts
 from reconciler.model.config.cloudconfig import MENTIONS, PARTS, has_header, translate, without_templates
 from reconciler.model.config.merge import CloudParts
 
@@ -45,11 +45,10 @@ class _Found:
 def read_places(places: Sequence[Path], paths: Paths) -> CloudParts:
     """Read the cloud-configs of a node; symbolic links below another root lead nowhere else."""
     found = _Found()
-    trusted: set[Path] = set()
     for place in places:
         for path in map(paths.followed, cloud_configs([place])):
             if text := _read(path, found):
-                _refuse_foreign_writers(path, place, trusted)
+                refuse_foreign_hands(path, paths.root, code="config.not-roots")
                 _understand(text, path, found)
     return found.translated()
 
@@ -62,7 +61,7 @@ def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
         if text is None:
             raise Mistake(found.warnings[-1], "name a file with the line #cloud-config among its first ten")
         if root_only:
-            _refuse_foreign_writers(path, path.parent, set())
+            refuse_foreign_hands(path.absolute(), code="config.not-roots")
         _understand(text, path, found)
     return found.translated()
 
@@ -89,20 +88,6 @@ def _content(path: Path) -> tuple[bytes, str | None]:
             return b"", unfit
         raise
     return text, None if has_header(text) else "it has no line #cloud-config among the first ten"
-
-
-def _refuse_foreign_writers(path: Path, place: Path, trusted: set[Path]) -> None:
-    """Whoever can write the file or a directory on the way to it decides what root merges.
-
-    Modes say nothing on a file system that nobody can write to, such as the medium that a node was installed from.
-    """
-    if os.statvfs(path).f_flag & os.ST_RDONLY:
-        return
-    above = {path.resolve().parent, *(it for it in path.parents if it == place or it.is_relative_to(place))}
-    for directory in sorted(above - trusted):
-        refuse_foreign_writers(directory)
-    trusted |= above
-    refuse_foreign_writers(path)
 
 
 def _understand(text: bytes, path: Path, found: _Found) -> None:

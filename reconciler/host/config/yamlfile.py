@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import stat
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,10 +12,10 @@ import yaml
 
 from reconciler.errors import Invalid, Mistake, ReconcilerError
 from reconciler.host.base.bounded import is_null, read_bounded
+from reconciler.host.base.ownership import refuse_foreign_writers
 from reconciler.model.config.merge import Fragment, KeyPath, Mark
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
@@ -50,19 +49,6 @@ def _content(path: Path, *, root_only: bool) -> bytes:
             what = f"{path}: is larger than {_MAX_BYTES >> 20} MiB"
             raise Mistake(what, "a configuration is a few kilobytes") from error
         raise Invalid.of(error, f"{path}: cannot be read", "check the path and its permissions") from error
-
-
-def refuse_foreign_writers(path: Path, found: os.stat_result | None = None) -> None:
-    """Refuse a file or directory that others than root can change: they would decide what root merges."""
-    found = found or path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != 0:
-        what, hint = f"belongs to user {found.st_uid}, not to root", f"chown root {path}"
-    elif mode & 0o022:
-        what, hint = f"others than root can write it (mode {mode:04o})", f"chmod go-w {path}"
-    else:
-        return
-    raise Invalid(f"{path}: {what}", hint, code="config.not-roots")
 
 
 @contextmanager

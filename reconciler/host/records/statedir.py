@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from reconciler.errors import Invalid
 from reconciler.host.base.durable import drop_leftovers, read_json, write_json
+from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.base.walk import children
 from reconciler.host.merge import links
 from reconciler.host.node.machine import is_kairos
@@ -27,12 +28,19 @@ def home(paths: Paths) -> Paths:
 
 
 def locate(paths: Paths, wanted: str | None = None) -> Paths:
-    """The locations with the state where it is now; where there is none yet, where it is wanted."""
+    """The locations with the state where it is now; where there is none yet, where it is wanted.
+
+    Who could change a record there would decide where that is and what was good; who could change the store, what is
+    merged.
+    """
     at_home = home(paths)
+    refuse_foreign_hands(at_home.location, paths.root)
     found = replace(paths, state_dir=_read(at_home))
-    if wanted is None or at_home.location.exists() or children(found.store):
-        return found
-    return replace(paths, state_dir=wanted)
+    if not (wanted is None or at_home.location.exists() or children(found.store)):
+        found = replace(paths, state_dir=wanted)
+    for place in (found.store, found.blobs, found.staging, found.last_good):
+        refuse_foreign_hands(place, paths.root)
+    return found
 
 
 def complaint(paths: Paths, wanted: str | None) -> Invalid | None:

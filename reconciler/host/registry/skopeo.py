@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Invalid, Unavailable
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import Finished, run
+from reconciler.host.base.ownership import MACHINE, refuse_foreign_hands
 from reconciler.host.registry.plainfiles import refuse_special_files
 from reconciler.host.registry.stall import StallWatch
 from reconciler.model.content.limits import size_text
@@ -45,6 +46,7 @@ class Skopeo:
 
     auth_file: Path | None = None  # livelayer's own credentials; None: where skopeo looks itself
     stall: float = 60.0  # seconds to wait for a registry's answer, or its next byte
+    root: Path = MACHINE  # of the node that the file is on
 
     def raw_manifest(self, argument: str) -> bytes:
         """The manifest or index a source leads to, byte for byte as its digest covers it."""
@@ -117,6 +119,7 @@ class Skopeo:
         """An administrator's REGISTRY_AUTH_FILE goes before livelayer's file, which others than root cannot read."""
         if self.auth_file is None or "REGISTRY_AUTH_FILE" in os.environ or not os.access(self.auth_file, os.R_OK):
             return ()
+        refuse_foreign_hands(self.auth_file, self.root)
         return (f"{option}={self.auth_file}",)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.durable import write_atomically
+from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.sources.web import read_small
 from reconciler.model.content.catalog import parse_catalog
 from reconciler.model.content.source import Transport, parse_source, shown_url
@@ -75,6 +76,7 @@ class Catalogs:
         source = parse_source(url)
         if source.transport is Transport.FILE:
             path = self.paths.under(source.reference)
+            refuse_foreign_hands(path, self.paths.root)
             with Invalid.on_oserror(f"{path}: cannot be read", "check settings.catalogs"):
                 return read_bounded(path, _SIZE_MAX)
         return read_small(source.reference, _SIZE_MAX)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, Invalid, Unavailable
 from reconciler.host.base.command import Finished, run
 from reconciler.host.base.onhost import on_host
+from reconciler.host.base.ownership import MACHINE, refuse_foreign_hands
 from reconciler.host.sources.web import PATIENCE, Patience, read_small
 from reconciler.model.content.sha256sums import beside, best_before, file_name, parse_checksums
 from reconciler.model.content.source import shown_url
@@ -40,10 +41,16 @@ _FAULTS: Final = {
 }
 
 
-def resolve(url: str, keyrings: Sequence[Path], lists: SignedLists, patience: Patience = PATIENCE) -> str:
+def resolve(
+    url: str,
+    keyrings: Sequence[Path],
+    lists: SignedLists,
+    patience: Patience = PATIENCE,
+    root: Path = MACHINE,
+) -> str:
     """The digest that a signed SHA256SUMS in the same directory of the server gives for a file."""
     name = file_name(url)
-    keys = on_host(lambda: [(path, path.read_bytes()) for path in keyrings if path.is_file()], keyrings)
+    keys = on_host(lambda: [(path, _content(path, root)) for path in keyrings if path.is_file()], keyrings)
     if not keys:
         looked = ", ".join(str(path) for path in keyrings)
         raise Invalid(
@@ -119,6 +126,12 @@ def _judge(finished: Finished, shown: str) -> float:
 def _time_of(valid: Sequence[str]) -> float:
     """When a signature was made: the third field of gpgv's line about it."""
     return float(valid[3]) if len(valid) > 3 and valid[3].isdecimal() else 0.0  # noqa: PLR2004
+
+
+def _content(keyring: Path, root: Path) -> bytes:
+    """Who can change a keyring decides whose word counts."""
+    refuse_foreign_hands(keyring, root)
+    return keyring.read_bytes()
 
 
 def _binary(keyring: Path, content: bytes, scratch: Path) -> Path:

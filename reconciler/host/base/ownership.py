@@ -1,0 +1,98 @@
+"""In whose hands a file is: who can replace it, or a directory on the way to it, decides what root does by it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reconciler.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LINKS_MAX: Final = 40  # as the kernel has it
+_ALL_IDS: Final = (0, 0, 2**32 - 1)  # a user namespace that is the machine's own
+MACHINE: Final = Path("/")
+
+
+def refuse_foreign_hands(path: Path, root: Path = MACHINE, *, code: str = "file.not-roots") -> None:
+    """Refuse what others than root can change, with all that leads to it: directories, and links with theirs.
+
+    What lies above another root than the machine's is the affair of whoever named that root. What is not there yet
+    is in nobody's hands.
+    """
+    for place, status in _way(path, root if path.is_relative_to(root) else MACHINE):
+        complaint = _complaint(place, status, is_end=place == path)
+        if complaint and not _is_read_only(place):
+            leads = "" if place == path else f"; it leads to {path}"
+            raise Invalid(f"{place}: {complaint[0]}{leads}", complaint[1], code=code)
+
+
+def refuse_foreign_writers(path: Path, status: os.stat_result, *, code: str = "config.not-roots") -> None:
+    """The same for a file that is open, whatever led to it."""
+    if complaint := _complaint(path, status, is_end=True):
+        raise Invalid(f"{path}: {complaint[0]}", complaint[1], code=code)
+
+
+def _complaint(place: Path, status: os.stat_result, *, is_end: bool) -> tuple[str, str] | None:
+    """What is wrong with it, and what to do. What is in a sticky directory is its owner's alone (inode(7))."""
+    if status.st_uid not in {0, os.geteuid()} and not _is_outsiders(status.st_uid):
+        return f"belongs to user {status.st_uid}, not to root", f"chown root {place}"
+    holds = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)  # to write to a device changes nothing of it
+    if not holds or not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return None
+    if not is_end and status.st_mode & stat.S_ISVTX:
+        return None
+    return f"others than root can write it (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod go-w {place}"
+
+
+def _way(path: Path, root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What the kernel passes on the way to a path, below a root, and what it comes to; as far as that is there."""
+    at, left, links = root, list(reversed(path.relative_to(root).parts)), 0
+    while left and links <= _LINKS_MAX:
+        if (part := left.pop()) == "..":
+            at = at if at == root else at.parent
+            continue
+        place = at / part
+        try:
+            status = place.lstat()
+            target = place.readlink() if stat.S_ISLNK(status.st_mode) else None
+        except OSError:  # it is not there, or not for this process to see
+            return
+        yield (place if left or target else path), status
+        if target is None:
+            at = place
+            continue
+        links += 1
+        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+        at = root if target.is_absolute() else at
+
+
+def _is_read_only(place: Path) -> bool:
+    """Modes say nothing on a file system that nobody can write to, as on the medium of an installation."""
+    try:
+        return bool(os.statvfs(place.parent if place.is_symlink() else place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _is_outsiders(uid: int) -> bool:
+    """Whether it stands for all who are not known in this user namespace (user_namespaces(7)), whose root is no root.
+
+    Whoever that is, the process has no more power than the user who made the namespace.
+    """
+    return uid == _overflow_uid()
+
+
+@cache
+def _overflow_uid() -> int | None:
+    """Which number those have who are not known here; None: all are."""
+    try:
+        ids = Path("/proc/self/uid_map").read_text().split()
+        is_own = tuple(map(int, ids[:3])) != _ALL_IDS
+        return int(Path("/proc/sys/kernel/overflowuid").read_text()) if is_own else None
+    except (OSError, ValueError):
+        return None
