@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -109,9 +110,7 @@ class Maker:
             raise Invalid(what, "fetch it again, and look at the disk", code="digest.mismatch")
         contents = inspect_image(image, self.entry.kind, self.stage)
         assert contents.image  # noqa: S101 - it was a file
-        workplace = self.stage / "listing"
-        workplace.mkdir(exist_ok=True)
-        files = screen(image, contents.image, workplace, self.limits)
+        files = screen(image, contents.image, Path(tempfile.mkdtemp(dir=self.stage)), self.limits)
         pathlists.keep(self.paths, self.entry, FileList.of((path, it.permissions) for path, it in files.items()))
         return Made(image, contents)
 

@@ -6,7 +6,7 @@ No file that comes with an extension configures livelayer or is run by it: what 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Never, TypeVar
+from typing import TYPE_CHECKING, Final, Never, TypeVar
 
 from reconciler.host.base.mounts import hierarchies, read_mounts
 from reconciler.model.kind import Kind
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.model.state.sight import Hierarchy
 
 T = TypeVar("T")
+_found: Final = set[tuple[str, tuple[int, ...] | None]]()  # files that are the host's, as they were then
 
 
 def on_host(look: Callable[[], T], places: Iterable[str | os.PathLike[str]]) -> T:
@@ -43,7 +44,11 @@ def on_host(look: Callable[[], T], places: Iterable[str | os.PathLike[str]]) -> 
 def is_hosts(path: str) -> bool:
     """Whether the file that a path leads to is the host's own, and comes with no merged extension."""
     here = _identity(path)
-    return on_host(lambda: _identity(path), [path]) == here
+    if (path, here) not in _found:
+        if on_host(lambda: _identity(path), [path]) != here:
+            return False
+        _found.add((path, here))
+    return True
 
 
 def _raising(error: BaseException) -> Callable[[], Never]:

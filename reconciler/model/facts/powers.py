@@ -28,6 +28,7 @@ _LIB: Final = r"(?:usr/lib|usr/local/lib|etc)"
 _SHARE: Final = r"(?:usr/share|usr/local/share|etc)"
 _LIBRARIES: Final = r"usr/(?:local/)?lib(?:32|64|x32|/\w+-linux-\w+)?"
 _PYTHON: Final = r"usr/(?:local/)?lib(?:64)?/(?:pypy|python)[0-9.]*(?:/(?:dist|site)-packages)?"
+_STARTUP: Final = rf"{_PYTHON}/(?:[^/]+\.pth|(?:site|user)customize(?:\.py|/__init__\.py))"
 _BIN: Final = r"usr/(?:local/)?s?bin"
 PROGRAMS: Final = (
     *("blkid", "btrfs", "busctl", "cat", "cp", "debugfs", "dpkg-deb", "apt-get", "dump.erofs", "e2fsck"),
@@ -48,14 +49,12 @@ _HOOKS: Final = (
 _LOGIN: Final = (
     rf"{_LIB}/(?:pam\.d|userdb|sudoers\.d)/.+|{_LIBRARIES}/(?:security/)?(?:pam_|libnss_)[^/]+\.so[^/]*"
     r"|etc/(?:pam\.conf|nsswitch\.conf|passwd|shadow|group|gshadow|sudoers|doas\.conf|securetty|subuid|subgid"
-    r"|ssh/sshd?_config(?:\.d/.+)?|security/.+|krb5\.conf(?:\.d/.+)?|hosts|resolv\.conf|ssl/.+|ca-certificates/.+)"
+    r"|ssh/sshd?_config(?:\.d/.+)?|security/.+|krb5\.conf(?:\.d/.+)?|hosts|resolv\.conf|ssl/.+|pki/.+|ca-certificates/.+)"
 )
 _UNIT_FILE: Final = rf"{_LIB}/systemd/(system|user)/([^/]+)"
 _DROP_IN: Final = rf"{_LIB}/systemd/(?:system|user)/([^/]+)\.d/[^/]+\.conf"
 _OWN_UNITS: Final = rf"{_LIB}/systemd/system/livelayer(?:-[a-z]+)?\.[a-z]+(?:\.d/.+|\.(?:wants|requires)/.+)?"
-_ITSELF: Final = (
-    rf"{_BIN}/livelayer|{_OWN_UNITS}|usr/(?:local/)?lib/livelayer/python/.+|(?:.+/)?reconciler/(?:__init__|cli)\.pyc?"
-)
+_ITSELF: Final = rf"{_BIN}/livelayer|{_OWN_UNITS}|usr/(?:local/)?lib/livelayer/python/.+|{_PYTHON}/reconciler/.+"
 
 
 class Ability(NamedTuple):
@@ -111,7 +110,7 @@ def _is_anybodys(number: str, name: str) -> bool:
 _RULES: Final = (
     _Rule(
         Power.LIVELAYER,
-        r"(?:usr/lib|etc)/livelayer/(?!python/).+|usr/local/cloud-config/.+|etc/kairos/.+"
+        r"(?:usr/lib|etc)/livelayer/(?!python/).+|usr/local/cloud-config/.+|etc/kairos/.+|etc/\w+-release|etc/machine-id"
         r"|etc/containers/(?:policy\.json|auth\.json|(?:registries|certs)\..+)|etc/docker/certs\.d/.+",
         "configures livelayer",
     ),
@@ -127,6 +126,7 @@ _RULES: Final = (
     ),
     _Rule(Power.LIVELAYER, _ITSELF, "is livelayer itself, or changes its units"),
     _Rule(Power.LIVELAYER, rf"{_BIN}/(?:{_NAMES})", "has a program that livelayer runs"),
+    _Rule(Power.LIVELAYER, _STARTUP, "runs in livelayer, as in every Python program"),
     _Rule(
         Power.GENERATORS,
         rf"{_LIB}/systemd/(?:system|user)-(?:environment-)?generators/.+",
@@ -174,7 +174,7 @@ _RULES: Final = (
     _Rule(Power.SYSCTL, rf"{_LIB}/binfmt\.d/.+", "has the kernel run an interpreter of its choice for files"),
     _Rule(
         Power.PRELOAD,
-        rf"{_PYTHON}/(?:[^/]+\.pth|(?:site|user)customize(?:\.py|/__init__\.py))",
+        _STARTUP,
         "runs in every Python program",
     ),
     _Rule(

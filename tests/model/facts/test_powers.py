@@ -27,6 +27,8 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "etc/kairos/90.yaml",
         "usr/lib/systemd/import-pubring.pgp",
         "etc/containers/policy.json",
+        "etc/os-release",  # of a configuration extension: what fits the host
+        "usr/lib/python3/dist-packages/x.pth",
         "etc/containers/registries.conf.d/x.conf",
         "usr/local/sbin/skopeo",
         "usr/bin/systemctl",
