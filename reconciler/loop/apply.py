@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
-from contextlib import suppress
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from reconciler.errors import Failed, ReconcilerError
+from reconciler.errors import Failed, Pending, ReconcilerError
 from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
@@ -45,19 +46,21 @@ from reconciler.model.plan.plan import refresh_of_nested, with_index
 from reconciler.report import runlog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from reconciler.fetch.progress import Meters
     from reconciler.fetch.resolve import Resolver
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
+    from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
+_HOLDUP: Final = 60.0  # seconds without one that ends, after which the others hold up nothing else
 Change: TypeAlias = Generate | Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
 """What changes the node itself, one after the other."""
 
@@ -72,6 +75,7 @@ class Outcome:
     taken_back: frozenset[Kind] = frozenset()  # whose changes went back because of it
     skipped: bool = False  # there was nothing left to do for it
     more: tuple[ReconcilerError, ...] = ()  # that went wrong besides
+    late: bool = False  # it was fetched when everything else had been done
 
     @property
     def check_failed(self) -> bool:
@@ -90,6 +94,7 @@ class Applier:
     block: bool = True  # False: units are only told to start
     _refreshed: frozenset[Kind] = frozenset()  # by the plan
     _previous: dict[ExtensionId, Link | None] = field(default_factory=dict)  # each changed link as it was
+    _late: frozenset[str] = frozenset()  # extensions that were still being fetched when the rest was done
     _failed: dict[str, ReconcilerError] = field(default_factory=dict)  # by extension
     _stopped: list[str] = field(default_factory=list)  # units of extensions that go
     _unstarted: dict[str, ReconcilerError] = field(default_factory=dict)  # extensions whose units did not come up
@@ -103,43 +108,65 @@ class Applier:
         """What fails is in the outcomes, not raised."""
         gc.enable()  # the command starts without
         self._refreshed = frozenset(it.kind for it in plan.actions if isinstance(it, Refresh))
-        fetched = self._fetch_all([it for it in plan.actions if isinstance(it, Fetch)])
-        self._examine(plan)
-        plan = self._with_index(plan)
-        return (*fetched, *(self._attempt(it) for it in plan.actions if not isinstance(it, Fetch)))
+        fetches = [it for it in plan.actions if isinstance(it, Fetch)]
+        with self._fetching(fetches) as works:
+            self._wait_for(works, plan)
+            working = {entry for entry, it in works.items() if not it.done()}
+            self._late = frozenset(it.wanted.name for it in fetches if it.entry in working) - self._failed.keys()
+            fetched = [self._fetched(it, works) for it in fetches if it.wanted.name not in self._late]
+            self._failed |= {name: Pending("is still being fetched") for name in self._late}
+            self._examine(plan)
+            plan = self._with_index(plan)
+            others = [self._attempt(it) for it in plan.actions if not isinstance(it, Fetch)]
+            late = [self._fetched(it, works) for it in fetches if it.wanted.name in self._late]
+        return (*fetched, *others, *(replace(it, late=True) for it in late))
 
-    def _fetch_all(self, fetches: Sequence[Fetch]) -> list[Outcome]:
-        """Fetch several at once; each entry once, though several extensions may want it."""
+    @contextmanager
+    def _fetching(self, fetches: Sequence[Fetch]) -> Iterator[Mapping[Entry, Future[None]]]:
+        """Fetch several at once, what does not fit aside; each entry once, though several extensions may want it."""
         if not fetches:
-            return []
+            yield {}
+            return
         reactions, access = self.desired.settings.preflight, self.resolver.access
         self._heed(preflight.examine_space(self.paths, fetches, access.manifests, reactions))
-        refused = dict(self._failed)
-        entries = {it.entry: it for it in reversed(fetches) if it.wanted.name not in refused}
+        entries = {it.entry: it for it in reversed(fetches) if it.wanted.name not in self._failed}
         with workers(max(1, min(_PARALLEL, len(entries)))) as pool, display() as shown:
-            begun = {entry: pool.submit(self._fetch, it, shown) for entry, it in entries.items()}
-            outcomes = [
-                Outcome(it, refused[it.wanted.name])
-                if it.wanted.name in refused
-                else self._fetched(it, begun[it.entry])
-                for it in fetches
-            ]
-        self._failed |= {it.wanted.name: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
-        return outcomes
+            yield {entry: pool.submit(self._fetch, it, shown) for entry, it in entries.items()}
+
+    def _wait_for(self, works: Mapping[Entry, Future[None]], plan: Plan) -> None:
+        """Until all is fetched; but a source that takes its time holds up what else there is only for a while."""
+        left = set(works.values())
+        while left:
+            done, left = wait(left, _HOLDUP, FIRST_COMPLETED)
+            if not done and self._has_more_than(plan, {entry for entry, it in works.items() if it in left}):
+                log.info("going on without %d that are still being fetched", len(left))
+                return
+
+    @staticmethod
+    def _has_more_than(plan: Plan, entries: Container[Entry]) -> bool:
+        """Whether a plan has anything to do beside these entries."""
+        late = {it.wanted.name for it in plan.actions if isinstance(it, Fetch) and it.entry in entries}
+        return any(action_name(it) not in {None, *late} for it in plan.actions if not isinstance(it, Fetch))
 
     def _fetch(self, action: Fetch, shown: Meters) -> None:
         log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
         with shown(action.wanted.name) as meter:
             fetch(action, self.resolver.access, meter)
 
-    def _fetched(self, action: Fetch, work: Future[None]) -> Outcome:
+    def _fetched(self, action: Fetch, works: Mapping[Entry, Future[None]]) -> Outcome:
         """Judge what came before anything is placed: a bad image can block every other one."""
+        name = action.wanted.name
+        if name in self._failed and name not in self._late:
+            return Outcome(action, self._failed[name])
         try:
-            work.result()
+            works[action.entry].result()
             self.resolver.remember(action.wanted, action.resolution)
-            return Outcome(action, self._misfit(action))
-        except Exception as error:  # noqa: BLE001 - of one source, so never the run's
-            return Outcome(action, as_failure(error, action.wanted.text).about(action.wanted.name))
+            error = self._misfit(action)
+        except Exception as raised:  # noqa: BLE001 - of one source, so never the run's
+            error = as_failure(raised, action.wanted.text).about(name)
+        if error:
+            self._failed[name] = error
+        return Outcome(action, error)
 
     def _misfit(self, action: Fetch) -> ReconcilerError | None:
         contents = store.read_contents(self.paths, [action.entry]).get(action.entry)
@@ -174,7 +201,7 @@ class Applier:
         blocked = self._failed.get(name or "") or (self._unmasked.get(kind) if kind else None)
         is_pointless = isinstance(action, Refresh) and action.only_after_changes and not self._changed(action.kind)
         if blocked or is_pointless:
-            return Outcome(action, blocked, skipped=True)
+            return Outcome(action, None if name in self._late else blocked, skipped=True)
         error = self._error_of(action)
         if error:
             self._note(action, error)

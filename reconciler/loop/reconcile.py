@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 # rests is left to the next trigger.
 _MAX_PASSES: Final = 5
 _FAILED: Final = "a change failed its checks"
+_LATE: Final = "what was still being fetched has come"
 _CHANGED: Final = "the configuration changed meanwhile"
 
 
@@ -53,6 +54,12 @@ class Result:
         return any(outcome.check_failed for outcome in self.outcomes)
 
     @property
+    def reason_to_look_again(self) -> str | None:
+        if self.checks_failed:
+            return _FAILED
+        return _LATE if any(outcome.late and not outcome.error for outcome in self.outcomes) else None
+
+    @property
     def in_sync(self) -> bool:
         return not self.view.plan.actions and not self.problems
 
@@ -70,6 +77,7 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
     """Make the node agree with its configuration, as far as that is possible, and say what is not."""
     with lock.hold(paths, doing, options.patience, log.info):
         passes = 0
+        earlier: tuple[Outcome, ...] = ()
         while True:
             passes += 1
             before = fingerprint(paths, options.config)
@@ -77,9 +85,11 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
             laststatus.write(paths, documents.status_document(result.node))
             seen.record(paths, before, result.clouds)
             is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
-            if (is_unchanged and not result.checks_failed) or passes == _MAX_PASSES:
-                return result
-            log.info("%s; looking again", _FAILED if result.checks_failed else _CHANGED)
+            reason = result.reason_to_look_again or (None if is_unchanged else _CHANGED)
+            if reason is None or passes == _MAX_PASSES:
+                return replace(result, outcomes=(*earlier, *result.outcomes))
+            earlier = (*earlier, *result.outcomes) if reason == _LATE else ()
+            log.info("%s; looking again", reason)
             options = replace(options, retry=None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Unavailable
+from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.transports.local import Local
 from reconciler.host.merge import links
-from reconciler.loop import preflight
+from reconciler.loop import apply, preflight
 from reconciler.loop.apply import Applier, Outcome
 from reconciler.loop.reconcile import look, status
 from reconciler.loop.session import Options
@@ -26,7 +28,7 @@ from tests.seed import configure, converge, entry, fill_store
 
 if TYPE_CHECKING:
     from reconciler.loop.reconcile import Result
-    from reconciler.model.plan.action import Plan
+    from reconciler.model.plan.action import Fetch, Plan
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
 
@@ -134,6 +136,61 @@ def test_whatever_goes_wrong_with_a_source_is_its_own_trouble(
         "file:///bad: why" if isinstance(error, OSError) else f"file:///bad: unexpected {type(error).__name__}: why"
     )
     assert problem.code == ("disk.broken" if isinstance(error, OSError) else "unexpected")
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_ready_is_placed_while_one_source_is_still_at_work(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """The slow one ends when the others are placed and removed, and not before."""
+    monkeypatch.setattr(apply, "_HOLDUP", 0.1)
+    for name in ("slow", "good"):
+        release = paths.root / f"{name}/usr/lib/extension-release.d/extension-release.{name}"
+        release.parent.mkdir(parents=True)
+        release.write_text("ID=_any\n")
+    configure(paths, BOTH)
+    fill_store(paths, ONE, "one", "a")
+    fill_store(paths, TWO, "two", "b")
+    converge(paths)
+
+    def fetch_slowly(action: Fetch, *rest: Any) -> None:  # noqa: ANN401 - passed on
+        deadline = time.monotonic() + 60
+        while action.wanted.name == "slow" and _placed(paths).keys() != {"one", "good"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        if action.wanted.name == "slow" and fails:
+            raise Unavailable("gone")
+        fetch(action, *rest)
+
+    monkeypatch.setattr(apply, "fetch", fetch_slowly)
+    configure(
+        paths,
+        f"extensions: {{one: {{source: '{ONE}'}}, slow: {{source: 'file:///slow'}}, good: {{source: 'file:///good'}}}}",
+    )
+    result = converge(paths)
+    assert _placed(paths).keys() == ({"one", "good"} if fails else {"one", "good", "slow"})
+    assert [it.message for it in result.problems] == (["gone"] if fails else [])
+    done = [type(it.action).__name__ for it in result.outcomes if not it.error and not it.skipped]
+    assert sorted(done) == ["Fetch", *([] if fails else ["Fetch"]), "Place", *([] if fails else ["Place"]), "Remove"]
+
+
+@pytest.mark.commands
+def test_a_sole_source_is_waited_for(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "_HOLDUP", 0.05)
+    release = paths.root / "x/usr/lib/extension-release.d/extension-release.x"
+    release.parent.mkdir(parents=True)
+    release.write_text("ID=_any\n")
+    configure(paths, "extensions: {x: {source: 'file:///x'}}")
+
+    def fetch_slowly(*rest: Any) -> None:  # noqa: ANN401 - passed on
+        time.sleep(0.5)
+        fetch(*rest)
+
+    monkeypatch.setattr(apply, "fetch", fetch_slowly)
+    result = converge(paths)
+    assert result.in_sync
+    assert not any(it.late for it in result.outcomes)
 
 
 def test_what_cannot_be_judged_is_not_placed_and_keeps_nothing_else_out(

@@ -42,11 +42,12 @@ INDEX = json.dumps({"manifests": [{"digest": digest_of(OLD)}]}).encode()
         (f"docker://h/x:1.1.0@{digest_of(OLD)}", NEW, True),
     ],
 )
-def test_a_tag_that_leads_elsewhere_than_the_pin_is_told(  # noqa: PLR0913, PLR0917 - what is known, and what is to be seen
-    paths: Paths,
+def test_a_tag_that_leads_elsewhere_than_the_pin_is_told(  # noqa: PLR0913 - what is known, and what is to be seen
     source: str,
     at_tag: bytes | None,
-    is_told: bool,  # noqa: FBT001 - of a table
+    *,
+    is_told: bool,
+    paths: Paths,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
