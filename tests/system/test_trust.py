@@ -62,6 +62,9 @@ def test_an_extension_that_was_there_before_livelayer_has_no_say(bench: Bench) -
     assert found["systemd-sysext"] == "/usr/bin/systemd-sysext"
     assert found["gpgv"] == "/usr/bin/gpgv"
     assert (found["only-there"], found["systemd-dissect"]) == (None, None)
+    script = "from reconciler.host.base.command import run; run('only-there', timeout=9)"
+    told = bench.namespace.run("env", f"PATH={_PATH}", sys.executable, "-c", script, status=1).stderr
+    assert "comes with an extension, and livelayer runs none of those" in told
 
     source = bench.push("v1", command("one", "one"))
     bench.want(one=source)

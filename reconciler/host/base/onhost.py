@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Never, TypeVar
 
+from reconciler.errors import Failed
 from reconciler.host.base.mounts import hierarchies, read_mounts
 from reconciler.model.kind import Kind
 
@@ -23,10 +24,11 @@ _found: Final = set[tuple[str, tuple[int, ...] | None]]()  # files that are the 
 def on_host(look: Callable[[], T], places: Iterable[str | os.PathLike[str]]) -> T:
     """What `look` finds, or raises, at these places where extensions cover one of them, without those extensions.
 
-    It must import nothing. A process that may not look below an overlay, which is no root's, sees what all see.
+    It must import nothing. Who is not root and may not look below an overlay sees what all see, and decides nothing.
     """
-    merged = _overlays()
-    if not any(_covers(merged, place) for place in places):
+    there = [os.path.realpath(it) for it in places if os.path.lexists(it)]
+    merged = _overlays() if there else []
+    if not any(_covers(merged, path) for path in there):
         return look()
     from reconciler.host.base.mountnamespace import look_beneath
 
@@ -38,6 +40,9 @@ def on_host(look: Callable[[], T], places: Iterable[str | os.PathLike[str]]) -> 
         return lambda: found
 
     answer = look_beneath([it.place for it in merged], attempt)
+    if answer is None and os.geteuid() == 0:
+        what = "what this host itself has below the extensions that are merged cannot be looked at"
+        raise Failed(what, "let it make a mount namespace: unshare(2) and umount(2)", code="host.covered")
     return answer() if answer else look()
 
 
@@ -73,11 +78,8 @@ def _overlays() -> list[Hierarchy]:
     return [it for kind in Kind for it in hierarchies(mounts, kind)]
 
 
-def _covers(merged: Iterable[Hierarchy], place: str | os.PathLike[str]) -> bool:
-    """Whether something is there that an overlay shows, and no mount on top of it."""
-    if not merged or not os.path.lexists(place):
-        return False
-    path = os.path.realpath(place)
+def _covers(merged: Iterable[Hierarchy], path: str) -> bool:
+    """Whether what is there is shown by an overlay, and by no mount on top of it."""
     return any(_is_within(path, it.place) and not any(_is_within(path, mount) for mount in it.kept) for it in merged)
 
 
