@@ -15,6 +15,7 @@ from reconciler.model.kind import Kind
 
 SCRATCH = "/var/tmp"  # noqa: S108 - for large files of this process alone, in directories made by mkdtemp
 STATE_DIR: Final = "/var/lib/livelayer"
+_CONFIG_DIRS: Final = ("/etc/livelayer", "/run/livelayer", "/usr/lib/livelayer")
 # Other directories below /var/lib do not outlive a boot there, as a rule.
 KAIROS_STATE_DIR: Final = "/var/lib/kairos/livelayer"
 
@@ -108,7 +109,12 @@ class Paths:
     @property
     def config_dirs(self) -> tuple[Path, ...]:
         """Configuration directories, the administrator's first: systemd's precedence."""
-        return tuple(self.under(f"{top}/livelayer") for top in ("/etc", "/run", "/usr/lib"))
+        return tuple(map(self.under, _CONFIG_DIRS))
+
+    @property
+    def config_dirs_by_name(self) -> tuple[Path, ...]:
+        """The same where no symlink is followed yet."""
+        return tuple(self.root / name.lstrip("/") for name in _CONFIG_DIRS)
 
     @property
     def main_files(self) -> tuple[Path, ...]:

@@ -41,8 +41,8 @@ JUST_TWO = f"extensions: {{two: {{source: '{TWO}'}}}}\n"
 
 
 @contextmanager
-def _daemon(paths: Paths, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "reconciler", "--root", str(paths.root), "watch"]
+def _daemon(paths: Paths, *around: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    command = [*around, sys.executable, "-m", "reconciler", "--root", str(paths.root), "watch"]
     with subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -126,6 +126,48 @@ def _swap_a_linked_dropin(main: Path) -> None:
     (dropins / "..tmp").replace(dropins / "..data")
 
 
+def _lead_away(main: Path, text: str) -> Path:
+    """The directory of the configuration becomes a link to a release of it, through a link that is swapped later."""
+    releases = main.parents[2] / "srv/releases"
+    for number, content in enumerate((JUST_ONE, text), 1):
+        (releases / f"{number}/livelayer").mkdir(parents=True)
+        (releases / f"{number}/livelayer/extensions.yaml").write_text(content)
+    (releases / "current").symlink_to("1")
+    main.parent.rename(main.parent.with_name("old"))
+    main.parent.symlink_to("/srv/releases/current/livelayer")
+    time.sleep(1)
+    return releases
+
+
+def _swap_a_link_above(main: Path) -> None:
+    releases = _lead_away(main, JUST_TWO)
+    (releases / "new").symlink_to("2")
+    (releases / "new").replace(releases / "current")
+
+
+def _write_behind_links(main: Path) -> None:
+    releases = _lead_away(main, JUST_ONE)
+    (releases / "1/livelayer/extensions.yaml").write_text(JUST_TWO)
+
+
+def _lead_to_what_comes_later(main: Path) -> None:
+    main.unlink()
+    main.symlink_to("/srv/later/extensions.yaml")
+    (main.parents[2] / "srv").mkdir()
+    time.sleep(0.5)
+    (main.parents[2] / "srv/later").mkdir()
+    time.sleep(0.5)
+    (main.parents[2] / "srv/later/extensions.yaml").write_text(JUST_TWO)
+
+
+def _write_what_a_link_leads_to(main: Path) -> None:
+    elsewhere = main.parents[2] / "elsewhere.yaml"
+    main.replace(elsewhere)
+    main.symlink_to("../../elsewhere.yaml")
+    time.sleep(0.5)
+    elsewhere.write_text(JUST_TWO)
+
+
 @pytest.mark.commands
 @pytest.mark.parametrize(
     "save",
@@ -138,6 +180,10 @@ def _swap_a_linked_dropin(main: Path) -> None:
         _add_a_dropin,
         _add_a_dropin_in_a_directory_that_was_not_there,
         _swap_a_linked_dropin,
+        _swap_a_link_above,
+        _write_behind_links,
+        _lead_to_what_comes_later,
+        _write_what_a_link_leads_to,
     ],
 )
 def test_every_way_of_saving_is_seen(filled: Paths, save: Callable[[Path], None]) -> None:
@@ -145,6 +191,22 @@ def test_every_way_of_saving_is_seen(filled: Paths, save: Callable[[Path], None]
         assert _eventually(lambda: _placed(filled) == ["one"])
         save(filled.main_files[0])
         assert _eventually(lambda: _placed(filled) == ["two"])
+
+
+@pytest.mark.commands
+@pytest.mark.parametrize("limit", ["max_inotify_watches", "max_inotify_instances"])
+def test_where_the_kernel_tells_of_no_changes_it_is_said_and_looked_for_them(filled: Paths, limit: str) -> None:
+    """A user namespace has limits of its own (namespaces(7))."""
+    script = f'echo 0 > /proc/sys/user/{limit}; exec "$@"'
+    with _daemon(filled, "unshare", "--user", "--map-root-user", "sh", "-c", script, "sh") as process:
+        assert _eventually(lambda: _placed(filled) == ["one"])
+        time.sleep(1)
+        configure(filled, JUST_TWO)
+        assert _eventually(lambda: _placed(filled) == ["two"])
+        process.terminate()
+        _, told = process.communicate(timeout=100)
+    assert told.count("changes of the configuration are not told by the kernel: inotify") == 1
+    assert "looking every 5 s instead" in told
 
 
 @pytest.mark.commands
@@ -332,3 +394,15 @@ def test_directories_come_and_go(filled: Paths, directories: tuple[Directories, 
         wake.clear()
         (filled.dropin_dirs[0] / "10.yaml").touch()
         assert wake.wait(100)
+
+
+def test_a_file_that_is_named_is_watched(filled: Paths) -> None:
+    named, wake = filled.root / "srv/named.yaml", threading.Event()
+    named.parent.mkdir()
+    watched = Directories(filled, wake, named)
+    try:
+        watched.rearm()
+        named.write_text(JUST_TWO)
+        assert wake.wait(100)
+    finally:
+        watched.stop()

@@ -6,16 +6,12 @@ import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from reconciler.errors import Invalid
+from reconciler.host.base.way import MACHINE, way
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_LINKS_MAX: Final = 40  # as the kernel has it
 _ALL_IDS: Final = (0, 0, 2**32 - 1)  # a user namespace that is the machine's own
-MACHINE: Final = Path("/")
 
 
 def refuse_foreign_hands(path: Path, root: Path = MACHINE, *, code: str = "file.not-roots") -> None:
@@ -24,8 +20,8 @@ def refuse_foreign_hands(path: Path, root: Path = MACHINE, *, code: str = "file.
     What lies above another root than the machine's is the affair of whoever named that root. What is not there yet
     is in nobody's hands.
     """
-    for place, status in _way(path, root if path.is_relative_to(root) else MACHINE):
-        complaint = _complaint(place, status, is_end=place == path)
+    for place, status, is_end in way(path, root if path.is_relative_to(root) else MACHINE):
+        complaint = _complaint(place, status, is_end=is_end) if status else None
         if complaint and not _is_read_only(place):
             leads = "" if place == path else f"; it leads to {path}"
             raise Invalid(f"{place}: {complaint[0]}{leads}", complaint[1], code=code)
@@ -47,28 +43,6 @@ def _complaint(place: Path, status: os.stat_result, *, is_end: bool) -> tuple[st
     if not is_end and status.st_mode & stat.S_ISVTX:
         return None
     return f"others than root can write it (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod go-w {place}"
-
-
-def _way(path: Path, root: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """What the kernel passes on the way to a path, below a root, and what it comes to; as far as that is there."""
-    at, left, links = root, list(reversed(path.relative_to(root).parts)), 0
-    while left and links <= _LINKS_MAX:
-        if (part := left.pop()) == "..":
-            at = at if at == root else at.parent
-            continue
-        place = at / part
-        try:
-            status = place.lstat()
-            target = place.readlink() if stat.S_ISLNK(status.st_mode) else None
-        except OSError:  # it is not there, or not for this process to see
-            return
-        yield (place if left or target else path), status
-        if target is None:
-            at = place
-            continue
-        links += 1
-        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
-        at = root if target.is_absolute() else at
 
 
 def _is_read_only(place: Path) -> bool:

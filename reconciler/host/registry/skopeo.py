@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Invalid, Unavailable
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import Finished, run
-from reconciler.host.base.ownership import MACHINE, refuse_foreign_hands
+from reconciler.host.base.ownership import refuse_foreign_hands
+from reconciler.host.base.way import MACHINE
 from reconciler.host.registry.plainfiles import refuse_special_files
 from reconciler.host.registry.stall import StallWatch
 from reconciler.model.content.limits import size_text

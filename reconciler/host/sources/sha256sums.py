@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import Failed, Invalid, Unavailable
 from reconciler.host.base.command import Finished, run
 from reconciler.host.base.onhost import on_host
-from reconciler.host.base.ownership import MACHINE, refuse_foreign_hands
+from reconciler.host.base.ownership import refuse_foreign_hands
+from reconciler.host.base.way import MACHINE
 from reconciler.host.sources.web import PATIENCE, Patience, read_small
 from reconciler.model.content.sha256sums import beside, best_before, file_name, parse_checksums
 from reconciler.model.content.source import shown_url
