@@ -236,6 +236,8 @@ def _started(  # noqa: PLR0913 - a program, and what its three streams are
     """Start a program; an exception inside kills it."""
     environment = _environment(env or {})
     command = _find(program, environment["PATH"])
+    if os.sep not in program:
+        environment["PATH"] = _hosts_first(environment["PATH"])
     stdout, stderr = _Bounded(most), _Ends(min(max(most, _MIN_COMPLAINTS), _COMPLAINTS))
     running: Any = None
     try:
@@ -299,6 +301,11 @@ def _found(program: str, path: str) -> Iterator[str]:
         return iter([program] if shutil.which(program) else [])
     candidates = (shutil.which(program, path=place) for place in dict.fromkeys(path.split(os.pathsep)))
     return (it for it in candidates if it and is_hosts(it))
+
+
+def _hosts_first(path: str) -> str:
+    """Where our own scripts look: extensions may have namesakes of the programs of the OS in /usr/local."""
+    return os.pathsep.join(sorted(path.split(os.pathsep), key=lambda it: it.startswith("/usr/local/")))
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -284,3 +284,10 @@ def test_what_the_reader_raises_ends_the_program(tmp_path: Path) -> None:
         drain("sh", "-c", f"echo $$ > {pid_file}; yes", read=read, timeout=250)
     _wait_until_gone(int(pid_file.read_text()))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_scripts_of_ours_find_programs_of_the_os_before_others_of_their_names() -> None:
+    """What a user asks for by its path finds them as ever."""
+    path = {"PATH": "/x:/usr/local/sbin:/usr/sbin:/usr/bin"}
+    for program, found in (("sh", "/x:/usr/sbin:/usr/bin:/usr/local/sbin"), ("/usr/bin/sh", path["PATH"])):
+        assert run(program, "-c", "echo $PATH", timeout=250, env=path).stdout.decode().strip() == found
