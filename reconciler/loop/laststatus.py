@@ -33,15 +33,18 @@ def with_failures(
         failures = _failures_in(read_json(paths.status))
     except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing
         return tuple(problems)
-    reported = [failures[item.name, item.source] for item in waiting if (item.name, item.source) in failures]
+    reported = [it for item in waiting for it in failures.get((item.name, item.source), ())]
     replaced = {item.extension for item in reported}
     return (*(item for item in problems if item.extension not in replaced), *reported)
 
 
-def _failures_in(document: Any) -> dict[tuple[str, str | None], Problem]:  # noqa: ANN401 - JSON
+def _failures_in(document: Any) -> dict[tuple[str, str | None], list[Problem]]:  # noqa: ANN401 - JSON
     """The failures in a status document, by name and source: with another source they say nothing any more."""
     if document is None:
         return {}
     sources = {it["name"]: it["source"] for it in document["extensions"] if it["state"] == State.FAILED}
     failures = [Problem(**item) for item in document["problems"] if item["extension"] in sources]
-    return {(it.extension, sources[it.extension]): it for it in failures if it.extension}
+    found: dict[tuple[str, str | None], list[Problem]] = {}
+    for it in failures:
+        found.setdefault((it.extension or "", sources[it.extension]), []).append(it)
+    return found

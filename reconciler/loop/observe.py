@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from reconciler.host.merge.content import covered
 from reconciler.host.merge.links import read_links
 from reconciler.host.merge.overlay import read_merged
-from reconciler.host.node.machine import booted_with_systemd, merged_at_boot, switched_off
+from reconciler.host.node.machine import activated_at_boot, booted_with_systemd, merged_at_boot, switched_off
 from reconciler.host.records.activation import read_activation
 from reconciler.host.store import seals
 from reconciler.host.store.entries import read_contents
 from reconciler.host.store.touched import touched_entries
 from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.kind import Kind
+from reconciler.model.plan.activation import runnable
 from reconciler.model.state.observed import Blocker, HostModules, Masked, Merged, ObservedState, Unmanaged
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.release import Host
     from reconciler.model.kind import ExtensionId
+    from reconciler.model.state.activation import Activation
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.observed import Link
     from reconciler.model.state.sight import Unseen
@@ -167,14 +169,22 @@ def with_activation(
     if observed.merged is None or not booted_with_systemd():
         return observed
     activation = read_activation(paths)
-    brought = [name for it in activation.extensions.values() for name in it.units] if all_units else []
+    brought = _brought(observed, activation) if all_units else []
     return replace(
         observed,
         activation=activation,
         looked_at=time.time() if patient else None,
         units=_unit_states([*listed, *brought]),
         boot_merges=merged_at_boot(),
+        boot_starts=activated_at_boot() if listed else None,
     )
+
+
+def _brought(observed: ObservedState, activation: Activation) -> list[str]:
+    """The units of what was activated, and of what is placed and yet to be."""
+    placed = (observed.store.get(link.entry) for link in observed.links.values())
+    stored = [name for it in placed if it for name in it.units]
+    return runnable(dict.fromkeys((*(name for it in activation.extensions.values() for name in it.units), *stored)))
 
 
 def _unit_states(names: Sequence[str]) -> Mapping[str, Unit]:

@@ -18,7 +18,14 @@ from reconciler.loop import config, generations, laststatus, recordkeeping
 from reconciler.loop.session import Options, Session, host_of, located, look_at_node, open_session, unknown_extensions
 from reconciler.model.plan.action import Plan, Problem, Refresh, action_name, problem
 from reconciler.model.plan.plan import narrow, only_activation
-from reconciler.model.plan.status import ExtensionStatus, NodeStatus, Standing, View, extension_statuses
+from reconciler.model.plan.status import (
+    ExtensionStatus,
+    NodeStatus,
+    Standing,
+    View,
+    awaiting_boot,
+    extension_statuses,
+)
 from reconciler.report import documents, runlog
 
 if TYPE_CHECKING:
@@ -44,7 +51,7 @@ class Result:
     view: View
     problems: tuple[Problem, ...]
     outcomes: tuple[Outcome, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
     clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
     standing: Standing = Standing()  # noqa: RUF009 - frozen
@@ -60,17 +67,29 @@ class Result:
         return _LATE if any(outcome.late and not outcome.error for outcome in self.outcomes) else None
 
     @property
-    def in_sync(self) -> bool:
+    def converged(self) -> bool:
+        """Whether no run could do more: in sync, but for what the configuration leaves to the next boot."""
         return not self.view.plan.actions and not self.problems
 
     @property
+    def in_sync(self) -> bool:
+        return self.converged and not self.awaiting_boot
+
+    @property
+    def awaiting_boot(self) -> tuple[str, ...]:
+        return awaiting_boot(self.view)
+
+    @property
+    def verdict(self) -> str:
+        return documents.verdict(converged=self.converged, awaiting_boot=self.awaiting_boot)
+
+    @property
     def node(self) -> NodeStatus:
-        return NodeStatus(self.in_sync, self.statuses, self.problems, self.standing)
+        return NodeStatus(self.in_sync, self.statuses, self.problems, self.standing, self.warnings)
 
     @property
     def statuses(self) -> tuple[ExtensionStatus, ...]:
-        failures = {item.extension: item for item in self.problems if item.extension}
-        return extension_statuses(self.view, failures, self.standing.retries)
+        return extension_statuses(self.view, self.problems, self.standing.retries)
 
 
 def converge(paths: Paths, options: Options, doing: str) -> Result:
@@ -161,7 +180,7 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
     reported = [*_mistakes(session.loaded), *plan.problems]
     reported += after.plan.problems if result.checks_failed else ()  # the next pass says what has become of it
     runlog.log_problems(it for it in result.problems if it not in reported)
-    log.info("in sync" if result.in_sync else "not in sync")
+    log.info(result.verdict)
     return result
 
 
@@ -236,7 +255,7 @@ def _result(
     failures = [item for it in outcomes if it.error for item in _outcome_problems(it, it.error)]
     others = [problem(None, error) for error in kept.troubles]
     problems = tuple(dict.fromkeys([*_mistakes(loaded), *failures, *plan.problems, *others]))
-    warnings = (*loaded.warnings, *(item.sentence for item in plan.warnings))
+    warnings = (*(Problem("config.passed-over", None, it) for it in loaded.warnings), *plan.warnings)
     return Result(
         replace(view, plan=plan),
         problems,

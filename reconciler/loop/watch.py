@@ -88,11 +88,11 @@ class Watcher:
         self._known = self._look()
         try:
             result = reconcile.converge(self._paths, self._options, "livelayer watch")
-            self._failures = 0 if result.in_sync else self._failures + 1
+            self._failures = 0 if result.converged else self._failures + 1
             self._retry_at = result.standing.retry_at
             counts = f"{len(result.view.desired.extensions)} extensions, {len(result.problems)} problems"
             looking = f"; looking every {_LOOK:g} s" if self._directories.is_blind else ""
-            notify(STATUS=f"{'in sync' if result.in_sync else 'not in sync'}: {counts}{looking}")
+            notify(STATUS=f"{result.verdict}: {counts}{looking}")
         except (ReconcilerError, OSError) as error:  # a broken disk, for one, may be mended
             self._failures += 1
             log.error("%s", error)  # noqa: TRY400 - an expected failure needs no traceback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from reconciler.errors import sentence
 from reconciler.model.plan.action import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.model.state.entry import Entry
 
 _SHORT = len("sha256:") + 12
+NOT_IN_SYNC: Final = "not in sync"
 
 
 def action_line(action: Action) -> str:
@@ -93,16 +94,25 @@ def short(digest: str | None) -> str:
     return digest[:_SHORT] if digest else "-"
 
 
-def plan_document(plan: Plan, mistakes: Sequence[Problem]) -> dict[str, Any]:
+def plan_document(plan: Plan, node: NodeStatus) -> dict[str, Any]:
+    others = [item for item in node.problems if item not in plan.problems]
     return {
-        "in_sync": plan.in_sync and not mistakes,
+        "in_sync": node.in_sync,
         "actions": [_action_object(action) for action in plan.actions],
-        "problems": [problem_object(item) for item in (*mistakes, *plan.problems)],
+        "problems": [problem_object(item) for item in (*others, *plan.problems)],
+        "warnings": [problem_object(item) for item in node.warnings],
     }
 
 
-def plan_lines(plan: Plan, *, in_sync: bool) -> list[str]:
-    return [*map(action_line, plan.actions), *(["in sync"] if in_sync else [])]
+def plan_lines(plan: Plan, verdict: str) -> list[str]:
+    return [*map(action_line, plan.actions), *([] if verdict == NOT_IN_SYNC else [verdict])]
+
+
+def verdict(*, converged: bool, awaiting_boot: Sequence[str]) -> str:
+    """How a node stands to its configuration, in few words."""
+    if not converged:
+        return NOT_IN_SYNC
+    return f"waits for the next boot: {', '.join(awaiting_boot)}" if awaiting_boot else "in sync"
 
 
 def status_document(node: NodeStatus) -> dict[str, Any]:
@@ -114,12 +124,16 @@ def status_document(node: NodeStatus) -> dict[str, Any]:
         "retry_at": rfc3339(node.standing.retry_at),
         "extensions": [_extension_object(item) for item in node.extensions],
         "problems": [problem_object(item) for item in node.problems],
+        "warnings": [problem_object(item) for item in node.warnings],
     }
 
 
 def _extension_object(item: ExtensionStatus) -> dict[str, Any]:
-    times = {"retry_at": rfc3339(item.retry_at), "waiting_until": rfc3339(item.waiting_until)}
-    return asdict(item) | times
+    return asdict(item) | times(item)
+
+
+def times(item: ExtensionStatus) -> dict[str, str | None]:
+    return {"retry_at": rfc3339(item.retry_at), "waiting_until": rfc3339(item.waiting_until)}
 
 
 def ways_out(node: NodeStatus) -> Iterator[str]:

@@ -55,7 +55,7 @@ def _rollback(options: argparse.Namespace) -> int:
         result = reconcile.roll_back(paths, how, options.number)
     lines = documents.rollback_lines(result.node)
     print_result(options, lambda: documents.status_document(result.node), lines)
-    return OK if result.in_sync else ERROR
+    return OK if result.converged else ERROR
 
 
 def _gc(options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from reconciler.verbs.exitstatus import ERROR, NOT_IN_SYNC, OK, words
 if TYPE_CHECKING:
     import argparse
 
+    from reconciler.loop.reconcile import Result
     from reconciler.loop.session import Options
 
 _RETRY: Final = "livelayer-retry"
@@ -108,15 +109,18 @@ def _plan(options: argparse.Namespace) -> int:
 
     result = reconcile.look(Paths(options.root), _options(options))
     plan = result.view.plan
-    others = [item for item in result.problems if item not in plan.problems]
-    lines = documents.plan_lines(plan, in_sync=result.in_sync)
-    print_result(options, lambda: documents.plan_document(plan, others), lines)
+    lines = documents.plan_lines(plan, result.verdict)
+    print_result(options, lambda: documents.plan_document(plan, result.node), lines)
     if not options.json:
-        notes = result.notes if options.verbose else ()
-        say(*(f"livelayer: {line}" for line in (*result.warnings, *notes)), *documents.problem_lines(result.problems))
+        say(*_remarks(result, options), *documents.problem_lines(result.problems))
     if result.problems:
         return ERROR
-    return NOT_IN_SYNC if plan.actions else OK
+    return OK if result.in_sync else NOT_IN_SYNC
+
+
+def _remarks(result: Result, options: argparse.Namespace) -> list[str]:
+    notes = result.notes if options.verbose else ()
+    return [f"livelayer: {line}" for line in (*(it.sentence for it in result.warnings), *notes)]
 
 
 def _apply(options: argparse.Namespace) -> int:
@@ -162,7 +166,7 @@ def _converge(options: argparse.Namespace) -> int:
         from reconciler.report import documents
 
         print_json(documents.status_document(result.node))
-    return OK if result.in_sync else ERROR
+    return OK if result.converged else ERROR
 
 
 def _activate(options: argparse.Namespace) -> int:
@@ -207,8 +211,7 @@ def _status(options: argparse.Namespace) -> int:
     table = tables.status_table(result.statuses, terminal=is_terminal())
     print_result(options, lambda: documents.status_document(result.node), [table])
     if not options.json:
-        say(*documents.ways_out(result.node))
-        say(*(f"livelayer: {line}" for line in (*result.warnings, *(result.notes if options.verbose else ()))))
+        say(*documents.ways_out(result.node), *_remarks(result, options))
     if not options.check:
         return OK
     if [item for item in result.problems if item.extension is None]:

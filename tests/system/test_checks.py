@@ -71,7 +71,7 @@ def test_a_first_merge_that_fails_its_check_is_withdrawn(bench: Bench) -> None:
     _want(bench, _push(bench, "bad", healthy=False), more=f"  other: {{source: '{other}'}}\n")
     bench.livelayer("apply", status=1)
     assert bench.merged() == ["other"]
-    assert "it was withdrawn" in bench.status()["x"]["reason"]
+    assert "it is withdrawn" in bench.status()["x"]["reason"]
     assert bench.status()["other"]["state"] == "in-sync"
 
 

@@ -89,7 +89,7 @@ def test_an_update_waits_or_the_bad_one_is_masked_and_shown_again_once_it_is_goo
     assert (bench.merged(), bench.says("x")) == (["x"], "one")
     waiting = bench.status()
     assert (waiting["x"]["state"], waiting["x"]["merged"]) == ("pending", True)
-    assert waiting["x"]["reason"] == f"x: waits: {shown} would make systemd merge nothing"
+    assert waiting["x"]["reason"] == f"waits: {shown} would make systemd merge nothing"
     assert waiting["byhand"]["reason"].startswith(f"makes systemd merge no sysext: {words}")
 
     _want(bench, two, quarantine=True)

@@ -41,6 +41,7 @@ def test_plan_says_what_apply_would_do(paths: Paths, capsys: pytest.CaptureFixtu
             {"action": "place", "extension": "one", "kind": "sysext", "from": None, "to": digest, "reason": "new"}
         ],
         "problems": [],
+        "warnings": [],
     }
     assert not list(paths.links(Kind.SYSEXT).iterdir())
 

@@ -18,7 +18,7 @@ from reconciler.model.fit.release import LIKE_SINCE, Host
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from reconciler.paths import Paths
 
@@ -95,14 +95,20 @@ def booted_with_systemd() -> bool:
 
 def merged_at_boot() -> frozenset[Kind]:
     """The kinds whose unit that merges at boot is pulled in by something, by itself or by our own unit."""
-    pulling = list(_pulling())
-
-    def is_pulled_in(unit: str) -> bool:
-        return any(os.path.lexists(f"{directory}/{unit}") for directory in pulling)
-
-    if is_pulled_in("livelayer-boot.service"):
+    if _pulled_in(("livelayer-boot.service",)):
         return frozenset(Kind)
-    return frozenset(kind for kind in Kind if is_pulled_in(f"systemd-{kind}.service"))
+    found = _pulled_in([f"systemd-{kind}.service" for kind in Kind])
+    return frozenset(kind for kind in Kind if f"systemd-{kind}.service" in found)
+
+
+def activated_at_boot() -> bool:
+    """Whether a unit of ours that starts units of extensions is pulled in at boot, soon or once the network is up."""
+    return bool(_pulled_in([f"livelayer-{it}.service" for it in ("activate", "boot", "online", "watch")]))
+
+
+def _pulled_in(units: Sequence[str]) -> set[str]:
+    pulling = list(_pulling())
+    return {unit for unit in units if any(os.path.lexists(f"{directory}/{unit}") for directory in pulling)}
 
 
 def _pulling() -> Iterator[str]:

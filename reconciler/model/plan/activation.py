@@ -150,7 +150,7 @@ def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[
         yield Problem(failed.code, wanted.name, failed.message, failed.hint)
     if left := [name for name in idle if name not in waiting]:
         states = "; ".join(f"{name} {_is(name, observed.units, known)}" for name in left)
-        yield Start(wanted.ident, tuple(left), states)
+        yield Start(wanted.ident, tuple(left), observed.unmerged(link) or states)
 
 
 def _chore_problems(ident: ExtensionId, link: Link, observed: ObservedState) -> Iterator[Problem]:
@@ -186,6 +186,11 @@ def lost_by_boot(desired: DesiredState, observed: ObservedState) -> Iterator[Pro
                 f"the next boot will merge no {kind}, since no enabled unit does: {_ENABLE}",
                 _ENABLE,
             )
+    started = [it for it in desired.extensions if it.merged and it.start and it.kind in observed.boot_merges]
+    if started and observed.boot_starts is False:
+        names = ", ".join(it.name for it in started)
+        message = f"the next boot will start no units of {names}, since livelayer-activate.service is not enabled"
+        yield Problem("boot.not-started", None, f"{message}: {_ENABLE}", _ENABLE)
 
 
 def stops(observed: ObservedState, steps: Sequence[Step]) -> Iterator[Stop]:

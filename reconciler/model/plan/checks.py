@@ -77,12 +77,22 @@ def take_back(ident: ExtensionId, failed: CheckedChange, observed: ObservedState
         yield Remove(ident, link.entry, f"withdrawn: {failed.reason}")
 
 
-def failure(ident: ExtensionId, failed: CheckedChange, observed: ObservedState) -> Problem:
+def failure(ident: ExtensionId, failed: CheckedChange, desired: DesiredState, observed: ObservedState) -> Problem:
     digest = failed.entry.digest[:_SHORT] if failed.entry else "-"
-    previous = _previous(ident, failed, observed)
-    instead = f"{previous.digest[:_SHORT]} is in its place" if previous else "it was withdrawn"
-    reason = f"{digest} failed its checks: {failed.reason}; {instead}"
+    reason = f"{digest} failed its checks: {failed.reason}; {_instead(ident, failed, desired, observed)}"
     return Problem("checks.failed", ident.name, reason, _hint(ident))
+
+
+def _instead(ident: ExtensionId, failed: CheckedChange, desired: DesiredState, observed: ObservedState) -> str:
+    """What is there in its place, or will be: not always what was there before, as after a rollback."""
+    link = observed.links.get(ident)
+    is_placed_still = link is not None and link.entry == failed.entry
+    entry = _previous(ident, failed, observed) if is_placed_still else link.entry if link else None
+    is_yet_to_come = observed.merged is not None and (is_placed_still or not _is_seen(ident, observed))
+    by_boot = " at the next boot" if is_yet_to_come and not desired.refresh_now else ""
+    if entry:
+        return f"{entry.digest[:_SHORT]} takes its place{by_boot}"
+    return f"it is withdrawn{by_boot}"
 
 
 def removal_failed(ident: ExtensionId, observed: ObservedState) -> bool:

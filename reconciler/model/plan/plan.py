@@ -172,7 +172,7 @@ def _rules(
     if failed := failed_content(wanted.ident, target, observed):
         yield from take_back(wanted.ident, failed, observed)
         if not isinstance(target, ReconcilerError):
-            yield failure(wanted.ident, failed, observed)
+            yield failure(wanted.ident, failed, desired, observed)
             return
     yield from _supply(wanted, target, observed)
     if not isinstance(target, ReconcilerError) and not _misfit(wanted, target, observed):

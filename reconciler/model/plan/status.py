@@ -95,13 +95,24 @@ class NodeStatus:
     extensions: tuple[ExtensionStatus, ...]
     problems: tuple[Problem, ...]
     standing: Standing
+    warnings: tuple[Problem, ...] = ()  # what is only to be said
+
+
+def awaiting_boot(view: View) -> tuple[str, ...]:
+    """The extensions that the next boot merges anew, or not any more, since the configuration leaves that to it."""
+    observed = view.observed
+    if observed.merged is None or view.desired.refresh_now:
+        return ()
+    links = (link for kind in Kind for link in observed.mergeable_links(kind))
+    gone = (name for kind in Kind for name in strays(kind, observed))
+    return tuple(sorted({*(link.name for link in links if observed.unmerged(link)), *gone}))
 
 
 def extension_statuses(
-    view: View, failures: Mapping[str, Problem], retries: Mapping[str, Retry]
+    view: View, failures: Iterable[Problem], retries: Mapping[str, Retry]
 ) -> tuple[ExtensionStatus, ...]:
     """Every extension there is or should be, by name; `failures` are those with which a run just ended."""
-    problems = {item.extension: item for item in view.plan.problems if item.extension} | dict(failures)
+    problems = _troubles(view.plan.problems) | _troubles(failures)
     listed = [_wanted_status(wanted, view, problems.get(wanted.name)) for wanted in view.desired.extensions]
     unlisted = [link for ident, link in view.observed.listable.items() if ident not in view.desired.idents]
     listed += [_unlisted_status(link, view, problems.get(link.name)) for link in unlisted]
@@ -109,9 +120,23 @@ def extension_statuses(
     listed += _generated_status(view, problems.get(MODULE_INDEX.name))
     listed += _removed_statuses(view)
     listed += [_unmanaged_status(item, view.observed) for item in view.observed.unmanaged]
-    listed += [_stray_status(name, kind) for kind in Kind for name in strays(kind, view.observed)]
+    listed += [_stray_status(name, kind, view) for kind in Kind for name in strays(kind, view.observed)]
     timed = [_timed(item, retries) for item in listed]
     return tuple(sorted(timed, key=lambda item: (item.name, item.state is State.UNMANAGED)))
+
+
+def _troubles(problems: Iterable[Problem]) -> dict[str, Problem]:
+    """All that is wrong with an extension as one problem, by its name; the code is that of the first one."""
+    found: dict[str, list[Problem]] = {}
+    for item in problems:
+        if item.extension:
+            found.setdefault(item.extension, []).append(item)
+    return {name: _together(items) for name, items in found.items()}
+
+
+def _together(problems: list[Problem]) -> Problem:
+    message = "; ".join(dict.fromkeys(it.message for it in problems))
+    return replace(problems[0], message=message, pending=all(it.pending for it in problems))
 
 
 def _timed(item: ExtensionStatus, retries: Mapping[str, Retry]) -> ExtensionStatus:
@@ -163,22 +188,24 @@ def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> Exten
         reason=reason,
         kind=wanted.kind,
         code=trouble.code if trouble else None,
-        units=tuple(_unit_reports(wanted, link, view.observed)) if link else (),
+        units=tuple(_unit_reports(wanted.start, link, view.observed)) if link else (),
     )
 
 
-def _unit_reports(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[UnitReport]:
-    """Of what the extension only brings, those that could run."""
-    known = observed.activation.of(wanted.ident, link.entry) if observed.activation else None
-    names = dict.fromkeys((*wanted.start, *(runnable(known.units) if known else ())))
-    for name in names:
-        if known and (unit := observed.units.get(name)):
-            yield UnitReport(name, word_of(name, observed.units, known), unit.since or None)
+def _unit_reports(start: Iterable[str], link: Link, observed: ObservedState) -> Iterator[UnitReport]:
+    """Of what the extension only brings, those that could run; before it is activated, how they ran until then."""
+    known = observed.activation.extensions.get(link.ident) if observed.activation else None
+    contents = observed.store.get(link.entry)
+    brought = (*(known.units if known else ()), *(contents.units if contents else ()))
+    for name in dict.fromkeys((*start, *runnable(brought))):
+        if unit := observed.units.get(name):
+            word = word_of(name, observed.units, known) if known else unit.word(0)
+            yield UnitReport(name, word, unit.since or None)
 
 
 def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:
     if trouble:
-        return (State.PENDING if trouble.pending else State.FAILED), trouble.sentence
+        return (State.PENDING if trouble.pending else State.FAILED), trouble.message
     if reason := _planned(wanted.ident, view.plan) or owes(wanted.ident, view.observed):
         return State.DRIFTED, reason
     if wanted.merged and link and view.observed.merged and (reason := view.observed.unmerged(link)):
@@ -187,14 +214,16 @@ def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | Non
         return State.PENDING, "will be merged at the next boot"
     if wanted.boot_states and (withheld := wanted.withheld(view.observed.host.boot_state)):
         return State.IN_SYNC, withheld
-    return State.IN_SYNC, _left_behind(wanted, link, view.observed) if link else None
+    return State.IN_SYNC, _remarks(wanted, link, view.observed) if link else None
 
 
-def _left_behind(wanted: Wanted, link: Link, observed: ObservedState) -> str | None:
-    """Which of its services run on what was merged before; nobody asked to restart them."""
-    old = [it.name for it in _unit_reports(wanted, link, observed) if it.state is UnitWord.OLD_CODE]
-    services = ", ".join(name for name in old if name.endswith(".service"))
-    return f"{services} runs since before its content changed" if services else None
+def _remarks(wanted: Wanted, link: Link, observed: ObservedState) -> str | None:
+    """What is with its units that the configuration does not ask to run: services on old content, what has failed."""
+    reports = list(_unit_reports(wanted.start, link, observed))
+    old = [it.name for it in reports if it.state is UnitWord.OLD_CODE and it.name.endswith(".service")]
+    left_behind = [f"{', '.join(old)} runs since before its content changed"] if old else []
+    failed = [f"{it.name} is {observed.units[it.name].words}" for it in reports if it.state is UnitWord.FAILED]
+    return "; ".join((*failed, *left_behind)) or None
 
 
 def _planned(ident: ExtensionId, plan: Plan) -> str | None:
@@ -209,13 +238,16 @@ def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> Extensi
     if link.ident in view.observed.own and link.name not in view.desired.names:
         reason = "no configuration lists it, but livelayer itself runs from it"
     if trouble:
-        state, reason = State.FAILED, trouble.sentence
-    elif planned := _planned(link.ident, view.plan):
+        state, reason = State.FAILED, trouble.message
+    elif planned := _planned(link.ident, view.plan) or owes(link.ident, view.observed):
         state, reason = State.DRIFTED, planned
     merged = view.observed.shows(link)
     digest, kind = link.entry.digest, link.entry.kind
     code = trouble.code if trouble else None
-    return ExtensionStatus(link.name, state, placed=digest, merged=merged, reason=reason, kind=kind, code=code)
+    units = tuple(_unit_reports((), link, view.observed))
+    return ExtensionStatus(
+        link.name, state, placed=digest, merged=merged, reason=reason, kind=kind, code=code, units=units
+    )
 
 
 def _generated_status(view: View, trouble: Problem | None) -> Iterator[ExtensionStatus]:
@@ -225,7 +257,7 @@ def _generated_status(view: View, trouble: Problem | None) -> Iterator[Extension
         return
     state, reason = State.IN_SYNC, "generated: the indexes of kernel modules of extensions"
     if trouble:
-        state, reason = State.FAILED, trouble.sentence
+        state, reason = State.FAILED, trouble.message
     elif planned := _planned(MODULE_INDEX, view.plan):
         state, reason = State.DRIFTED, planned
     elif link and view.observed.merged and (unmerged := view.observed.unmerged(link)):
@@ -250,9 +282,12 @@ def _unmanaged_status(item: Unmanaged, observed: ObservedState) -> ExtensionStat
     return ExtensionStatus(item.name, State.UNMANAGED, merged=merged, reason=reason, kind=item.kind)
 
 
-def _stray_status(name: str, kind: Kind) -> ExtensionStatus:
+def _stray_status(name: str, kind: Kind, view: View) -> ExtensionStatus:
     reason = "is merged, and lies in no search directory any more"
-    return ExtensionStatus(name, State.UNMANAGED, merged=True, reason=reason, kind=kind)
+    state = State.UNMANAGED
+    if not view.desired.refresh_now:
+        state, reason = State.PENDING, "is merged until the next boot"
+    return ExtensionStatus(name, state, merged=True, reason=reason, kind=kind)
 
 
 def _flaw(item: Unmanaged, observed: ObservedState) -> str | None:

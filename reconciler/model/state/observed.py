@@ -127,6 +127,7 @@ class ObservedState:
     activation: Activation | None = None  # None: no service manager runs here
     looked_at: float | None = None  # when, for a run that leaves alone what failed lately: seconds since the epoch
     boot_merges: frozenset[Kind] | None = None  # what the next boot merges; None: nobody knows
+    boot_starts: bool | None = None  # whether units are started after the next boot's merge; None: nobody knows
     units: Mapping[str, Unit] = field(default_factory=dict)  # those that the configuration lists
     unseen: Mapping[ExtensionId, Unseen] = field(default_factory=dict)  # of placed extensions with files that are not
     modules: HostModules | None = None  # None: no extension has modules for the kernel that runs

@@ -202,7 +202,7 @@ def test_nobody_prunes_an_index_and_status_says_what_it_is() -> None:
     targets = {"a": _target("a", A)}
     plan = make_plan(_desired("a"), observed, targets)
     assert plan.in_sync
-    ours, _ = extension_statuses(View(_desired("a"), observed, targets, plan), {}, {})
+    ours, _ = extension_statuses(View(_desired("a"), observed, targets, plan), (), {})
     assert (ours.name, ours.state) == (MODULE_INDEX.name, State.IN_SYNC)
     assert "generated" in (ours.reason or "")
     # A limit on what is pruned counts what is configured only, and with the last one the index goes as well.

@@ -59,4 +59,4 @@ def _statuses(
         merged={kind: Merged(frozenset(checks if kind is Kind.SYSEXT else ()), 2) for kind in Kind},
         checks=record,
     )
-    return extension_statuses(View(desired, observed, targets, make_plan(desired, observed, targets)), {}, {})
+    return extension_statuses(View(desired, observed, targets, make_plan(desired, observed, targets)), (), {})
