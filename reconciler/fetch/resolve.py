@@ -248,7 +248,15 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
     records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
     sound = {key: it for key, it in records.items() if it}
     offline = lookups is not Lookups.ALL
-    access = Access(paths, host.machine, desired.limits, desired.settings.keyring, _catalogs(paths, desired), offline)
+    access = Access(
+        paths,
+        host.machine,
+        desired.limits,
+        desired.settings.keyring,
+        _catalogs(paths, desired),
+        offline,
+        transfers=desired.transfers,
+    )
     return Resolver(access, host, lookups, sound, _read_first_seen(paths))
 
 

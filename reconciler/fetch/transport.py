@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from reconciler.errors import Invalid, Unavailable
-from reconciler.model.content.limits import DEFAULT, Limits
+from reconciler.model.content.limits import DEFAULT, TRANSFERS, Limits, Transfers
 from reconciler.model.content.ociread import platform_of
 from reconciler.model.content.source import Transport as Scheme
 
@@ -37,6 +37,7 @@ class Access:
     catalogs: Catalogs | None = None
     offline: bool = False  # only what is on this node may be used
     scratch_blobs: Path | None = None  # None: blobs are kept, for later runs
+    transfers: Transfers = TRANSFERS
     signed: dict[str, float] = field(default_factory=dict)  # what is to be remembered of lists of checksums
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
 

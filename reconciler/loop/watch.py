@@ -46,7 +46,7 @@ _QUIET: Final = 0.02  # seconds without an event before it is worth to look
 _MAX_DEBOUNCE: Final = 1.0  # seconds; a file that never rests is read anyway
 _FIRST_RETRY: Final = 15.0  # seconds after a run that did not get everything in sync; doubles
 _LOOK: Final = 5.0  # seconds between two looks at the configuration, where the kernel does not tell of changes
-_LONGEST_RUN: Final = 3 * 3600.0  # seconds; a run that takes longer hangs
+_LONGEST_RUN: Final = 12 * 3600.0  # seconds; a run that takes longer hangs, as its other units have it
 # Opening and reading are no changes: a handler that takes them feeds on the reconciler's own reads.
 _NO_CHANGES: Final = {EVENT_TYPE_OPENED, EVENT_TYPE_CLOSED_NO_WRITE}
 

@@ -115,6 +115,9 @@ IMAGES: Final = {
     "stall at the manifest": Trouble(
         ((faulty.stall, MANIFESTS),), Unavailable, "nothing came for 5 s", "network", stall=5.0
     ),
+    "drip in a blob": Trouble(
+        ((faulty.part_then(faulty.drip), BLOBS),), Unavailable, "nothing came for 5 s", "network", stall=5.0
+    ),
     "stall in a blob": Trouble(
         ((faulty.part_then(faulty.stall), BLOBS),), Unavailable, "nothing came for 5 s", "network", stall=5.0
     ),
@@ -292,7 +295,7 @@ def test_files(site: Site, proxy: FaultyRegistry, trouble: Trouble) -> None:
     for fault, where in trouble.faults:
         proxy.inject(fault, where)
     patience = replace(HASTE, stall=trouble.stall)
-    site.monkeypatch.setattr(download, "download", functools.partial(download.download, patience=patience))
+    site.monkeypatch.setattr(web, "PATIENCE", patience)
     url = f"http://{proxy.address}/v2/{site.published.name}/blobs/{site.published.layer}"
     bad = f"source: '{url}', digest: '{site.published.layer}', format: directory"
     site.is_kept_apart(bad, trouble)

@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -125,6 +126,14 @@ def reset(exchange: Exchange) -> None:
 def stall(exchange: Exchange) -> None:
     """No answer, ever."""
     exchange.stall()
+
+
+def drip(exchange: Exchange) -> None:
+    """A byte now and then, for as long as somebody takes it."""
+    exchange.close_connection = True
+    with suppress(OSError):
+        while not exchange.server.faulty.faults_over.wait(0.2):
+            exchange.wfile.write(b"x")
 
 
 def part_then(end: Fault, share: float = 0.5) -> Fault:

@@ -172,7 +172,8 @@ class Registry:
 
     @property
     def _skopeo(self) -> Skopeo:
-        return Skopeo(self.access.paths.auth_file, root=self.access.paths.root)
+        paths, transfers = self.access.paths, self.access.transfers
+        return Skopeo(paths.auth_file, root=paths.root, rate=transfers.min_rate, timeout=transfers.timeout)
 
 
 def _tried(it: Opening, use: Callable[[], Made]) -> Made | None:

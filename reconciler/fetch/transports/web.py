@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +31,20 @@ class Web:
 
     access: Access
 
+    @property
+    def _patience(self) -> web.Patience:
+        return replace(web.PATIENCE, rate=self.access.transfers.min_rate, total=self.access.transfers.timeout)
+
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         url = part.source.reference
         digest = part.pin or self._listed(url)
-        return Resolution(digest, digest, assumed_payload(wanted, part.source) if wanted else _peeked_payload(url))
+        payload = assumed_payload(wanted, part.source) if wanted else _peeked_payload(url, self._patience)
+        return Resolution(digest, digest, payload)
 
     def _listed(self, url: str) -> str:
         paths = self.access.paths
         lists = SignedLists(paths.signed_lists, self.access.signed)
-        return sha256sums.resolve(url, paths.keyrings(self.access.keyring), lists, root=paths.root)
+        return sha256sums.resolve(url, paths.keyrings(self.access.keyring), lists, self._patience, root=paths.root)
 
     def is_kept(self, resolution: Resolution) -> bool:
         return blob_in(self.access.blobs, resolution.digest).is_file()
@@ -48,14 +53,14 @@ class Web:
         url, digest = it.part.source.reference, it.resolution.digest
         if not self.is_kept(it.resolution):
             self.access.require_network(it.part.text)
-        directory = self.access.blobs / "sha256"
-        file = download.download(url, digest, directory, size_limit=self.access.limits.size, progress=it.meter)
+        directory, limit, patience = self.access.blobs / "sha256", self.access.limits.size, self._patience
+        file = download.download(url, digest, directory, size_limit=limit, progress=it.meter, patience=patience)
         return use(content_of_file(file, digest, file_name(url)))
 
 
-def _peeked_payload(url: str) -> Payload:
+def _peeked_payload(url: str, patience: web.Patience) -> Payload:
     """What the beginning of a file shows it to be, where the configuration leaves the format open."""
     with tempfile.NamedTemporaryFile(prefix="livelayer-") as head:
-        head.write(web.peek(url))
+        head.write(web.peek(url, patience=patience))
         head.flush()
         return payload_in(Path(head.name))

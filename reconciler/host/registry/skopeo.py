@@ -19,7 +19,7 @@ from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.base.way import MACHINE
 from reconciler.host.registry.plainfiles import refuse_special_files
 from reconciler.host.registry.stall import StallWatch
-from reconciler.model.content.limits import size_text
+from reconciler.model.content.limits import TRANSFERS, size_text
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.ociwrite import REF_NAME
 from reconciler.model.content.skopeofailure import (
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from reconciler.model.content.ociread import Platform
 
 _INSPECT_TIMEOUT: Final = 120.0  # seconds
-_COPY_TIMEOUT: Final = 3600.0
 _TAG: Final = "image"
 _ANSWER_MAX: Final = 16 << 20  # bytes of a manifest, for which registries take 4 MiB, or a list of tags
 _TO_ASK: Final = 384 << 20  # bytes of memory, of which skopeo takes 100 MiB whatever it does
@@ -47,6 +46,8 @@ class Skopeo:
 
     auth_file: Path | None = None  # livelayer's own credentials; None: where skopeo looks itself
     stall: float = 60.0  # seconds to wait for a registry's answer, or its next byte
+    rate: int = TRANSFERS.min_rate  # bytes in a second, without which a transfer stalls
+    timeout: float = TRANSFERS.timeout  # seconds for all of a transfer
     root: Path = MACHINE  # of the node that the file is on
 
     def raw_manifest(self, argument: str) -> bytes:
@@ -78,7 +79,7 @@ class Skopeo:
             *self.credentials("--src-authfile"),
             argument,
             f"oci:{layout}:{_TAG}",
-            timeout=_COPY_TIMEOUT,
+            timeout=self.timeout,
             memory=_TO_COPY,
             layout=layout,
         )
@@ -96,7 +97,7 @@ class Skopeo:
         is_remote = source.startswith("docker://")
         if not is_remote:
             refuse_special_files(source)
-        watch = StallWatch(self.stall, layout) if is_remote else None
+        watch = StallWatch(self.stall, layout, self.rate) if is_remote else None
         try:
             finished = run(
                 *("skopeo", "--debug", *arguments),

@@ -64,11 +64,11 @@ def _complete(part: Partial, digest: str, patience: Patience) -> None:
     Bytes of several connections may not belong together, or be lost since; then all of them are fetched once more.
     """
     if part.digest != digest:
-        persist(lambda: part.fetch(patience), patience, lambda: part.size)
+        persist(part.fetch, patience, lambda: part.size)
     if part.digest != digest and part.is_joined:
         log.info("%s: what arrived in several parts is not what it ought to be; fetching it once more", part.url)
         part.restart()
-        persist(lambda: part.fetch(patience), patience, lambda: part.size)
+        persist(part.fetch, patience, lambda: part.size)
 
 
 class Partial:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -17,7 +18,7 @@ import pycurl
 import reconciler
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.base import termination
-from reconciler.model.content.limits import size_text
+from reconciler.model.content.limits import TRANSFERS, size_text
 from reconciler.model.content.retryafter import retry_after
 from reconciler.model.content.source import shown_url
 
@@ -34,6 +35,7 @@ _LATER: Final = "a later run goes on from there"
 _AGAIN: Final = "a later run tries again"
 _INTERIM, _SUCCESS, _REDIRECT = range(100, 200), range(200, 300), range(300, 400)  # statuses
 _WHOLE: Final = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}  # those that come with the file
+_SMALL: Final = 600.0  # seconds for what is no content
 _REDIRECT_MAX: Final = 1 << 20  # bytes of a redirect's own body, which nobody wants
 # Where systems keep the authorities that they trust, since libcurl comes from elsewhere.
 _BUNDLES: Final = (
@@ -53,25 +55,31 @@ class Patience:
     pause: float = 1.0  # before the second attempt; doubles
     silence: float = 120.0  # in all, without a byte that is new; at the end of an attempt
     longest: float = 60.0  # between two attempts; a server that asks for more is left to a later run
+    rate: int = TRANSFERS.min_rate  # bytes in a second: an attempt with fewer brings nothing that is new
+    total: float = TRANSFERS.timeout  # for all attempts
+    until: float | None = None  # by the monotonic clock: the end of that, once it has begun
 
 
 PATIENCE: Final = Patience()
 
 
-def persist(attempt: Callable[[], T], patience: Patience, size: Callable[[], int] = lambda: 0) -> T:
+def persist(attempt: Callable[[Patience], T], patience: Patience, size: Callable[[], int] = lambda: 0) -> T:
     """Attempt until it succeeds, after pauses as long as the server asks for, or longer each time, with jitter.
 
-    An attempt after which `size` is larger than before does not count.
+    An attempt that makes `size` larger, and fast enough, does not count.
     """
     failed, since = 0, time.monotonic()
+    until = since + patience.total
     while True:
-        before = size()
+        before, began = size(), time.monotonic()
         try:
-            return attempt()
+            return attempt(replace(patience, until=until))
         except Unavailable as error:
-            failed, since = (0, time.monotonic()) if size() > before else (failed + 1, since)
-            is_silent, asked = time.monotonic() - since >= patience.silence, error.retry_after
-            if failed == patience.attempts or is_silent or (asked or 0.0) > patience.longest:
+            now = time.monotonic()
+            has_gained = size() - before > patience.rate * (now - began)
+            failed, since = (0, now) if has_gained else (failed + 1, since)
+            is_over, asked = now - since >= patience.silence or now >= until, error.retry_after
+            if failed == patience.attempts or is_over or (asked or 0.0) > patience.longest:
                 raise
         longer = min(patience.pause * 2.0**failed, patience.longest)
         termination.sleep(longer * random.uniform(0.5, 1.5) if asked is None else asked)  # noqa: S311 - jitter
@@ -91,7 +99,7 @@ def read_small(url: str, limit: int, patience: Patience = PATIENCE) -> bytes:
 
 
 def _read(url: str, headers: dict[str, str], enough: int, patience: Patience) -> bytes:
-    def attempt() -> bytes:
+    def attempt(patience: Patience) -> bytes:
         content = bytearray()
 
         def take(piece: bytes) -> None:
@@ -102,7 +110,7 @@ def _read(url: str, headers: dict[str, str], enough: int, patience: Patience) ->
         ask(url, headers, patience, take)
         return bytes(content)
 
-    return persist(attempt, patience)
+    return persist(attempt, replace(patience, total=min(patience.total, _SMALL)))
 
 
 class _Enough(Exception):
@@ -203,7 +211,7 @@ def ask(
     answer = Answer(shown_url(url), patience.stall, take, begin, "Range" in headers)
     handle = pycurl.Curl()
     try:
-        for option, value in _options(url, headers, answer).items():
+        for option, value in (_options(url, headers, answer) | _bounds(patience)).items():
             handle.setopt(option, value)
         handle.perform()
         answer.on_content(b"")
@@ -237,6 +245,16 @@ def _options(url: str, headers: dict[str, str], answer: Answer) -> dict[int, obj
     if not is_secure and "http_proxy" not in os.environ:  # HTTP_PROXY is not libcurl's: a CGI's client could set it
         options[pycurl.PROXY] = os.environ.get("HTTP_PROXY")
     return options | _trusted()
+
+
+def _bounds(patience: Patience) -> dict[int, object]:
+    """For how long it may be too slow: a little longer than silent, which has words of its own."""
+    left = patience.total if patience.until is None else patience.until - time.monotonic()
+    return {
+        pycurl.LOW_SPEED_LIMIT: patience.rate,
+        pycurl.LOW_SPEED_TIME: math.ceil(patience.stall) + 1,
+        pycurl.TIMEOUT_MS: max(1, int(left * 1000)),
+    }
 
 
 def _trusted() -> dict[int, str | None]:
@@ -284,6 +302,7 @@ _NO_SERVER: Final = (Unavailable, "web.unreachable", "the server refuses connect
 _NO_TLS: Final = (Unavailable, "web.unreachable", "no encrypted connection comes about", _AGAIN)
 _BROKEN: Final = (Unavailable, "web.broken-off", "the connection broke off", _LATER)
 _TO_HTTPS: Final = "name in source: where the file is, if it is there by https://, too, or ask who runs the server"
+_SLOW: Final = f"{_LATER}; if the server is that slow: settings.transfers"
 _ENDLESS: Final = (Invalid, "web.redirect", "it leads from one place to the next, without end", "check source:")
 _UNENCRYPTED: Final = (Invalid, "web.redirect", "it leads to a place which is not encrypted", _TO_HTTPS)
 _UNKNOWN: Final = (Unavailable, "web.unreachable", "it cannot be fetched", "check the network")
@@ -293,6 +312,7 @@ _FAULTS: Final[dict[int, _Meaning]] = {
     pycurl.E_COULDNT_RESOLVE_HOST: _NO_NAME,
     pycurl.E_PARTIAL_FILE: (Unavailable, "web.broken-off", "the connection ended after a part", _LATER),
     pycurl.E_SSL_CONNECT_ERROR: _NO_TLS,
+    pycurl.E_OPERATION_TIMEDOUT: (Unavailable, "web.too-slow", "it comes too slowly", _SLOW),
     **dict.fromkeys((pycurl.E_COULDNT_RESOLVE_PROXY, _PROXY), _NO_PROXY),
     **dict.fromkeys((pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR), _BROKEN),
     **dict.fromkeys((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_BAD_CONTENT_ENCODING), _NO_HTTP),

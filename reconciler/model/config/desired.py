@@ -9,7 +9,7 @@ from reconciler.model.config.document import Activation, Checks, Extension, Pull
 from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Part, shown
 from reconciler.model.content.format import Format
-from reconciler.model.content.limits import Limits
+from reconciler.model.content.limits import TRANSFERS, Limits, Transfers
 from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
@@ -97,6 +97,11 @@ class DesiredState:
     def limits(self) -> Limits:
         it = self.settings.limits
         return Limits(it.size, it.members, it.ratio, it.setuid, it.refused)
+
+    @property
+    def transfers(self) -> Transfers:
+        given = self.settings.transfers
+        return Transfers(given.timeout.total_seconds() if given.timeout else TRANSFERS.timeout, given.min_rate)
 
     @property
     def idents(self) -> frozenset[ExtensionId]:

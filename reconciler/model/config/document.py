@@ -24,9 +24,10 @@ from reconciler.model.config.values import (
     parse_duration,
     parse_loopback_url,
     parse_prune_limit,
+    parse_transfer_timeout,
 )
 from reconciler.model.content.format import Format
-from reconciler.model.content.limits import DEFAULT, parse_count, parse_size
+from reconciler.model.content.limits import DEFAULT, TRANSFERS, parse_count, parse_size
 from reconciler.model.content.ociread import Platform, parse_platform
 from reconciler.model.content.power import Power
 from reconciler.model.content.source import DIGEST, Source, Transport, parse_source
@@ -300,6 +301,17 @@ class LimitSettings(Strict):
         return frozenset(it for it in Power if not getattr(self, it))
 
 
+class TransferSettings(Strict):
+    """How slow a source may be."""
+
+    timeout: Annotated[timedelta, Written(str, parse_transfer_timeout)] | None = Field(
+        default=None, description="What one transfer may take in all, such as 30m; 6h at most. Default: 2h."
+    )
+    min_rate: Annotated[int, Written(int | str, parse_size)] = Field(
+        default=TRANSFERS.min_rate, description="Bytes in a second that must come, over a minute, such as 10K."
+    )
+
+
 class Preflight(Strict):
     """Whether what is found before an extension is placed keeps it out, or is only said."""
 
@@ -364,6 +376,7 @@ class Settings(Strict):
         "preflight.host_files are strict where they are not set.",
     )
     limits: LimitSettings = LimitSettings()
+    transfers: TransferSettings = TransferSettings()
     state_dir: Annotated[str, AfterValidator(check_state_dir)] | None = Field(
         default=None,
         description="Where store and records are; followed until content is placed. Default: where they are, at "

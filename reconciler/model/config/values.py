@@ -20,6 +20,7 @@ _UNITS: Final = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "
 _PART: Final = re.compile(rf"([0-9]{{1,12}})\s*([{''.join(_UNITS)}])\s*")
 _SHAPE: Final = re.compile(rf"(?:{_PART.pattern})+")
 _LONGEST: Final = timedelta(days=36_525)  # a hundred years: what is added to the present time remains a date
+_TRANSFER_MAX: Final = timedelta(hours=6)
 _SHARE: Final = re.compile(r"(100|[1-9]?[0-9])%")
 # Where the state cannot be: why, and the directories.
 _NO_PLACE: Final = {
@@ -46,6 +47,13 @@ def parse_duration(text: str) -> timedelta:
         duration = timedelta.max
     if duration > _LONGEST:
         raise ValueError(f"{text!r} is more than a hundred years")
+    return duration
+
+
+def parse_transfer_timeout(text: str) -> timedelta:
+    """Read a duration that is shorter than a run may take, whose units have a timeout of their own."""
+    if not timedelta(minutes=1) <= (duration := parse_duration(text)) <= _TRANSFER_MAX:
+        raise ValueError(f"{text!r} is not between 1m and 6h")
     return duration
 
 

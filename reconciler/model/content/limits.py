@@ -28,6 +28,17 @@ class Limits:
 DEFAULT: Final = Limits()
 
 
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """How slow a source may be: one that sends just enough to seem alive must not hold a node up."""
+
+    timeout: float = 7200.0  # seconds for one transfer in all
+    min_rate: int = 1 << 10  # bytes in a second, over a minute
+
+
+TRANSFERS: Final = Transfers()
+
+
 def parse_size(value: int | str) -> int:
     """Read a number of bytes: `16G`, `512MiB` or `1073741824`; units are powers of 1024."""
     match = _SIZE.fullmatch(str(value)) if not isinstance(value, bool) else None

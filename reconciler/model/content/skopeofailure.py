@@ -244,7 +244,7 @@ def understand_stall(stderr: str, argument: str, patience: float) -> Unavailable
             f"{argument}: the registry asks to slow down", _AGAIN, retry_after=asked, code="registry.busy"
         )
     return Unavailable(
-        f"{argument}: the registry does not go on, nothing came for {patience:.0f} s",
+        f"{argument}: the registry does not go on, next to nothing came for {patience:.0f} s",
         "a later run tries again; if this repeats, check the network and the registry",
         code="registry.timeout",
     )

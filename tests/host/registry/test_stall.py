@@ -63,6 +63,39 @@ def test_what_comes_is_waited_for_and_silence_is_not(tmp_path: Path, clock: Cloc
     assert watch.is_reached
 
 
+def test_less_than_the_least_rate_is_nothing(tmp_path: Path, clock: Clock) -> None:
+    layout = tmp_path / "image"
+    layout.mkdir()
+    blob = layout / "oci-put-blob1"
+    blob.touch()
+    watch = StallWatch(60, layout, rate=10)
+    assert not watch(os.getpid(), "")
+    for size in range(20, 60 * 20, 20):  # twice as fast
+        clock.now += 1
+        os.truncate(blob, size)
+        assert not watch(os.getpid(), "")
+    for size in range(1180, 1180 + 59):  # a tenth of it
+        clock.now += 1
+        os.truncate(blob, size)
+        assert not watch(os.getpid(), "")
+    clock.now += 1
+    assert watch(os.getpid(), "")
+
+
+def test_a_burst_now_and_then_is_fast_enough(tmp_path: Path, clock: Clock) -> None:
+    layout = tmp_path / "image"
+    layout.mkdir()
+    blob = layout / "oci-put-blob1"
+    blob.touch()
+    watch = StallWatch(60, layout, rate=10)
+    assert not watch(os.getpid(), "")
+    for burst in range(1, 5):
+        for _ in range(50):
+            clock.now += 1
+            assert not watch(os.getpid(), "")
+        os.truncate(blob, burst * 600)
+
+
 def test_what_prints_at_its_end_has_as_long_in_all(clock: Clock) -> None:
     watch = StallWatch(60, None)
     clock.now = 59

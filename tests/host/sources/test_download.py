@@ -695,6 +695,50 @@ def test_interim_answers_are_no_signs_of_life(bench: Bench) -> None:
         bench.fetch(patience=Patience(attempts=1, stall=0.5))
 
 
+def _drips(start: bytes, drop: bytes = b"x") -> Callable[[Handler], bool]:
+    def drip(handler: Handler) -> bool:
+        handler.close_connection = True
+        handler.wfile.write(start)
+        while True:
+            handler.wfile.write(drop)
+            time.sleep(0.05)
+
+    return drip
+
+
+_SOME: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "drop", "words"),
+    [
+        (_SOME, b"x", "it comes too slowly"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n", "does not go on"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", "it comes too slowly"),
+    ],
+    ids=["content", "headers", "chunks"],
+)
+def test_a_server_that_drips_is_left_soon(bench: Bench, start: bytes, drop: bytes, words: str) -> None:
+    """Each drop is a byte that is new, so that no stall is one, and no attempt is without success."""
+    bench.server.fail("/file.raw", *[_drips(start, drop)] * 9)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=words) as caught:
+        bench.fetch(patience=Patience(attempts=2, stall=0.9, pause=0.01))
+    assert time.monotonic() - began < 30
+    assert caught.value.code in {"web.too-slow", "web.unreachable"}
+
+
+def test_a_transfer_has_a_longest_time_however_often_it_goes_on(bench: Bench) -> None:
+    bench.server.fail("/file.raw", *[_drips(_SOME, b"x" * 5000)] * 9)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="it comes too slowly: Operation timed out") as caught:
+        bench.fetch(patience=Patience(stall=60, pause=0.01, total=1.5))
+    assert 1 < time.monotonic() - began < 20
+    assert "settings.transfers" in (caught.value.hint or "")
+    with pytest.raises(Unavailable, match="it comes too slowly"):
+        read_small(f"{bench.server.url}/file.raw", 1 << 20, Patience(attempts=1, total=0.5))
+
+
 @pytest.mark.commands
 def test_a_signal_ends_a_download_at_once(bench: Bench) -> None:
     """In the main thread, which is inside libcurl."""

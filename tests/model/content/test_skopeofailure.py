@@ -175,7 +175,7 @@ def test_how_long_a_registry_asks_for() -> None:
 
 def test_why_skopeo_was_not_waited_for() -> None:
     silent = understand_stall('level=debug msg="GET https://h/v2/"', "docker://h/x:v1", 60)
-    assert silent.message == "docker://h/x:v1: the registry does not go on, nothing came for 60 s"
+    assert silent.message == "docker://h/x:v1: the registry does not go on, next to nothing came for 60 s"
     asked = understand_stall(DEBUG.format(3600), "docker://h/x:v1", 60)
     assert asked.message == "docker://h/x:v1: the registry asks to slow down"
     assert (silent.retry_after, asked.retry_after) == (None, 3600)
