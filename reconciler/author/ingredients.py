@@ -180,8 +180,9 @@ def _parse(text: str) -> Source:
     try:
         return parse_source(text)
     except ValueError as error:
+        what = error if ":" in text else f"{text}: there is no such file or directory, and it names no transport"
         raise Invalid(
-            f"--from: {error}", "a source is a path or as in the configuration, see livelayer-sources(7)"
+            f"--from: {what}", "a source is a path or as in the configuration, see livelayer-sources(7)"
         ) from error
 
 

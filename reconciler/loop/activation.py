@@ -22,13 +22,13 @@ from reconciler.host.records.retries import after_failure
 from reconciler.host.store import entries as store
 from reconciler.host.store.pathlists import file_list
 from reconciler.model.facts.needs import CHORES, RELOAD_UNITS, RESTART_UNITS, Chore, Needs, declared, needs_of
-from reconciler.model.plan.activation import shown, stoppable, vanished, word_of
+from reconciler.model.plan.activation import runnable, shown, stoppable, vanished, word_of
 from reconciler.model.state.activation import Activated, Activation
 from reconciler.model.state.observed import Link, ObservedState
 from reconciler.model.state.units import Unit, UnitWord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import TypeAlias
 
     from reconciler.model.config.desired import DesiredState, Wanted
@@ -65,7 +65,7 @@ class Activator:
         record, observed = read_activation(self.paths), self._observe()
         seen = shown(observed)
         gone = {ident: record.extensions[ident] for ident in vanished(replace(observed, activation=record))}
-        due = {ident: link for ident, link in seen.items() if _is_due(record.of(ident, link.entry))}
+        due = {ident: it for ident, it in seen.items() if self._is_due(ident, record.of(ident, it.entry))}
         self._failed_before = {(ident, it): retry for ident in due for it, retry in record.failed(ident).items()}
         needs = {ident: self._needs(ident, link) for ident, link in due.items()}
         done = {ident: self._activated(ident, link, needs[ident], record, observed) for ident, link in due.items()}
@@ -73,25 +73,29 @@ class Activator:
         self._do_chores(needs, done, reload=bool(self.stopped) or any(it.units for it in before))
         after = record.without(gone).having(done)
         stopped = self._stop_orphans(before, after)
+        self._try_again(done)
         self._obey(done, observed)
         write_activation(self.paths, after if stopped else after.having(gone))
         return tuple(self._errors)
 
-    def start(self, action: Start) -> tuple[ReconcilerError, ...]:
-        """Let an extension's units run, on its present content; what runs on it already is left alone."""
-        ident, record, link = action.ident, read_activation(self.paths), shown(self._observe()).get(action.ident)
-        known = record.of(ident, link.entry) if link else None
-        wanted = next((it for it in self.desired.extensions if it.ident == ident), None)
-        if known is None or wanted is None:
-            return ()
-        jobs = _jobs(wanted, known, units.show(action.units))
-        failed = self._run(jobs, ident)
-        kept = {what: it for what, it in known.failed.items() if what not in action.units}
-        retries = {unit: after_failure(known.failed.get(unit), error) for unit, error in failed.items()}
-        ran = tuple(sorted({*known.ran, *jobs} - failed.keys()))
-        now = replace(known, started=True, failed=kept | retries, ran=ran)
-        write_activation(self.paths, record.having({ident: now}))
-        return tuple(self._errors)
+    def start(self, actions: Collection[Start]) -> dict[ExtensionId, tuple[ReconcilerError, ...]]:
+        """Let extensions' units run, on their present content; returns what went wrong, by extension.
+
+        What runs on that content already is left alone.
+        """
+        record, seen = read_activation(self.paths), shown(self._observe())
+        wanted = {it.ident: it for it in self.desired.extensions}
+        known = {ident: of for ident, link in seen.items() if (of := record.of(ident, link.entry))}
+        concerned = {it.ident: it for it in actions if it.ident in known and it.ident in wanted}
+        states = units.show(name for it in concerned.values() for name in it.units)
+        jobs = {
+            ident: _jobs(wanted[ident], known[ident], {name: states[name] for name in it.units})
+            for ident, it in concerned.items()
+        }
+        failed = self._run(jobs)
+        now = {ident: _started(known[ident], it.units, jobs[ident], failed[ident]) for ident, it in concerned.items()}
+        write_activation(self.paths, record.having(now))
+        return {ident: tuple(it.values()) for ident, it in failed.items()}
 
     def _observe(self) -> ObservedState:
         found = read_links(self.paths, self.host.systemd)
@@ -99,8 +103,7 @@ class Activator:
 
     def _needs(self, ident: ExtensionId, link: Link) -> Needs:
         """What its content asks for. That it cannot be read is told, and asks for nothing."""
-        wanted = next((it for it in self.desired.extensions if it.ident == ident), None)
-        if wanted and wanted.activation == "none":
+        if self._is_left(ident):
             return Needs()
         try:
             files = file_list(self.paths, link.entry, remember=True)
@@ -108,6 +111,14 @@ class Activator:
             self._errors.append(error.about(ident.name))
             return Needs()
         return needs_of(files.files if files else (), self._release(ident, link))
+
+    def _is_left(self, ident: ExtensionId) -> bool:
+        return any(it.ident == ident and it.activation == "none" for it in self.desired.extensions)
+
+    def _is_due(self, ident: ExtensionId, known: Activated | None) -> bool:
+        if known is None:
+            return True
+        return (known.is_left and not self._is_left(ident)) or any(what in CHORES for what in known.failed)
 
     def _release(self, ident: ExtensionId, link: Link) -> Mapping[str, str]:
         contents = store.read_contents(self.paths, [link.entry]).get(link.entry)
@@ -119,14 +130,14 @@ class Activator:
         known = record.of(ident, link.entry)
         if known:
             units_failed = {what: it for what, it in known.failed.items() if what not in CHORES}
-            return replace(known, units=needs.units, failed=units_failed)
+            return replace(known, units=needs.units, failed=units_failed, is_left=self._is_left(ident))
         overlay = observed.overlay(ident.kind)
         since = overlay.since if overlay else None
         merged = since or link.changed
         if self.block and not record.is_recorded:
             # What runs although nothing was recorded, under an older livelayer, runs on what was placed then.
             merged = min(link.changed, merged)
-        return Activated(link.entry, _monotonic(merged), needs.units)
+        return Activated(link.entry, _monotonic(merged), needs.units, is_left=self._is_left(ident))
 
     def _do_chores(self, needs: Mapping[ExtensionId, Needs], done: _Done, *, reload: bool) -> None:
         """One after the other, users before the directories that they own; those that serve all, once."""
@@ -155,11 +166,26 @@ class Activator:
         known = {*self.stopped, *(unit for it in before for unit in it.units)}
         lost = [unit for unit in stoppable(known) if unit not in brought]
         try:
-            units.stop_all(lost, but_not=host_units)
+            ended = units.stop_all(lost, but_not=host_units)
         except ReconcilerError as error:
             self._errors.append(error)
             return False
+        if ended:
+            log.info("stopped %s, which nothing brings any more", " ".join(ended))
         return True
+
+    def _try_again(self, done: Mapping[ExtensionId, Activated]) -> None:
+        """Start what extensions bring and what failed before their users and directories were made.
+
+        Systemd 255 and later start what is upheld as soon as they have merged it and read its unit.
+        """
+        ready = {ident: it for ident, it in done.items() if it.units and not it.failed}
+        if not (ready and self.block):
+            return
+        names = runnable({unit for it in ready.values() for unit in it.units})
+        fallen = {name for name, unit in units.show(names).items() if unit.active == "failed"}
+        own = fallen - host_units(fallen)
+        self._run({ident: dict.fromkeys(own.intersection(it.units), "start") for ident, it in ready.items()})
 
     def _obey(self, done: Mapping[ExtensionId, Activated], observed: ObservedState) -> None:
         """What an extension's release file asks for, where systemd itself is too old to do it.
@@ -168,33 +194,46 @@ class Activator:
         """
         if self.host.systemd >= _RESTARTS_UNITS:
             return
-        for ident, known in done.items():
-            if known.failed:
-                continue
-            release = self._release(ident, observed.links[ident])
-            named, reload = declared(release, RESTART_UNITS), declared(release, RELOAD_UNITS)
-            hosts = host_units(named)
-            restart = [it for it in named if it not in hosts]
-            states = units.show((*restart, *reload))
-            jobs = {unit: "restart" for unit in restart if states[unit].word(known.merged) is not UnitWord.RUNNING}
-            self._run(jobs | {it: "reload-or-restart" for it in reload if it not in jobs}, ident)
+        self._run(
+            {
+                ident: self._declared(self._release(ident, observed.links[ident]), known)
+                for ident, known in done.items()
+                if not known.failed
+            }
+        )
 
-    def _run(self, jobs: Mapping[str, str], ident: ExtensionId) -> dict[str, ReconcilerError]:
+    def _declared(self, release: Mapping[str, str], known: Activated) -> dict[str, str]:
+        named, reload = declared(release, RESTART_UNITS), declared(release, RELOAD_UNITS)
+        hosts = host_units(named)
+        restart = [it for it in named if it not in hosts]
+        states = units.show((*restart, *reload))
+        jobs = {unit: "restart" for unit in restart if states[unit].word(known.merged) is not UnitWord.RUNNING}
+        return jobs | {it: "reload-or-restart" for it in reload if it not in jobs}
+
+    def _run(self, jobs: Mapping[ExtensionId, Mapping[str, str]]) -> dict[ExtensionId, dict[str, ReconcilerError]]:
         """Side by side, so that one that cannot start keeps no other from it; returns what failed, by unit."""
-        if not jobs:
-            return {}
-        with workers(min(_PARALLEL, len(jobs))) as pool:
-            begun = {unit: pool.submit(units.run_job, job, unit, block=self.block) for unit, job in jobs.items()}
+        wanted = {unit: job for it in jobs.values() for unit, job in it.items()}
+        if not wanted:
+            return {ident: {} for ident in jobs}
+        with workers(min(_PARALLEL, len(wanted))) as pool:
+            begun = {unit: pool.submit(units.run_job, job, unit, block=self.block) for unit, job in wanted.items()}
             failed = {unit: error for unit, it in begun.items() if (error := _reconciler_error(it.exception()))}
         if self.block:
-            failed = _fallen(set(jobs) - failed.keys()) | failed
-        failed = {unit: error.about(ident.name) for unit, error in failed.items()}
-        self._errors += failed.values()
-        return failed
+            failed = _fallen(set(wanted) - failed.keys()) | failed
+        found = {
+            ident: {it: failed[it].about(ident.name) for it in its if it in failed} for ident, its in jobs.items()
+        }
+        self._errors += [error for errors in found.values() for error in errors.values()]
+        return found
 
 
-def _is_due(known: Activated | None) -> bool:
-    return known is None or any(what in CHORES for what in known.failed)
+def _started(
+    known: Activated, names: Collection[str], jobs: Collection[str], failed: Mapping[str, ReconcilerError]
+) -> Activated:
+    kept = {what: it for what, it in known.failed.items() if what not in names}
+    retries = {unit: after_failure(known.failed.get(unit), error) for unit, error in failed.items()}
+    ran = tuple(sorted({*known.ran, *jobs} - failed.keys()))
+    return replace(known, started=True, failed=kept | retries, ran=ran)
 
 
 def _jobs(wanted: Wanted, known: Activated, states: Mapping[str, Unit]) -> dict[str, str]:

@@ -102,12 +102,15 @@ class Applier:
     _culprits: frozenset[str] = frozenset()  # whose links were taken back
     _merged: set[Kind] = field(default_factory=set)  # whose overlay shows what this plan changed
     _taken_back: frozenset[Kind] = frozenset()  # whose changes went back, all of them
+    _starts: tuple[Start, ...] = ()  # of the plan
+    _started: dict[ExtensionId, tuple[ReconcilerError, ...]] | None = None  # how these ended; None: not begun yet
     _reported: tuple[ReconcilerError, ...] = ()  # what went wrong with the present action, extension by extension
 
     def apply(self, plan: Plan) -> tuple[Outcome, ...]:
         """What fails is in the outcomes, not raised."""
         gc.enable()  # the command starts without
         self._refreshed = frozenset(it.kind for it in plan.actions if isinstance(it, Refresh))
+        self._starts = tuple(it for it in plan.actions if isinstance(it, Start))
         fetches = [it for it in plan.actions if isinstance(it, Fetch)]
         with self._fetching(fetches) as works:
             self._wait_for(works, plan)
@@ -246,11 +249,18 @@ class Applier:
             case Activate():
                 self._report(self._activator().activate())
             case Start():
-                self._report(self._activator().start(action))
+                self._report(self._start(action))
             case Check():
                 self._check(action)
             case _:
                 assert_never(action)
+
+    def _start(self, action: Start) -> tuple[ReconcilerError, ...]:
+        """With the first of them all begin: units of one extension do not wait for those of another."""
+        if self._started is None:
+            self._started = {}
+            self._started = self._activator().start([it for it in self._starts if it.ident.name not in self._failed])
+        return self._started.get(action.ident, ())
 
     def _stop(self, action: Stop) -> None:
         if booted_with_systemd():

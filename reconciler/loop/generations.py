@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Invalid
 from reconciler.host.base.durable import read_json, write_json
+from reconciler.host.merge.links import read_links
 from reconciler.host.records import history, statedir
 from reconciler.host.store import entries as store
 from reconciler.model.config.desired import DesiredState, Wanted, desired_state
@@ -19,7 +20,7 @@ from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Source, Transport, parse_source
 from reconciler.model.kind import MODULE_INDEX
-from reconciler.model.plan.action import Refresh, Start
+from reconciler.model.plan.action import Place, Refresh, Remove, Start
 from reconciler.model.plan.checks import pending_checks
 from reconciler.model.plan.target import Target
 from reconciler.model.state.generation import Generation, Placed, previous
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ANY_SYSTEMD = 0  # own links are the same for each
 _DOWN = frozenset({"unit.start-failed", "activation.failed"})  # codes of extensions that are merged and do not run
 
 
@@ -60,7 +62,8 @@ def _has_succeeded(view: View, changed: Collection[ExtensionId]) -> bool:
     names = {it.extension for it in view.plan.problems if it.code in _DOWN}
     if any(ident in down or ident.name in names for ident in changed):
         return False
-    return not observed.refresh_owed and not any(isinstance(it, Refresh) for it in view.plan.actions)
+    undone = {it.ident for it in view.plan.actions if isinstance(it, Place | Remove)} & set(changed)
+    return not (undone or observed.refresh_owed or any(isinstance(it, Refresh) for it in view.plan.actions))
 
 
 def _placed(link: Link, view: View, last: Generation | None) -> Placed:
@@ -98,7 +101,8 @@ def held(paths: Paths, loaded: Loaded) -> Generation | None:
 def hold(paths: Paths, loaded: Loaded, number: int | None) -> Generation:
     """Let a generation (None: the one before the present one) be in force until the configuration changes."""
     recorded = history.read_history(paths).generations
-    generation = previous(recorded, number)
+    present = {ident: it.entry for ident, it in read_links(paths, _ANY_SYSTEMD).links.items()}
+    generation = previous(recorded, number, present)
     if generation is None:
         known = ", ".join(str(it.number) for it in recorded) or "none"
         what = "there is no generation to go back to" if number is None else f"there is no generation {number}"

@@ -24,6 +24,15 @@ def write(paths: Paths, document: dict[str, Any]) -> None:
     link_atomically(paths.public_status, target)
 
 
+def was_out_of_sync(paths: Paths) -> bool:
+    """Whether the last run did not get everything in sync."""
+    match read_json(paths.status):
+        case {"in_sync": False}:
+            return True
+        case _:
+            return False
+
+
 def with_failures(
     statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], paths: Paths
 ) -> tuple[Problem, ...]:

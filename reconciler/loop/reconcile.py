@@ -11,6 +11,7 @@ from reconciler.fetch.resolve import Lookups
 from reconciler.host.base import lock
 from reconciler.host.config.configfiles import fingerprint
 from reconciler.host.merge import links
+from reconciler.host.node.machine import booted_with_systemd
 from reconciler.host.records import seen, statedir
 from reconciler.host.records.seen import Clouds
 from reconciler.host.store import entries as store
@@ -39,6 +40,12 @@ log = logging.getLogger(__name__)
 # A configuration that changes while a run works starts it anew, so that no trigger can be lost; one that never
 # rests is left to the next trigger.
 _MAX_PASSES: Final = 5
+_RUNS: Final = (
+    "livelayer.service",
+    "livelayer-online.service",
+    "livelayer-boot.service",
+    "livelayer-recheck.service",
+)
 _FAILED: Final = "a change failed its checks"
 _LATE: Final = "what was still being fetched has come"
 _CHANGED: Final = "the configuration changed meanwhile"
@@ -101,6 +108,8 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
             passes += 1
             before = fingerprint(paths, options.config)
             result = _converge_once(paths, options, doing)
+            if result.in_sync and laststatus.was_out_of_sync(paths):
+                _forgive_failed_runs(paths)
             laststatus.write(paths, documents.status_document(result.node))
             seen.record(paths, before, result.clouds)
             is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
@@ -165,6 +174,15 @@ def configured(paths: Paths, options: Options) -> tuple[Paths, DesiredState, Hos
     if loaded.mistakes:
         raise InvalidConfiguration(loaded.mistakes)
     return located(paths, loaded)[0], loaded.desired, host_of(paths, loaded.desired)
+
+
+def _forgive_failed_runs(paths: Paths) -> None:
+    """Units of runs that failed before this one would leave the node degraded for nothing."""
+    if not (paths.is_running_system and booted_with_systemd()):
+        return
+    from reconciler.host.node import units
+
+    units.forgive(_RUNS)
 
 
 def _converge_once(paths: Paths, options: Options, doing: str) -> Result:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _RETRY: Final = "livelayer-retry"
 _SOONEST: Final = 10.0  # seconds; a time that has passed by now must not make runs follow each other without end
+_TIMER: Final = "livelayer.timer"  # is active where systemd does runs
 _RETRY_TIMER: Final = Path("/run/systemd/transient", f"{_RETRY}.timer")
 _RUNS_MAX: Final = 20  # of one call; a configuration that never rests is left to the next trigger
 
@@ -160,8 +161,8 @@ def _converge(options: argparse.Namespace) -> int:
     if options.dry_run:
         return ERROR if _plan(options) == ERROR else OK
     result = reconcile.converge(Paths(options.root), _options(options), "livelayer apply")
-    if options.automatic and options.root == Path("/"):
-        _come_back(result.standing.retry_at)
+    if options.root == Path("/") and (options.automatic or options.config is None):
+        _come_back(result.standing.retry_at, by_hand=not options.automatic)
     if options.json:
         from reconciler.report import documents
 
@@ -180,14 +181,14 @@ def _activate(options: argparse.Namespace) -> int:
     return ERROR if any(it.error for it in result.outcomes) else OK
 
 
-def _come_back(retry_at: float | None) -> None:
-    """Let systemd start the service again when the next attempt is due."""
+def _come_back(retry_at: float | None, *, by_hand: bool) -> None:
+    """Let systemd start the service again when the next attempt is due; after a run by hand only if it does runs."""
     if retry_at is None and not _RETRY_TIMER.exists():
         return
     from reconciler.host.node import units
     from reconciler.host.node.machine import booted_with_systemd
 
-    if not booted_with_systemd():
+    if not booted_with_systemd() or (by_hand and not units.unit_state(_TIMER).is_active):
         return
     if retry_at is None:
         units.cancel_start(_RETRY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.images import Member, extension
-from tests.rig.releases import RELEASES
+from tests.rig.releases import BOOKWORM, RELEASES
 from tests.system.test_node import MAIN, UNITS, Bench
 
 if TYPE_CHECKING:
@@ -131,10 +131,12 @@ def test_a_first_version_merged_by_a_boot_is_checked_there(bench: Bench) -> None
 
 
 def test_what_is_upheld_starts_by_an_apply_and_by_a_boot(bench: Bench) -> None:
-    more = {"usr/lib/systemd/system/multi-user.target.d/10-x.conf": "[Unit]\nUpholds=x.service\n"}
-    bench.enable(*UNITS)
-    _want(bench, bench.push("x", "v1", _service("v1", more=more)), "pull: missing")
-    bench.eventually(lambda: _is(bench) == "active")
+    """Also where systemd starts it as soon as it is merged, before its user is made (257), and gives it up."""
+    more = {"usr/lib/systemd/system/multi-user.target.d/10-x.conf": "[Unit]\nUpholds=x.service\n", **USERS}
+    bench.enable("livelayer-boot.service", "livelayer-activate.service")
+    _want(bench, bench.push("x", "v1", _service("v1", more=more, unit="User=xuser\n")), "pull: missing")
+    bench.node.run("livelayer", "apply")
+    assert _is(bench) == "active"
     bench.node.reboot()
     bench.eventually(lambda: _is(bench) == "active")
 
@@ -149,7 +151,7 @@ def test_units_that_fail_are_told_again_and_keep_no_other_from_starting(bench: B
     assert _is(bench) == "active"
     for _ in range(2):
         bench.node.run("livelayer", "status", "--check", status=2)
-        bench.node.run("livelayer", "apply", "--automatic", status=1)
+        bench.node.run("systemctl", "start", "livelayer.service", status=1)
     assert _units(bench) == {"missing.service": "stopped", "x.service": "running", "y.service": "failed"}
     assert json.loads(bench.node.run("livelayer", "history", "--json").stdout)["generations"] == []
     assert bench.status()["retry_at"]
@@ -164,6 +166,48 @@ def test_units_that_fail_are_told_again_and_keep_no_other_from_starting(bench: B
     bench.node.write(MAIN, "settings: {allow_empty: true}\nextensions: {}\n")
     bench.node.run("livelayer", "apply")
     assert bench.node.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
+
+
+@pytest.mark.releases(BOOKWORM)
+def test_what_crashes_again_and_again_does_not_run_and_is_looked_at_again(bench: Bench) -> None:
+    loop = "Restart=always\nRestartSec=100ms\n[Unit]\nStartLimitIntervalSec=0\n"
+    bench.enable("livelayer.timer")
+    _want(bench, bench.push("x", "v1", _service("v1", does="sleep 0.5; exit 3", unit=loop)))
+    bench.node.run("livelayer", "apply", status=None)
+    bench.eventually(lambda: _units(bench) == {"x.service": "failed"})
+    for _ in range(2):
+        assert "crashing again and again" in bench.node.run("livelayer", "apply", status=1).stderr
+        bench.node.run("livelayer", "status", "--check", status=2)
+
+
+@pytest.mark.releases(BOOKWORM)
+def test_units_of_several_extensions_start_side_by_side(bench: Bench) -> None:
+    slow = {"usr/lib/systemd/system/a.service": "[Service]\nType=oneshot\nExecStart=sleep 6\nRemainAfterExit=yes\n"}
+    fast = {"usr/lib/systemd/system/z.service": "[Service]\nExecStart=sleep infinity\n"}
+    sources = {name: bench.push(name, "v1", extension(name, it)) for name, it in (("a", slow), ("z", fast))}
+    listed = "".join(
+        f"  {it}: {{source: '{source}', units: {{start: [{it}.service]}}}}\n" for it, source in sources.items()
+    )
+    bench.node.write(MAIN, f"extensions:\n{listed}")
+    bench.node.run("livelayer", "apply")
+    show = ("systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "--value")
+    begun = [int(bench.node.run(*show, f"{it}.service").stdout) for it in sources]
+    assert begun == sorted(begun, reverse=True)
+
+
+@pytest.mark.releases(BOOKWORM)
+def test_what_was_left_alone_is_done_when_it_shall_be(bench: Bench) -> None:
+    directory = {"usr/lib/tmpfiles.d/x.conf": "d /srv/left 0755 root root -\n"}
+    source = bench.push("x", "v1", _service("v1", more=directory))
+    _want(bench, source, "activation: none")
+    bench.node.run("livelayer", "apply")
+    assert not bench.node.path("/srv/left").exists()
+    bench.node.run("livelayer", "status", "--check")
+    _want(bench, source, "activation: auto")
+    bench.node.run("livelayer", "status", "--check", status=2)
+    bench.node.run("livelayer", "apply")
+    assert bench.node.path("/srv/left").exists()
+    bench.node.run("livelayer", "status", "--check")
 
 
 def test_a_oneshot_that_systemd_forgets_has_done_its_work(bench: Bench) -> None:
@@ -271,16 +315,19 @@ def test_a_kill_between_merge_and_activation_loses_nothing(bench: Bench, then: s
 def test_users_cannot_be_made_while_etc_is_read_only_and_the_way_out_works(bench: Bench) -> None:
     if bench.node.run("systemd-confext", "status", status=None).returncode:
         pytest.skip("this systemd has no configuration extensions")
+    users = {path: text.replace("xuser", "yuser") for path, text in USERS.items()}  # whom no other test has made
     bench.node.run("mkdir", "-p", "/run/confexts/c/etc/extension-release.d")
     bench.node.run("sh", "-c", "echo ID=_any > /run/confexts/c/etc/extension-release.d/extension-release.c")
     bench.node.run("systemd-confext", "refresh")
-    _want(bench, bench.push("x", "v1", _service("v1", more=USERS, unit="User=xuser\n")))
+    _want(bench, bench.push("x", "v1", _service("v1", more=users, unit="User=yuser\n")))
     told = bench.node.run("livelayer", "apply", status=1).stderr
     assert "x: systemd-sysusers" in told
     (hint,) = {line.strip() for line in told.splitlines() if "systemd-confext unmerge" in line}
     bench.node.run("sh", "-c", hint.partition("without them: ")[2])
     assert _is(bench) == "active"
     bench.node.run("livelayer", "status", "--check")
+    _want(bench, bench.push("x", "v2", _service("v2", more=users, unit="User=yuser\n")))
+    bench.node.run("livelayer", "apply")  # the user is there
     bench.node.run("test", "-e", "/etc/extension-release.d/extension-release.c")
 
 

@@ -18,8 +18,9 @@ _DBUS: Final = Path("/run/dbus/system_bus_socket")
 _BUS: Final = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ReloadConfig")
 _READ_ONLY: Final = (
     "/etc is read-only while configuration extensions are merged; do it once without them: "
-    "systemd-confext unmerge && livelayer activate && systemd-confext refresh"
+    "systemd-confext unmerge; {command}; systemd-confext refresh; livelayer activate"
 )
+_WRITES: Final = "Would write"  # what systemd-sysusers --dry-run says where something is missing
 
 
 def do_chore(chore: Chore, needs: Needs, *, booting: bool) -> None:
@@ -31,8 +32,20 @@ def do_chore(chore: Chore, needs: Needs, *, booting: bool) -> None:
     if not command or not (os.path.isabs(command[0]) or available(command[0])):  # noqa: PTH117 - a name or a path
         return
     finished = run(*command, timeout=_TIMEOUT)
-    if finished.status != 0:
-        raise Failed(f"{chore}: {finished.complaint}", _hint(chore, finished), code="activation.failed")
+    if finished.status != 0 and not _is_superfluous(chore, needs, finished):
+        raise Failed(f"{chore}: {finished.complaint}", _hint(command, finished), code="activation.failed")
+
+
+def _is_superfluous(chore: Chore, needs: Needs, finished: Finished) -> bool:
+    """Whether all users are there: systemd-sysusers takes a lock in /etc before it looks."""
+    if chore is not Chore.SYSUSERS or not _is_read_only(finished):
+        return False
+    tried = run("systemd-sysusers", "--dry-run", "--", *needs.sysusers, timeout=_TIMEOUT)
+    return tried.status == 0 and _WRITES not in tried.stderr
+
+
+def _is_read_only(finished: Finished) -> bool:
+    return os.strerror(errno.EROFS) in finished.stderr and not os.access("/etc", os.W_OK)
 
 
 def _command(chore: Chore, needs: Needs, *, booting: bool) -> tuple[str, ...]:
@@ -58,7 +71,7 @@ def _command(chore: Chore, needs: Needs, *, booting: bool) -> tuple[str, ...]:
     return command
 
 
-def _hint(chore: Chore, finished: Finished) -> str:
-    if os.strerror(errno.EROFS) in finished.stderr and not os.access("/etc", os.W_OK):
-        return _READ_ONLY
-    return f"mend what it says, then: livelayer activate (it is tried again by later runs, too); it was {chore}"
+def _hint(command: tuple[str, ...], finished: Finished) -> str:
+    if _is_read_only(finished):
+        return _READ_ONLY.format(command=" ".join(it for it in command if it != "--"))
+    return f"mend what it says, then: livelayer activate (it is tried again by later runs, too); it was {command[0]}"

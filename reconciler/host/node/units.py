@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 120.0  # seconds; the slowest unit that ought to be restarted after a merge
 _AT_ONCE: Final = 1000  # units, whose names fit a command line
 _ANSWER: Final = b"LoadState="  # is there for every unit, known or not
+_MASKED: Final = "is masked"
 _PAUSES: Final = (0.2, 1.0)  # seconds before a question that got no answer is asked again
 _TRANSIENT: Final = Path("/run/systemd/transient")
 _HIDING: Final = (
@@ -95,6 +96,11 @@ def cancel_start(timer: str) -> None:
         _systemctl("stop", f"{timer}.timer")
 
 
+def forgive(units: Iterable[str]) -> None:
+    """Let none of these count as failed; what systemctl says of those that did not fail is of no interest."""
+    _systemctl("reset-failed", "--", *units)
+
+
 def daemon_reload() -> None:
     check(_systemctl("daemon-reload"), "systemctl daemon-reload")
 
@@ -109,7 +115,7 @@ def show(names: Iterable[str]) -> dict[str, Unit]:
     found: dict[str, Unit] = {}
     for first in range(0, len(asked), _AT_ONCE):
         some = asked[first : first + _AT_ONCE]
-        found |= parse_units(_shown(PROPERTIES, *some))
+        found |= parse_units(_shown(PROPERTIES, *some), time.monotonic_ns())
     return {name: found.get(name, Unit(name)) for name in wanted}
 
 
@@ -126,7 +132,9 @@ def run_job(job: str, unit: str, *, block: bool = True) -> None:
         slow = f"{unit}: {job} takes longer than {_TIMEOUT:.0f} s, and goes on"
         raise Failed(slow, hint, code="unit.start-failed") from error
     if finished.status != 0:
-        raise Failed(f"{unit}: {job} failed: {_job_complaint(finished)}", hint, code="unit.start-failed")
+        complaint = _job_complaint(finished)
+        hint = f"systemctl unmask {unit}" if _MASKED in complaint else hint
+        raise Failed(f"{unit}: {job} failed: {complaint}", hint, code="unit.start-failed")
 
 
 def _job_complaint(finished: Finished) -> str:
@@ -135,13 +143,15 @@ def _job_complaint(finished: Finished) -> str:
     return lines[0] if lines else finished.complaint
 
 
-def stop_all(units: Collection[str], but_not: Callable[[Iterable[str]], set[str]]) -> None:
-    """Stop those of these units that run, and all instances of templates among them; no failure of theirs remains.
+def stop_all(units: Collection[str], but_not: Callable[[Iterable[str]], set[str]]) -> list[str]:
+    """Stop those of these units that run, and all instances of templates among them; returns which.
+
+    No failure of theirs remains.
 
     Their names come from images: none is a pattern or an option here. `but_not` tells which are somebody else's.
     """
     if not units:
-        return
+        return []
     listed = _systemctl("list-units", "--plain", "--no-legend", "--full")
     known = [line.split(maxsplit=1)[0] for line in listed.stdout.decode().splitlines() if line.strip()]
     names = [name for name in known if name in units or template_of(name) in units]
@@ -149,6 +159,7 @@ def stop_all(units: Collection[str], but_not: Callable[[Iterable[str]], set[str]
     if names := [name for name in names if name not in others]:
         check(_systemctl("stop", "--", *names), f"systemctl stop {' '.join(names)}")
         _systemctl("reset-failed", "--", *names)  # one that took the stop badly would leave the node degraded
+    return names
 
 
 def template_of(unit: str) -> str | None:

@@ -93,9 +93,16 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_unit(name: str) -> str:
+    if "@." in name:
+        raise ValueError(f"is a template, which cannot run: name an instance of it, {name.replace('@.', '@NAME.')}")
+    return name
+
+
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$"), AfterValidator(_check_name)]
 Digest = Annotated[str, StringConstraints(pattern=rf"^{DIGEST.pattern}$")]
-UnitName = Annotated[str, StringConstraints(pattern=rf"^{UNIT.pattern}$")]
+UNIT_PATTERN: Final = rf"^{UNIT.pattern}$"
+UnitName = Annotated[str, StringConstraints(pattern=UNIT_PATTERN), AfterValidator(_check_unit)]
 Absolute = Annotated[str, StringConstraints(pattern="^/")]
 Duration = Annotated[timedelta, Written(str, parse_duration)]
 Count = Annotated[int, Written(int | str, parse_count)]

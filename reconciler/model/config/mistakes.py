@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from reconciler.errors import Invalid, InvalidConfiguration, Mistake
-from reconciler.model.config.document import Document, Extension
+from reconciler.model.config.document import UNIT_PATTERN, Document, Extension
 from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.content.source import Source, Transport
 
@@ -109,20 +109,29 @@ def _misuses_with_one(item: Extension, source: Source) -> Iterator[tuple[str, st
 
 def _translated(detail: ErrorDetails, fragment: Fragment) -> Invalid:
     path = tuple(part for part in detail["loc"] if part != "[key]")
+    hint: str | None = None
+    found = detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            return _mistake(fragment, path, "unknown key", _known_instead(path))
+            what, hint = "unknown key", _known_instead(path)
         case "string_pattern_mismatch" if detail["loc"][-1] == "[key]":
-            return _mistake(fragment, path, "is no extension name", "use letters, digits and . _ + - (64 at most)")
+            what, hint = "is no extension name", "use letters, digits and . _ + - (64 at most)"
+        case "string_pattern_mismatch" if detail["ctx"]["pattern"] == UNIT_PATTERN:
+            what, hint = f"{found!r} is no unit's name", "write it whole, as in NAME.service"
+        case "tuple_type" if isinstance(found, str):
+            what, hint = "must be a list", f"write [{found}]"
         case "literal_error":
-            return _mistake(fragment, path, f"must be {detail['ctx']['expected']}, not {detail['input']!r}")
+            what = f"must be {detail['ctx']['expected']}, not {found!r}"
         case "value_error":
-            return _mistake(fragment, path, str(detail["ctx"]["error"]))
+            what = str(detail["ctx"]["error"])
         case _:
-            message = detail["msg"][:1].lower() + detail["msg"][1:]
-            found, kind = detail["input"], type(detail["input"]).__name__
-            shown = "" if isinstance(found, dict | list | tuple) else f" {found!r}"
-            return _mistake(fragment, path, f"{message}, not {kind}{shown}")
+            what = f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {_shown(found)}"
+    return _mistake(fragment, path, what, hint)
+
+
+def _shown(found: object) -> str:
+    kind = type(found).__name__
+    return kind if isinstance(found, dict | list | tuple) else f"{kind} {found!r}"
 
 
 def _known_instead(path: KeyPath) -> str:

@@ -15,7 +15,7 @@ from reconciler.model.plan.action import Activate, Place, Problem, Refresh, Remo
 from reconciler.model.state.units import Unit, UnitWord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.model.config.desired import DesiredState, Wanted
     from reconciler.model.kind import ExtensionId
@@ -59,7 +59,8 @@ def due_activation(desired: DesiredState, observed: ObservedState, steps: Sequen
     changing = {it.ident for it in steps if isinstance(it, Place | Remove)}
     new = {it.ident for it in steps if isinstance(it, Place) and it.ident.kind in refreshed}
     seen = shown(observed) | _to_be_shown(observed, steps)
-    owed = [ident for ident in _owed(observed, seen) if ident not in changing]
+    left = {it.ident for it in desired.extensions if it.activation == "none"}
+    owed = [ident for ident in _owed(observed, seen, left) if ident not in changing]
     if changing_now := sorted(ident.name for ident in changing if ident.kind in refreshed):
         yield Activate(f"{', '.join(changing_now)}: changes")
     elif owed:
@@ -113,9 +114,17 @@ def retries(desired: DesiredState, observed: ObservedState) -> dict[str, Retry]:
     return found
 
 
-def _owed(observed: ObservedState, seen: Mapping[ExtensionId, Link]) -> list[ExtensionId]:
-    found = [ident for ident, link in seen.items() if _is_owed(ident, link, observed)]
+def _owed(
+    observed: ObservedState, seen: Mapping[ExtensionId, Link], left: Collection[ExtensionId]
+) -> list[ExtensionId]:
+    """`left` are those for which nothing shall be done."""
+    found = [it for it, link in seen.items() if _is_owed(it, link, observed) or _was_left(it, link, observed, left)]
     return list(dict.fromkeys((*found, *vanished(observed))))
+
+
+def _was_left(ident: ExtensionId, link: Link, observed: ObservedState, left: Collection[ExtensionId]) -> bool:
+    known = observed.activation.of(ident, link.entry) if observed.activation else None
+    return known is not None and known.is_left and ident not in left
 
 
 def _is_owed(ident: ExtensionId, link: Link, observed: ObservedState) -> bool:
@@ -145,10 +154,14 @@ def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[
         return
     idle = [name for name in wanted.start if word_of(name, observed.units, known) not in _WELL]
     waiting = [name for name in idle if name in known.failed and _waits(known.failed[name], observed)]
-    for name in waiting:
+    looping = [name for name in idle if name in observed.units and observed.units[name].loops]
+    for name in looping:
+        words = f"{name} does not stay up: it is {observed.units[name].words}"
+        yield Problem("unit.start-failed", wanted.name, words, f"look at: systemctl status {name}")
+    for name in (it for it in waiting if it not in looping):
         failed = known.failed[name]
         yield Problem(failed.code, wanted.name, failed.message, failed.hint)
-    if left := [name for name in idle if name not in waiting]:
+    if left := [name for name in idle if name not in {*waiting, *looping}]:
         states = "; ".join(f"{name} {_is(name, observed.units, known)}" for name in left)
         yield Start(wanted.ident, tuple(left), observed.unmerged(link) or states)
 

@@ -27,6 +27,7 @@ class Activated:
     started: bool = False  # False: its units are still to be started, restarted or reloaded
     failed: Mapping[str, Retry] = field(default_factory=dict)  # what went wrong last, by step or unit
     ran: tuple[str, ...] = ()  # units that were started for this content
+    is_left: bool = False  # nothing was done for it, since the configuration says `activation: none`
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def activation_as_json(record: Activation) -> list[dict[str, Any]]:
             "units": list(it.units),
             "started": it.started,
             "ran": list(it.ran),
+            "left": it.is_left,
             "failed": {what: retry.as_json() for what, retry in it.failed.items()},
         }
         for ident, it in sorted(record.extensions.items())
@@ -83,5 +85,6 @@ def _from_json(item: Any) -> tuple[ExtensionId, Activated]:  # noqa: ANN401 - JS
         raise ValueError(item["entry"])
     failed = {str(what): Retry.from_json(it) for what, it in item["failed"].items()}
     units, ran = (tuple(map(str, it)) for it in (item["units"], item.get("ran", ())))
-    known = Activated(entry, int(item["merged"]), units, bool(item["started"]), failed, ran)
+    is_left = bool(item.get("left", False))
+    known = Activated(entry, int(item["merged"]), units, bool(item["started"]), failed, ran, is_left)
     return ExtensionId(str(item["name"]), Kind(item["kind"])), known

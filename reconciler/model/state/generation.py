@@ -79,11 +79,17 @@ def expired(generations: Sequence[Generation], retention: Retention, now: dateti
     return list(old)
 
 
-def previous(generations: Iterable[Generation], number: int | None) -> Generation | None:
-    """The generation to roll back to: the one with this number, or else the last but one."""
+def previous(
+    generations: Iterable[Generation], number: int | None, present: Mapping[ExtensionId, Entry] | None = None
+) -> Generation | None:
+    """The generation to roll back to: the one with this number, or else the one before the present one.
+
+    Where what is `present` was never recorded, since it did not do well, that is the last one.
+    """
     ordered = sorted(generations, key=lambda it: it.number)
     if number is None:
-        return ordered[-2] if len(ordered) > 1 else None
+        is_recorded = present is None or not ordered or ordered[-1].entries == present
+        return next(iter(ordered[:-1][-1:] if is_recorded else ordered[-1:]), None)
     return next((it for it in ordered if it.number == number), None)
 
 

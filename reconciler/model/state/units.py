@@ -9,10 +9,12 @@ from typing import Final
 PROPERTIES: Final = (
     *("Id", "Names", "LoadState", "ActiveState", "SubState", "Result", "Type", "ConditionResult"),
     *("InactiveExitTimestampMonotonic", "ExecMainStartTimestampMonotonic", "InactiveEnterTimestampMonotonic"),
-    *("ActiveEnterTimestamp", "InactiveEnterTimestamp"),
+    *("ActiveEnterTimestamp", "InactiveEnterTimestamp", "NRestarts"),
 )
 """The properties that are asked for, as `systemctl show` names them."""
 _UP: Final = frozenset({"active", "reloading", "refreshing", "activating"})
+_LOOP: Final = 3  # restarts by systemd after which a service that has begun anew lately is not taken for running
+_LATELY: Final = 30 * 10**9  # nanoseconds
 _BETWEEN_CRASHES: Final = "auto-restart"  # systemd waits for RestartSec=; auto-restart-queued since 254
 
 
@@ -41,6 +43,8 @@ class Unit:
     started: int = 0
     stopped: int = 0
     since: str = ""  # when it got into its present state, as systemd words it
+    restarts: int = 0  # by systemd itself, since it was started by a job
+    seen: int = 0  # when systemd was asked
 
     @property
     def is_loaded(self) -> bool:
@@ -50,8 +54,15 @@ class Unit:
     def is_up(self) -> bool:
         return self.active in _UP and not self.sub.startswith(_BETWEEN_CRASHES)
 
+    @property
+    def loops(self) -> bool:
+        """Whether it crashes and is restarted, again and again; systemd goes on with that by itself."""
+        return self.restarts >= _LOOP and self.active in _UP and self.seen - self.started < _LATELY
+
     def word(self, merged: int) -> UnitWord:
         """How it stands to content that was merged at this time of CLOCK_MONOTONIC, in nanoseconds."""
+        if self.loops:
+            return UnitWord.FAILED
         if self.is_up and self.started < merged:
             return UnitWord.OLD_CODE
         if self.is_up:
@@ -74,6 +85,8 @@ class Unit:
             return {"not-found": "not found"}.get(self.load, self.load)
         if not self.condition and not self.is_up:
             return "not started, since a condition of it does not hold"
+        if self.loops:
+            return f"crashing again and again ({self.restarts} times by now)"
         if self.sub.startswith(_BETWEEN_CRASHES):
             return f"{self.active} ({', '.join((self.sub, *self._failure))})"
         return f"failed ({', '.join(self._failure)})" if self.active == "failed" and self._failure else self.active
@@ -83,18 +96,18 @@ class Unit:
         return (self.result,) if self.result != "success" else ()
 
 
-def parse_units(text: str) -> dict[str, Unit]:
-    """What `systemctl show` prints of several units, a block each; by each of a unit's names."""
+def parse_units(text: str, seen: int) -> dict[str, Unit]:
+    """What `systemctl show` printed at a time of several units, a block each; by each of a unit's names."""
     found: dict[str, Unit] = {}
     for block in text.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if name := values.get("Id"):
-            unit = _unit(name, values)
+            unit = _unit(name, values, seen)
             found |= dict.fromkeys((name, *values.get("Names", "").split()), unit)
     return found
 
 
-def _unit(name: str, values: dict[str, str]) -> Unit:
+def _unit(name: str, values: dict[str, str], seen: int) -> Unit:
     active = values.get("ActiveState", "inactive")
     is_up = active in _UP
     process, left = (
@@ -111,6 +124,8 @@ def _unit(name: str, values: dict[str, str]) -> Unit:
         started=process or left,
         stopped=_nanoseconds(values.get("InactiveEnterTimestampMonotonic", "")),
         since=values.get("ActiveEnterTimestamp" if is_up else "InactiveEnterTimestamp", ""),
+        restarts=int(values.get("NRestarts", "0")) if values.get("NRestarts", "0").isdecimal() else 0,
+        seen=seen,
     )
 
 

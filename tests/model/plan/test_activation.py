@@ -64,6 +64,9 @@ def test_only_what_fails_still_and_is_wanted_still_is_tried_again() -> None:
         (Unit("o", "loaded", "activating", "start", started=200), UnitWord.STARTING),
         (Unit("o", "loaded", "activating", "start", started=50), UnitWord.OLD_CODE),
         (Unit("o", "loaded", "activating", "auto-restart", started=200), UnitWord.FAILED),
+        (Unit("o", "loaded", "active", started=200, restarts=3, seen=10**9), UnitWord.FAILED),
+        (Unit("o", "loaded", "active", started=200, restarts=3, seen=10**12), UnitWord.RUNNING),
+        (Unit("o", "loaded", "active", started=200, restarts=2, seen=10**9), UnitWord.RUNNING),
     ],
 )
 def test_word_of_a_unit_that_was_started(unit: Unit, word: UnitWord) -> None:

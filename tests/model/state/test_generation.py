@@ -76,6 +76,13 @@ def test_the_one_to_roll_back_to() -> None:
     assert previous(generations[:1], None) is None
 
 
+def test_what_was_never_recorded_goes_back_to_the_last_that_was() -> None:
+    generations = [_generation(3), _generation(7)]
+    assert previous(generations, None, generations[1].entries) == generations[0]
+    assert previous(generations, None, {ExtensionId("x"): _entry("9")}) == generations[1]
+    assert previous([], None, {}) is None
+
+
 def test_a_record_gives_back_what_was_recorded() -> None:
     part = Resolution(_entry("d").digest, _entry("e").digest, size=5, tag="v1")
     image = _entry("c", Kind.CONFEXT, Format.SQUASHFS)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
 _UPHOLD: Final = (
-    "add usr/lib/systemd/system/multi-user.target.d/10-NAME.conf with [Unit] and Upholds=UNIT, "
+    "add usr/lib/systemd/system/multi-user.target.d/10-NAME.conf (kind confext: etc/systemd/...) "
+    "with [Unit] and Upholds=UNIT, "
     "or list the unit in units.start where the extension is configured"
 )
 
