@@ -21,6 +21,7 @@ from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Source, Transport, parse_source
 from reconciler.model.kind import MODULE_INDEX
 from reconciler.model.plan.action import Place, Refresh, Remove, Start
+from reconciler.model.plan.activation import owes
 from reconciler.model.plan.checks import pending_checks
 from reconciler.model.plan.target import Target
 from reconciler.model.state.generation import Generation, Placed, previous
@@ -60,7 +61,7 @@ def _has_succeeded(view: View, changed: Collection[ExtensionId]) -> bool:
         return False
     down = {it.ident for it in view.plan.actions if isinstance(it, Start)}
     names = {it.extension for it in view.plan.problems if it.code in _DOWN}
-    if any(ident in down or ident.name in names for ident in changed):
+    if any(ident in down or ident.name in names or owes(ident, observed) for ident in changed):
         return False
     undone = {it.ident for it in view.plan.actions if isinstance(it, Place | Remove)} & set(changed)
     return not (undone or observed.refresh_owed or any(isinstance(it, Refresh) for it in view.plan.actions))

@@ -112,7 +112,7 @@ def verdict(*, converged: bool, awaiting_boot: Sequence[str]) -> str:
     """How a node stands to its configuration, in few words."""
     if not converged:
         return NOT_IN_SYNC
-    return f"waits for the next boot: {', '.join(awaiting_boot)}" if awaiting_boot else "in sync"
+    return f"waits for the merge at boot: {', '.join(awaiting_boot)}" if awaiting_boot else "in sync"
 
 
 def status_document(node: NodeStatus) -> dict[str, Any]:

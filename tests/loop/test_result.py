@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.loop import generations
 from reconciler.loop.reconcile import Result
 from reconciler.model.facts.needs import Chore
 from reconciler.model.kind import Kind
@@ -23,6 +24,7 @@ from tests.model.plan.nodes import NEW, NOW, OLD, OLDEST, X, activated, node, vi
 
 if TYPE_CHECKING:
     from reconciler.model.plan.status import View
+    from reconciler.paths import Paths
 
 UNMERGED = {kind: Merged() for kind in Kind}
 BOOT = "{refresh: boot}"
@@ -75,6 +77,14 @@ def test_a_failed_chore_is_not_in_sync_with_units_and_without(chore: Chore, star
     shown = _lines(result, x)
     assert shown["to do"].startswith(f"activate what is merged (x: {chore} failed)") or "start" in shown["to do"]
     assert shown["again at"] == documents.rfc3339(NOW + 400)
+
+
+@pytest.mark.parametrize("looked_at", [NOW, None])
+def test_what_was_not_taken_up_makes_no_generation(paths: Paths, looked_at: float | None) -> None:
+    for activation in (activated(failed=[Chore.TMPFILES]), Activation()):
+        it = view(node(activation=activation, looked_at=looked_at))
+        assert generations.record(paths, None, it, None, "test") is None
+    assert generations.record(paths, None, view(node(looked_at=looked_at)), None, "test")
 
 
 def test_a_failed_chore_of_what_nothing_lists_any_more_is_told() -> None:
@@ -158,7 +168,7 @@ def test_what_waits_for_the_boot_is_not_in_sync_and_no_run_has_more_to_do() -> N
     result, x = _told(node(links={X: Link("x", NEW, 3)}, activation=activated(OLD)), settings=BOOT)
     assert (x.state, x.reason) == (State.PENDING, "will be merged at the next boot")
     assert (result.in_sync, result.converged, result.problems) == (False, True, ())
-    assert documents.plan_lines(result.view.plan, result.verdict) == ["waits for the next boot: x"]
+    assert documents.plan_lines(result.view.plan, result.verdict) == ["waits for the merge at boot: x"]
     assert _told(node(), settings=BOOT)[0].in_sync
     assert _told(node(merged=None, activation=None), settings=BOOT)[0].in_sync  # another root
 

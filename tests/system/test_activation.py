@@ -210,6 +210,33 @@ def test_what_was_left_alone_is_done_when_it_shall_be(bench: Bench) -> None:
     bench.node.run("livelayer", "status", "--check")
 
 
+@pytest.mark.releases(BOOKWORM)
+def test_what_fails_without_being_asked_for_is_told_alike_everywhere(bench: Bench) -> None:
+    """A directory of a user whom nobody makes keeps it from being in sync, a unit of a drop-in does not."""
+    more = {
+        "usr/lib/systemd/system/multi-user.target.d/10-y.conf": "[Unit]\nUpholds=y.service\n",
+        "usr/lib/systemd/system/y.service": "[Service]\nType=exec\nExecStart=/nonexistent\n",
+    }
+    _want(bench, bench.push("x", "v1", _service("v1", more=more)), "pull: missing")
+    bench.node.run("livelayer", "apply")
+    bench.eventually(lambda: "y.service is failed" in _reasons(bench))
+    assert "y.service is failed" in bench.node.run("livelayer", "explain", "x").stdout
+    bench.node.run("livelayer", "status", "--check")
+
+    more["usr/lib/tmpfiles.d/x.conf"] = "d /run/ghostly 0700 ghost ghost -\n"
+    _want(bench, bench.push("x", "v2", _service("v2", more=more)), "pull: missing")
+    for _ in range(2):
+        bench.node.run("livelayer", "apply", "--automatic", status=1)
+        bench.node.run("livelayer", "status", "--check", status=2)
+    assert "ghost" in _reasons(bench)
+    explained = bench.node.run("livelayer", "explain", "x").stdout
+    assert "to do     activate" in explained
+    assert "again at" in explained
+    assert [
+        it["generation"] for it in json.loads(bench.node.run("livelayer", "history", "--json").stdout)["generations"]
+    ] == [1]
+
+
 def test_a_oneshot_that_systemd_forgets_has_done_its_work(bench: Bench) -> None:
     once = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo ran >> /run/once'\n"
     units = {f"usr/lib/systemd/system/{it}": once for it in ("a@.service", "@a.service", "once.service")}
