@@ -61,7 +61,7 @@ def _has_succeeded(view: View, changed: Collection[ExtensionId]) -> bool:
         return False
     down = {it.ident for it in view.plan.actions if isinstance(it, Start)}
     names = {it.extension for it in view.plan.problems if it.code in _DOWN}
-    if any(ident in down or ident.name in names or owes(ident, observed) for ident in changed):
+    if any(ident in down or ident.name in names or owes(ident, view.desired, observed) for ident in changed):
         return False
     undone = {it.ident for it in view.plan.actions if isinstance(it, Place | Remove)} & set(changed)
     return not (undone or observed.refresh_owed or any(isinstance(it, Refresh) for it in view.plan.actions))

@@ -24,10 +24,10 @@ def write(paths: Paths, document: dict[str, Any]) -> None:
     link_atomically(paths.public_status, target)
 
 
-def was_out_of_sync(paths: Paths) -> bool:
-    """Whether the last run did not get everything in sync."""
+def had_problems(paths: Paths) -> bool:
+    """Whether the last run did not get as far as it should."""
     match read_json(paths.status):
-        case {"in_sync": False}:
+        case {"in_sync": False, "problems": [_, *_]}:
             return True
         case _:
             return False

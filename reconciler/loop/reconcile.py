@@ -108,7 +108,7 @@ def converge(paths: Paths, options: Options, doing: str) -> Result:
             passes += 1
             before = fingerprint(paths, options.config)
             result = _converge_once(paths, options, doing)
-            if result.in_sync and laststatus.was_out_of_sync(paths):
+            if result.converged and laststatus.had_problems(paths):
                 _forgive_failed_runs(paths)
             laststatus.write(paths, documents.status_document(result.node))
             seen.record(paths, before, result.clouds)

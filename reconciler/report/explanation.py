@@ -49,7 +49,7 @@ def _due(ident: ExtensionId, view: View) -> list[Action]:
     """What a run by hand would do for it: such a run leaves nothing alone that failed lately."""
     observed = replace(view.observed, looked_at=None, deferred={})
     actions = make_plan(view.desired, observed, view.targets).actions
-    is_owed = owes(ident, observed) is not None
+    is_owed = owes(ident, view.desired, observed) is not None
     return [it for it in actions if action_ident(it) == ident or (is_owed and isinstance(it, Activate))]
 
 

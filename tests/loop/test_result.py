@@ -96,6 +96,15 @@ def test_a_failed_chore_of_what_nothing_lists_any_more_is_told() -> None:
     assert not result.in_sync
 
 
+def test_activation_that_was_turned_on_is_owed() -> None:
+    left = node(activation=activated(is_left=True, failed=["a.service"]))
+    result, x = _told(left)
+    assert (x.state, x.reason, result.in_sync) == (State.DRIFTED, "is merged and not activated yet", False)
+    (activate,) = result.view.plan.actions
+    assert documents.action_line(activate) == "activate what is merged (x: not activated yet)"
+    assert _told(left, "{activation: none}")[0].in_sync
+
+
 def test_a_unit_that_failed_and_that_nothing_asks_for_is_told_and_in_sync() -> None:
     bad = Unit("bad.service", "loaded", "activating", "auto-restart", "exit-code")
     worse = failed("worse.service")

@@ -59,8 +59,7 @@ def due_activation(desired: DesiredState, observed: ObservedState, steps: Sequen
     changing = {it.ident for it in steps if isinstance(it, Place | Remove)}
     new = {it.ident for it in steps if isinstance(it, Place) and it.ident.kind in refreshed}
     seen = shown(observed) | _to_be_shown(observed, steps)
-    left = {it.ident for it in desired.extensions if it.activation == "none"}
-    owed = [ident for ident in _owed(observed, seen, left) if ident not in changing]
+    owed = [ident for ident in _owed(observed, seen, _left(desired)) if ident not in changing]
     if changing_now := sorted(ident.name for ident in changing if ident.kind in refreshed):
         yield Activate(f"{', '.join(changing_now)}: changes")
     elif owed:
@@ -81,9 +80,9 @@ def _reasons(why: Mapping[ExtensionId, str]) -> str:
 
 def _why_owed(ident: ExtensionId, link: Link | None, observed: ObservedState) -> str:
     known = observed.activation.of(ident, link.entry) if link and observed.activation else None
-    if known and known.failed:
-        return f"{', '.join(it for it in known.failed if it in CHORES)} failed"
-    if known:
+    if known and (failed := [it for it in known.failed if it in CHORES]):
+        return f"{', '.join(failed)} failed"
+    if known and not known.is_left:
         return "merged anew"
     return "not activated yet" if link else "not merged any more"
 
@@ -94,13 +93,13 @@ def _to_be_shown(observed: ObservedState, steps: Sequence[Step]) -> dict[Extensi
     return {ident: it for ident, it in observed.links.items() if ident.name in merging.get(ident.kind, ())}
 
 
-def owes(ident: ExtensionId, observed: ObservedState) -> str | None:
+def owes(ident: ExtensionId, desired: DesiredState, observed: ObservedState) -> str | None:
     """Why what is merged of an extension is not taken up yet; None: it is."""
     link = shown(observed).get(ident)
-    if link is None or observed.activation is None or not _is_owed(ident, link, observed):
+    if link is None or observed.activation is None or ident not in _owed(observed, {ident: link}, _left(desired)):
         return None
-    failed = observed.activation.failed(ident).values()
-    return next((it.message for it in failed), "is merged and not activated yet")
+    failed = observed.activation.failed(ident).items()
+    return "; ".join(it.message for what, it in failed if what in CHORES) or "is merged and not activated yet"
 
 
 def retries(desired: DesiredState, observed: ObservedState) -> dict[str, Retry]:
@@ -114,10 +113,14 @@ def retries(desired: DesiredState, observed: ObservedState) -> dict[str, Retry]:
     return found
 
 
+def _left(desired: DesiredState) -> set[ExtensionId]:
+    """Those for which nothing shall be done."""
+    return {it.ident for it in desired.extensions if it.activation == "none"}
+
+
 def _owed(
     observed: ObservedState, seen: Mapping[ExtensionId, Link], left: Collection[ExtensionId]
 ) -> list[ExtensionId]:
-    """`left` are those for which nothing shall be done."""
     found = [it for it, link in seen.items() if _is_owed(it, link, observed) or _was_left(it, link, observed, left)]
     return list(dict.fromkeys((*found, *vanished(observed))))
 

@@ -206,7 +206,7 @@ def _unit_reports(start: Iterable[str], link: Link, observed: ObservedState) -> 
 def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:
     if trouble:
         return (State.PENDING if trouble.pending else State.FAILED), trouble.message
-    if reason := _planned(wanted.ident, view.plan) or owes(wanted.ident, view.observed):
+    if reason := _planned(wanted.ident, view.plan) or owes(wanted.ident, view.desired, view.observed):
         return State.DRIFTED, reason
     if wanted.merged and link and view.observed.merged and (reason := view.observed.unmerged(link)):
         if view.desired.refresh_now:
@@ -239,7 +239,7 @@ def _unlisted_status(link: Link, view: View, trouble: Problem | None) -> Extensi
         reason = "no configuration lists it, but livelayer itself runs from it"
     if trouble:
         state, reason = State.FAILED, trouble.message
-    elif planned := _planned(link.ident, view.plan) or owes(link.ident, view.observed):
+    elif planned := _planned(link.ident, view.plan) or owes(link.ident, view.desired, view.observed):
         state, reason = State.DRIFTED, planned
     merged = view.observed.shows(link)
     digest, kind = link.entry.digest, link.entry.kind
