@@ -266,7 +266,7 @@ def _limit_memory(process: int, memory: int | None) -> None:
     """Of the process and of all that it starts. Not in the child before it is a program: there are other threads."""
     if memory is None:
         return
-    with suppress(ProcessLookupError):  # it has ended
+    with suppress(ProcessLookupError, PermissionError):  # it has ended, or runs as somebody else
         soft, hard = resource.prlimit(process, resource.RLIMIT_DATA)
         bounds = [it for it in (soft, hard, memory) if it != resource.RLIM_INFINITY]
         resource.prlimit(process, resource.RLIMIT_DATA, (min(bounds), min(bounds)))
