@@ -130,6 +130,9 @@ install: writable $(man_pages) build/livelayer ## Install command, units and def
 	for unit in $(units); do \
 	  sed 's|@bindir@|$(PREFIX)/bin|' "systemd/$$unit" > "build/units/$$unit"; \
 	  install -D -m 644 "build/units/$$unit" "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
+	for service in $(filter %.service,$(units)); do \
+	  install -D -m 644 systemd/hardening.conf \
+	    "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$service.d/10-hardening.conf"; done
 	install -D -m 644 systemd/livelayer.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/livelayer.conf
 	install -D -m 644 systemd/50-livelayer.preset $(DESTDIR)$(PREFIX)/lib/systemd/system-preset/50-livelayer.preset
 	install -D -m 644 config/extensions.schema.json $(DESTDIR)$(PREFIX)/share/livelayer/extensions.schema.json
@@ -166,7 +169,8 @@ uninstall: writable ## Remove what install put in place; configuration, store an
 	rmdir --ignore-fail-on-non-empty $(dir $(DESTDIR)$(libdir))
 	rm -f $(DESTDIR)$(PREFIX)/bin/livelayer $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/livelayer.conf
 	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system-preset/50-livelayer.preset
-	for unit in $(units); do rm -f "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done
+	for unit in $(units); do rm -rf "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"{,.d/10-hardening.conf}; done
+	rmdir $(DESTDIR)$(PREFIX)/lib/systemd/system/livelayer*.service.d 2>/dev/null || true
 	for page in $(notdir $(man_pages)); do rm -f "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page"; done
 
 .PHONY: clean

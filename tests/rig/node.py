@@ -12,10 +12,13 @@ import shutil
 import stat
 import subprocess
 import time
+from collections import defaultdict
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from tests.luck import IS_LONG
 from tests.rig.once import CACHE, once
 
 if TYPE_CHECKING:
@@ -53,6 +56,20 @@ shift
 exec "$@"
 """
 _INSIDE: Final = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
+
+
+@cache
+def _as_services_do() -> tuple[str, ...]:
+    """What runs a program with no more than livelayer's services may do; in the long mode, every livelayer."""
+    if not IS_LONG:
+        return ()
+    values = defaultdict[str, list[str]](list)
+    for line in (PROJECT / "systemd/hardening.conf").read_text().splitlines():
+        key, is_set, value = line.partition("=")
+        if is_set and not key.startswith("#"):
+            values[key].append(value)
+    properties = (f"--property={key}={' '.join(it)}" for key, it in values.items())
+    return ("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *properties)
 
 
 def debian_root(suite: str, *packages: str) -> Path:
@@ -211,6 +228,8 @@ class Node:
 
     def run(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a program on the node; `status` is what it must exit with, None: anything."""
+        if arguments[0] == "livelayer":
+            arguments = (*_as_services_do(), *arguments)
         command = ["nsenter", f"--target={self._leader}", "--all", "--wdns=/", *_INSIDE, *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL

@@ -116,6 +116,20 @@ def _save_by_rename(bench: Bench, **sources: str) -> None:
     bench.node.path("/etc/livelayer/.extensions.yaml.swp").replace(bench.node.path(MAIN))
 
 
+def test_a_drop_in_lets_the_path_unit_see_links_that_are_swapped(bench: Bench) -> None:
+    """As livelayer(8) has it; by itself systemd watches what the links lead to, not the links."""
+    for tag in ("v1", "v2"):
+        bench.want(f"/srv/git/{tag}/livelayer/extensions.yaml", x=bench.push("x", tag, command("x", tag)))
+    swap = "ln -s {} /srv/git/new && mv -T /srv/git/new /srv/git/current"
+    lead = "rm -r /etc/livelayer && ln -s /srv/git/current/livelayer /etc/livelayer"
+    bench.node.run("sh", "-c", f"{swap.format('v1')} && {lead}")
+    bench.node.write("/etc/systemd/system/livelayer.path.d/links.conf", "[Path]\nPathChanged=/srv/git\n")
+    bench.enable("livelayer.path")
+    for tag in ("v2", "v1"):
+        bench.node.run("sh", "-c", swap.format(tag))
+        bench.eventually(lambda tag=tag: bench.says("x") == tag)  # type: ignore[misc]
+
+
 @on_each
 def test_a_broken_extension_beside_a_good_one(bench: Bench) -> None:
     bad = bench.push("bad", "v1", command("bad", "bad", "ID=fedora\n"))
@@ -304,13 +318,15 @@ def test_the_units_are_clean_and_uninstall_leaves_what_is_the_users(
     own_node: Node, registry: Registry, tmp_path: Path
 ) -> None:
     bench = Bench(own_node, registry, tmp_path)
-    units = sorted(path.name for path in bench.node.path("/usr/local/lib/systemd/system").glob("livelayer*"))
+    units = sorted(path.name for path in bench.node.path("/usr/local/lib/systemd/system").glob("livelayer*[!d]"))
     assert len(units) == 8
     verified = bench.node.run("systemd-analyze", "--man=no", "verify", *units)
     assert [line for line in verified.stderr.splitlines() if "livelayer" in line] == []
     for unit in units:
         shown = bench.node.run("systemctl", "show", "--property=PrivateMounts,ProtectSystem,PrivateTmp", unit).stdout
         assert "yes" not in shown
+    services = [unit for unit in units if unit.endswith(".service")]
+    bench.node.run("systemd-analyze", "security", "--no-pager", "--threshold=60", *services)
     bench.enable(*UNITS)
     bench.want(ipfs=bench.push("ipfs", "v1", command("ipfs", "v1")))
     bench.eventually(lambda: bench.says("ipfs") == "v1")

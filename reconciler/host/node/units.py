@@ -40,8 +40,17 @@ class UnitState:
 
 
 def in_managers_mount_namespace() -> bool:
-    """Whether this process sees and changes the mounts that PID 1 does."""
-    return Path("/proc/self/ns/mnt").readlink() == Path("/proc/1/ns/mnt").readlink()
+    """Whether this process sees and changes the mounts that PID 1 does.
+
+    No mount is in two namespaces. To read what /proc/1/ns/mnt leads to would take CAP_SYS_PTRACE.
+    """
+    own, managers = (_mount_ids(Path(f"/proc/{process}/mountinfo")) for process in ("self", "1"))
+    return not own.isdisjoint(managers)
+
+
+def _mount_ids(mountinfo: Path) -> frozenset[bytes]:
+    """Those of a table of mounts (proc_pid_mountinfo(5))."""
+    return frozenset(line.split(maxsplit=1)[0] for line in mountinfo.read_bytes().splitlines())
 
 
 def unit_state(unit: str) -> UnitState:
