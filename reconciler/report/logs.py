@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 from reconciler.report.shown import shown
 
@@ -29,6 +30,10 @@ class _Formatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging calls it
         return shown(record.message)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401 - as logging calls it, and has it
+        """Line by line, since it may quote what was to be read."""
+        return "\n".join(map(shown, super().formatException(ei).splitlines()))
 
 
 class _JournalFormatter(_Formatter):

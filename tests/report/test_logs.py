@@ -1,0 +1,51 @@
+"""Log lines: one for each message, and nothing in them that was not to leave."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.report import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger("reconciler.test")
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Logging as it was before."""
+    logger = logging.getLogger("reconciler")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.mark.parametrize("into_journal", [False, True])
+def test_a_line_of_others_is_no_line_of_the_journal(
+    into_journal: bool,  # noqa: FBT001
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with os.fdopen(os.dup(2), "w", buffering=1) as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        if into_journal:
+            stream = os.fstat(stderr.fileno())
+            monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
+        logs.set_up(1)
+        log.info("%s of https://user:secret@host/x?secret", "a\n<2>b\x1b[2J")
+        try:
+            raise ValueError("https://user:secret@host/x\x1b[2J\n<2>c")  # noqa: TRY301 - to be logged
+        except ValueError:
+            log.debug("it failed", exc_info=True)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].removeprefix("<6>") == r"a\n<2>b\x1b[2J of https://***@host/x?***"
+    assert all(line.isprintable() and "secret" not in line for line in lines if "raise ValueError" not in line)
+    assert [line[:3] for line in lines] == [
+        ("<6>" if not at else "<7>") for at in range(len(lines))
+    ] or not into_journal
