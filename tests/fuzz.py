@@ -1,9 +1,9 @@
 """A fuzz target for the layer reader: valid archives, spoilt in ways that keep most of their structure.
 
 Whatever the input, only `Invalid` or `Failed` may be raised, with one line for people; nothing around the target may
-change; and the memory stays bounded. In the tests it runs briefly; at length by hand:
+change; and the memory stays bounded. In the tests it runs briefly; at length by hand, as all of tests/fuzztexts.py:
 
-    python -m tests.fuzz --minutes 10
+    python -m tests.fuzz --minutes 10 --target layers
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from reconciler.model.content.limits import Limits
+from tests.fuzztexts import targets
 from tests.host import tars
 from tests.host.hostile.cases import OUTSIDE, Case, Packed
 from tests.host.hostile.surroundings import Surroundings
 from tests.host.tars import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 T = TypeVar("T")
@@ -221,9 +224,9 @@ def check(place: Path, images: list[Spoilt]) -> str | None:
 class Run:
     """A long run by hand: batches of examples until the time is over."""
 
-    def __init__(self, minutes: float, directory: Path) -> None:
+    def __init__(self, minutes: float, strategy: st.SearchStrategy[Any], check: Callable[[Any], str | None]) -> None:
         self._until = time.monotonic() + minutes * 60
-        self._directory = directory
+        self._strategy, self._check = strategy, check
         self.examples = 0
         self.reasons: Counter[str] = Counter()
 
@@ -242,15 +245,15 @@ class Run:
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
         )
-        @given(images=layers)
-        def attempt(images: list[Spoilt]) -> None:
-            self._attempt(images)
+        @given(example=self._strategy)
+        def attempt(example: Any) -> None:  # noqa: ANN401 - of any target
+            self._attempt(example)
 
         attempt()
 
-    def _attempt(self, images: list[Spoilt]) -> None:
+    def _attempt(self, example: Any) -> None:  # noqa: ANN401 - of any target
         signal.alarm(_HANG)
-        message = check(self._directory / "place", images)
+        message = self._check(example)
         signal.alarm(0)
         self.examples += 1
         self.reasons[_reason(message)] += 1
@@ -259,7 +262,7 @@ class Run:
 def _reason(message: str | None) -> str:
     """What a message says, without names and numbers."""
     return (
-        "unpacked"
+        "taken"
         if message is None
         else re.sub(r"\(.*|\d+| (link|to|parent) [^ ]*/?[^ ]*", r" \1", message.rpartition(": ")[2])[:80]
     )
@@ -271,20 +274,26 @@ def _hang(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Fuzz for some minutes; the first failure ends it, shrunk to its least form."""
-    parser = argparse.ArgumentParser(description="Fuzz the layer reader, as root.")
+    names = ["layers", *targets()]
+    parser = argparse.ArgumentParser(description="Fuzz what reads content and texts of others; layers as root.")
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--target", choices=names, default="layers")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the first batch")  # noqa: S311
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, _hang)
     directory = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    run = Run(arguments.minutes, directory)
-    print(f"seed {arguments.seed}")  # noqa: T201 - a report for a person
+    if arguments.target == "layers":
+        run = Run(arguments.minutes, layers, partial(check, directory / "place"))
+    else:
+        target = targets()[arguments.target]
+        run = Run(arguments.minutes, target.texts, target.check)
+    print(f"{arguments.target}, seed {arguments.seed}")  # noqa: T201 - a report for a person
     try:
         run.work(arguments.seed)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         report = [f"{run.examples} examples, {len(run.reasons)} ways to end"]
-        report += [f"{count:8}  {reason}" for reason, count in run.reasons.most_common()]
+        report += [f"{count:8}  {reason}" for reason, count in run.reasons.most_common(30)]
         print("\n".join(report))  # noqa: T201
 
 

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import random
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ _AGENT: Final = f"livelayer/{reconciler.__version__}"
 _LATER: Final = "a later run goes on from there"
 _AGAIN: Final = "a later run tries again"
 _INTERIM, _SUCCESS, _REDIRECT = range(100, 200), range(200, 300), range(300, 400)  # statuses
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.[01] ([1-9][0-9]{2})(?![0-9])(.{0,80})")
 _WHOLE: Final = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}  # those that come with the file
 _SMALL: Final = 600.0  # seconds for what is no content
 _REDIRECT_MAX: Final = 1 << 20  # bytes of a redirect's own body, which nobody wants
@@ -154,8 +156,8 @@ class Answer:
     def on_header(self, line: bytes) -> None:
         """Of interim answers, redirects and proxies too, each of which begins with a status line; and trailers."""
         text = line.decode("latin-1").strip()
-        if text.startswith("HTTP/1.") and not self._has_begun:
-            self.status, self.reason, self.headers = int(text[9:12]), text[13:93], {}
+        if not self._has_begun and (found := _STATUS_LINE.match(text)):
+            self.status, self.reason, self.headers = int(found[1]), found[2].strip(), {}
             if self.status not in _INTERIM:
                 self._heard = time.monotonic()
         elif not self._has_begun:
