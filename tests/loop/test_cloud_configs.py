@@ -81,7 +81,7 @@ def test_a_setting_names_them_or_turns_them_off(kairos: Paths) -> None:
     configure(kairos, "settings: {cloud_config: [oem]}")
     assert "settings.cloud_config.0: string should match" in config.load(kairos).mistakes[0].message
     configure(kairos, "settings: {cloud_config: /oem}")
-    assert "settings.cloud_config: input should be a valid tuple" in config.load(kairos).mistakes[0].message
+    assert "settings.cloud_config: must be a list" in config.load(kairos).mistakes[0].message
 
 
 def test_the_later_place_and_the_later_name_win_whatever_their_depth(kairos: Paths) -> None:

@@ -173,6 +173,18 @@ def test_units_have_states_before_they_are_activated_and_while_the_old_version_r
     assert _lines(result, x)["units"] == "a.service (running), t@.service"
 
 
+@pytest.mark.parametrize("before", [Activation(), activated(OLD, units=("a.service",))])
+@pytest.mark.parametrize(("started", "word"), [(400, UnitWord.OLD_CODE), (600, UnitWord.RUNNING)])
+def test_a_unit_runs_old_code_also_before_what_others_merged_is_activated(
+    before: Activation, started: int, word: UnitWord
+) -> None:
+    """It was merged 500 ns before the look, which was at 1000 on the clock of units."""
+    merged = {Kind.SYSEXT: Merged(frozenset({"x"}), int(NOW * 10**9) - 500), Kind.CONFEXT: Merged()}
+    unit = replace(up("a.service", started), seen=1000)
+    _, x = _told(node(unit, brings=("a.service",), activation=before, merged=merged))
+    assert [it.state for it in x.units] == [word]
+
+
 def test_what_waits_for_the_boot_is_not_in_sync_and_no_run_has_more_to_do() -> None:
     result, x = _told(node(links={X: Link("x", NEW, 3)}, activation=activated(OLD)), settings=BOOT)
     assert (x.state, x.reason) == (State.PENDING, "will be merged at the next boot")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
     from reconciler.model.state.retry import Retry
+    from reconciler.model.state.units import Unit
 
 CHECKS_PENDING: Final = "checks.pending"
 
@@ -193,14 +194,27 @@ def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> Exten
 
 
 def _unit_reports(start: Iterable[str], link: Link, observed: ObservedState) -> Iterator[UnitReport]:
-    """Of what the extension only brings, those that could run; before it is activated, how they ran until then."""
+    """Of what the extension only brings, those that could run."""
     known = observed.activation.extensions.get(link.ident) if observed.activation else None
     contents = observed.store.get(link.entry)
     brought = (*(known.units if known else ()), *(contents.units if contents else ()))
     for name in dict.fromkeys((*start, *runnable(brought))):
         if unit := observed.units.get(name):
-            word = word_of(name, observed.units, known) if known else unit.word(0)
+            is_activated = known and (known.entry == link.entry or not observed.shows(link))
+            word = (
+                word_of(name, observed.units, known)
+                if known and is_activated
+                else unit.word(_merged(link, unit, observed))
+            )
             yield UnitReport(name, word, unit.since or None)
+
+
+def _merged(link: Link, unit: Unit, observed: ObservedState) -> int:
+    """When content that was not activated yet was merged, on the clock of units; 0: it is not, or nobody knows."""
+    overlay = observed.overlay(link.entry.kind)
+    if not (observed.looked_at and overlay and overlay.since and observed.shows(link)):
+        return 0
+    return max(0, unit.seen - int(observed.looked_at * 10**9) + overlay.since)
 
 
 def _judge(wanted: Wanted, link: Link | None, view: View, trouble: Problem | None) -> tuple[State, str | None]:
