@@ -107,6 +107,12 @@ def _is_anybodys(number: str, name: str) -> bool:
     return number not in {"", "-", name} and not (number.strip("0") and re.fullmatch("[0-9-]+", number))
 
 
+# What is in each path that a rule means.
+_MARK: Final = (
+    r"^etc/|/s?bin/|/(?:python|pypy)[0-9.]*/|/(?:systemd|livelayer|cloud-config|NetworkManager|networkd-dispatcher|kernel"
+    r"|initramfs-tools|dracut|pam\.d|userdb|sudoers\.d|security|pam_|libnss_|environment\.d|dbus-1|polkit-1|sysusers\.d"
+    r"|tmpfiles\.d|udev|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|vendor_conf\.d)"
+)
 _RULES: Final = (
     _Rule(
         Power.LIVELAYER,
@@ -192,8 +198,8 @@ _RULES: Final = (
 
 def abilities(paths: Iterable[str], read: Callable[[str], str | None]) -> list[Ability]:
     """What the files at these paths can do, in their order; `read` gives what is in one, or None."""
-    wanted, listed = _any(), frozenset(paths)
-    found = sorted(path for path in listed if wanted.fullmatch(path) or wanted.fullmatch(f"{path}/x"))
+    listed = frozenset(paths)
+    found = sorted(path for path in filter(re.compile(_MARK).search, listed) if _matches(_any(), path))
     able = (Ability(rule.power, path, rule.words) for path in found for rule in _meant(path, read))
     return [*able, *_drop_ins(listed)]
 
@@ -264,13 +270,27 @@ def _any() -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{rule.pattern})" for rule in _RULES))
 
 
+@cache
+def _compiled() -> tuple[tuple[_Rule, re.Pattern[str]], ...]:
+    return tuple((rule, re.compile(rule.pattern)) for rule in _RULES)
+
+
+def _matches(pattern: re.Pattern[str], path: str) -> bool:
+    return pattern.fullmatch(path) is not None or _leads(pattern, path)
+
+
+def _leads(pattern: re.Pattern[str], path: str) -> bool:
+    """Whether it stands where a directory belongs: it may lead elsewhere, to what no path tells."""
+    name = path.rpartition("/")[2]
+    return ("." not in name or name.endswith(".d")) and pattern.fullmatch(f"{path}/x") is not None
+
+
 def _meant(path: str, read: Callable[[str], str | None]) -> Iterator[_Rule]:
-    """What is no directory where one belongs leads elsewhere, so that its files are not known by their paths."""
-    for rule in _RULES:
-        if re.fullmatch(rule.pattern, path):
+    for rule, pattern in _compiled():
+        if pattern.fullmatch(path):
             if rule.is_meant is None or _is_meant(rule.is_meant, read(path)):
                 yield rule
-        elif re.fullmatch(rule.pattern, f"{path}/x"):
+        elif _leads(pattern, path):
             yield rule
 
 
