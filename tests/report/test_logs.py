@@ -49,3 +49,11 @@ def test_a_line_of_others_is_no_line_of_the_journal(
     assert [line[:3] for line in lines] == [
         ("<6>" if not at else "<7>") for at in range(len(lines))
     ] or not into_journal
+
+
+def test_a_line_is_not_longer_than_anybody_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up(0)
+    logging.getLogger("reconciler").warning("a%sz", "x" * 1_000_000)
+    line = capsys.readouterr().err
+    assert len(line) <= 8001
+    assert (line[0], line[-2:]) == ("a", "z\n")

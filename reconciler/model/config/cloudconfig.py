@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from reconciler.errors import Invalid, InvalidConfiguration, Mistake, quoted
+from reconciler.errors import Invalid, InvalidConfiguration, Mistake, quoted, shortened
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
 from reconciler.model.config.merge import CloudParts, Fragment, KeyPath, Mark, Tree
 from reconciler.model.kind import Kind, is_name
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 T = TypeVar("T", bound=dict[str, Any] | list[Any])
+_SENTENCE_MAX: Final = 1000  # characters, however long a value is that it names
 _SOMEWHERE: Final = Mark("cloud-config", 1, 1)
 
 PARTS: Final[tuple[KeyPath, ...]] = (
@@ -80,7 +81,7 @@ class _Item:
     def sentence(self, what: str, *below: str | int) -> str:
         """What is to be said of it, with place and key."""
         key = ".".join(str(part) for part in (*self.path, *below))
-        return f"{self.mark(*below)}: {key}: {what}"
+        return shortened(f"{self.mark(*below)}: {key}: {what}", _SENTENCE_MAX)
 
 
 def translate(fragments: Sequence[Fragment]) -> CloudParts:

@@ -326,6 +326,11 @@ def test_a_document_of_the_wrong_kind_is_a_mistake(text: str, words: str) -> Non
         _translated(text)
 
 
+def test_what_is_said_of_a_long_value_is_short() -> None:
+    told = _translated(_bundle(f"run://{'x' * 100_000}", f"docker://r/{'y' * 100}", root=f"/srv/{'z' * 100_000}"))
+    assert all(len(it) <= 1000 for it in (*told.notes, *told.warnings))
+
+
 def test_beginnings_of_templates_without_an_end_cost_no_more_than_other_text() -> None:
     for line in (
         "{{" * 100_000,
