@@ -34,5 +34,15 @@ def look_beneath(mounts: Sequence[str], look: Callable[[], T]) -> T | None:
 def _seen(mounts: Sequence[str], look: Callable[[], T]) -> tuple[T, ...]:
     libc = ctypes.CDLL(None)
     is_alone = libc.unshare(_CLONE_NEWNS) == 0 and libc.mount(None, b"/", None, _MS_PRIVATE_ALL, None) == 0
-    is_open = is_alone and all(libc.umount2(os.fsencode(it), _MNT_DETACH) == 0 for it in mounts)
-    return (look(),) if is_open else ()
+    return (look(),) if is_alone and _take_away(mounts, libc) else ()
+
+
+def _take_away(mounts: Sequence[str], libc: ctypes.CDLL) -> bool:
+    """Whether all of them went: what one of them covers cannot go before it, and what lies in it goes with it."""
+    left = list(mounts)
+    while left:
+        still = [it for it in left if libc.umount2(os.fsencode(it), _MNT_DETACH) != 0]
+        if len(still) == len(left):
+            return not any(map(os.path.ismount, left))
+        left = still
+    return True
