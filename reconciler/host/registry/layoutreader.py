@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.base.blobs import blob_in
+from reconciler.host.base.bounded import opened
 from reconciler.model.content.ociread import (
     Index,
     Manifest,
@@ -102,7 +103,7 @@ class LayoutReader:
     @staticmethod
     def _read(path: Path) -> bytes:
         try:
-            with path.open("rb") as file:
+            with opened(path) as file:
                 content = file.read(_DOCUMENT_MAX + 1)
         except OSError as error:
             raise _unreadable(path, error) from error
