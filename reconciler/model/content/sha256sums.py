@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 _GNU: Final = re.compile(r"(?P<escaped>\\?)(?P<hex>[0-9A-Fa-f]{64})(?: [ *]|  ?)(?P<name>.+)")
 _BSD: Final = re.compile(r"(?P<escaped>\\?)SHA256 \((?P<name>.+)\) = (?P<hex>[0-9A-Fa-f]{64})")
 _BEST_BEFORE: Final = "BEST-BEFORE-"
-_EMPTY: Final = f"sha256:{hashlib.sha256().hexdigest()}"
 _ESCAPES: Final = {r"\n": "\n", r"\r": "\r", r"\\": "\\"}
 
 
@@ -33,8 +31,8 @@ def parse_checksums(text: str) -> dict[str, str]:
 
 
 def best_before(listed: Mapping[str, str]) -> datetime | None:
-    """Until when a list counts: an empty file BEST-BEFORE-YYYY-MM-DD in it says so (systemd-sysupdate 260)."""
-    markers = (it for it, digest in listed.items() if digest == _EMPTY and it.startswith(_BEST_BEFORE))
+    """Until when a list counts: a BEST-BEFORE-YYYY-MM-DD in it says so, with any digest (systemd-sysupdate 260)."""
+    markers = (it for it in listed if it.startswith(_BEST_BEFORE))
     return min(filter(None, (_date(it.removeprefix(_BEST_BEFORE)) for it in markers)), default=None)
 
 
