@@ -146,14 +146,17 @@ install: writable $(man_pages) build/livelayer ## Install command, units and def
 	@echo "  systemctl daemon-reload"
 	@echo "  systemctl enable --now livelayer-boot.service livelayer-activate.service livelayer-online.service livelayer.path livelayer.timer"
 
-# -I: neither the caller's environment nor its directory decides what root runs.
+# -I: neither the caller's environment nor its directory decides what root runs. -S and the rest: nor does an extension, by modules
+# beside or before those of the OS (a zipped library comes first), or of other systems that the standard library asks for.
 .PHONY: build/livelayer
 build/livelayer:
 	@mkdir -p build
 	@test "$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" = \
 	  "$$($(NODE_PYTHON) -c 'import sys; print(sys.version_info[:2])')" \
 	  || { echo "PYTHON and NODE_PYTHON must have the same minor version" >&2; exit 1; }
-	printf '%s\n' '#!$(NODE_PYTHON) -I' 'import sys' 'sys.path.insert(0, "$(libdir)")' \
+	printf '%s\n' '#!$(NODE_PYTHON) -IS' 'import sys' \
+	  'sys.path[:] = ["$(libdir)", *(it for it in sys.path if not it.endswith(".zip"))]' \
+	  'sys.modules.update(dict.fromkeys(("nt", "msvcrt", "_winapi", "winreg", "org")))' \
 	  'from reconciler.cli import main' 'main()' > $@
 
 # While extensions are merged onto /usr it is read-only, /usr/local with it.

@@ -62,7 +62,11 @@ def quoted(text: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """A text of so many characters at most: what it says first, and what last."""
+    """A text of so many characters at most: what it says first, and what last.
+
+    Secrets go before, since of a URL that is cut nobody can tell any more what is one.
+    """
+    text = redacted(text)
     half = most // 2 - 3
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from reconciler.errors import Failed, Invalid, Offline, Pending, Unavailable, file_of, printable, redacted
+from reconciler.errors import Failed, Invalid, Offline, Pending, Unavailable, file_of, printable, redacted, shortened
 from reconciler.model.plan.action import Problem, problem
 
 
@@ -102,3 +102,9 @@ def test_what_the_kernel_refused_has_the_code_of_its_reason() -> None:
         assert (error.code, error.hint) == (code, "look at the disk")
         assert str(error) == f"/x: cannot be written: {os.strerror(number)}"
     assert str(Failed.of(OSError("of Python's own"), "/x")) == "/x: of Python's own"
+
+
+def test_no_cut_leaves_a_secret_without_what_tells_that_it_is_one() -> None:
+    url = f"https://user:{'p' * 300}END@h/f?Signature={'a' * 300}END"
+    for most in (40, 200, 500):
+        assert "END" not in shortened(f"{'x' * 100} {url} {'y' * 20}", most)

@@ -185,7 +185,9 @@ class Activator:
         names = runnable({unit for it in ready.values() for unit in it.units})
         fallen = {name for name, unit in units.show(names).items() if unit.active == "failed"}
         own = fallen - host_units(fallen)
+        told = len(self._errors)
         self._run({ident: dict.fromkeys(own.intersection(it.units), "start") for ident, it in ready.items()})
+        del self._errors[told:]  # the configuration asks for none of them: `status` tells how they are
 
     def _obey(self, done: Mapping[ExtensionId, Activated], observed: ObservedState) -> None:
         """What an extension's release file asks for, where systemd itself is too old to do it.
@@ -204,11 +206,11 @@ class Activator:
 
     def _declared(self, release: Mapping[str, str], known: Activated) -> dict[str, str]:
         named, reload = declared(release, RESTART_UNITS), declared(release, RELOAD_UNITS)
-        hosts = host_units(named)
-        restart = [it for it in named if it not in hosts]
-        states = units.show((*restart, *reload))
+        states = units.show((*named, *reload))
+        hosts = host_units({*named, *(states[it].name for it in named)})  # also by what a name stands for
+        restart = [it for it in named if not {it, states[it].name} & hosts]
         jobs = {unit: "restart" for unit in restart if states[unit].word(known.merged) is not UnitWord.RUNNING}
-        return jobs | {it: "reload-or-restart" for it in reload if it not in jobs}
+        return jobs | {it: "try-reload-or-restart" for it in reload if it not in jobs}
 
     def _run(self, jobs: Mapping[ExtensionId, Mapping[str, str]]) -> dict[ExtensionId, dict[str, ReconcilerError]]:
         """Side by side, so that one that cannot start keeps no other from it; returns what failed, by unit."""

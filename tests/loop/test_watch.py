@@ -275,7 +275,7 @@ def test_a_hangup_is_a_reason_to_look_again_and_none_to_end(filled: Paths) -> No
 
 
 @pytest.mark.commands
-@pytest.mark.parametrize(("start", "ends"), [([], True), (["nohup"], False)])
+@pytest.mark.parametrize(("start", "ends"), [(["env", "--default-signal=HUP"], True), (["nohup"], False)])
 def test_a_hangup_ends_a_run_and_its_skopeo(filled: Paths, tmp_path: Path, start: list[str], *, ends: bool) -> None:
     (fifo, pid_file) = (tmp_path / "fifo", tmp_path / "pid")
     os.mkfifo(fifo)

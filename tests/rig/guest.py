@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PACKAGES: Final = (
     *("linux-image-cloud-amd64", "udev"),
     # What makes disk images, and what systemd loads at run time to read and verify them.
-    *("systemd-repart", "squashfs-tools", "erofs-utils", "openssl", "libcryptsetup12"),
+    *("systemd-repart", "squashfs-tools", "erofs-utils", "openssl", "libcryptsetup12", "systemd-container"),
 )
 # What a boot under emulation would spend half its time on, and no test looks at.
 _MASKED: Final = (

@@ -117,21 +117,21 @@ def test_livelayers_own_extension_is_not_pruned(node: Node, registry: Registry, 
     """It runs from an extension that it has placed itself, and that the configuration forgets."""
     bench = test_node.Bench(node, registry, tmp_path)
     other = bench.push("other", "v1", command("other", "other"))
-    release = "/srv/tool/usr/lib/extension-release.d/extension-release.tool"
-    node.run("mkdir", "-p", "/srv/tool/usr/local/lib", "/srv/tool/usr/local/bin", release.rpartition("/")[0])
-    node.run("cp", "-a", "/usr/local/lib/livelayer", "/srv/tool/usr/local/lib/")
-    node.run("cp", "-a", "/usr/local/bin/livelayer", "/srv/tool/usr/local/bin/")
+    release = "/srv/livelayer/usr/lib/extension-release.d/extension-release.livelayer"
+    node.run("mkdir", "-p", *(f"/srv/livelayer/usr/local/{it}" for it in ("lib", "bin")), release.rpartition("/")[0])
+    node.run("cp", "-a", "/usr/local/lib/livelayer", "/srv/livelayer/usr/local/lib/")
+    node.run("cp", "-a", "/usr/local/bin/livelayer", "/srv/livelayer/usr/local/bin/")
     node.write(release, "ID=_any\n")
-    bench.want(tool="file:///srv/tool", other=other)
+    bench.want(livelayer="file:///srv/livelayer", other=other)
     node.run("livelayer", "apply")
     bench.want(other=other)
     node.run("livelayer", "apply")
-    assert bench.merged() == ["other", "tool"]
-    (tool,) = [it for it in bench.status()["extensions"] if it["name"] == "tool"]
+    assert bench.merged() == ["livelayer", "other"]
+    (tool,) = [it for it in bench.status()["extensions"] if it["name"] == "livelayer"]
     assert (tool["state"], tool["reason"]) == (
         "held",
         "no configuration lists it, but livelayer itself runs from it",
     )
-    node.write(test_node.MAIN, f"extensions: {{tool: {{state: absent}}, other: {{source: '{other}'}}}}\n")
+    node.write(test_node.MAIN, f"extensions: {{livelayer: {{state: absent}}, other: {{source: '{other}'}}}}\n")
     node.run("livelayer", "apply")
     assert bench.merged() == ["other"]

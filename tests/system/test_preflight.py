@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.system, pytest.mark.commands]
 
 
 RELEASES_OF: Final = "usr/lib/extension-release.d/extension-release"
-LOCKS_OUT: Final = "narrow: /usr/bin has mode and owner 0700 0:0 in it and 0755 0:0 on this host"
+LOCKS_OUT: Final = "/usr/bin has mode and owner 0700 0:0 in it and 0755 0:0 on this host"
 
 
 def test_what_hides_the_hosts_is_told_or_kept_out(bench: Bench) -> None:

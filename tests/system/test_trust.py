@@ -52,6 +52,16 @@ def _extension(name: str, files: Mapping[str, str]) -> tuple[Member, ...]:
     return extension(name, files)
 
 
+def test_a_link_that_leads_out_of_an_extension_has_no_say(bench: Bench) -> None:
+    place = _by_hand(bench, "evil", _extension("evil", {"usr/share/evil/only-there": _SEIZED}))
+    (place / "usr/share/evil/only-there").chmod(0o755)
+    (place / "usr/local").mkdir()
+    (place / "usr/local/sbin").symlink_to("/var/lib/extensions/evil/usr/share/evil")
+    bench.namespace.run("systemd-sysext", "refresh")
+    assert bench.namespace.run("cat", "/usr/local/sbin/only-there").stdout == _SEIZED
+    assert _found(bench, "only-there") == {"only-there": None}
+
+
 def test_an_extension_that_was_there_before_livelayer_has_no_say(bench: Bench) -> None:
     vendor = "usr/lib/livelayer"
     programs = {f"usr/local/sbin/{it}": _SEIZED for it in ("systemd-sysext", "gpgv", "only-there")}

@@ -6,10 +6,12 @@ No file that comes with an extension configures livelayer or is run by it: what 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Never, TypeVar
 
 from reconciler.errors import Failed
 from reconciler.host.base.mounts import hierarchies, read_mounts
+from reconciler.host.base.way import way
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def on_host(look: Callable[[], T], places: Iterable[str | os.PathLike[str]]) -> 
 
     It must import nothing. Who is not root and may not look below an overlay sees what all see, and decides nothing.
     """
-    there = [os.path.realpath(it) for it in places if os.path.lexists(it)]
+    there = [spot for it in places if os.path.lexists(it) for spot in _spots(it)]
     merged = _overlays() if there else []
     if not any(_covers(merged, path) for path in there):
         return look()
@@ -44,6 +46,12 @@ def on_host(look: Callable[[], T], places: Iterable[str | os.PathLike[str]]) -> 
         what = "what this host itself has below the extensions that are merged cannot be looked at"
         raise Failed(what, "let it make a mount namespace: unshare(2) and umount(2)", code="host.covered")
     return answer() if answer else look()
+
+
+def _spots(place: str | os.PathLike[str]) -> list[str]:
+    """What decides where a path leads: the links on the way, and its end. An extension's link may lead out of it."""
+    path = os.path.abspath(place)  # noqa: PTH100 - it follows no links
+    return [path, *(os.fspath(it.place) for it in way(Path(path)) if it.is_link or it.is_end)]
 
 
 def is_hosts(path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from reconciler.errors import Invalid, Mistake, ReconcilerError
+from reconciler.errors import Invalid, Mistake, ReconcilerError, shortened
 from reconciler.host.base.bounded import is_null, read_bounded
 from reconciler.host.base.ownership import refuse_foreign_writers
 from reconciler.model.config.merge import Fragment, KeyPath, Mark
@@ -150,9 +150,13 @@ class _Walk:
             raise
         except Exception as error:
             kind = node.tag.rpartition(":")[2]
-            raise self._invalid(node, f"{node.value[:_SHOWN]!r} is no {kind}", "quote what is text") from error
+            raise self._invalid(
+                node, f"{shortened(node.value, _SHOWN)!r} is no {kind}", "quote what is text"
+            ) from error
         if isinstance(value, int) and abs(value) > _NUMBER_MAX:
-            raise self._invalid(node, f"{node.value[:_SHOWN]!r} is too large a number", "quote what is text")
+            raise self._invalid(
+                node, f"{shortened(node.value, _SHOWN)!r} is too large a number", "quote what is text"
+            )
         return value
 
     def _map(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
@@ -198,7 +202,7 @@ class _Walk:
     def _key(self, node: yaml.Node) -> str:
         key = self._constructed(node) if isinstance(node, yaml.ScalarNode) else None
         if not isinstance(key, str):
-            shown = node.value[:_SHOWN] if isinstance(node, yaml.ScalarNode) else "a list or map"
+            shown = shortened(node.value, _SHOWN) if isinstance(node, yaml.ScalarNode) else "a list or map"
             raise self._invalid(node, f"the key {shown} is not text", f'quote it: "{shown}":')
         return key
 

@@ -89,7 +89,7 @@ class Partial:
         try:
             match read_json(self._record):
                 case {"url": self._key, "validator": str(validator)}:
-                    self._validator = validator
+                    self._validator = validator if validator.isascii() else ""
                 case _:
                     self.restart()
             self._file.seek(0)
@@ -177,7 +177,8 @@ class Partial:
             told = f"{self.url} needs {size_text(missing)}, and {size_text(free)} are free"
             raise Failed(told, "make space", code="disk.full")
         tag = answer.headers.get("etag", "")
-        self._validator = tag if tag.startswith('"') else answer.headers.get("last-modified", "")
+        validator = tag if tag.startswith('"') else answer.headers.get("last-modified", "")
+        self._validator = validator if validator.isascii() and validator.isprintable() else ""
         write_json(self._record, {"url": self._key, "validator": self._validator or None}, durable=False)
 
     def _is_continued_by(self, answer: Answer) -> bool:

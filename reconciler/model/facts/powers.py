@@ -28,7 +28,12 @@ _LIB: Final = r"(?:usr/lib|usr/local/lib|etc)"
 _SHARE: Final = r"(?:usr/share|usr/local/share|etc)"
 _LIBRARIES: Final = r"usr/(?:local/)?lib(?:32|64|x32|/\w+-linux-\w+)?"
 _PYTHON: Final = r"usr/(?:local/)?lib(?:64)?/(?:pypy|python)[0-9.]*(?:/(?:dist|site)-packages)?"
-_STARTUP: Final = rf"{_PYTHON}/(?:[^/]+\.pth|(?:site|user)customize(?:\.py|/__init__\.py))"
+# What Python runs at its start, or looks for although no host has it: the standard library asks for modules of other
+# systems, and a zipped library comes first on the search path.
+_STARTUP: Final = (
+    rf"{_PYTHON}/(?:[^/]+\.pth|(?:site|user)customize(?:\.py|/__init__\.py)|(?:nt|msvcrt|_winapi|winreg|org)[./].+)"
+    r"|usr/(?:local/)?lib(?:64)?/python[0-9]+\.zip"
+)
 _BIN: Final = r"usr/(?:local/)?s?bin"
 PROGRAMS: Final = (
     *("blkid", "btrfs", "busctl", "cat", "cp", "debugfs", "dpkg-deb", "apt-get", "dump.erofs", "e2fsck"),
@@ -47,13 +52,18 @@ _HOOKS: Final = (
     r"|usr/share/initramfs-tools/.+|usr/lib/dracut/modules\.d/.+"
 )
 _LOGIN: Final = (
-    rf"{_LIB}/(?:pam\.d|userdb|sudoers\.d)/.+|{_LIBRARIES}/(?:security/)?(?:pam_|libnss_)[^/]+\.so[^/]*"
+    rf"{_LIB}/(?:pam\.d|userdb|sudoers\.d|credstore(?:\.encrypted)?)/.+|{_LIBRARIES}/(?:security/)?(?:pam_|libnss_)[^/]+\.so[^/]*"
     r"|etc/(?:pam\.conf|nsswitch\.conf|passwd|shadow|group|gshadow|sudoers|doas\.conf|securetty|subuid|subgid"
     r"|ssh/sshd?_config(?:\.d/.+)?|security/.+|krb5\.conf(?:\.d/.+)?|hosts|resolv\.conf|ssl/.+|pki/.+|ca-certificates/.+)"
 )
+_SYSTEM: Final = r"system(?:\.control|\.attached)?"
 _UNIT_FILE: Final = rf"{_LIB}/systemd/(system|user)/([^/]+)"
-_DROP_IN: Final = rf"{_LIB}/systemd/(?:system|user)/([^/]+)\.d/[^/]+\.conf"
-_OWN_UNITS: Final = rf"{_LIB}/systemd/system/livelayer(?:-[a-z]+)?\.[a-z]+(?:\.d/.+|\.(?:wants|requires)/.+)?"
+_DROP_IN: Final = rf"{_LIB}/systemd/(?:{_SYSTEM}|user)/([^/]+)\.d/[^/]+\.conf"
+# Drop-ins for all services, and for all whose names begin alike, are for these as well.
+_OWN_UNITS: Final = (
+    rf"{_LIB}/systemd/{_SYSTEM}/livelayer(?:-[a-z]+)?\.[a-z]+(?:\.d/.+|\.(?:wants|requires)/.+)?"
+    rf"|{_LIB}/systemd/{_SYSTEM}/(?:(?:livelayer|systemd)-\.)?service\.d/.+"
+)
 _ITSELF: Final = rf"{_BIN}/livelayer|{_OWN_UNITS}|usr/(?:local/)?lib/livelayer/python/.+|{_PYTHON}/reconciler/.+"
 
 
@@ -75,12 +85,14 @@ class _Rule:
 
 def _commands(text: str) -> bool:
     """Whether lines of modprobe.d(5) run commands."""
-    return any(line.split()[:1] in (["install"], ["remove"]) for line in text.replace("\\\n", " ").splitlines())
+    plain = re.sub(r"\\(.)", lambda it: "" if it[1] == "\n" else it[1], text, flags=re.DOTALL)
+    return any(line.split()[:1] in (["install"], ["remove"]) for line in plain.splitlines())
 
 
 def _runs(text: str) -> bool:
-    """Whether a rule of udev(7) runs programs or starts units."""
-    return re.search(r"\b(?:RUN|PROGRAM|SYSTEMD_WANTS|SYSTEMD_ALIAS)\b|\bIMPORT\{program\}", text) is not None
+    """Whether a rule of udev(7) runs programs, starts units or changes settings of the kernel."""
+    names = r"\b(?:RUN|PROGRAM|SYSTEMD_(?:USER_)?WANTS|SYSTEMD_ALIAS|SYSCTL)\b|\bIMPORT\{program\}"
+    return re.search(names, text.replace("\\\n", "")) is not None
 
 
 def _is_started_as_root(text: str) -> bool:
@@ -99,7 +111,8 @@ def _is_privileged(line: str) -> bool:
     except ValueError:
         return True
     numbers = others[0].split(":") if others else []
-    return kind[:1] == "m" or name == "root" or any(_is_anybodys(it, name) for it in numbers)
+    has_group = len(numbers) > 1 and numbers[1] not in {"", "-", name, numbers[0]}  # one that may be there
+    return kind[:1] == "m" or name == "root" or has_group or any(_is_anybodys(it, name) for it in numbers)
 
 
 def _is_anybodys(number: str, name: str) -> bool:
@@ -109,9 +122,9 @@ def _is_anybodys(number: str, name: str) -> bool:
 
 # What is in each path that a rule means.
 _MARK: Final = (
-    r"^etc/|/s?bin/|/(?:python|pypy)[0-9.]*/|/(?:systemd|livelayer|cloud-config|NetworkManager|networkd-dispatcher|kernel"
+    r"^etc/|/s?bin/|/(?:python|pypy)[0-9.]*(?:/|zip$)|/(?:systemd|livelayer|cloud-config|NetworkManager|networkd-dispatcher|kernel"
     r"|initramfs-tools|dracut|pam\.d|userdb|sudoers\.d|security|pam_|libnss_|environment\.d|dbus-1|polkit-1|sysusers\.d"
-    r"|tmpfiles\.d|udev|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|vendor_conf\.d)"
+    r"|tmpfiles\.d|udev|credstore|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|vendor_conf\.d)"
 )
 _RULES: Final = (
     _Rule(
@@ -215,7 +228,7 @@ def foreign(found: Iterable[Ability], name: str, *, is_own: bool) -> list[Abilit
 
 def is_itself(ability: Ability) -> bool:
     """Whether it is a file of livelayer's own."""
-    return ability.power is Power.LIVELAYER and re.fullmatch(_ITSELF, ability.path) is not None
+    return ability.power is Power.LIVELAYER and re.fullmatch(_ITSELF, ability.path, re.DOTALL) is not None
 
 
 def refusal(found: Iterable[Ability], refused: Collection[Power]) -> Invalid | None:
@@ -267,12 +280,12 @@ def unit_names(paths: Iterable[str]) -> dict[str, str]:
 @cache
 def _any() -> re.Pattern[str]:
     """One pattern for all, since an extension may have a million paths."""
-    return re.compile("|".join(f"(?:{rule.pattern})" for rule in _RULES))
+    return re.compile("|".join(f"(?:{rule.pattern})" for rule in _RULES), re.DOTALL)  # names may have line breaks
 
 
 @cache
 def _compiled() -> tuple[tuple[_Rule, re.Pattern[str]], ...]:
-    return tuple((rule, re.compile(rule.pattern)) for rule in _RULES)
+    return tuple((rule, re.compile(rule.pattern, re.DOTALL)) for rule in _RULES)
 
 
 def _matches(pattern: re.Pattern[str], path: str) -> bool:

@@ -39,9 +39,15 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         f"{UNITS}/livelayer-boot.service.d/x.conf",
         f"{UNITS}/systemd-sysext.service.d/x.conf",
         "etc/systemd/sysext.conf.d/x.conf",
+        "usr/local/lib/python3.11/dist-packages/nt.py",  # for which the standard library asks
+        "usr/lib/python311.zip",
+        "etc/systemd/system.control/livelayer.service.d/x.conf",
+        f"{UNITS}/livelayer-.service.d/x.conf",
+        "usr/lib/livelayer/extensions.d/zz\n.yaml",
     ),
     Power.GENERATORS: (
         "usr/lib/systemd/system-generators/x",
+        "usr/lib/systemd/system-generators/a\nb",
         "etc/systemd/user-environment-generators/x",
         "usr/lib/systemd/system-sleep/x",
     ),
@@ -71,6 +77,7 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         ("usr/lib/sysusers.d/x.conf", '# fine\n"u!" toor "00:5" "x"\n'),
         ("usr/lib/sysusers.d/x.conf", "u x /etc/shadow\n"),
         ("usr/lib/sysusers.d/x.conf", "u x 500:disk\n"),
+        ("usr/lib/sysusers.d/x.conf", "u x 1500:6\n"),
         ("usr/lib/sysusers.d/x.conf", "g x 0\n"),
         ("usr/lib/sysusers.d/x.conf", "m nobody docker\n"),
         ("usr/lib/sysusers.d/x.conf", 'u "x\n'),
@@ -80,12 +87,15 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
     Power.UDEV: (
         ("usr/lib/udev/rules.d/70-x.rules", 'ACTION=="add", RUN+="/usr/bin/x"\n'),
         ("etc/udev/rules.d/70-x.rules", 'IMPORT{program}="x"\n'),
+        ("etc/udev/rules.d/70-x.rules", 'RU\\\nN+="/usr/bin/x"\n'),
         "usr/lib/udev/rules.d/unread.rules",
     ),
     Power.MODULES: ("usr/lib/modules/6.1/x.ko.zst", "usr/lib/firmware/x.bin", "usr/lib/modules-load.d/x.conf"),
     Power.MODPROBE: (
         ("usr/lib/modprobe.d/x.conf", "options x y=1\ninstall x /usr/bin/x\n"),
         ("usr/lib/modprobe.d/x.conf", "remove \\\n x /usr/bin/x\n"),
+        ("usr/lib/modprobe.d/x.conf", "in\\stall x /usr/bin/x\n"),
+        ("usr/lib/modprobe.d/x.conf", "inst\\\nall x /usr/bin/x\n"),
     ),
     Power.SYSCTL: ("usr/lib/sysctl.d/x.conf", "usr/lib/binfmt.d/x.conf"),
     Power.PRELOAD: (
