@@ -36,7 +36,11 @@ def _digest(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-@pytest.mark.parametrize("content", [HOLES, b"hsqs", b"", bytes(1 << 20), os.urandom(600_000)])
+@pytest.mark.parametrize(
+    "content",
+    [HOLES, b"hsqs", b"", bytes(1 << 20), os.urandom(600_000)],
+    ids=["holes", "some bytes", "nothing", "zeros", "noise"],
+)
 def test_decompression(compression: str, content: bytes, tmp_path: Path) -> None:
     source = COMPRESSIONS[compression](content)
     (tmp_path / "source").write_bytes(source)
