@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sys
 import tempfile
@@ -104,6 +105,15 @@ def root(tmp_path: Path) -> Path:
 def paths(root: Path) -> Paths:
     """The locations of the miniature node."""
     return Paths(root)
+
+
+@pytest.fixture(autouse=True)
+def plain_logger() -> Iterator[None]:
+    """What a test of the command sets of its logger ends with that test."""
+    logger = logging.getLogger("reconciler")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.fixture(autouse=True)
