@@ -20,6 +20,12 @@ def is_name(text: str) -> bool:
     return bool(NAME.fullmatch(text)) and not is_reserved
 
 
+def template_of(unit: str) -> str | None:
+    """The template of an instance; None: it is none (systemd.unit(5))."""
+    stem, at, rest = unit.partition("@")
+    return f"{stem}@.{rest.rpartition('.')[2]}" if at else None
+
+
 class Kind(StrEnum):
     """Whether an extension is layered onto /usr and /opt, or onto /etc."""
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
-from reconciler.host.node.units import template_of
 from reconciler.model.content.power import Power
 from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
 from reconciler.model.facts.powers import Ability, unit_names
@@ -17,7 +16,7 @@ from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.fit.kernelmodules import is_index
 from reconciler.model.fit.permissions import Permissions
-from reconciler.model.kind import Kind
+from reconciler.model.kind import Kind, template_of
 from reconciler.model.plan.collisions import FileList
 from reconciler.model.state.sight import Sight
 

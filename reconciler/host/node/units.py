@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, ReconcilerError, Unavailable
 from reconciler.host.base.command import Finished, check, run
+from reconciler.model.kind import template_of
 from reconciler.model.state.units import PROPERTIES, Unit, parse_units
 
 if TYPE_CHECKING:
@@ -169,12 +170,6 @@ def stop_all(units: Collection[str], but_not: Callable[[Iterable[str]], set[str]
         check(_systemctl("stop", "--", *names), f"systemctl stop {' '.join(names)}")
         _systemctl("reset-failed", "--", *names)  # one that took the stop badly would leave the node degraded
     return names
-
-
-def template_of(unit: str) -> str | None:
-    """The template of an instance; None: it is none (systemd.unit(5))."""
-    stem, at, rest = unit.partition("@")
-    return f"{stem}@.{rest.rpartition('.')[2]}" if at else None
 
 
 def journal_since(unit: str, since: float, lines: int = 5) -> str:

@@ -16,7 +16,7 @@ from reconciler.errors import Invalid
 from reconciler.model.content.power import Power
 from reconciler.model.facts.needs import RESTARTED, declared
 from reconciler.model.facts.unitfiles import parse_unit
-from reconciler.model.kind import RELEASE_PREFIX
+from reconciler.model.kind import RELEASE_PREFIX, template_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -321,5 +321,4 @@ def _drop_ins(paths: frozenset[str]) -> Iterator[Ability]:
 
 
 def _brought(unit: str, own: set[str]) -> bool:
-    stem, at, rest = unit.partition("@")
-    return unit in own or (bool(at) and f"{stem}@.{rest.rpartition('.')[2]}" in own)
+    return unit in own or template_of(unit) in own

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.model.kind import template_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -91,10 +93,7 @@ def _is_true(words: list[str]) -> bool:
 
 def _means(wanted: str, name: str) -> bool:
     """Whether a name, which may be that of an instance, is that of a unit file, which may be a template."""
-    if wanted == name:
-        return True
-    stem, at, rest = wanted.partition("@")
-    return bool(at) and f"{stem}@.{rest.rpartition('.')[2]}" == name
+    return name in {wanted, template_of(wanted)}
 
 
 def _causes(directory: str, files: Mapping[str, str | None]) -> Iterator[_Cause]:
