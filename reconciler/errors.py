@@ -72,7 +72,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def printable(text: str, most: int = _LONGEST) -> str:
-    """A text without line breaks and control characters, which names and documents of others may contain, and cut."""
+    """A text for people, without secrets, line breaks and control characters that others may put into it, and cut."""
     text = shortened(text, most)
     if text.isprintable():
         return text
@@ -99,8 +99,8 @@ class ReconcilerError(Exception):
     def __init__(
         self, message: str, hint: str | None = None, *, code: str | None = None, extension: str | None = None
     ) -> None:
-        self.message = printable(redacted(message))
-        self.hint = None if hint is None else printable(redacted(hint))
+        self.message = printable(message)
+        self.hint = None if hint is None else printable(hint)
         self.code = code or self.default_code
         self.extension = extension  # None: it concerns none, or not one alone
         super().__init__(self.message)

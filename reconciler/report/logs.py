@@ -7,10 +7,7 @@ import os
 import sys
 from typing import Any
 
-from reconciler.errors import shortened
 from reconciler.report.shown import shown
-
-_LONGEST = 8000  # characters of a line, whatever is quoted in it
 
 # syslog(3)'s numbers, which the journal takes off the front of a line (sd-daemon(3)).
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -32,7 +29,7 @@ class _Formatter(logging.Formatter):
     """One line for each message, whatever names are in it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging calls it
-        return shown(shortened(record.message, _LONGEST))
+        return shown(record.message)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401 - as logging calls it, and has it
         """Line by line, since it may quote what was to be read."""

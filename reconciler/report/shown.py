@@ -5,7 +5,7 @@ Both is seen to where things are named, too, since JSON and records do not come 
 
 from __future__ import annotations
 
-from reconciler.errors import printable, redacted
+from reconciler.errors import printable
 
 
 class Drawn(str):
@@ -16,4 +16,4 @@ class Drawn(str):
 
 def shown(line: str) -> str:
     """One line: line breaks and control characters in it are escaped, unless it was drawn here."""
-    return line if isinstance(line, Drawn) else printable(redacted(line))
+    return line if isinstance(line, Drawn) else printable(line)
