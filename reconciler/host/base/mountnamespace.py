@@ -21,9 +21,13 @@ _MNT_DETACH: Final = 2
 def look_beneath(mounts: Sequence[str], look: Callable[[], T]) -> T | None:
     """What `look` finds where these mounts are taken away, for it alone; None: this process may not take them away.
 
+    Where there are none, it looks here, which takes no privilege.
+
     It must import nothing meanwhile, since modules may lie in what is gone. All mounts are made private first, or
     those of the node itself would go.
     """
+    if not mounts:
+        return look()
     found: list[T] = []
     thread = Thread(target=lambda: found.extend(_seen(mounts, look)))
     thread.start()

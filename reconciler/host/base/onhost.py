@@ -81,7 +81,6 @@ def _identity(path: str) -> tuple[int, ...] | None:
 
 
 def _overlays() -> list[Hierarchy]:
-    """In the order in which they can be taken away: the last one first."""
     mounts = read_mounts()
     return [it for kind in Kind for it in hierarchies(mounts, kind)]
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin
     from reconciler.paths import Paths
 
+_UNIT_FILES: Final = tuple(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
 _UNITS: Final = (
-    *(f"{top}/systemd/system" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib")),
+    *_UNIT_FILES,
     *(f"/run/systemd/{it}" for it in ("transient", "generator", "generator.early", "generator.late")),
     *(f"{top}/systemd/system.attached" for top in ("/etc", "/run")),  # of portable services
 )
@@ -60,14 +61,13 @@ def beside_host(paths: Paths, kind: Kind, own: FileList, sight: Sight) -> HostFa
         return replace(_compared(own, status), abilities=(*_shadowing(paths, files), *_units(paths, files)))
 
     merged = read_hierarchies(kind) if paths.is_running_system else []
-    found = look_beneath(merged, look) if merged else look()
-    return found or HostFacts()
+    return look_beneath(merged, look) or HostFacts()
 
 
 def host_has(path: str, kind: Kind, sight: Sight) -> bool | None:
     """Whether the running host has an absolute path, merged extensions aside; None: this process may not tell."""
     merged = read_hierarchies(kind) if sight.shows(path) else []
-    return look_beneath(merged, lambda: os.path.lexists(path)) if merged else os.path.lexists(path)
+    return look_beneath(merged, lambda: os.path.lexists(path))
 
 
 def host_units(names: Iterable[str]) -> set[str]:
@@ -76,7 +76,8 @@ def host_units(names: Iterable[str]) -> set[str]:
     An instance is the host's also where the host has its template.
     """
     wanted = set(names)
-    merged = [place for kind in Kind for place in read_hierarchies(kind)]
+    if not wanted:
+        return wanted
 
     def look() -> set[str]:
         files = {name: {name, template_of(name) or name} for name in wanted}
@@ -84,7 +85,7 @@ def host_units(names: Iterable[str]) -> set[str]:
             name for name in wanted if any(os.path.lexists(f"{place}/{it}") for place in _UNITS for it in files[name])
         }
 
-    found = (look_beneath(merged, look) if merged else look()) if wanted else set()
+    found = look_beneath([place for kind in Kind for place in read_hierarchies(kind)], look)
     return wanted if found is None else found
 
 
@@ -105,7 +106,7 @@ def _shadowing(paths: Paths, files: Iterable[str]) -> Iterator[Ability]:
 def _units(paths: Paths, files: Iterable[str]) -> Iterator[Ability]:
     """Unit files that take the place of the host's."""
     for name, path in unit_names(it.lstrip("/") for it in files).items():
-        if any(_status(paths, f"{place}/{name}") for place in _UNITS[:4]):
+        if any(_status(paths, f"{place}/{name}") for place in _UNIT_FILES):
             yield Ability(Power.UNITS, path, f"takes the place of the host's {name}")
 
 

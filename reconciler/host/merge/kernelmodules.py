@@ -31,7 +31,7 @@ def look(kernel: str, unmanaged: Iterable[Unmanaged]) -> HostModules:
     """What the host has below the overlay, and what of those that others placed may have modules."""
     covering = covering_overlays()
     place = f"/{MODULES}/{kernel}"
-    state = look_beneath(covering, lambda: _state(place)) if covering else _state(place)
+    state = look_beneath(covering, lambda: _state(place))
     system = (it for it in unmanaged if it.kind is Kind.SYSEXT)
     others = tuple(OtherModules(it.name, it.path, state) for it in system if (state := _state_of(it.path, kernel)))
     return HostModules(state, others, any(map(os.path.exists, _DEPMOD)))
