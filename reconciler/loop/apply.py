@@ -258,7 +258,6 @@ class Applier:
     def _start(self, action: Start) -> tuple[ReconcilerError, ...]:
         """With the first of them all begin: units of one extension do not wait for those of another."""
         if self._started is None:
-            self._started = {}
             self._started = self._activator().start([it for it in self._starts if it.ident.name not in self._failed])
         return self._started.get(action.ident, ())
 
