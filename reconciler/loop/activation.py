@@ -185,9 +185,8 @@ class Activator:
         names = runnable({unit for it in ready.values() for unit in it.units})
         fallen = {name for name, unit in units.show(names).items() if unit.active == "failed"}
         own = fallen - host_units(fallen)
-        told = len(self._errors)
+        # How that ends is not reported, since the configuration asks for none of them: `status` tells how they are.
         self._run({ident: dict.fromkeys(own.intersection(it.units), "start") for ident, it in ready.items()})
-        del self._errors[told:]  # the configuration asks for none of them: `status` tells how they are
 
     def _obey(self, done: Mapping[ExtensionId, Activated], observed: ObservedState) -> None:
         """What an extension's release file asks for, where systemd itself is too old to do it.
@@ -196,13 +195,14 @@ class Activator:
         """
         if self.host.systemd >= _RESTARTS_UNITS:
             return
-        self._run(
+        failed = self._run(
             {
                 ident: self._declared(self._release(ident, observed.links[ident]), known)
                 for ident, known in done.items()
                 if not known.failed
             }
         )
+        self._errors += [error for errors in failed.values() for error in errors.values()]
 
     def _declared(self, release: Mapping[str, str], known: Activated) -> dict[str, str]:
         named, reload = declared(release, RESTART_UNITS), declared(release, RELOAD_UNITS)
@@ -222,11 +222,9 @@ class Activator:
             failed = {unit: error for unit, it in begun.items() if (error := _reconciler_error(it.exception()))}
         if self.block:
             failed = _fallen(set(wanted) - failed.keys()) | failed
-        found = {
+        return {
             ident: {it: failed[it].about(ident.name) for it in its if it in failed} for ident, its in jobs.items()
         }
-        self._errors += [error for errors in found.values() for error in errors.values()]
-        return found
 
 
 def _started(
