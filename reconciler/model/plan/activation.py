@@ -79,7 +79,7 @@ def _reasons(why: Mapping[ExtensionId, str]) -> str:
 
 
 def _why_owed(ident: ExtensionId, link: Link | None, observed: ObservedState) -> str:
-    known = observed.activation.of(ident, link.entry) if link and observed.activation else None
+    known = observed.activated(ident, link.entry) if link else None
     if known and (failed := [it for it in known.failed if it in CHORES]):
         return f"{', '.join(failed)} failed"
     if known and not known.is_left:
@@ -121,19 +121,15 @@ def _left(desired: DesiredState) -> set[ExtensionId]:
 def _owed(
     observed: ObservedState, seen: Mapping[ExtensionId, Link], left: Collection[ExtensionId]
 ) -> list[ExtensionId]:
-    found = [it for it, link in seen.items() if _is_owed(it, link, observed) or _was_left(it, link, observed, left)]
+    found = [
+        it for it, link in seen.items() if _is_owed(observed.activated(it, link.entry), observed, is_left=it in left)
+    ]
     return list(dict.fromkeys((*found, *vanished(observed))))
 
 
-def _was_left(ident: ExtensionId, link: Link, observed: ObservedState, left: Collection[ExtensionId]) -> bool:
-    known = observed.activation.of(ident, link.entry) if observed.activation else None
-    return known is not None and known.is_left and ident not in left
-
-
-def _is_owed(ident: ExtensionId, link: Link, observed: ObservedState) -> bool:
+def _is_owed(known: Activated | None, observed: ObservedState, *, is_left: bool) -> bool:
     """A chore that failed and is not due is left alone."""
-    known = observed.activation.of(ident, link.entry) if observed.activation else None
-    if known is None:
+    if known is None or (known.is_left and not is_left):
         return True
     return any(what in CHORES and not _waits(failed, observed) for what, failed in known.failed.items())
 
@@ -150,7 +146,7 @@ def _all_units(wanted: Wanted, reason: str) -> Iterator[Start]:
 
 
 def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[Step]:
-    known = observed.activation.of(wanted.ident, link.entry) if observed.activation else None
+    known = observed.activated(wanted.ident, link.entry)
     if known is None or not known.started:
         unpaid = "is merged and not activated yet" if known is None else "its units were not started yet"
         yield from _all_units(wanted, observed.unmerged(link) or unpaid)
@@ -161,9 +157,7 @@ def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[
     for name in looping:
         words = f"{name} does not stay up: it is {observed.units[name].words}"
         yield Problem("unit.start-failed", wanted.name, words, f"look at: systemctl status {name}")
-    for name in (it for it in waiting if it not in looping):
-        failed = known.failed[name]
-        yield Problem(failed.code, wanted.name, failed.message, failed.hint)
+    yield from (_problem(wanted.ident, known.failed[name]) for name in waiting if name not in looping)
     if left := [name for name in idle if name not in {*waiting, *looping}]:
         states = "; ".join(f"{name} {_is(name, observed.units, known)}" for name in left)
         yield Start(wanted.ident, tuple(left), observed.unmerged(link) or states)
@@ -171,10 +165,14 @@ def _of_merged(wanted: Wanted, link: Link, observed: ObservedState) -> Iterator[
 
 def _chore_problems(ident: ExtensionId, link: Link, observed: ObservedState) -> Iterator[Problem]:
     """What failed, and is left alone for now, of any extension that is merged, whether it has units or not."""
-    known = observed.activation.of(ident, link.entry) if observed.activation else None
+    known = observed.activated(ident, link.entry)
     for what, failed in (known.failed if known else {}).items():
         if what in CHORES and _waits(failed, observed):
-            yield Problem(failed.code, ident.name, failed.message, failed.hint)
+            yield _problem(ident, failed)
+
+
+def _problem(ident: ExtensionId, failed: Retry) -> Problem:
+    return Problem(failed.code, ident.name, failed.message, failed.hint)
 
 
 def _is(name: str, units: Mapping[str, Unit], known: Activated) -> str:
@@ -215,7 +213,7 @@ def stops(observed: ObservedState, steps: Sequence[Step]) -> Iterator[Stop]:
     others = _brought_by_others(observed, going)
     for action in (it for it in steps if isinstance(it, Remove)):
         contents = observed.store.get(action.old)
-        known = observed.activation.of(action.ident, action.old) if observed.activation else None
+        known = observed.activated(action.ident, action.old)
         units = stoppable(dict.fromkeys((*(known.units if known else ()), *(contents.units if contents else ()))))
         if left := tuple(unit for unit in units if unit not in others):
             yield Stop(action.ident, left, "its extension goes")

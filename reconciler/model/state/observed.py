@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.fit.contents import Contents
     from reconciler.model.fit.release import Host
-    from reconciler.model.state.activation import Activation
+    from reconciler.model.state.activation import Activated, Activation
     from reconciler.model.state.entry import Entry
     from reconciler.model.state.failedrefresh import FailedRefresh
     from reconciler.model.state.sight import Hierarchy, Unseen
@@ -161,6 +161,10 @@ class ObservedState:
     def shows(self, link: Link) -> bool:
         """Whether the overlay shows what the link points to now."""
         return not self.obstacle(link.ident) and self.unmerged(link) is None
+
+    def activated(self, ident: ExtensionId, entry: Entry) -> Activated | None:
+        """What was done for this very content since it was merged; None: nothing, or nobody knows."""
+        return self.activation.of(ident, entry) if self.activation else None
 
     def overlay(self, kind: Kind) -> Merged | None:
         """The overlay of a kind; one that was never merged is empty."""

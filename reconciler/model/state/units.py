@@ -124,10 +124,14 @@ def _unit(name: str, values: dict[str, str], seen: int) -> Unit:
         started=process or left,
         stopped=_nanoseconds(values.get("InactiveEnterTimestampMonotonic", "")),
         since=values.get("ActiveEnterTimestamp" if is_up else "InactiveEnterTimestamp", ""),
-        restarts=int(values.get("NRestarts", "0")) if values.get("NRestarts", "0").isdecimal() else 0,
+        restarts=_number(values.get("NRestarts", "")),
         seen=seen,
     )
 
 
 def _nanoseconds(microseconds: str) -> int:
-    return int(microseconds) * 1000 if microseconds.isdecimal() else 0
+    return _number(microseconds) * 1000
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
