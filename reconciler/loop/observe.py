@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from reconciler.host.merge.content import covered
 from reconciler.host.merge.links import read_links
 from reconciler.host.merge.overlay import read_merged
-from reconciler.host.node.machine import activated_at_boot, booted_with_systemd, merged_at_boot, switched_off
+from reconciler.host.node.machine import (
+    activated_at_boot,
+    booted_with_systemd,
+    merged_at_boot,
+    pulling_directories,
+    switched_off,
+)
 from reconciler.host.records.activation import read_activation
 from reconciler.host.store import seals
 from reconciler.host.store.entries import read_contents
@@ -170,13 +176,14 @@ def with_activation(
         return observed
     activation = read_activation(paths)
     brought = _brought(observed, activation) if all_units else []
+    pulling = list(pulling_directories())
     return replace(
         observed,
         activation=activation,
         looked_at=time.time() if patient else None,
         units=_unit_states([*listed, *brought]),
-        boot_merges=merged_at_boot(),
-        boot_starts=activated_at_boot() if listed else None,
+        boot_merges=merged_at_boot(pulling),
+        boot_starts=activated_at_boot(pulling) if listed else None,
     )
 
 

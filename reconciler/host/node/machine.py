@@ -18,7 +18,7 @@ from reconciler.model.fit.release import LIKE_SINCE, Host
 from reconciler.model.kind import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from reconciler.paths import Paths
 
@@ -93,26 +93,23 @@ def booted_with_systemd() -> bool:
     return os.path.isdir(_BOOTED)  # noqa: PTH112 - no object for it, on the no-op path
 
 
-def merged_at_boot() -> frozenset[Kind]:
+def merged_at_boot(pulling: Sequence[str]) -> frozenset[Kind]:
     """The kinds whose unit that merges at boot is pulled in by something, by itself or by our own unit."""
-    if _pulled_in(("livelayer-boot.service",)):
-        return frozenset(Kind)
-    found = _pulled_in([f"systemd-{kind}.service" for kind in Kind])
-    return frozenset(kind for kind in Kind if f"systemd-{kind}.service" in found)
+    merging = {kind: ("livelayer-boot.service", f"systemd-{kind}.service") for kind in Kind}
+    return frozenset(kind for kind, units in merging.items() if _is_any_in(units, pulling))
 
 
-def activated_at_boot() -> bool:
+def activated_at_boot(pulling: Sequence[str]) -> bool:
     """Whether a unit of ours that starts units of extensions is pulled in at boot, soon or once the network is up."""
-    return bool(_pulled_in([f"livelayer-{it}.service" for it in ("activate", "boot", "online", "watch")]))
+    return _is_any_in([f"livelayer-{it}.service" for it in ("activate", "boot", "online", "watch")], pulling)
 
 
-def _pulled_in(units: Sequence[str]) -> set[str]:
-    pulling = list(_pulling())
-    return {unit for unit in units if any(os.path.lexists(f"{directory}/{unit}") for directory in pulling)}
+def _is_any_in(units: Iterable[str], directories: Sequence[str]) -> bool:
+    return any(os.path.lexists(f"{directory}/{unit}") for unit in units for directory in directories)
 
 
-def _pulling() -> Iterator[str]:
-    """The directories with links to the units that targets pull in (systemd.unit(5))."""
+def pulling_directories() -> Iterator[str]:
+    """Those with links to the units that targets pull in at boot (systemd.unit(5))."""
     for place in _UNITS:
         with suppress(OSError):
             names = os.listdir(place)  # noqa: PTH208 - names are all that is needed, on the no-op path
