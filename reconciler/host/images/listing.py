@@ -18,7 +18,7 @@ from reconciler.host.base.command import Finished, available, drain, run
 from reconciler.host.images import dissect
 from reconciler.host.images.facts import Listing
 from reconciler.host.images.rawfile import volume_file
-from reconciler.host.layers.budget import Budget, Exceeded
+from reconciler.host.layers.budget import ALLOW_SETUID, Budget, Exceeded
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
 from reconciler.host.tar.reader import members
 from reconciler.model.content.limits import DEFAULT
@@ -100,8 +100,8 @@ def _flaw(file: File, limits: Limits) -> tuple[str, str, str] | None:
         return "has an extended attribute of overlayfs, which would change the overlay", _REBUILD, "content.attribute"
     is_setuid = file.kind is FileKind.FILE and file.mode & (SETUID | SETGID)
     if not limits.setuid and (is_setuid or file.has_capabilities):
-        hint = "if the image is to be trusted with that: settings.limits.setuid: true"
-        return "is setuid, setgid or has capabilities, which this node does not allow", hint, "limit.setuid"
+        what = "is setuid, setgid or has capabilities, which this node does not allow"
+        return what, ALLOW_SETUID, "limit.setuid"
     return None
 
 

@@ -22,7 +22,7 @@ _RATIO_FROM: Final = 64 << 20
 # Names are kept in memory while a layer is unpacked. Of a whole Debian they are 60 bytes long on average.
 _NAME_MEAN_MAX: Final = 256
 _SETUID: Final = 0o6000
-_ALLOW: Final = "if the image is to be trusted with that: settings.limits.setuid: true"
+ALLOW_SETUID: Final = "if the image is to be trusted with that: settings.limits.setuid: true"
 
 
 class Exceeded(Refused):
@@ -100,9 +100,9 @@ def _too_large(verb: str, size: int, limits: Limits, name: bytes) -> Exceeded:
 def _refuse_privileges(member: Member) -> None:
     """On a directory the bits give nobody a privilege, and links have the mode of what they lead to."""
     if member.kind is FileKind.FILE and member.mode & _SETUID:
-        raise Exceeded("is a setuid or setgid program, which this node does not allow", _ALLOW, member.name)
+        raise Exceeded("is a setuid or setgid program, which this node does not allow", ALLOW_SETUID, member.name)
     if CAPABILITY in member.xattrs:
-        raise Exceeded("has file capabilities, which this node does not allow", _ALLOW, member.name)
+        raise Exceeded("has file capabilities, which this node does not allow", ALLOW_SETUID, member.name)
 
 
 def _raise(setting: str) -> str:
