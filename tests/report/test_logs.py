@@ -5,25 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.report import logs
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 log = logging.getLogger("reconciler.test")
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Logging as it was before."""
-    logger = logging.getLogger("reconciler")
-    before = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.mark.parametrize("into_journal", [False, True])

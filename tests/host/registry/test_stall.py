@@ -63,12 +63,16 @@ def test_what_comes_is_waited_for_and_silence_is_not(tmp_path: Path, clock: Cloc
     assert watch.is_reached
 
 
-def test_less_than_the_least_rate_is_nothing(tmp_path: Path, clock: Clock) -> None:
-    layout = tmp_path / "image"
+def _beginning(layout: Path) -> tuple[Path, StallWatch]:
+    """A blob of which nothing has come yet, and a watch that takes less than 10 bytes in a second for nothing."""
     layout.mkdir()
     blob = layout / "oci-put-blob1"
     blob.touch()
-    watch = StallWatch(60, layout, rate=10)
+    return blob, StallWatch(60, layout, rate=10)
+
+
+def test_less_than_the_least_rate_is_nothing(tmp_path: Path, clock: Clock) -> None:
+    blob, watch = _beginning(tmp_path / "image")
     assert not watch(os.getpid(), "")
     for size in range(20, 60 * 20, 20):  # twice as fast
         clock.now += 1
@@ -83,11 +87,7 @@ def test_less_than_the_least_rate_is_nothing(tmp_path: Path, clock: Clock) -> No
 
 
 def test_a_burst_now_and_then_is_fast_enough(tmp_path: Path, clock: Clock) -> None:
-    layout = tmp_path / "image"
-    layout.mkdir()
-    blob = layout / "oci-put-blob1"
-    blob.touch()
-    watch = StallWatch(60, layout, rate=10)
+    blob, watch = _beginning(tmp_path / "image")
     assert not watch(os.getpid(), "")
     for burst in range(1, 5):
         for _ in range(50):
