@@ -10,6 +10,9 @@ from typing import Final
 IS_LONG: Final = bool(os.environ.get("LIVELAYER_LONG"))
 """Whether there is time for everything: 1,000 kills, every boundary, many more examples (`make test-long`)."""
 
+ALL_RELEASES: Final = IS_LONG or bool(os.environ.get("LIVELAYER_ALL_RELEASES"))
+"""Whether a test runs on each release of Debian that it is marked with, or on one of them, by lot."""
+
 
 def examples(brief: int) -> int:
     """How many examples a property is tried with."""

@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 
 _FIRST: Final = Want({"alpha": Wish("1"), "beta": Wish("1", "squashfs"), "gamma": Wish("1")})
-_WAYS: Final = {
+_ALL_AT_ONCE: Final = {
+    # Update and new format of one, new format of another, removal of the third, and the way back.
+    "all at once": (_FIRST, Want({"alpha": Wish("2", "squashfs"), "beta": Wish("1")})),
+}
+_EACH: Final = {
     "install and remove": (Want({"beta": Wish("1", "squashfs")}), _FIRST),
     "update": (_FIRST, Want({"alpha": Wish("2"), "beta": Wish("2", "squashfs"), "gamma": Wish("2")})),
     "change of format": (_FIRST, Want({"alpha": Wish("1", "squashfs"), "beta": Wish("1"), "gamma": Wish("1")})),
 }
-# Kills at boundaries, in each direction; None: at every one, both ways to count. With those below a hundred in all.
-_STEPS: Final = None if IS_LONG else 2
+_WAYS: Final = _EACH if IS_LONG else _ALL_AT_ONCE
+_STEPS: Final = None if IS_LONG else 3  # kills at boundaries, in each direction; None: at every one
 _INSTANTS: Final = 50 if IS_LONG else 4  # kills at random
 
 

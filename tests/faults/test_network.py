@@ -18,7 +18,7 @@ from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.fetch.transports import registry as transport
 from reconciler.host.merge.links import read_links
 from reconciler.host.registry.skopeo import Skopeo
-from reconciler.host.sources import download, web
+from reconciler.host.sources import web
 from reconciler.loop.reconcile import converge, look
 from reconciler.loop.session import Options
 from reconciler.model.kind import Kind
@@ -364,7 +364,7 @@ SOURCES: Final = {
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_ways(site: Site, tmp_path: Path, way: Way, source: str) -> None:
     tls = way.tls(tmp_path / "tls") if way.tls else None
-    site.monkeypatch.setattr(download, "download", functools.partial(download.download, patience=HASTE))
+    site.monkeypatch.setattr(web, "PATIENCE", HASTE)
     with FaultyRegistry(site.registry.address, tls=tls) as proxy:
         if tls and way.trusted:
             site.monkeypatch.setenv("SSL_CERT_FILE", str(tls / "server.pem"))
@@ -377,7 +377,7 @@ def test_ways(site: Site, tmp_path: Path, way: Way, source: str) -> None:
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_a_proxy_that_is_down(site: Site, source: str) -> None:
-    site.monkeypatch.setattr(download, "download", functools.partial(download.download, patience=HASTE))
+    site.monkeypatch.setattr(web, "PATIENCE", HASTE)
     site.monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     trouble = Trouble((), Unavailable, "the proxy .*cannot be used .*refused", "HTTPS_PROXY")
     site.is_kept_apart(_from(source, site, NOWHERE), trouble)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.luck import ALL_RELEASES, seeded
 from tests.rig.namespace import Namespace
 from tests.rig.node import Node, copy_root, debian_root, install_livelayer, spare_generators
 from tests.rig.once import once_in_this_run
@@ -58,14 +59,22 @@ def bench(namespace: Namespace, registry: Registry, livelayer: str, tmp_path: Pa
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test on a node runs on each release that it is marked with, and its ID says which one."""
+    """A test on a node runs on releases that it is marked with, and its ID says which one."""
     if "release" not in metafunc.fixturenames:
         return
-    marker = metafunc.definition.get_closest_marker("releases")
-    default = TRIXIE if {"recent_node", "recent_root"} & set(metafunc.fixturenames) else BOOKWORM
-    releases: tuple[Release, ...] = marker.args if marker else (default,)
+    releases = _releases_of(metafunc)
     shared = sorted({"node_of_release", "shared_node"} & set(metafunc.fixturenames))
     metafunc.parametrize("release", [_parameter(it, shared) for it in releases], ids=str, scope="session")
+
+
+def _releases_of(metafunc: pytest.Metafunc) -> Sequence[Release]:
+    """All it is marked with where they differ, or where there is time; else one of them, by lot."""
+    default = TRIXIE if {"recent_node", "recent_root"} & set(metafunc.fixturenames) else BOOKWORM
+    marker = metafunc.definition.get_closest_marker("releases")
+    releases: tuple[Release, ...] = marker.args if marker else (default,)
+    if ALL_RELEASES or metafunc.definition.get_closest_marker("releases_differ"):
+        return releases
+    return [seeded(metafunc.definition.nodeid).choice(releases)]
 
 
 def _parameter(release: Release, shared: Sequence[str]) -> ParameterSet:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.luck import IS_LONG
 from tests.rig.ddi import ImageMaker
 from tests.rig.guest import Guest, guest_root
 from tests.rig.images import Member, command
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # The first test also makes the root, if there is none, and boots.
 pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(1200), pytest.mark.xdist_group("guest")]
+
+of_systemd: Final = pytest.mark.skipif(not IS_LONG, reason="what systemd does by itself, in `make test-long`")
 
 EXTENSIONS: Final = "/var/lib/extensions"
 UNIT: Final = "systemd-sysext.service"
@@ -120,6 +123,7 @@ def bench(booted: Bench) -> Iterator[Bench]:
     booted.clear()
 
 
+@of_systemd
 def test_a_signed_image_merges_and_its_command_runs(bench: Bench) -> None:
     bench.place(bench.signed())
     assert bench.refresh() == ""
@@ -129,6 +133,7 @@ def test_a_signed_image_merges_and_its_command_runs(bench: Bench) -> None:
     assert bench.guest.run("sh", "-c", "cat /sys/block/dm-*/dm/uuid").stdout.startswith("CRYPT-VERITY-")
 
 
+@of_systemd
 def test_an_unsigned_image_with_verity_is_refused(bench: Bench) -> None:
     bench.place(bench.maker.unsigned("x", command("x", "unsigned")).read_bytes())
     assert "Image does not match image policy" in bench.refresh()
@@ -138,6 +143,7 @@ def test_an_unsigned_image_with_verity_is_refused(bench: Bench) -> None:
     assert bench.guest.run("x").stdout == "unsigned\n"
 
 
+@of_systemd
 def test_a_naked_file_system_is_refused(bench: Bench) -> None:
     bench.place(bench.maker.squashfs("x", command("x", "naked")).read_bytes())
     assert "Image does not match image policy" in bench.refresh()
@@ -146,18 +152,21 @@ def test_a_naked_file_system_is_refused(bench: Bench) -> None:
     assert bench.guest.run("x").stdout == "naked\n"
 
 
+@of_systemd
 def test_a_strangers_signature_is_refused(bench: Bench) -> None:
     bench.place(bench.signed("stranger"))
     assert "Required key not available" in bench.refresh()
     assert bench.merged() == []
 
 
+@of_systemd
 def test_one_byte_changed_where_mounting_looks_is_refused(bench: Bench) -> None:
     bench.place(_flipped(bench.signed(), b"echo 'x runs'"))
     assert "Failed to read metadata for image x" in bench.refresh()
     assert bench.merged() == []
 
 
+@of_systemd
 def test_one_byte_changed_elsewhere_cannot_be_read(bench: Bench) -> None:
     """What is verified when it is read can be merged; but no changed byte ever comes out."""
     bench.place(_flipped(bench.signed(), PAYLOAD[2 << 20 :][:64]))

@@ -212,6 +212,7 @@ def row(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Row]:
 all_rows = pytest.mark.parametrize("row", ROWS, indirect=True)
 
 
+@pytest.mark.releases_differ
 @pytest.mark.parametrize("row", ROWS, indirect=True)
 def test_a_row_of_the_table(lab: Lab, row: Row, release: Release) -> None:
     """First what livelayer makes of it, then what systemd-sysext does by itself."""
@@ -233,6 +234,7 @@ def test_a_row_of_the_table(lab: Lab, row: Row, release: Release) -> None:
     assert not {"bad", "bare"} & set(merged)
 
 
+@pytest.mark.releases_differ
 def test_a_mount_below_usr_is_kept_by_newer_versions_only(lab: Lab, release: Release) -> None:
     """Mounted before a merge, as local file systems are; hidden or not, it is there again without the overlay."""
     below = "/usr/share/below"
@@ -293,6 +295,7 @@ def test_automatic_runs_leave_alone_what_failed_until_it_is_due_or_something_cha
     lab.node.run("test", "-e", "/run/livelayer/state/failed-refreshes.json", status=1)
 
 
+@pytest.mark.releases_differ
 def test_an_extension_within_a_hierarchy_is_seen_before_it_does_harm(lab: Lab, release: Release) -> None:
     """No layer of an overlay may be part of another one; where systemd does not look, nothing is wrong."""
     place = "/usr/local/lib/extensions/inside"
