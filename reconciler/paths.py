@@ -5,10 +5,10 @@ Tests and `--root` give another root; nothing else in the package spells out an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.fit.symlinks import follow
 from reconciler.model.kind import Kind

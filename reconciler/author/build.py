@@ -6,12 +6,12 @@ import os
 import stat
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.author import forms
 from reconciler.author.ingredients import Ingredients
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.assembly.assemblywriter import Clock
 from reconciler.host.assembly.contents import read, same

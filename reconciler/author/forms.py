@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
+from reconciler.dataclass import dataclass
 from reconciler.host.assembly.assemblywriter import write_archive, write_directory
 from reconciler.host.base.digest import file_digest
 from reconciler.host.images.write.erofs import write_erofs

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Malformed
 from reconciler.fetch.content import Layers, content_of_file
 from reconciler.fetch.transport import Access, Opening, transport_for

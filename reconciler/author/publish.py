@@ -6,11 +6,12 @@ import logging
 import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, ReconcilerError
 from reconciler.host.assembly.publishable import (
     Form,

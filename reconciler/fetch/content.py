@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from reconciler.dataclass import dataclass
 from reconciler.host.images.payload import payload_in
 from reconciler.model.content.format import Payload
 from reconciler.model.content.ociread import Layer

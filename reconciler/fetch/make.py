@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.fetch.content import ImageFile, Layers, Tree
 from reconciler.host.base.walk import walk

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerError, Unavailable
 from reconciler.fetch.transport import Access, look_up, transport_for
 from reconciler.host.base.durable import read_json, write_json

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Unavailable
 from reconciler.model.content.limits import DEFAULT, TRANSFERS, Limits, Transfers
 from reconciler.model.content.ociread import platform_of

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.base.workers import workers
 from reconciler.host.merge.hostfiles import host_units

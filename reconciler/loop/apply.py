@@ -6,9 +6,10 @@ import gc
 import logging
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Pending, ReconcilerError
 from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.progress import display

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, InvalidConfiguration, Mistake, ReconcilerError, file_of
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.onhost import on_host
@@ -38,7 +38,7 @@ class Loaded:
     mistakes: tuple[Invalid, ...] = ()  # not empty: `desired` is the last good state
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
-    clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
+    clouds: Clouds = Clouds()
     vanished: tuple[str, ...] = ()  # places of cloud-configs that were mounted and are not
     troubles: tuple[ReconcilerError, ...] = ()  # with carrying out what it says about the whole
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
 from reconciler.host.base import lock

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.failures import as_failure

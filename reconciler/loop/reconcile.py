@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import InvalidConfiguration, ReconcilerError
 from reconciler.fetch.resolve import Lookups
 from reconciler.host.base import lock
@@ -60,8 +61,8 @@ class Result:
     outcomes: tuple[Outcome, ...] = ()
     warnings: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
-    clouds: Clouds = Clouds()  # noqa: RUF009 - frozen
-    standing: Standing = Standing()  # noqa: RUF009 - frozen
+    clouds: Clouds = Clouds()
+    standing: Standing = Standing()
 
     @property
     def checks_failed(self) -> bool:

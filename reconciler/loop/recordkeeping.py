@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Deferred, Pending, ReconcilerError, Unavailable
 from reconciler.host.base.failures import as_failure
 from reconciler.host.records import history, retries

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, ReconcilerError
 from reconciler.host.merge import leftovers, masks, overlay, sysext, trial
 from reconciler.host.merge.content import covered

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.fetch.resolve import Lookups, Resolver, open_resolver
 from reconciler.host.node.machine import read_boot_state, read_host, with_image_support

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+from reconciler.dataclass import dataclass
 
 RELEASE_PREFIX: Final = "extension-release."  # of a release file's name; the extension's follows
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")  # of an extension

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, ReconcilerError, file_of
 from reconciler.fetch.content import ImageFile, Layers, Tree, content_of_file, stem_of
 from reconciler.fetch.make import sole_file

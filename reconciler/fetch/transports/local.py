@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed
 from reconciler.fetch.content import Tree, content_of_file
 from reconciler.host.sources import local

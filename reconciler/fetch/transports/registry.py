@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.fetch.content import Layers, content_of_image
 from reconciler.host.base.blobs import blob_in

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.fetch.content import content_of_file
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.images.payload import payload_in

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid
 from reconciler.host.assembly.contents import chunks_of
 from reconciler.host.tar.attributes import set_attributes, set_link_attributes

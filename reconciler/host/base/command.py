@@ -9,13 +9,13 @@ import shutil
 import signal
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sh
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, NotInstalled, Unavailable
 from reconciler.host.base import termination
 from reconciler.host.base.intervals import at_intervals

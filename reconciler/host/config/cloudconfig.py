@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Mistake
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.ownership import refuse_foreign_hands

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Mistake, file_of
 from reconciler.host.base.bounded import is_null
 from reconciler.host.base.onhost import on_host

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Malformed
 from reconciler.host.base.command import Finished, available, run
 from reconciler.host.node.loopdevices import loop_devices_available

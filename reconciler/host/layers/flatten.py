@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from reconciler.dataclass import dataclass
 from reconciler.host.layers import whiteouts
 from reconciler.host.layers.budget import Budget, Exceeded
 from reconciler.host.layers.readlayer import opened

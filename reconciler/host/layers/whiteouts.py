@@ -8,9 +8,9 @@ some members are this layer's is pruned to those.
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.host.base.walk import listed, mode_of
 from reconciler.host.layers.staging import parts_of, split
 from reconciler.host.tar.decompress import Refused

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, ReconcilerError, Unavailable
 from reconciler.host.base.command import Finished, check, run
 from reconciler.model.kind import template_of

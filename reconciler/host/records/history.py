@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.walk import children
 from reconciler.model.state.generation import FORMAT, Generation, generation_as_json, generation_from_json

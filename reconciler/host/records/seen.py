@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.dataclass import dataclass
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.onhost import on_host
 from reconciler.host.config.cloudplaces import cloud_configs

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.bounded import opened

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable, shortened
 from reconciler.host.base.command import run
 from reconciler.model.content.skopeofailure import last_words

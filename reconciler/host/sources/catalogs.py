@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.durable import write_atomically

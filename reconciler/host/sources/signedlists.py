@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Unavailable
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.model.content.minimumage import in_utc

@@ -9,7 +9,7 @@ import random
 import re
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import pycurl
 
 import reconciler
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.base import termination
 from reconciler.model.content.limits import TRANSFERS, size_text

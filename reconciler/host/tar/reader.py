@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import adler32
 
+from reconciler.dataclass import dataclass
 from reconciler.host.tar import sparse
 from reconciler.host.tar.decompress import Refused
 from reconciler.host.tar.sparse import BLOCK, SparseMap

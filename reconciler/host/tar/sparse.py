@@ -5,10 +5,10 @@ https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.host.tar.decompress import Refused
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
+from reconciler.dataclass import dataclass
 from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:

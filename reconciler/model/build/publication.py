@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import TITLE, Platform, platform_for
 from reconciler.model.content.tag import read_tag

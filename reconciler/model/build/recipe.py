@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.content.ociread import Platform, platform_for, platform_of
 from reconciler.model.kind import RELEASE_PREFIX, UNIT, ExtensionId, is_name

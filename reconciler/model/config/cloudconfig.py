@@ -10,9 +10,10 @@ from __future__ import annotations
 import posixpath
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, InvalidConfiguration, Mistake, quoted, shortened
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
 from reconciler.model.config.merge import CloudParts, Fragment, KeyPath, Mark, Tree

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.model.config.document import Activation, Checks, Extension, Pull, Settings
 from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Part, shown
@@ -79,7 +80,7 @@ class DesiredState:
 
     extensions: tuple[Wanted, ...] = ()
     absent: frozenset[str] = frozenset()
-    settings: Settings = Settings()  # noqa: RUF009 - frozen
+    settings: Settings = Settings()
     held: int | None = None  # the generation that it is in place of the configuration
     vanished: tuple[str, ...] = ()  # where a part of the configuration was that may come back
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed

@@ -1,6 +1,5 @@
 """The configuration file as pydantic models: what a user may write, and nothing that does not work yet."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -16,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import quoted, redacted
 from reconciler.model.config.placeholders import Template, read_template
 from reconciler.model.config.values import (

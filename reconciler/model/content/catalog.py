@@ -14,9 +14,9 @@ comes over an encrypted connection vouches for the content.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.content.source import Source, parse_source
 from reconciler.model.content.version import Range, parse_range

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import quoted
 from reconciler.model.content.source import TAG, refuse_blanks, split_tag
 

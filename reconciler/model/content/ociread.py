@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Malformed
 from reconciler.model.content.source import DIGEST
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.model.content.ociread import EMPTY_CONFIG, MANIFEST, Descriptor, Platform, digest_of
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.content.format import Payload
 from reconciler.model.content.ociread import digest_of

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import quoted, redacted
 
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")

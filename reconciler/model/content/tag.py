@@ -10,9 +10,9 @@ only the words below make a pre-release.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.model.content.source import TAG
 
 if TYPE_CHECKING:

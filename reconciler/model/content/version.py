@@ -7,10 +7,10 @@ let one pre-release open the door for all, and take a tag's suffix for something
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.content.tag import Tag, read_tag, read_tags, version_of
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.model.facts.powers import abilities, restarts
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import STRICT, FileTree, read_contents

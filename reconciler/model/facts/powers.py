@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.content.power import Power
 from reconciler.model.facts.needs import RESTARTED, declared

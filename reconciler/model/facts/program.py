@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from reconciler.dataclass import dataclass
 
 HEAD: Final = 4096  # bytes to look at: linkers put the program headers and the loader's name there
 SHEBANG: Final = b"#!"

@@ -7,9 +7,9 @@ so. `Upholds=` is looked at all the time and then takes effect; `.wants/` links 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.model.kind import template_of
 
 if TYPE_CHECKING:

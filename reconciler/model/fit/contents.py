@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.fit.release import LAX_SINCE, Host, misfit
 from reconciler.model.images.imagepolicy import needs_device_mapper, refusal

@@ -6,8 +6,9 @@ Of a directory that several layers have, an overlay shows mode and owner of the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from reconciler.dataclass import dataclass
 
 _EVERYBODY: Final = 0o555  # reading and searching; who may write makes no difference, as an overlay is read-only
 NARROWED_HINT: Final = "build it with 'livelayer build', or of a tree after chmod -R go+rX and chown -R root:root"

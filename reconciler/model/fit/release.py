@@ -6,9 +6,10 @@ told apart here and nowhere else. A test merges each row of its table with the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from reconciler.dataclass import dataclass
 from reconciler.model.content.ociread import GO_NAMES
 from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.kind import Kind

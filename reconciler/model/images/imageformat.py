@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, Protocol
+
+from reconciler.dataclass import dataclass
 
 SECTOR: Final = 512  # what a loop device has unless it is told otherwise
 

@@ -6,9 +6,9 @@ to 260; a test compares with the real `systemd-analyze image-policy` and `system
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.kind import Kind
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
+
+from reconciler.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ module of `rules` it belongs to, behind the one with the ID before its own, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import printable
 from reconciler.model.facts.extensionfacts import ExtensionFacts
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Pending, ReconcilerError, sentence
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.model.fit.kernelmodules import is_index
 from reconciler.model.plan.layerorder import bottom_up
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, ReconcilerError, Unavailable
 from reconciler.model.facts.hostfit import about_another_host
 from reconciler.model.plan.plan import make_plan

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.model.state.observed import Merged, Unmanaged
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Mismatch:
     unmerged: frozenset[str]
     still_merged: frozenset[str]
     words: str  # what systemd had to say
-    before: Merged = Merged()  # noqa: RUF009 - frozen
-    now: Merged = Merged()  # noqa: RUF009 - frozen
+    before: Merged = Merged()
+    now: Merged = Merged()
     lost: frozenset[str] = frozenset()  # what was merged and could still be, and is not
     suspects: tuple[Unmanaged, ...] = ()  # placed by others; what was not merged before comes first
     newcomers: tuple[Unmanaged, ...] = ()  # of the suspects, those that were not merged before

@@ -9,9 +9,9 @@ where that changes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.kind import MODULE_INDEX, Kind
 from reconciler.model.plan.action import Generate, Layer, Place, Problem, Remove, Step

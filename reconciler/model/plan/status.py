@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import ReconcilerError
 from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, Start, action_ident

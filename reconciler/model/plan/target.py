@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import ReconcilerError
 from reconciler.model.content.format import choose
 from reconciler.model.state.entry import Entry

@@ -6,9 +6,10 @@ The record lies where a reboot empties it: after a boot, everything that is merg
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from reconciler.dataclass import dataclass
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry, parse_entry
 from reconciler.model.state.retry import Retry

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, printable
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.dataclass import dataclass
 from reconciler.model.content.resolution import Resolution, resolution_as_json, resolution_from_json
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.state.entry import Entry, parse_entry

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from reconciler.dataclass import dataclass
 from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.state.checks import CheckRecord
 
@@ -113,7 +114,7 @@ class ObservedState:
     unmanaged: tuple[Unmanaged, ...] = ()  # in systemd's order of search directories
     store: Mapping[Entry, Contents] = field(default_factory=dict)
     merged: Mapping[Kind, Merged] | None = field(default_factory=dict)  # None: there is no overlay (another root)
-    checks: CheckRecord = CheckRecord()  # noqa: RUF009 - frozen; what failed: under the present configuration
+    checks: CheckRecord = CheckRecord()
     own: frozenset[ExtensionId] = frozenset()  # the extensions that livelayer itself runs from
     refresh_owed: frozenset[Kind] = frozenset()  # a run changed links and ended before its refresh was seen to work
     carried: frozenset[ExtensionId] = frozenset()  # configuration extensions that lie in merged system extensions

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
+
+from reconciler.dataclass import dataclass
 
 _FIRST: Final = 15.0  # seconds
 _LONGEST: Final = 3600.0  # seconds, of our own choosing

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from reconciler.dataclass import dataclass
 
 PROPERTIES: Final = (
     *("Id", "Names", "LoadState", "ActiveState", "SubState", "Result", "Type", "ConditionResult"),
