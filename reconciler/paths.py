@@ -61,6 +61,7 @@ class Paths:
     manifests = _InState("manifests")  # what is in the entries of the store, with digests, by the entries' names
     # Under which manifest the blobs of an image are kept, where that is not the one it has at its source.
     images = _InState("images")
+    transfers = _InState("transfers")  # which blobs of images are kept whose transfers are yet to end
     replaced = _InState("replaced")  # trees that were in the store and that the overlay may still show
     blobs = _InState("blobs")  # downloaded blobs; skopeo adds the level `sha256/`
     staging = _InState("staging")  # where content is unpacked, on the store's file system so that a rename is enough

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -18,7 +17,7 @@ from reconciler.host.base.durable import sync_directory
 from reconciler.host.base.walk import children, walk
 from reconciler.host.records import history, prefetched
 from reconciler.host.records.checks import read_checks
-from reconciler.host.registry import keptimages
+from reconciler.host.registry import keptimages, unfinished
 from reconciler.host.store import entries as store
 from reconciler.loop.session import look_at_node
 from reconciler.model.content.ociread import Index, parse_manifest
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PART_AGE: Final = 7 * 86400  # seconds after which nobody goes on with a download
 _BLOCK: Final = 512  # bytes, of st_blocks
 
 
@@ -92,7 +90,8 @@ def _needed(session: Session, observed: ObservedState, kept: Iterable[Generation
     entries = {*resolutions, *linked, *read_checks(session.paths).entries, *prefetches}
     digests = {entry.digest for entry in entries}
     digests |= {digest for it in resolutions.values() for digest in _digests(it)}
-    return entries, {blob for digest in digests for blob in _blobs(session.paths, digest)}
+    blobs = {blob for digest in digests for blob in _blobs(session.paths, digest)}
+    return entries, blobs | {it.removeprefix("sha256:") for it in unfinished.blobs(session.paths)}
 
 
 def _digests(resolution: Resolution) -> Iterator[str]:
@@ -110,7 +109,7 @@ def _blobs(paths: Paths, digest: str) -> Iterator[str]:
     except (OSError, ReconcilerError, ValueError):
         return  # a file, or not here
     if not isinstance(manifest, Index):
-        yield from (it.removeprefix("sha256:") for it in (manifest.config, *(la.digest for la in manifest.layers)))
+        yield from (it.removeprefix("sha256:") for it in manifest.blobs)
 
 
 def _unneeded(paths: Paths, entries: set[Entry], blobs: set[str]) -> Iterator[Dropped]:
@@ -118,16 +117,18 @@ def _unneeded(paths: Paths, entries: set[Entry], blobs: set[str]) -> Iterator[Dr
     for path in children(paths.store):
         if path.name.removesuffix(".json") not in names:
             yield _dropped(path, "content")
-    for directory in paths.records_of_entries:
-        for path in children(directory):
-            if _entry_name(path.name) not in names:
-                yield _dropped(path, "record")
-    for path in children(paths.images):
-        if path.name not in blobs:
-            yield _dropped(path, "record")
+    for path in _unneeded_records(paths, names, blobs):
+        yield _dropped(path, "record")
     for path in children(paths.blobs / "sha256"):
-        if path.name.partition(".")[0] not in blobs and not _is_fresh_part(path):
+        if path.name.partition(".")[0] not in blobs and not (".part" in path.name and unfinished.is_fresh(path)):
             yield _dropped(path, "blob")
+
+
+def _unneeded_records(paths: Paths, names: set[str], blobs: set[str]) -> Iterator[Path]:
+    for directory in paths.records_of_entries:
+        yield from (it for it in children(directory) if _entry_name(it.name) not in names)
+    yield from (it for it in children(paths.images) if it.name not in blobs)
+    yield from (it for it in children(paths.transfers) if not unfinished.is_fresh(it))
 
 
 def _entry_name(file_name: str) -> str:
@@ -135,15 +136,6 @@ def _entry_name(file_name: str) -> str:
     while file_name and parse_entry(file_name) is None:
         file_name = file_name.rpartition(".")[0]
     return file_name
-
-
-def _is_fresh_part(path: Path) -> bool:
-    if ".part" not in path.name:
-        return False
-    try:
-        return time.time() - path.stat().st_mtime < _PART_AGE
-    except OSError:
-        return False
 
 
 def _dropped(path: Path, what: str) -> Dropped:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import socket
 import ssl
 import struct
 import threading
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,7 +63,8 @@ class Exchange(BaseHTTPRequestHandler):
         """What the real registry says to this request."""
         connection = http.client.HTTPConnection(self.server.faulty.upstream, timeout=60)
         try:
-            connection.putrequest(self.command, self.path, skip_accept_encoding=True)
+            path = self.server.faulty.moved.get(self.path, self.path)
+            connection.putrequest(self.command, path, skip_accept_encoding=True)
             for name, value in self.headers.items():  # Accept comes several times
                 if name.lower() not in _HOP_BY_HOP:
                     connection.putheader(name, value)
@@ -162,6 +165,44 @@ def cut_short(exchange: Exchange) -> None:
     exchange.relay(Answer(answer.status, (*headers, ("Content-Length", str(len(body)))), body))
 
 
+def ended_without_a_length(exchange: Exchange) -> None:
+    """Half of the body of an answer that lasts until its connection ends (HTTP/1.0)."""
+    answer = exchange.ask()
+    headers = tuple((name, value) for name, value in answer.headers if name.lower() != "content-length")
+    exchange.relay(Answer(answer.status, (*headers, ("Connection", "close")), answer.body[: len(answer.body) // 2]))
+    exchange.hang_up()
+
+
+class Tokens:
+    """A service for tokens (distribution's token authentication), each good for so many requests."""
+
+    def __init__(self, uses: int) -> None:
+        self._uses = uses
+        self._left: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def give(self, exchange: Exchange) -> None:
+        """A new one."""
+        with self._lock:
+            token = f"token{len(self._left)}"
+            self._left[token] = self._uses
+        body = json.dumps({"token": token, "expires_in": 3600}).encode()
+        exchange.refuse(200, body, Content_Type="application/json")
+
+    def demand(self, exchange: Exchange) -> None:
+        """Pass a request on that has one which is good."""
+        token = exchange.headers.get("Authorization", "").removeprefix("Bearer ")
+        with self._lock:
+            is_good = self._left[token] > 0
+            self._left[token] -= is_good
+        if is_good:
+            exchange.relay(exchange.ask())
+            return
+        realm = f'Bearer realm="http://{exchange.headers["Host"]}/token",service="registry"'
+        said = json.dumps({"errors": [{"code": "UNAUTHORIZED", "message": "expired"}]}).encode()
+        exchange.refuse(401, said, WWW_Authenticate=realm, Content_Type="application/json")
+
+
 @dataclass(slots=True)
 class _Injection:
     paths: re.Pattern[str]
@@ -192,6 +233,7 @@ class FaultyRegistry:
     def __init__(self, upstream: str, *, tls: Path | None = None) -> None:
         self.upstream = upstream  # HOST:PORT
         self.requests: list[str] = []  # method and path, in order
+        self.moved: dict[str, str] = {}  # paths, and those of the registry that they lead to in their place
         self.faults_over = threading.Event()
         self._injections: list[_Injection] = []
         self._lock = threading.Lock()

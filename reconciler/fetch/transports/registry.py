@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +16,8 @@ from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.digest import file_digest
 from reconciler.host.layers.arrival import Arrival, arriving
 from reconciler.host.node.signaturepolicy import asks_for_signatures
-from reconciler.host.registry import keptimages, transfer
+from reconciler.host.registry import keptimages, transfer, unfinished
+from reconciler.host.registry.attempts import TRANSFER, persevere
 from reconciler.host.registry.copybytag import copy_by_name
 from reconciler.host.registry.skopeo import Skopeo
 from reconciler.model.content.format import Payload, artifact_payload
@@ -23,7 +26,7 @@ from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import Transport as Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from reconciler.fetch.content import Content
@@ -131,22 +134,61 @@ class Registry:
     def _copy(self, it: Opening, layout: Path) -> Manifest:
         access, platform = self.access, self.access.platform(it.part)
         access.blobs.mkdir(parents=True, exist_ok=True)
-        with transfer.watch(layout, access.blobs, it.resolution.size, it.meter):
+        with transfer.watch(layout, access.blobs, self._left(it), it.meter), self._noted(it):
             self._transfer(it, layout)
         if not access.scratch_blobs:
             keptimages.note(access.paths, it.resolution.manifest, keptimages.copied_digest(layout))
         return keptimages.read_copied(layout, access.blobs, platform, it.part.text)
 
+    def _left(self, it: Opening) -> int | None:
+        """The bytes that are to come, if that is known: without the layers that are here."""
+        known, size = self.access.manifests.get(it.resolution.manifest), it.resolution.size
+        here = {la.digest: la.size for la in known.layers if self._blob(la.digest).exists()} if known else {}
+        return size - sum(here.values()) if size else size
+
+    @contextmanager
+    def _noted(self, it: Opening) -> Iterator[None]:
+        """Have what comes kept, should it break off; but no disk is left full by it."""
+        known, access = self.access.manifests.get(it.resolution.manifest), self.access
+        if known is None or access.scratch_blobs or not it.part.source.is_remote:
+            yield
+            return
+        versions = it.part.version.text if it.part.version else ""
+        key = f"{it.part.source.argument(it.part.pin)} {access.platform(it.part)} {versions}"
+        unfinished.begin(access.paths, key, known.blobs)
+        try:
+            yield
+        except ReconcilerError as error:
+            if error.code == "disk.full":
+                unfinished.end(access.paths, key)
+            raise
+        unfinished.end(access.paths, key)
+
     def _transfer(self, it: Opening, layout: Path) -> None:
+        """Copy from a registry in as many attempts as it takes, all of them in the time for one."""
+        if not it.part.source.is_remote:
+            self._transfer_once(it, layout, self._skopeo)
+            return
+        known, end = self.access.manifests.get(it.resolution.manifest), time.monotonic() + self._skopeo.timeout
+
+        def attempt() -> None:
+            self._transfer_once(it, layout, replace(self._skopeo, timeout=max(end - time.monotonic(), 1.0)))
+
+        def missing() -> int:
+            return sum(not self._blob(it).exists() for it in known.blobs) if known else 0
+
+        persevere(attempt, TRANSFER, missing)
+
+    def _transfer_once(self, it: Opening, layout: Path, skopeo: Skopeo) -> None:
         """Copy by digest where the source is a registry, since its tag may move at any time.
 
         But where signatures are asked for, they are for a name.
         """
         platform, blobs = self.access.platform(it.part), self.access.blobs
         if (named := _by_tag(it)) and asks_for_signatures():
-            copy_by_name(self._skopeo, named, it.resolution, platform, layout, blobs)
+            copy_by_name(skopeo, named, it.resolution, platform, layout, blobs)
         else:
-            self._skopeo.copy(it.part.source.argument(it.resolution.manifest), platform, layout, blobs)
+            skopeo.copy(it.part.source.argument(it.resolution.manifest), platform, layout, blobs)
 
     def _versioned(self, part: Part) -> Source:
         """The source with the tag that its range of versions leads to."""
@@ -164,8 +206,7 @@ class Registry:
 
     def _drop_damaged_blobs(self, image: Manifest) -> bool:
         """Drop blobs that are not what their name says (a power cut while skopeo wrote); tell whether any were."""
-        digests = (image.config, *(layer.digest for layer in image.layers))
-        damaged = [blob for blob in map(self._blob, digests) if not _is_intact(blob)]
+        damaged = [blob for blob in map(self._blob, image.blobs) if not _is_intact(blob)]
         for blob in damaged:
             log.warning("%s is damaged and will be fetched again", blob)
             blob.unlink(missing_ok=True)

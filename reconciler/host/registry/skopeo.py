@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import Finished, run
 from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.base.way import MACHINE
+from reconciler.host.registry.attempts import LOOK_UP, persevere
 from reconciler.host.registry.plainfiles import refuse_special_files
 from reconciler.host.registry.stall import StallWatch
 from reconciler.model.content.limits import TRANSFERS, size_text
@@ -72,7 +74,6 @@ class Skopeo:
             *_override(platform),
             "copy",
             "--quiet",
-            "--retry-times=2",
             # They are checked against the policy at the source; an OCI layout has no place to keep them.
             "--remove-signatures",
             f"--dest-shared-blob-dir={blobs}",
@@ -86,7 +87,8 @@ class Skopeo:
 
     def _ask(self, source: str, *arguments: str) -> bytes:
         """What it prints, which is to be bounded: a server may say as much as it likes."""
-        finished = self._run(source, *arguments, timeout=_INSPECT_TIMEOUT, memory=_TO_ASK)
+        run_once = partial(self._run, source, *arguments, timeout=_INSPECT_TIMEOUT, memory=_TO_ASK)
+        finished = persevere(run_once, LOOK_UP) if source.startswith("docker://") else run_once()
         if not finished.complete:
             told = f"{source}: what answers there says more than {size_text(_ANSWER_MAX)}"
             raise Invalid(told, "look at what answers there", code="limit.exceeded")

@@ -150,6 +150,11 @@ class Manifest:
         return self.layers[0]
 
     @property
+    def blobs(self) -> tuple[str, ...]:
+        """The digests of all that it is made of."""
+        return self.config, *(layer.digest for layer in self.layers)
+
+    @property
     def size(self) -> int:
         """Bytes to transfer if nothing of it is here yet."""
         return sum(layer.size for layer in self.layers)
