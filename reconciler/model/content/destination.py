@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import quoted
-from reconciler.model.content.source import TAG, refuse_blanks, split_tag
+from reconciler.model.content.reference import parse_reference
+from reconciler.model.content.source import refuse_blanks
 
 DOCKER: Final = "docker"
 _LOCAL: Final = frozenset({"oci", "oci-archive", "dir"})
 _KNOWN: Final = "docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE[:TAG] or dir:DIR"
-_HOST: Final = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
-_PART: Final = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 _HUB: Final = "docker.io"  # where a name without a registry leads to
 
 
@@ -58,24 +56,6 @@ def parse_destination(text: str) -> Destination:
 def _registry(reference: str) -> Destination:
     if "@" in reference:
         raise ValueError(f"{quoted(reference)} has a digest, which the content decides; push to a tag")
-    name, tag = split_tag(reference)
-    if tag is not None and not TAG.fullmatch(tag):
-        raise ValueError(f"{tag!r} is no tag; a tag has letters, digits and _ . - only, 128 at most")
-    host, parts = _split_host(name)
-    for part in parts:
-        if not _PART.fullmatch(part):
-            hint = "; names of repositories are in lower case" if part != part.lower() else ""
-            raise ValueError(f"{quoted(reference)} is no image reference, because of {part!r}{hint}")
-    return Destination(DOCKER, "/".join([host, *parts]), tag or "latest")
-
-
-def _split_host(name: str) -> tuple[str, list[str]]:
-    """As Docker does: what has a dot, a colon or capitals, or is localhost, is a host."""
-    first, *rest = name.split("/")
-    if rest and (first == "localhost" or first != first.lower() or not {".", ":"}.isdisjoint(first)):
-        if not _HOST.fullmatch(first):
-            raise ValueError(
-                f"{quoted(first)} is no registry; it looks like registry.example or registry.example:5000"
-            )
-        return first, rest
-    return _HUB, [first, *rest] if rest else ["library", first]
+    it = parse_reference(reference)
+    path = it.path if it.host or len(it.path) > 1 else ("library", *it.path)
+    return Destination(DOCKER, "/".join([it.host or _HUB, *path]), it.tag or "latest")

@@ -11,12 +11,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import quoted, redacted
+from reconciler.model.content.reference import TAG, parse_reference, split_tag
 
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_REFERENCE = re.compile(r"@(?P<digest>[^@/]*)$")
-_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/\[\]-]*")
 _LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(?:@[A-Za-z0-9_][A-Za-z0-9._+-]{0,127})?")
-TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 class Transport(StrEnum):
@@ -118,8 +117,7 @@ def _parse_reference(rest: str) -> Source:
     pin = _DIGEST_IN_REFERENCE.search(rest)
     reference = rest[: pin.start()] if pin else rest
     digest = parse_digest(pin["digest"]) if pin else None
-    if not _REFERENCE.fullmatch(reference) or reference.endswith(("/", ":")):
-        raise ValueError(f"{quoted(reference)} is no image reference; it looks like registry.example/name:tag")
+    parse_reference(reference)
     return Source(Transport.DOCKER, reference, digest)
 
 
@@ -172,13 +170,6 @@ def parse_digest(text: str) -> str:
 def refuse_blanks(text: str, what: str) -> None:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError(f"{what} has no white space or control characters")
-
-
-def split_tag(reference: str) -> tuple[str, str | None]:
-    """The name in a registry's reference, and its tag; a colon before the last slash is a port's."""
-    directory, slash, last = reference.rpartition("/")
-    name, colon, tag = last.partition(":")
-    return f"{directory}{slash}{name}", tag if colon else None
 
 
 def shown_url(url: str) -> str:

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
-from reconciler.model.content.source import TAG
+from reconciler.model.content.reference import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
