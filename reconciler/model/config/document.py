@@ -100,10 +100,12 @@ def _check_unit(name: str) -> str:
 
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$"), AfterValidator(_check_name)]
-Digest = Annotated[str, StringConstraints(pattern=rf"^{DIGEST.pattern}$")]
+DIGEST_PATTERN: Final = rf"^{DIGEST.pattern}$"
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 UNIT_PATTERN: Final = rf"^{UNIT.pattern}$"
 UnitName = Annotated[str, StringConstraints(pattern=UNIT_PATTERN), AfterValidator(_check_unit)]
-Absolute = Annotated[str, StringConstraints(pattern="^/")]
+ABSOLUTE_PATTERN: Final = "^/"
+Absolute = Annotated[str, StringConstraints(pattern=ABSOLUTE_PATTERN)]
 Duration = Annotated[timedelta, Written(str, parse_duration)]
 Count = Annotated[int, Written(int | str, parse_count)]
 Reaction: TypeAlias = Literal["warn", "refuse"]

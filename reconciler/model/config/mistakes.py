@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from reconciler.errors import Invalid, InvalidConfiguration, Mistake
-from reconciler.model.config.document import UNIT_PATTERN, Document, Extension
+from reconciler.model.config import wrongtypes
+from reconciler.model.config.document import Document, Extension
 from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.content.source import Source, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pydantic_core import ErrorDetails
 
@@ -27,12 +28,17 @@ def read_document(fragment: Fragment) -> Document:
         document = Document.model_validate(_with_defaults(fragment.tree))
     except ValidationError as error:
         details = _of_written(fragment.tree, error).errors(include_url=False)
-        raise InvalidConfiguration(tuple(_translated(it, fragment) for it in details)) from None
+        raise InvalidConfiguration(_each_once(_translated(it, fragment) for it in details)) from None
     except Exception as error:
         raise _unexpected(fragment, error) from error
     if misuses := tuple(_misuses(document, fragment)):
         raise InvalidConfiguration(misuses)
     return document
+
+
+def _each_once(mistakes: Iterable[Invalid]) -> tuple[Invalid, ...]:
+    """A value that may have one of two types has neither."""
+    return tuple({it.message: it for it in mistakes}.values())
 
 
 def _unexpected(fragment: Fragment, error: Exception) -> Mistake:
@@ -109,29 +115,20 @@ def _misuses_with_one(item: Extension, source: Source) -> Iterator[tuple[str, st
 
 def _translated(detail: ErrorDetails, fragment: Fragment) -> Invalid:
     path = tuple(part for part in detail["loc"] if part != "[key]")
-    hint: str | None = None
-    found = detail["input"]
+    if detail["loc"][-1:] and detail["loc"][-1] in wrongtypes.UNION:
+        path = path[:-1]
+    hint: str | None
     match detail["type"]:
         case "extra_forbidden":
             what, hint = "unknown key", _known_instead(path)
         case "string_pattern_mismatch" if detail["loc"][-1] == "[key]":
             what, hint = "is no extension name", "use letters, digits and . _ + - (64 at most)"
-        case "string_pattern_mismatch" if detail["ctx"]["pattern"] == UNIT_PATTERN:
-            what, hint = f"{found!r} is no unit's name", "write it whole, as in NAME.service"
-        case "tuple_type" if isinstance(found, str):
-            what, hint = "must be a list", f"write [{found}]"
-        case "literal_error":
-            what = f"must be {detail['ctx']['expected']}, not {found!r}"
         case "value_error":
-            what = str(detail["ctx"]["error"])
-        case _:
-            what = f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {_shown(found)}"
+            what, hint = str(detail["ctx"]["error"]), None
+        case kind:
+            known = _keys_at(path) if kind == "model_type" else []
+            what, hint = wrongtypes.words_of(detail, path, known)
     return _mistake(fragment, path, what, hint)
-
-
-def _shown(found: object) -> str:
-    kind = type(found).__name__
-    return kind if isinstance(found, dict | list | tuple) else f"{kind} {found!r}"
 
 
 def _known_instead(path: KeyPath) -> str:
