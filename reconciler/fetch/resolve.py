@@ -75,19 +75,27 @@ class Resolver:
     def resolve_all(self, wanted: Iterable[Wanted]) -> Targets:
         """What each extension shall be; a failure is that extension's own.
 
-        Several registries are asked at once: one that is silent for a minute must not keep the others waiting.
+        Several registries are asked at once: one that is silent for a minute must not keep the others waiting,
+        however many extensions it has.
         """
         items = tuple(wanted)
-        slow = [item for item in items if self._waits_for_network(item)] if len(items) > 1 else []
+        slow: dict[str, list[Wanted]] = {}  # by source
+        for item in items if len(items) > 1 else ():
+            if self._waits_for_network(item):
+                slow.setdefault(self._key(item), []).append(item)
         if len(slow) < 2:  # noqa: PLR2004 - one can only be asked alone
-            return {item.name: self._target_or_error(item) for item in items}
+            return self._targets(items)
         from reconciler.host.base.workers import workers
 
         with workers(min(_PARALLEL, len(slow))) as pool:
-            asked = {item.name: pool.submit(self._target_or_error, item) for item in slow}
-            return {
-                it.name: asked[it.name].result() if it.name in asked else self._target_or_error(it) for it in items
-            }
+            asked = [pool.submit(self._targets, group) for group in slow.values()]
+            waiting = {it.name for group in slow.values() for it in group}
+            found = self._targets(it for it in items if it.name not in waiting)
+            found |= {name: target for it in asked for name, target in it.result().items()}
+        return {it.name: found[it.name] for it in items}
+
+    def _targets(self, wanted: Iterable[Wanted]) -> dict[str, Target | ReconcilerError]:
+        return {it.name: self._target_or_error(it) for it in wanted}
 
     def _waits_for_network(self, wanted: Wanted) -> bool:
         """A catalog is read once for all, so its extensions are not asked for at once."""

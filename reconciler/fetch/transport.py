@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Unavailable
+from reconciler.fetch.answers import Answers
 from reconciler.model.content.limits import DEFAULT, TRANSFERS, Limits, Transfers
 from reconciler.model.content.ociread import platform_of
 from reconciler.model.content.source import Transport as Scheme
@@ -41,6 +42,7 @@ class Access:
     transfers: Transfers = TRANSFERS
     signed: dict[str, float] = field(default_factory=dict)  # what is to be remembered of lists of checksums
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
+    answers: Answers = field(default_factory=Answers)
 
     @property
     def blobs(self) -> Path:

@@ -312,8 +312,9 @@ def test_registries_are_asked_at_once(site: Site, proxy: FaultyRegistry) -> None
         exchange.relay(exchange.ask())
 
     proxy.inject(meet, MANIFESTS, times=2)
-    source = f"{{source: 'docker://{proxy.address}/{site.published.name}:v1'}}"
-    configure(site.paths, f"extensions: {{one: {source}, two: {source}}}")
+    one, two = (f"{{source: 'docker://{proxy.address}/{site.published.name}:{tag}'}}" for tag in ("v1", "other"))
+    site.registry.push(site.published.layout, "bad", f"{site.published.name}:other")
+    configure(site.paths, f"extensions: {{one: {one}, two: {two}}}")
     result = look(site.paths, Options())
     assert result.problems == ()
     assert [type(action).__name__ for action in result.view.plan.actions] == ["Fetch", "Fetch", "Place", "Place"]

@@ -107,8 +107,8 @@ def test_keys_of_an_extension_sign_nothing(bench: Bench, tmp_path: Path) -> None
     _by_hand(bench, "keys", _extension("keys", {"usr/lib/systemd/import-pubring.pgp": key}))
     bench.namespace.run("test", "-s", "/usr/lib/systemd/import-pubring.pgp")
     script = (
-        "import pathlib; from reconciler.host.sources.sha256sums import resolve;"
-        "resolve('https://localhost:1/x.raw', [pathlib.Path('/usr/lib/systemd/import-pubring.pgp')], None)"
+        "import pathlib; from reconciler.host.sources.sha256sums import read_signed;"
+        "read_signed('https://localhost:1/x.raw', [pathlib.Path('/usr/lib/systemd/import-pubring.pgp')], None)"
     )
     told = bench.namespace.run(sys.executable, "-c", script, status=1).stderr
     assert "there is no keyring to check it with" in told

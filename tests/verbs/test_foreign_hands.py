@@ -70,7 +70,7 @@ def test_a_keyring_of_others_signs_nothing(tmp_path: Path) -> None:
     keyring.touch()
     keyring.chmod(0o666)
     with pytest.raises(Invalid, match=r"keyring\.gpg: others than root can write it"):
-        sha256sums.resolve("https://127.0.0.1:1/x.raw", [keyring], SignedLists(tmp_path / "record.json"))
+        sha256sums.read_signed("https://127.0.0.1:1/x.raw", [keyring], SignedLists(tmp_path / "record.json"))
 
 
 def test_a_catalog_of_others_lists_nothing(paths: Paths) -> None:

@@ -27,7 +27,8 @@ class Local:
     access: Access
 
     def look_up(self, part: Part, _wanted: Format | None) -> Resolution:
-        digest, payload, size = local.look_at(self.access.paths.under(part.source.reference), self.access.limits)
+        path, limits = self.access.paths.under(part.source.reference), self.access.limits
+        digest, payload, size = self.access.answers.once(f"file {path}", lambda: local.look_at(path, limits))
         return Resolution(digest, digest, payload, size)
 
     @staticmethod

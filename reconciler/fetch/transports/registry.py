@@ -47,9 +47,12 @@ class Registry:
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         found = self._looked_up(part, wanted)
-        if part.pin and part.source.transport is Scheme.DOCKER and part.source.tag:
-            self._compare_tag(part, part.pin)
+        if (pin := part.pin) and part.source.transport is Scheme.DOCKER and part.source.tag:
+            self.access.answers.once(f"tag of {part.text} {pin}", lambda: self._compare_tag(part, pin))
         return found
+
+    def _raw_manifest(self, argument: str) -> bytes:
+        return self.access.answers.once(f"manifest {argument}", lambda: self._skopeo.raw_manifest(argument))
 
     def _compare_tag(self, part: Part, pin: str) -> None:
         """Tell where a pin is not what the tag beside it leads to: whoever updated one forgot the other.
@@ -57,7 +60,7 @@ class Registry:
         The pin counts all the same, and a tag that is gone says nothing.
         """
         try:
-            content = self._skopeo.raw_manifest(replace(part.source, digest=None).argument())
+            content = self._raw_manifest(replace(part.source, digest=None).argument())
             found = parse_manifest(content)
         except ReconcilerError as error:
             log.debug("%s: what its tag leads to is not known: %s", part.text, error.message)
@@ -68,14 +71,14 @@ class Registry:
 
     def _looked_up(self, part: Part, wanted: Format | None) -> Resolution:
         source = self._versioned(part)
-        content = self._skopeo.raw_manifest(source.argument(part.pin))
+        content = self._raw_manifest(source.argument(part.pin))
         found = parse_manifest(content)
         digest = manifest = digest_of(content)
         if isinstance(found, Index):
             manifest = found.choose(self.access.platform(part))
             if source.transport is not Scheme.DOCKER:  # nothing but a registry gives a manifest by its digest
                 return Resolution(digest, manifest)
-            found = parse_image(self._skopeo.raw_manifest(source.argument(manifest)), part.text)
+            found = parse_image(self._raw_manifest(source.argument(manifest)), part.text)
         self.access.manifests[manifest] = found
         payload = artifact_payload(found.layers, wanted) if found.is_artifact else Payload.LAYERS
         return Resolution(digest, manifest, payload, found.size, source.tag if part.version else None)
@@ -84,7 +87,14 @@ class Registry:
         return keptimages.find(self.access.paths, resolution.manifest) is not None
 
     def open(self, it: Opening, use: Callable[[Content], Made]) -> Made:
-        """Blobs that a power cut damaged are fetched once more."""
+        """Blobs that a power cut damaged are fetched once more.
+
+        An image that several want in different forms is copied for one of them.
+        """
+        with self.access.answers.turn(f"image {it.resolution.manifest}"):
+            return self._opened(it, use)
+
+    def _opened(self, it: Opening, use: Callable[[Content], Made]) -> Made:
         if (kept := self._kept(it)) and (made := self._use_intact(kept, it, use)) is not None:
             return made
         if it.part.source.is_remote:
@@ -195,7 +205,7 @@ class Registry:
         if part.version is None:
             return part.source
         repository = part.source.argument()
-        tags = self._skopeo.list_tags(repository)
+        tags = self.access.answers.once(f"tags {repository}", lambda: self._skopeo.list_tags(repository))
         tag = part.version.highest(tags)
         if tag is None:
             raise part.version.miss(repository, tags)

@@ -18,7 +18,7 @@ from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.sha256sums import file_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from reconciler.fetch.content import Content
     from reconciler.fetch.transport import Access, Made, Opening
@@ -39,13 +39,21 @@ class Web:
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         url = part.source.reference
         digest = part.pin or self._listed(url)
-        payload = assumed_payload(wanted, part.source) if wanted else _peeked_payload(url, self._patience)
-        return Resolution(digest, digest, payload)
+        return Resolution(digest, digest, assumed_payload(wanted, part.source) if wanted else self._peeked(url))
+
+    def _peeked(self, url: str) -> Payload:
+        return self.access.answers.once(f"payload {url}", lambda: _peeked_payload(url, self._patience))
 
     def _listed(self, url: str) -> str:
+        """Its digest, by the list of its directory."""
         paths = self.access.paths
         lists = SignedLists(paths.signed_lists, self.access.signed)
-        return sha256sums.resolve(url, paths.keyrings(self.access.keyring), lists, self._patience, root=paths.root)
+        keyrings = paths.keyrings(self.access.keyring)
+
+        def read() -> Mapping[str, str]:
+            return sha256sums.read_signed(url, keyrings, lists, self._patience, root=paths.root)
+
+        return sha256sums.digest_in(self.access.answers.once(f"list {sha256sums.list_beside(url)}", read), url)
 
     def is_kept(self, resolution: Resolution) -> bool:
         return blob_in(self.access.blobs, resolution.digest).is_file()

@@ -19,7 +19,7 @@ from reconciler.model.content.source import Transport, parse_source, shown_url
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.content.catalog import CatalogImage, Selector
+    from reconciler.model.content.catalog import Catalog, CatalogImage, Selector
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Catalogs:
     paths: Paths
     urls: tuple[str, ...]
     _read: dict[str, bytes | ReconcilerError] = field(default_factory=dict)
+    _parsed: dict[str, Catalog] = field(default_factory=dict)
 
     def find(self, selector: Selector) -> CatalogImage:
         """The image that the first catalog which has one gives for a selector."""
@@ -41,7 +42,7 @@ class Catalogs:
         unread: list[Unavailable] = []
         for url in self.urls:
             try:
-                return parse_catalog(self._content(url)).find(selector)
+                return self._catalog(url).find(selector)
             except ReconcilerError as error:
                 unread += [error] if isinstance(error, Unavailable) else []
                 reason = error.message.removeprefix(shown_url(url)).removeprefix(": ")
@@ -58,20 +59,26 @@ class Catalogs:
             if isinstance(content, bytes) and content != _kept(self._copy(url)):
                 write_atomically(self._copy(url), content)
 
+    def _catalog(self, url: str) -> Catalog:
+        if url not in self._parsed:
+            self._parsed[url] = parse_catalog(self._content(url))
+        return self._parsed[url]
+
     def _content(self, url: str) -> bytes:
         if url not in self._read:
             try:
                 self._read[url] = self._fetch(url)
             except ReconcilerError as error:
-                self._read[url] = error
+                self._read[url] = self._in_place_of(url, error)
         found = self._read[url]
         if isinstance(found, bytes):
             return found
-        kept = _kept(self._copy(url)) if isinstance(found, Unavailable) else None
-        log.warning("%s; %s", found.message, "passed over" if kept is None else "taking the copy of an earlier run")
-        if kept is None:
-            raise found
-        return kept
+        raise found
+
+    def _in_place_of(self, url: str, error: ReconcilerError) -> bytes | ReconcilerError:
+        kept = _kept(self._copy(url)) if isinstance(error, Unavailable) else None
+        log.warning("%s; %s", error.message, "passed over" if kept is None else "taking the copy of an earlier run")
+        return error if kept is None else kept
 
     def _fetch(self, url: str) -> bytes:
         source = parse_source(url)

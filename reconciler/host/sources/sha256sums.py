@@ -19,7 +19,7 @@ from reconciler.model.content.sha256sums import beside, best_before, file_name, 
 from reconciler.model.content.source import shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.host.sources.signedlists import SignedLists
 
@@ -42,15 +42,30 @@ _FAULTS: Final = {
 }
 
 
-def resolve(
+def list_beside(url: str) -> str:
+    """Where the list is that says what a file is to be."""
+    return beside(url, _LIST)
+
+
+def digest_in(listed: Mapping[str, str], url: str) -> str:
+    """What the list in the same directory of the server gives for a file."""
+    if digest := listed.get(file_name(url)):
+        return digest
+    raise Invalid(
+        f"{shown_url(list_beside(url))} does not list {file_name(url)}",
+        "check the name in source:",
+        code="source.not-found",
+    )
+
+
+def read_signed(
     url: str,
     keyrings: Sequence[Path],
     lists: SignedLists,
     patience: Patience = PATIENCE,
     root: Path = MACHINE,
-) -> str:
-    """The digest that a signed SHA256SUMS in the same directory of the server gives for a file."""
-    name = file_name(url)
+) -> Mapping[str, str]:
+    """The digests, by names, that a signed SHA256SUMS in the same directory of the server as a file gives."""
     keys = on_host(lambda: [(path, _content(path, root)) for path in keyrings if path.is_file()], keyrings)
     if not keys:
         looked = ", ".join(str(path) for path in keyrings)
@@ -65,14 +80,7 @@ def resolve(
     listed = parse_checksums(content.decode(errors="replace"))
     _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
     lists.accept(beside(url, _LIST), signed)
-    digest = listed.get(name)
-    if digest is None:
-        raise Invalid(
-            f"{shown_url(beside(url, _LIST))} does not list {name}",
-            "check the name in source:",
-            code="source.not-found",
-        )
-    return digest
+    return listed
 
 
 def _refuse_stale(shown: str, until: datetime | None) -> None:

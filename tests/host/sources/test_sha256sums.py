@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed, Invalid, Unavailable
-from reconciler.host.sources.sha256sums import resolve
+from reconciler.host.sources.sha256sums import digest_in, read_signed
 from reconciler.host.sources.signedlists import SignedLists
 from reconciler.host.sources.web import Patience
 from tests.rig.openpgp import KeyOwner
@@ -46,9 +46,9 @@ def server(tmp_path: Path, vendor: KeyOwner) -> Iterator[WebServer]:
 
 def _resolve(server: WebServer, *keyrings: Path, name: str = "x.raw") -> str:
     lists = SignedLists(server.directory.with_name("record.json"))
-    found = resolve(f"{server.url}/{name}", keyrings, lists, HASTE)
+    found = read_signed(f"{server.url}/{name}", keyrings, lists, HASTE)
     lists.remember()
-    return found
+    return digest_in(found, f"{server.url}/{name}")
 
 
 @pytest.mark.parametrize(
