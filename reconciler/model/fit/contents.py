@@ -94,10 +94,15 @@ def image_error(ident: ExtensionId, image: ImageFormat, host: Host) -> Invalid |
     policy = host.image_policies.get(ident.kind)
     if policy and (error := _policy_error(ident, image, policy, host)):
         return error
-    if not host.has_loop_devices:
-        reason = "this node has no loop devices, by which systemd attaches image files"
-        return _invalid(ident, "host.no-loop-devices", reason, "load the module loop, or set format: directory")
-    return None
+    return loop_error(ident, host)
+
+
+def loop_error(ident: ExtensionId, host: Host) -> Invalid | None:
+    """Why no image file whatsoever could be attached on this host."""
+    if host.has_loop_devices:
+        return None
+    reason = "this node has no loop devices, by which systemd attaches image files"
+    return _invalid(ident, "host.no-loop-devices", reason, "load the module loop, or set format: directory")
 
 
 def _policy_error(ident: ExtensionId, image: ImageFormat, policy: ImagePolicy, host: Host) -> Invalid | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from reconciler.errors import Invalid, ReconcilerError
 from reconciler.model.content.format import Format
-from reconciler.model.fit.contents import image_error
+from reconciler.model.fit.contents import image_error, loop_error
 from reconciler.model.fit.kernel import misfit
 from reconciler.model.images.imageformat import FileSystem, naked
 from reconciler.model.images.imagepolicy import refusal
@@ -209,10 +209,24 @@ def _misfit(wanted: Wanted, target: Target, observed: ObservedState) -> Problem 
 
 
 def _foreseeable_error(ident: ExtensionId, entry: Entry, host: Host) -> ReconcilerError | None:
-    """What an image file that is yet to be made would be refused for: nothing is fetched in vain."""
-    if entry.format not in {Format.SQUASHFS, Format.EROFS}:
-        return None
-    return image_error(ident, naked(FileSystem(entry.format)), host)
+    """What an image file that is yet to be made or fetched would be refused for: nothing is fetched in vain."""
+    match entry.format:
+        case Format.SQUASHFS | Format.EROFS:
+            return image_error(ident, naked(FileSystem(entry.format)), host)
+        case Format.RAW:
+            return loop_error(ident, host)
+        case Format.DIRECTORY:
+            return None
+        case _:
+            assert_never(entry.format)
+
+
+def _is_doubtful(entry: Entry, observed: ObservedState) -> bool:
+    """Whether only its content will tell if the node's image policy takes an image file."""
+    policy = observed.host.image_policies.get(entry.kind)
+    if entry.format is not Format.RAW or policy is None or entry in observed.store:
+        return False
+    return refusal(policy, naked(FileSystem.SQUASHFS)) is not None
 
 
 def _place(wanted: Wanted, entry: Entry, desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
@@ -225,6 +239,8 @@ def _place(wanted: Wanted, entry: Entry, desired: DesiredState, observed: Observ
         yield Problem("unmanaged.in-the-way", ident.name, message, f"{way_out}, or give the extension another name")
     elif reason := _replacement_reason(link, entry, observed) if link else "new":
         why = reason if desired.held is None else f"as in generation {desired.held}"
+        if _is_doubtful(entry, observed):
+            why += ", if the node's image policy takes it, which shows once it is fetched"
         yield Place(
             ident, link.entry if link else None, entry, why, checked=bool(wanted.checks or desired.settings.checks)
         )

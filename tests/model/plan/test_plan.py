@@ -93,6 +93,26 @@ def test_a_placed_image_that_the_policy_refuses_by_now_does_not_block_the_others
     assert kept.in_sync
 
 
+def test_nobody_is_promised_that_a_strict_node_takes_an_image_file_that_is_not_there_yet() -> None:
+    tree = {"extensions": {"a": {"source": "docker://registry/a:v1", "format": "raw"}}}
+    desired = desired_state(Fragment(tree))
+    target = target_for(desired.extensions[0], Resolution(_digest("a"), _digest("a")))
+    for policy, is_doubtful in {"root=signed+absent:usr=signed+absent": True, "*": False}.items():
+        host = replace(HOST, image_policies={Kind.SYSEXT: parse_image_policy(policy)})
+        fetch, place, *_ = make_plan(desired, ObservedState(host, merged=None), {"a": target}).actions
+        assert isinstance(fetch, Fetch)
+        assert isinstance(place, Place)
+        assert ("if the node's image policy takes it" in place.reason) is is_doubtful
+
+
+def test_an_image_file_is_not_fetched_where_none_can_be_attached() -> None:
+    desired = desired_state(Fragment({"extensions": {"a": {"source": "docker://registry/a:v1", "format": "raw"}}}))
+    target = target_for(desired.extensions[0], Resolution(_digest("a"), _digest("a")))
+    plan = make_plan(desired, ObservedState(replace(HOST, has_loop_devices=False), merged=None), {"a": target})
+    assert plan.actions == ()
+    assert [it.code for it in plan.problems] == ["host.no-loop-devices"]
+
+
 def test_entries_have_the_names_the_store_gives_them() -> None:
     for entry in (
         Entry(_digest("a")),
