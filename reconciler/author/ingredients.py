@@ -1,4 +1,4 @@
-"""What an extension is built of: directories, archives, container images, Debian packages, programs."""
+"""What an extension is built of: directories, archives, container images, packages, programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import field
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Malformed
@@ -19,8 +19,7 @@ from reconciler.host.assembly.contents import chunks_of, read
 from reconciler.host.assembly.elffiles import elf_of, missing
 from reconciler.host.base.digest import file_digest
 from reconciler.host.registry.layoutreader import is_layout
-from reconciler.host.sources import debs
-from reconciler.host.sources.debs import is_package_name
+from reconciler.host.sources import debs, rpms
 from reconciler.model.build.assembly import Assembly, Content, Item
 from reconciler.model.config.part import Part
 from reconciler.model.content.format import Format
@@ -29,14 +28,14 @@ from reconciler.model.content.source import Source, Transport, parse_source
 from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.fetch.content import Content as Opened
+    from reconciler.host.sources.packages import Package
     from reconciler.model.content.ociread import Platform
     from reconciler.paths import Paths
 
 _LOCAL: Final = re.compile(r"(?P<transport>oci|oci-archive|docker-archive|dir):(?P<path>[^/].*)")
-_STATUS: Final = b"var/lib/dpkg/status"
 # What is built here is the builder's own choice: only what must be a bomb is taken for one.
 _LIMITS: Final = Limits(size=1 << 40, members=10_000_000, ratio=1000)
 
@@ -46,7 +45,31 @@ class Origin(StrEnum):
 
     FROM = "--from"
     DEBS = "--debs"
+    RPMS = "--rpms"
     BINARY = "--binary"
+
+
+class Packaging(Protocol):
+    """The packages of a family of distributions, which a module of its own knows."""
+
+    SUFFIX: str
+
+    def is_package_name(self, text: str, /) -> bool:
+        """Whether it may be a package's name, not a path."""
+
+    def place_of(self, name: str, /) -> str | None:
+        """Where the package manager looks for a file of a system."""
+
+    def download(
+        self, names: Sequence[str], scratch: Path, root: Path | None, architecture: str, /, *, depends: bool
+    ) -> list[Path]:
+        """Download packages by name."""
+
+    def open_package(self, file: Path, scratch: Path, /) -> tuple[Package, Path]:
+        """Take a package apart."""
+
+
+_PACKAGINGS: Final[Mapping[Origin, Packaging]] = {Origin.DEBS: debs, Origin.RPMS: rpms}
 
 
 class Option(NamedTuple):
@@ -81,8 +104,8 @@ class Ingredients:
         match option.origin:
             case Origin.FROM:
                 yield from map(self.source, option.words)
-            case Origin.DEBS:
-                yield from self._packages(option.words, base)
+            case Origin.DEBS | Origin.RPMS:
+                yield from self._packages(option, base)
             case Origin.BINARY:
                 yield from map(self._program, option.words)
 
@@ -116,31 +139,36 @@ class Ingredients:
     def _archive(self, path: Path) -> Assembly:
         if not path.is_file():
             raise Invalid(f"{path}: there is no such file or directory", "check --from; see livelayer-sources(7)")
-        if path.suffix == ".deb":
-            raise Invalid(f"{path} is a Debian package", f"give it as: --debs {path}")
+        for origin, packaging in _PACKAGINGS.items():
+            if path.suffix == packaging.SUFFIX:
+                raise Invalid(f"{path} is a package", f"give it as: {origin} {path}")
         content = content_of_file(path, file_digest(path), path.name)
         if not isinstance(content, Layers):
             raise Invalid(f"{path} is no tar archive", "give a directory, a tar archive or a container image")
         return gathering.from_layers(content.layers, content.blob_of, self._directory(), _LIMITS)
 
-    def _packages(self, words: Sequence[str], base: Assembly | None) -> Iterator[Ingredient]:
-        files, names = _sorted_out(words)
+    def _packages(self, option: Option, base: Assembly | None) -> Iterator[Ingredient]:
+        packaging = _PACKAGINGS[option.origin]
+        files, names = _sorted_out(option, packaging)
         if names:
-            status = self._status_of(base) if base else None
-            files += debs.download(names, self._directory() / "debs", status, depends=self.depends)
+            root = self._root_of(base, packaging) if base else None
+            scratch = self._directory() / "packages"
+            files += packaging.download(names, scratch, root, self.platform.architecture, depends=self.depends)
         for file in files:
-            package, archive = debs.open_package(file, self._directory())
-            notices = [f"package {package.name} {package.version}"]
-            if package.scripts:
-                notices.append(f"{package.name}: not run: {' and '.join(package.scripts)}")
-            yield Ingredient(self._archive(archive), notices=tuple(notices))
+            package, archive = packaging.open_package(file, self._directory())
+            yield Ingredient(
+                self._archive(archive), notices=(f"package {package.name} {package.version}", *package.notices)
+            )
 
-    def _status_of(self, base: Assembly) -> Path:
-        """The packages of the base, for apt; a base without dpkg has none."""
-        status = self._directory() / "status"
-        item = base.get(_STATUS)
-        status.write_bytes(b"".join(chunks_of(item.content)) if item and item.content else b"")
-        return status
+    def _root_of(self, base: Assembly, packaging: Packaging) -> Path:
+        """What a package manager needs to know of the base, below a directory; links would lead out of it."""
+        root = self._directory()
+        for name, item in base.files():
+            if item.content and (place := packaging.place_of(os.fsdecode(name))):
+                path = root / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"".join(chunks_of(item.content)))
+        return root
 
     def _program(self, word: str) -> Ingredient:
         """One file, in /usr/bin under its own name."""
@@ -187,21 +215,23 @@ def _parse(text: str) -> Source:
         ) from error
 
 
-def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Files, in the order given and by name in a directory; and names for apt."""
+def _sorted_out(option: Option, packaging: Packaging) -> tuple[list[Path], list[str]]:
+    """Files, in the order given and by name in a directory; and names for the package manager."""
     files: list[Path] = []
     names: list[str] = []
-    for word in words:
+    for word in option.words:
         path = Path(word)
         if path.is_dir():
-            found = sorted(path.glob("*.deb"))
+            found = sorted(path.glob(f"*{packaging.SUFFIX}"))
             if not found:
-                raise Invalid(f"--debs: there is no *.deb in {path}", "name a directory of Debian packages")
+                what = f"{option.origin}: there is no *{packaging.SUFFIX} in {path}"
+                raise Invalid(what, "name a directory of packages")
             files += found
-        elif word.endswith(".deb"):
+        elif word.endswith(packaging.SUFFIX):
             files.append(path)
-        elif is_package_name(word):
+        elif packaging.is_package_name(word):
             names.append(word)
         else:
-            raise Invalid(f"--debs: {word!r} is neither a directory, a file nor a package", "see livelayer(8)")
+            what = f"{option.origin}: {word!r} is neither a directory, a file nor a package"
+            raise Invalid(what, "see livelayer(8)")
     return files, names

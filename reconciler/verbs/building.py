@@ -35,6 +35,8 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--from", metavar="SOURCE", help="directories, tar archives, container images", **of)  # type: ignore[arg-type]
     packages = "Debian packages: files, directories of them, or names for apt"
     group.add_argument("--debs", metavar="PACKAGE", help=packages, **of)  # type: ignore[arg-type]
+    packages = "RPM packages: files, directories of them, or names for dnf"
+    group.add_argument("--rpms", metavar="PACKAGE", help=packages, **of)  # type: ignore[arg-type]
     group.add_argument("--binary", metavar="PROGRAM", help="programs, best static ones, for /usr/bin", **of)  # type: ignore[arg-type]
     group.add_argument("--base", metavar="SOURCE", help="the system they were made on: only what differs is taken")
     group.add_argument("--no-depends", action="store_true", help="take no packages but those that are named")

@@ -30,6 +30,7 @@ from tests.rig.debs import write_deb
 from tests.rig.images import Member, extension, tar, write_artifact, write_image
 from tests.rig.newererofs import newer_mkfs
 from tests.rig.newersystemd import newer_repart
+from tests.rig.rpms import write_repository, write_rpm, write_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -417,11 +418,30 @@ def test_packages(make: Callable[..., Built], tmp_path: Path) -> None:
     assert built.notices[:3] == ("package hi 1.0", "hi: not run: postinst", "package other 1.0")
 
 
+def test_packages_of_another_system(make: Callable[..., Built], tmp_path: Path) -> None:
+    """By name, from the repositories of the base, and with what the base does not have."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    there = write_rpm(repository, "there", {"usr/lib/there": ""})
+    write_rpm(repository, "library", {"usr/lib64/library": ""})
+    write_rpm(repository, "hi", {"usr/bin/hi": "#!/bin/sh\n", "etc/hi.conf": ""}, requires=["library", "there"])
+    write_repository(repository)
+    write_system(tmp_path / "base", repository, [there])
+    built = make("hi", origin=Origin.RPMS, base=str(tmp_path / "base"))
+    release = "usr/lib/extension-release.d/extension-release.x"
+    assert _files(tmp_path / "out") == {"usr/bin/hi", "usr/lib64/library", release}
+    assert _dropped(built) == {"/etc/hi.conf"}
+    assert built.notices[:2] == ("package hi 1.0-1", "package library 1.0-1")
+    shutil.rmtree(tmp_path / "out")
+    make(str(there), str(repository), origin=Origin.RPMS)
+    assert _files(tmp_path / "out") == {"usr/bin/hi", "usr/lib/there", "usr/lib64/library", release}
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("broken.deb", "broken.deb"),
-        ("empty", "there is no \\*.deb in"),
+        ("broken", "broken.(deb|rpm)"),
+        ("empty", "there is no \\*.(deb|rpm) in"),
         ("-o=Dir", "neither a directory, a file nor a package"),
         ("../../x", "neither a directory, a file nor a package"),
     ],
@@ -431,9 +451,10 @@ def test_no_packages(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "broken.deb").write_text("x")
-    with pytest.raises(Invalid, match=message):
-        make(word, origin=Origin.DEBS)
+    for origin, suffix in {Origin.DEBS: ".deb", Origin.RPMS: ".rpm"}.items():
+        (tmp_path / f"broken{suffix}").write_text("x")
+        with pytest.raises((Invalid, Malformed), match=message):
+            make(f"{word}{suffix}" if word == "broken" else word, origin=origin)
 
 
 def test_a_release_file_that_is_brought_along(make: Callable[..., Built], tmp_path: Path) -> None:
@@ -476,7 +497,8 @@ def test_what_is_there_is_replaced_only_if_asked(make: Callable[..., Built], tre
         ("https://example.org/x.tar.gz", "not fetched for a build"),
         ("ftp://x/y", "unknown scheme"),
         ("file", "no tar archive"),
-        ("x.deb", "give it as"),
+        ("x.deb", "give it as: --debs"),
+        ("x.rpm", "give it as: --rpms"),
         ("oci:oci:artifact", "is an artifact"),
         ("fifo", "neither a file, a link nor a directory"),
     ],
@@ -487,6 +509,7 @@ def test_what_is_no_source(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("text")
     (tmp_path / "x.deb").write_text("text")
+    (tmp_path / "x.rpm").write_text("text")
     (tmp_path / "fifo").mkdir()
     os.mkfifo(tmp_path / "fifo/usr")
     write_artifact(tmp_path / "oci", "artifact", b"x")
@@ -506,6 +529,9 @@ def test_a_missing_tool_is_named(
     for word, tool in (("hello", "apt-get"), (str(tree.parent / "x.deb"), "dpkg-deb")):
         with pytest.raises(Failed, match=tool):
             make(word, origin=Origin.DEBS)
+    for word, tool in (("hello", "dnf"), (str(tree.parent / "x.rpm"), "rpm is not")):
+        with pytest.raises(Failed, match=tool):
+            make(word, origin=Origin.RPMS)
 
 
 @needs_root

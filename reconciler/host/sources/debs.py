@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, NotInstalled, Unavailable
 from reconciler.host.base.command import available, check, run
+from reconciler.host.sources.packages import TIMEOUT, Package, unpack_into
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_TIMEOUT: Final = 1800.0  # seconds
+SUFFIX: Final = ".deb"
+_STATUS: Final = "var/lib/dpkg/status"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?([=/][A-Za-z0-9.+~:-]+)?")
 _TO_INSTALL: Final = re.compile(
     r"^Inst (?P<name>[^\s:]+)\S* (?:\[\S+\] )?\((?P<version>\S+) .*?\[(?P<arch>[a-z0-9-]+)\]\)"
@@ -22,18 +23,7 @@ _UNKNOWN: Final = re.compile(
     r"Unable to locate package|Version '.*' for '.*' was not found|has no installation candidate"
 )
 _UNMET: Final = re.compile(r"unmet dependencies|held broken packages")
-# Written to a file, since apt and dpkg-deb have no option for it: the first argument is where, the rest the command.
-_INTO_FILE: Final = 'out="$1"; shift; exec "$@" > "$out"'
 _SCRIPTS: Final = ("preinst", "postinst")
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """One package, and what is known of it."""
-
-    name: str
-    version: str
-    scripts: tuple[str, ...]  # what dpkg would run, and an extension does not
 
 
 def is_package_name(text: str) -> bool:
@@ -41,15 +31,21 @@ def is_package_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def download(names: Sequence[str], scratch: Path, status: Path | None, *, depends: bool) -> list[Path]:
+def place_of(name: str) -> str | None:
+    """Where a file of a system goes in the root that apt is to work for; None: it needs none of this file."""
+    return name if name == _STATUS else None
+
+
+def download(names: Sequence[str], scratch: Path, root: Path | None, _: str, *, depends: bool) -> list[Path]:
     """Download packages, and those that they depend on and that are not there yet, in the order of their names.
 
-    `status` is dpkg's status file of the system that is to have the extension; None: this machine's.
+    `root` has dpkg's status file of the system that is to have the extension; None: this machine's. Architectures
+    are apt's own matter.
     """
     if not available("apt-get"):
         hint = "give the files themselves, --debs FILE.deb..., or build on Debian or Ubuntu"
         raise NotInstalled("apt-get is not on this machine, which downloads packages by name", hint)
-    wanted = [*names, *(_dependencies(names, status) if depends else ())]
+    wanted = [*names, *(_dependencies(names, root) if depends else ())]
     scratch.mkdir()
     _apt("env", f"--chdir={scratch}", "apt-get", "--quiet", "download", *wanted)
     return sorted(scratch.glob("*.deb"))
@@ -59,22 +55,21 @@ def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
     """What a package is, and the tar archive of its files, below `scratch`."""
     if not available("dpkg-deb"):
         raise NotInstalled("dpkg-deb is not on this machine, which takes packages apart", "install dpkg")
-    done = run("dpkg-deb", "--show", "--showformat=${Package}\n${Version}\n", str(file), timeout=_TIMEOUT)
+    done = run("dpkg-deb", "--show", "--showformat=${Package}\n${Version}\n", str(file), timeout=TIMEOUT)
     if done.status != 0:
         raise Invalid(f"{file}: {done.complaint}", "name a Debian package")
     name, version = done.stdout.decode().split()
     archive = scratch / "data.tar"
-    unpacked = run(
-        "sh", "-c", _INTO_FILE, "sh", str(archive), "dpkg-deb", "--fsys-tarfile", str(file), timeout=_TIMEOUT
-    )
-    check(unpacked, f"taking {file} apart")
-    listed = check(run("dpkg-deb", "--info", str(file), timeout=_TIMEOUT), f"looking at {file}").stdout.decode()
-    scripts = tuple(it for it in _SCRIPTS if re.search(rf"\d+ lines\s+\*?\s*{it}\b", listed))
-    return Package(name, version, scripts), archive
+    unpack_into(archive, file, "dpkg-deb", "--fsys-tarfile", str(file))
+    listed = check(run("dpkg-deb", "--info", str(file), timeout=TIMEOUT), f"looking at {file}").stdout.decode()
+    scripts = [it for it in _SCRIPTS if re.search(rf"\d+ lines\s+\*?\s*{it}\b", listed)]
+    notices = (f"{name}: not run: {' and '.join(scripts)}",) if scripts else ()
+    return Package(name, version, notices), archive
 
 
-def _dependencies(names: Sequence[str], status: Path | None) -> list[str]:
+def _dependencies(names: Sequence[str], root: Path | None) -> list[str]:
     """What apt would install beside the packages themselves."""
+    status = root and _status(root)
     options = ["--simulate", "--no-install-recommends", "--quiet", "--no-remove"]
     options += [f"--option=Dir::State::status={status}"] if status else []
     found = (_TO_INSTALL.match(line) for line in _apt("apt-get", *options, "install", *names).splitlines())
@@ -84,8 +79,16 @@ def _dependencies(names: Sequence[str], status: Path | None) -> list[str]:
     ]
 
 
+def _status(root: Path) -> Path:
+    """A system without dpkg has no packages."""
+    status = root / _STATUS
+    status.parent.mkdir(parents=True, exist_ok=True)
+    status.touch()
+    return status
+
+
 def _apt(program: str, *arguments: str) -> str:
-    done = run(program, *arguments, timeout=_TIMEOUT)
+    done = run(program, *arguments, timeout=TIMEOUT)
     if done.status == 0:
         return done.stdout.decode(errors="replace")
     said = done.stderr + done.stdout.decode(errors="replace")

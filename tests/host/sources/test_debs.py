@@ -64,36 +64,37 @@ def _names(files: list[Path]) -> list[str]:
 @pytest.mark.commands
 @pytest.mark.usefixtures("repository")
 def test_dependencies_that_are_not_there_come_along(tmp_path: Path) -> None:
-    assert _names(download(["tool"], tmp_path / "a", None, depends=True)) == ["library", "tool"]
-    assert _names(download(["tool=1.0"], tmp_path / "b", None, depends=False)) == ["tool"]
+    assert _names(download(["tool"], tmp_path / "a", None, "amd64", depends=True)) == ["library", "tool"]
+    assert _names(download(["tool=1.0"], tmp_path / "b", None, "amd64", depends=False)) == ["tool"]
     base = tmp_path / "base"
-    base.write_text(STATUS.format("library"))
-    assert _names(download(["tool"], tmp_path / "c", base, depends=True)) == ["there", "tool"]
+    (base / "var/lib/dpkg").mkdir(parents=True)
+    (base / "var/lib/dpkg/status").write_text(STATUS.format("library"))
+    assert _names(download(["tool"], tmp_path / "c", base, "amd64", depends=True)) == ["there", "tool"]
 
 
 @pytest.mark.commands
 @pytest.mark.usefixtures("repository")
 def test_what_is_there_is_downloaded_if_it_is_named(tmp_path: Path) -> None:
-    assert _names(download(["there"], tmp_path / "a", None, depends=True)) == ["there"]
+    assert _names(download(["there"], tmp_path / "a", None, "amd64", depends=True)) == ["there"]
 
 
 @pytest.mark.commands
 def test_what_cannot_be_had(repository: Path, tmp_path: Path) -> None:
     for names in (["nothing-of-this-name"], ["tool=9"]):
         with pytest.raises(Invalid, match="apt: "):
-            download(names, tmp_path / "a", None, depends=True)
+            download(names, tmp_path / "a", None, "amd64", depends=True)
     with pytest.raises(Invalid, match="apt: "):
-        download(["torn"], tmp_path / "b", None, depends=True)
+        download(["torn"], tmp_path / "b", None, "amd64", depends=True)
     (repository / "tool.deb").unlink()
     with pytest.raises(Unavailable, match="apt: "):
-        download(["tool"], tmp_path / "c", None, depends=False)
+        download(["tool"], tmp_path / "c", None, "amd64", depends=False)
 
 
 @pytest.mark.commands
 def test_a_package_is_taken_apart(tmp_path: Path) -> None:
     file = write_deb(tmp_path, "tool", {"usr/bin/tool": "x"}, postinst="#!/bin/sh\n")
     package, archive = open_package(file, tmp_path)
-    assert (package.name, package.version, package.scripts) == ("tool", "1.0", ("postinst",))
+    assert (package.name, package.version, package.notices) == ("tool", "1.0", ("tool: not run: postinst",))
     assert "usr/bin/tool" in run("tar", "-tf", str(archive), timeout=250).stdout.decode()
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(Invalid, match=r"tool\.deb"):

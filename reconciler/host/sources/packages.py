@@ -1,0 +1,29 @@
+"""What is known of a distribution's package, of whichever kind: what it is called, and where its files are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reconciler.dataclass import dataclass
+from reconciler.host.base.command import check, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMEOUT: Final = 1800.0  # seconds that a program of a package manager may take
+# Written to a file, since these programs have no option for it: the first argument is where, the rest the command.
+_INTO_FILE: Final = 'out="$1"; shift; exec "$@" > "$out"'
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package, and what is to be said of it."""
+
+    name: str
+    version: str
+    notices: tuple[str, ...] = ()  # what its manager would do or know, and an extension does not
+
+
+def unpack_into(archive: Path, package: Path, *command: str) -> None:
+    """Let a program write a package's files as a tar archive."""
+    check(run("sh", "-c", _INTO_FILE, "sh", str(archive), *command, timeout=TIMEOUT), f"taking {package} apart")
