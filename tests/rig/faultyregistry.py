@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -45,7 +46,7 @@ class Exchange(BaseHTTPRequestHandler):
         """Answer."""
         faulty = self.server.faulty
         faulty.requests.append(f"{self.command} {self.path}")
-        fault = faulty.fault_for(self.path)
+        fault = faulty.fault_for(self.path) or faulty.otherwise
         if fault:
             fault(self)
         else:
@@ -173,6 +174,38 @@ def ended_without_a_length(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
+class Shelf:
+    """What a registry serves that checks nothing: images as no real one would take them."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, tuple[bytes, str]] = {"/v2/": (b"{}", "application/json")}
+
+    def put_blob(self, content: bytes, media_type: str, *, here: bool = True) -> dict[str, Any]:
+        """Add a blob, unless it is to be missing; returns what refers to it."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if here:
+            self._answers[f"/blobs/{digest}"] = content, "application/octet-stream"
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+    def put_manifest(self, name: str, manifest: dict[str, Any], content_type: str | None = None) -> str:
+        """Add a manifest as `NAME:v1`, and by its digest, which is returned."""
+        content = json.dumps(manifest).encode()
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        for reference in ("v1", digest):
+            path = f"/v2/{name}/manifests/{reference}"
+            self._answers[path] = content, manifest["mediaType"] if content_type is None else content_type
+        return digest
+
+    def serve(self, exchange: Exchange) -> None:
+        """Answer, in place of a registry."""
+        for path, (content, content_type) in self._answers.items():
+            if exchange.path.endswith(path):
+                exchange.refuse(200, content, Content_Type=content_type)
+                return
+        said = json.dumps({"errors": [{"code": "BLOB_UNKNOWN", "message": "blob unknown to registry"}]}).encode()
+        exchange.refuse(404, said, Content_Type="application/json")
+
+
 class Tokens:
     """A service for tokens (distribution's token authentication), each good for so many requests."""
 
@@ -235,6 +268,7 @@ class FaultyRegistry:
         self.requests: list[str] = []  # method and path, in order
         self.moved: dict[str, str] = {}  # paths, and those of the registry that they lead to in their place
         self.faults_over = threading.Event()
+        self.otherwise: Fault | None = None  # what answers where nothing goes wrong; None: the real registry
         self._injections: list[_Injection] = []
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), Exchange)

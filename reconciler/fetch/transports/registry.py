@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -146,9 +147,31 @@ class Registry:
         access.blobs.mkdir(parents=True, exist_ok=True)
         with transfer.watch(layout, access.blobs, self._left(it), it.meter), self._noted(it):
             self._transfer(it, layout)
+            image = keptimages.read_copied(layout, access.blobs, platform, it.part.text)
+            self._fetch_foreign(image, it)
         if not access.scratch_blobs:
             keptimages.note(access.paths, it.resolution.manifest, keptimages.copied_digest(layout))
-        return keptimages.read_copied(layout, access.blobs, platform, it.part.text)
+        return image
+
+    def _fetch_foreign(self, image: Manifest, it: Opening) -> None:
+        """Bring the layers that skopeo did not copy, since the manifest says that they lie elsewhere."""
+        missing = {layer.digest for layer in image.layers if not self._blob(layer.digest).exists()}
+        if not missing:
+            return
+        argument, scratch = it.part.source.argument(it.resolution.manifest), it.scratch / "foreign"
+        try:
+            for file in self._skopeo.fetch_layers(argument, sorted(missing), scratch):
+                if file_digest(file) == f"sha256:{file.name}":
+                    shutil.move(file, self._blob(f"sha256:{file.name}"))
+        except Invalid as error:
+            if error.code not in {"registry.not-found", "image.malformed"}:
+                raise
+        if away := [digest for digest in sorted(missing) if not self._blob(digest).exists()]:
+            raise Invalid(
+                f"{it.part.text}: the layer {away[0]} is not with the image: a foreign one, said to lie elsewhere",
+                "have its publisher push the image with all its layers",
+                code="image.malformed",
+            )
 
     def _left(self, it: Opening) -> int | None:
         """The bytes that are to come, if that is known: without the layers that are here."""

@@ -109,6 +109,7 @@ def run(  # noqa: PLR0913 - a program, its surroundings and its bounds
     most: int | None = None,
     watch: Watch | None = None,
     memory: int | None = _MEMORY,
+    directory: Path | None = None,
 ) -> Finished:
     """Run a program to its end.
 
@@ -120,9 +121,11 @@ def run(  # noqa: PLR0913 - a program, its surroundings and its bounds
         most: bytes to keep of what it prints; the rest is dropped. None: it is an error if there are very many.
         watch: may kill it earlier, which is no error here; called in a thread of its own.
         memory: bytes that each of its processes may have for its data; None: as many as it likes.
+        directory: where it works, if that matters.
     """
     wanted = _OUTPUT if most is None else most
-    with _started(program, arguments, env, wanted, memory=memory) as started, started.watched(watch):
+    beginning = _started(program, arguments, env, wanted, memory=memory, directory=directory)
+    with beginning as started, started.watched(watch):
         finished = started.finish(timeout)
     if most is None and not finished.complete:
         raise Failed(f"{program} prints more than {size_text(_OUTPUT)}", "look at what it is given")
@@ -232,6 +235,7 @@ def _started(  # noqa: PLR0913 - a program, and what its three streams are
     source: IO[bytes] | None = None,
     sink: IO[bytes] | None = None,
     memory: int | None = _MEMORY,
+    directory: Path | None = None,
 ) -> Iterator[_Started]:
     """Start a program; an exception inside kills it."""
     environment = _environment(env or {})
@@ -248,6 +252,7 @@ def _started(  # noqa: PLR0913 - a program, and what its three streams are
                 _out=sink or stdout,
                 _err=stderr,
                 _env=environment,
+                _cwd=directory and str(directory),
                 _bg=True,
                 _bg_exc=False,
                 _tty_out=False,

@@ -18,6 +18,7 @@ from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import Finished, run
 from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.base.way import MACHINE
+from reconciler.host.registry.archivenames import with_names
 from reconciler.host.registry.attempts import LOOK_UP, persevere
 from reconciler.host.registry.plainfiles import refuse_special_files
 from reconciler.host.registry.stall import StallWatch
@@ -33,6 +34,8 @@ from reconciler.model.content.skopeofailure import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from reconciler.model.content.ociread import Platform
 
 _INSPECT_TIMEOUT: Final = 120.0  # seconds
@@ -85,6 +88,17 @@ class Skopeo:
             layout=layout,
         )
 
+    def fetch_layers(self, argument: str, digests: Iterable[str], scratch: Path) -> list[Path]:
+        """Fetch layers that `copy` leaves out, into a new directory; their files are called as their digests are.
+
+        Those are layers that are said to lie elsewhere (`urls`). skopeo calls this way deprecated, and has no other.
+        """
+        scratch.mkdir()
+        options = self.credentials("--authfile")
+        words = ("layers", *options, argument, *digests)
+        self._run(argument, *words, timeout=self.timeout, memory=_TO_COPY, layout=scratch, directory=scratch)
+        return [path for path in scratch.glob("layers-*/*") if path.is_file()]
+
     def _ask(self, source: str, *arguments: str) -> bytes:
         """What it prints, which is to be bounded: a server may say as much as it likes."""
         run_once = partial(self._run, source, *arguments, timeout=_INSPECT_TIMEOUT, memory=_TO_ASK)
@@ -94,7 +108,15 @@ class Skopeo:
             raise Invalid(told, "look at what answers there", code="limit.exceeded")
         return finished.stdout
 
-    def _run(self, source: str, *arguments: str, timeout: float, memory: int, layout: Path | None = None) -> Finished:
+    def _run(
+        self,
+        source: str,
+        *arguments: str,
+        timeout: float,
+        memory: int,
+        layout: Path | None = None,
+        directory: Path | None = None,
+    ) -> Finished:
         """Run it to a good end. Only when it debugs does it tell for how long a registry wants to be left alone."""
         is_remote = source.startswith("docker://")
         if not is_remote:
@@ -108,6 +130,7 @@ class Skopeo:
                 most=_ANSWER_MAX,
                 watch=watch,
                 memory=memory,
+                directory=directory,
             )
         except Unavailable as error:
             raise Unavailable(f"{source}: {error.message}", error.hint, code=error.code) from error
@@ -117,7 +140,8 @@ class Skopeo:
             raise understand_stall(finished.stderr, source, self.stall)
         if finished.status < 0 or is_out_of_memory(finished.stderr):
             raise understand_death(-finished.status, finished.stderr, source, memory)
-        raise understand(finished.stderr, source)
+        failure = understand(finished.stderr, source)
+        raise failure if is_remote else with_names(failure, source)
 
     def credentials(self, option: str) -> tuple[str, ...]:
         """An administrator's REGISTRY_AUTH_FILE goes before livelayer's file, which others than root cannot read."""

@@ -41,7 +41,7 @@ def _arrived(layout: Path | None) -> dict[str, int] | None:
     """The sizes of what skopeo has not finished. What is complete is moved away from there."""
     if layout is None or not layout.is_dir():
         return None
-    return {path.name: _size(path) for path in layout.iterdir()}
+    return {str(path): _size(path) for path in layout.rglob("*")}
 
 
 def _size(path: Path) -> int:

@@ -179,6 +179,12 @@ def parse_manifest(content: bytes) -> Index | Manifest:
             "the source's manifest is neither an OCI nor a Docker schema 2 manifest",
             "livelayer takes container images; look at it with: skopeo inspect --raw SOURCE",
         ) from error
+    if isinstance(found, Manifest) and any(layer.media_type.endswith("+encrypted") for layer in found.layers):
+        raise Invalid(
+            "the image's layers are encrypted, and livelayer decrypts none",
+            "publish it without encryption",
+            code="image.encrypted",
+        )
     if isinstance(found, Manifest) and len(found.layers) > _LAYERS_MAX:
         raise Invalid(
             f"the image has {len(found.layers)} layers, more than {_LAYERS_MAX}",

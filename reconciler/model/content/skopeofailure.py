@@ -15,6 +15,10 @@ _NO_SUCH_IMAGE: Final = (
     r"(manifest|name) unknown|manifest invalid|\b404\b|not found|no descriptor found|no image found"
     r"|could not find|file does not exist|no such file or directory|reference .* does not exist"
 )
+_MISSING_PART: Final = (
+    r"((read|fetch)ing (config )?blob|image from manifest list)"
+    r".*(no such file|not found|unknown|\b404\b|does not exist)"
+)
 _NO_MEMORY: Final = ("out of memory", "cannot allocate memory", "pthread_create failed")
 _LOOKED_AT: Final = 4000  # characters of what a registry may say as long as it likes; patterns take their square
 _QUOTED: Final = 1000  # of them that a message has
@@ -34,6 +38,36 @@ _MEANINGS: Final[tuple[tuple[str, tuple[type[ReconcilerError], str], str, str], 
         (Invalid, "signature.policy"),
         "the signature policy is not valid",
         "correct the policy.json that skopeo names, see containers-policy.json(5)",
+    ),
+    (
+        r"invalid reference format",
+        (Invalid, "config.invalid"),
+        "this cannot be the name of an image",
+        "correct source:, as in docker://HOST/NAME:TAG, with a NAME in lowercase letters",
+    ),
+    (
+        r" is blocked in ",
+        (Invalid, "registry.configuration"),
+        "this node blocks the registry",
+        "take blocked = true from it in the registries.conf that skopeo names, or use another registry",
+    ),
+    (
+        r"loading registries configuration",
+        (Invalid, "registry.configuration"),
+        "this node's registries.conf is not valid",
+        "correct the file that skopeo names, see containers-registries.conf(5)",
+    ),
+    (
+        r"getting username and password: .*(executable file not found| resolves to executable in)",
+        (Invalid, "registry.credentials"),
+        "the program that has the credentials for the registry is not installed",
+        "install the docker-credential-NAME that skopeo names, or take it out of auth.json and registries.conf",
+    ),
+    (
+        r"getting username and password: .*error getting credentials",
+        (Unavailable, "registry.credentials"),
+        "the program that has the credentials for the registry fails",
+        "a later run tries again; if this repeats, try by hand: echo REGISTRY | docker-credential-NAME get",
     ),
     (
         r"sigstore disabled",
@@ -139,7 +173,43 @@ _MEANINGS: Final[tuple[tuple[str, tuple[type[ReconcilerError], str], str, str], 
         "look at /var/lib/livelayer and its file system",
     ),
     (
-        r"(reading (config )?blob|image from manifest list).*(no such file|not found|unknown|\b404\b|does not exist)",
+        r"stopped after \d+ redirects",
+        (Invalid, "registry.redirect"),
+        "the registry leads from one place to the next, without end",
+        "check source:, and have who runs the registry, or what lies before it, look at its redirects",
+    ),
+    (
+        r"exceeded maximum allowed size",
+        (Invalid, "limit.exceeded"),
+        "the registry's manifest is larger than skopeo takes",
+        "rebuild the image with fewer layers and annotations, or look at what answers there",
+    ),
+    (
+        r"unsupported schema version",
+        (Invalid, "image.malformed"),
+        "the registry serves the manifest as what it is not",
+        "have the registry, or what lies before it, give the manifest's own mediaType as Content-Type",
+    ),
+    (
+        r"unsupported docker v2s2 media type",
+        (Invalid, "image.malformed"),
+        "its manifest is Docker's, and its layers are of a kind that Docker's never are",
+        "push OCI's: podman push --format oci, or docker buildx build --output type=registry,oci-mediatypes=true",
+    ),
+    (
+        r"more than one image in oci|expected 1 item, got \d",
+        (Invalid, "source.ambiguous"),
+        "there are several images, and none is named",
+        "name one of them behind a colon",
+    ),
+    (
+        r"pinging container registry .*(status code from registry|StatusCode:) 4\d\d\b",
+        (Unavailable, "registry.not-a-registry"),
+        "what answers in the registry's place is none",
+        f"check the host and port in source:, and {NOT_A_REGISTRY}",
+    ),
+    (
+        _MISSING_PART,
         (Invalid, "image.malformed"),
         "the image has a part that is missing",
         "push the image again",
