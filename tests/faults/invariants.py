@@ -114,7 +114,7 @@ def leftovers(root: Path) -> list[str]:
     """What a killed run leaves and the next one takes away."""
     state = root / _STATE
     directories = [root / "run/livelayer", root / "run/livelayer/state", state, state / "store/sha256"]
-    directories += [state / name for name in ("file-lists", "generations", "manifests", "images")]
+    directories += [state / name for name in ("file-lists", "generations", "manifests", "images", "transfers")]
     found = [path for directory in directories for path in _children(directory) if _LEFTOVER.fullmatch(path.name)]
     found += list(_children(state / "staging"))
     found += [path for path in _children(root / "var/lib/extensions") if path.name.endswith(".livelayer")]

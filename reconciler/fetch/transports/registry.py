@@ -147,31 +147,9 @@ class Registry:
         access.blobs.mkdir(parents=True, exist_ok=True)
         with transfer.watch(layout, access.blobs, self._left(it), it.meter), self._noted(it):
             self._transfer(it, layout)
-            image = keptimages.read_copied(layout, access.blobs, platform, it.part.text)
-            self._fetch_foreign(image, it)
         if not access.scratch_blobs:
             keptimages.note(access.paths, it.resolution.manifest, keptimages.copied_digest(layout))
-        return image
-
-    def _fetch_foreign(self, image: Manifest, it: Opening) -> None:
-        """Bring the layers that skopeo did not copy, since the manifest says that they lie elsewhere."""
-        missing = {layer.digest for layer in image.layers if not self._blob(layer.digest).exists()}
-        if not missing:
-            return
-        argument, scratch = it.part.source.argument(it.resolution.manifest), it.scratch / "foreign"
-        try:
-            for file in self._skopeo.fetch_layers(argument, sorted(missing), scratch):
-                if file_digest(file) == f"sha256:{file.name}":
-                    shutil.move(file, self._blob(f"sha256:{file.name}"))
-        except Invalid as error:
-            if error.code not in {"registry.not-found", "image.malformed"}:
-                raise
-        if away := [digest for digest in sorted(missing) if not self._blob(digest).exists()]:
-            raise Invalid(
-                f"{it.part.text}: the layer {away[0]} is not with the image: a foreign one, said to lie elsewhere",
-                "have its publisher push the image with all its layers",
-                code="image.malformed",
-            )
+        return keptimages.read_copied(layout, access.blobs, platform, it.part.text)
 
     def _left(self, it: Opening) -> int | None:
         """The bytes that are to come, if that is known: without the layers that are here."""
@@ -222,6 +200,27 @@ class Registry:
             copy_by_name(skopeo, named, it.resolution, platform, layout, blobs)
         else:
             skopeo.copy(it.part.source.argument(it.resolution.manifest), platform, layout, blobs)
+        self._fetch_foreign(it, layout, skopeo)
+
+    def _fetch_foreign(self, it: Opening, layout: Path, skopeo: Skopeo) -> None:
+        """Bring the layers that skopeo did not copy, since the manifest says that they lie elsewhere."""
+        image = parse_image(self._blob(keptimages.copied_digest(layout)).read_bytes(), it.part.text)
+        missing = sorted({digest for digest in image.blobs if not self._blob(digest).exists()})
+        if not missing:
+            return
+        try:
+            for file in skopeo.fetch_layers(it.part.source.argument(it.resolution.manifest), missing, it.scratch):
+                if file_digest(file) == f"sha256:{file.name}":
+                    shutil.move(file, self._blob(f"sha256:{file.name}"))
+        except Invalid as error:
+            if error.code not in {"registry.not-found", "image.malformed"}:
+                raise
+        if away := [digest for digest in missing if not self._blob(digest).exists()]:
+            raise Invalid(
+                f"{it.part.text}: the layer {away[0]} is not with the image: a foreign one, said to lie elsewhere",
+                "have its publisher push the image with all its layers",
+                code="image.malformed",
+            )
 
     def _versioned(self, part: Part) -> Source:
         """The source with the tag that its range of versions leads to."""

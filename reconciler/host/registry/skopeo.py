@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -89,15 +90,15 @@ class Skopeo:
         )
 
     def fetch_layers(self, argument: str, digests: Iterable[str], scratch: Path) -> list[Path]:
-        """Fetch layers that `copy` leaves out, into a new directory; their files are called as their digests are.
+        """Fetch layers that `copy` leaves out, into `scratch`; their files are called as their digests are.
 
         Those are layers that are said to lie elsewhere (`urls`). skopeo calls this way deprecated, and has no other.
         """
-        scratch.mkdir()
+        directory = Path(tempfile.mkdtemp(dir=scratch))
         options = self.credentials("--authfile")
         words = ("layers", *options, argument, *digests)
-        self._run(argument, *words, timeout=self.timeout, memory=_TO_COPY, layout=scratch, directory=scratch)
-        return [path for path in scratch.glob("layers-*/*") if path.is_file()]
+        self._run(argument, *words, timeout=self.timeout, memory=_TO_COPY, layout=directory, directory=directory)
+        return [path for path in directory.glob("layers-*/*") if path.is_file()]
 
     def _ask(self, source: str, *arguments: str) -> bytes:
         """What it prints, which is to be bounded: a server may say as much as it likes."""

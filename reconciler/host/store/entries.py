@@ -64,8 +64,8 @@ def prepare(paths: Paths) -> None:
         paths.store.parent.mkdir(mode=0o700, exist_ok=True)
     _clean_staging(paths)
     volatile = (paths.public_status.parent, paths.runtime)
-    lasting = (paths.state, paths.store, paths.generations, paths.images, paths.catalogs, *paths.records_of_entries)
-    for directory in (*volatile, *lasting):
+    lasting = (paths.state, paths.store, paths.generations, paths.images, paths.transfers, paths.catalogs)
+    for directory in (*volatile, *lasting, *paths.records_of_entries):
         drop_leftovers(directory)
 
 
