@@ -201,7 +201,7 @@ class Resolver:
         """What the source led to when its content, still in the store, was fetched."""
         record = self.records.get(self._key(wanted))
         candidates = [record] if record else []
-        if wanted.pin and wanted.format:
+        if wanted.pin and wanted.format and not wanted.parts[0].match:
             payload = assumed_payload(wanted.format, wanted.parts[0].source)
             candidates.append(Resolution(wanted.pin, wanted.pin, payload))
         for resolution in candidates:
@@ -249,7 +249,9 @@ class Resolver:
         source = part.source.argument(part.pin) if part.source.transport.is_skopeos else part.source.key
         if part.source.transport is Transport.CATALOG and self.access.catalogs:
             source += f" of {' '.join(map(url_key, self.access.catalogs.urls))}"
-        return f"{source} {platform}" + (f" {part.version.text}" if part.version else "")
+        words = [source, str(platform), *([part.version.text] if part.version else [])]
+        words += ["of", *(it.text for it in part.patterns)] if part.match else []
+        return " ".join(words if part.signed else [*words, "unsigned"])
 
 
 def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:

@@ -83,6 +83,10 @@ class Transport(Protocol):
 
 def transport_for(part: Part, access: Access) -> Transport:
     """How a source is reached. What that takes is loaded only now: a node in sync asks no source."""
+    if part.match:
+        from reconciler.fetch.transports.releases import Releases
+
+        return Releases(access)
     match part.source.transport:
         case Scheme.FILE:
             from reconciler.fetch.transports.local import Local

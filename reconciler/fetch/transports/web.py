@@ -38,22 +38,27 @@ class Web:
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         url = part.source.reference
-        digest = part.pin or self._listed(url)
+        digest = part.pin or sha256sums.digest_in(self.listed(part), url)
         return Resolution(digest, digest, assumed_payload(wanted, part.source) if wanted else self._peeked(url))
 
     def _peeked(self, url: str) -> Payload:
         return self.access.answers.once(f"payload {url}", lambda: _peeked_payload(url, self._patience))
 
-    def _listed(self, url: str) -> str:
-        """Its digest, by the list of its directory."""
+    def listed(self, part: Part) -> Mapping[str, str]:
+        """The digests in the list of its directory, by the names of files; what is pinned needs no signature."""
+        url, needs_signature = part.source.reference, part.signed and not part.pin
+        kind = "signed list" if needs_signature else "list"
+        read = self._signed_list if needs_signature else self._unsigned_list
+        return self.access.answers.once(f"{kind} {sha256sums.list_beside(url)}", lambda: read(url))
+
+    def _signed_list(self, url: str) -> Mapping[str, str]:
         paths = self.access.paths
         lists = SignedLists(paths.signed_lists, self.access.signed)
         keyrings = paths.keyrings(self.access.keyring)
+        return sha256sums.read_signed(url, keyrings, lists, self._patience, root=paths.root)
 
-        def read() -> Mapping[str, str]:
-            return sha256sums.read_signed(url, keyrings, lists, self._patience, root=paths.root)
-
-        return sha256sums.digest_in(self.access.answers.once(f"list {sha256sums.list_beside(url)}", read), url)
+    def _unsigned_list(self, url: str) -> Mapping[str, str]:
+        return sha256sums.read_unsigned(url, self._patience)
 
     def is_kept(self, resolution: Resolution) -> bool:
         return blob_in(self.access.blobs, resolution.digest).is_file()

@@ -8,8 +8,10 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from reconciler.errors import Failed, Invalid, Unavailable
+from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.command import Finished, run
 from reconciler.host.base.onhost import on_host
 from reconciler.host.base.ownership import refuse_foreign_hands
@@ -28,6 +30,7 @@ _SIGNATURE: Final = "SHA256SUMS.gpg"
 _LIST_MAX: Final = 10 << 20
 _SIGNATURE_MAX: Final = 1 << 20
 _TIMEOUT: Final = 60.0  # seconds
+_UNSIGNED: Final = "set signed: false if nobody signs it and the server is to be believed"
 _ARMOR: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _STATUS: Final = "[GNUPG:] "
 # gpgv's status lines (doc/DETAILS of GnuPG) about a signature that must not count, and what a person is told.
@@ -65,13 +68,13 @@ def read_signed(
     patience: Patience = PATIENCE,
     root: Path = MACHINE,
 ) -> Mapping[str, str]:
-    """The digests, by names, that a signed SHA256SUMS in the same directory of the server as a file gives."""
+    """The digests, by names, that a signed SHA256SUMS in a directory of the server gives, or in that of a file."""
     keys = on_host(lambda: [(path, _content(path, root)) for path in keyrings if path.is_file()], keyrings)
     if not keys:
         looked = ", ".join(str(path) for path in keyrings)
         raise Invalid(
             f"{shown_url(url)}: without a digest it needs a signed {_LIST}, and there is no keyring to check it with",
-            f"add digest: sha256:..., or put the publisher's key into one of {looked}",
+            f"{_otherwise(url)}put the publisher's key into one of {looked}, or {_UNSIGNED}",
             code="signature.no-key",
         )
     content = _beside(url, _LIST, _LIST_MAX, patience)
@@ -80,6 +83,27 @@ def read_signed(
     listed = parse_checksums(content.decode(errors="replace"))
     _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
     lists.accept(beside(url, _LIST), signed)
+    return listed
+
+
+def read_unsigned(url: str, patience: Patience = PATIENCE) -> Mapping[str, str]:
+    """The same without a signature: whoever answers for the server decides."""
+    listed = parse_checksums(_beside(url, _LIST, _LIST_MAX, patience).decode(errors="replace"))
+    _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
+    return listed
+
+
+def read_local(directory: Path) -> Mapping[str, str]:
+    """The digests that a directory of this node lists; it needs no list, and a list no signature."""
+    file = directory / _LIST
+    try:
+        content = read_bounded(file, _LIST_MAX)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Failed.of(error, f"{file}: cannot be read", "look at its mode and disk") from error
+    listed = parse_checksums(content.decode(errors="replace"))
+    _refuse_stale(str(file), best_before(listed))
     return listed
 
 
@@ -94,10 +118,19 @@ def _beside(url: str, name: str, limit: int, patience: Patience) -> bytes:
     try:
         return read_small(beside(url, name), limit, patience)
     except Invalid as error:
-        hint = f"add digest: sha256:..., or have the publisher put a signed {_LIST} beside the file"
-        raise Invalid(
-            f"without a digest, {name} beside the file decides: {error.message}", hint, code=error.code
-        ) from error
+        decides = f"{name} says which files there are" if _is_directory(url) else f"{name} beside the file decides"
+        hint = f"{_otherwise(url)}have the publisher put a signed {_LIST} there"
+        hint += f", or {_UNSIGNED}" if name == _SIGNATURE else ""
+        without = "" if _is_directory(url) else "without a digest, "
+        raise Invalid(f"{without}{decides}: {error.message}", hint, code=error.code) from error
+
+
+def _is_directory(url: str) -> bool:
+    return urlsplit(url).path.endswith("/")
+
+
+def _otherwise(url: str) -> str:
+    return "" if _is_directory(url) else "add digest: sha256:..., or "
 
 
 def _verify(content: bytes, signature: bytes, keys: Sequence[tuple[Path, bytes]], shown: str) -> float:

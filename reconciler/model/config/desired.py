@@ -11,6 +11,7 @@ from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Part, shown
 from reconciler.model.content.format import Format
 from reconciler.model.content.limits import TRANSFERS, Limits, Transfers
+from reconciler.model.content.version import parse_range
 from reconciler.model.kind import ExtensionId, Kind
 
 if TYPE_CHECKING:
@@ -139,14 +140,17 @@ def _wanted(name: str, item: Extension) -> Wanted:
 
 
 def _part(template: Template[Source], item: Extension) -> Part:
-    version = replace(item.version.value, prereleases=item.prereleases) if item.version else None
-    is_open = template.is_open or (item.version is not None and item.version.is_open)
+    span = item.version.value if item.version else parse_range("*") if item.match else None
+    version = replace(span, prereleases=item.prereleases) if span else None
+    is_open = any(it.is_open for it in (template, item.version, *item.match) if it)
     return Part(
         shown(template),
         template.value,
         item.digest or template.value.digest,
         item.platform,
         version,
+        item.match,
+        item.signed,
         template if is_open else None,
         item.version if is_open else None,
     )

@@ -26,11 +26,12 @@ from reconciler.model.config.values import (
     parse_prune_limit,
     parse_transfer_timeout,
 )
+from reconciler.model.content.filepattern import Pattern, in_placeholders, parse_pattern
 from reconciler.model.content.format import Format
 from reconciler.model.content.limits import DEFAULT, TRANSFERS, parse_count, parse_size
 from reconciler.model.content.ociread import Platform, parse_platform
 from reconciler.model.content.power import Power
-from reconciler.model.content.source import DIGEST, Source, Transport, parse_source
+from reconciler.model.content.source import DIGEST, Source, Transport, parse_source, parse_source_or_directory
 from reconciler.model.content.version import Range, parse_range
 from reconciler.model.fit.kernel import parse_constraint
 from reconciler.model.kind import NAME, RESERVED_BEGINNING, RESERVED_ENDINGS, UNIT, Kind
@@ -43,6 +44,13 @@ _SOURCES_SCHEMA: Final = {
         {"type": "string"},
         {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _SOURCES_MAX},
         {"type": "null"},
+    ]
+}
+_PATTERNS_MAX: Final = 16  # of one extension
+_PATTERNS_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _PATTERNS_MAX},
     ]
 }
 
@@ -75,7 +83,18 @@ def _as_sources(value: object) -> object:
 def _read_sources(texts: tuple[str, ...]) -> tuple[Template[Source], ...]:
     if not 0 < len(texts) <= _SOURCES_MAX:
         raise ValueError(f"a list of sources has 1 to {_SOURCES_MAX}, not {len(texts)}")
-    return tuple(read_template(parse_source, text) for text in texts)
+    return tuple(read_template(parse_source_or_directory, text) for text in texts)
+
+
+def _as_patterns(value: object) -> object:
+    """One pattern is a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _read_patterns(texts: tuple[str, ...]) -> tuple[Template[Pattern], ...]:
+    if not 0 < len(texts) <= _PATTERNS_MAX:
+        raise ValueError(f"a list of patterns has 1 to {_PATTERNS_MAX}, not {len(texts)}")
+    return tuple(read_template(parse_pattern, in_placeholders(text)) for text in texts)
 
 
 def _check_catalog(url: str) -> str:
@@ -191,7 +210,7 @@ class Extension(Strict):
     ] = Field(
         default=None,
         description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
-        "oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]; or a list of "
+        "with match: https://HOST/DIR/ or file:///DIR/, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]; or a list of "
         "them, each laid over those before it. {VERSION_ID} and the like are filled from os-release.",
     )
     digest: Digest | None = Field(
@@ -213,7 +232,20 @@ class Extension(Strict):
     )
     version: Annotated[Template[Range], Written(str, lambda text: read_template(parse_range, text))] | None = Field(
         default=None,
-        description="Instead of a tag: the highest one that fits, such as >=1.29,<1.30 (registries only).",
+        description="Instead of a tag: the highest one that fits, such as >=1.29,<1.30; with match: the newest file.",
+    )
+    match: Annotated[
+        Annotated[tuple[Template[Pattern], ...], Written(tuple[str, ...], _read_patterns)],
+        BeforeValidator(_as_patterns),
+        WithJsonSchema(_PATTERNS_SCHEMA),
+    ] = Field(
+        default=(),
+        description="Of a directory of releases the files to choose from, such as NAME-@v-%a.raw, or a list of such "
+        "patterns: @v stands for the version, %a for the architecture (sysupdate.d(5)).",
+    )
+    signed: bool = Field(
+        default=True,
+        description="false: a SHA256SUMS of an https:// source will do without a signature (told in plan and status).",
     )
     kernel: Annotated[Range, Written(str, parse_constraint)] | None = Field(
         default=None, description="Merge it only under a kernel that fits, such as >=6.1."

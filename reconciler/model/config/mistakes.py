@@ -14,12 +14,14 @@ from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
 from reconciler.model.content.source import Source, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
 
 
 _WITH_TAGS = frozenset({Transport.DOCKER, Transport.CATALOG})
+_WITH_FILES = frozenset({Transport.HTTPS, Transport.HTTP, Transport.FILE})
+_DIRECTORIES = "write source: https://HOST/DIR/ or file:///DIR/"
 
 
 def read_document(fragment: Fragment) -> Document:
@@ -90,14 +92,18 @@ def _misuses_in(item: Extension, *, has_catalogs: bool) -> Iterator[tuple[str | 
     if Transport.HTTP in transports and not item.digest:
         what = "http:// needs a digest, since content can be changed on the way"
         yield "source", what, "add digest: sha256:..., or use https://"
-    yield from _misuses_with_several(item) if len(sources) > 1 else _misuses_with_one(item, sources[0])
+    yield from _misuses_with_several(item, sources) if len(sources) > 1 else _misuses_with_one(item, sources[0])
 
 
-def _misuses_with_several(item: Extension) -> Iterator[tuple[str, str, str | None]]:
+def _misuses_with_several(item: Extension, sources: Sequence[Source]) -> Iterator[tuple[str, str, str | None]]:
     if item.digest:
         yield "digest", "cannot pin several sources", "pin each of them: docker://NAME@sha256:..."
     if item.version:
         yield "version", "cannot choose the tag of several sources", "name a tag in each of them"
+    if item.match:
+        yield "match", "cannot choose from several sources", "name one directory of releases"
+    elif any(source.is_directory for source in sources):
+        yield "source", "a directory of releases cannot be one of several sources", "name it alone, with match:"
     if item.format == "raw":
         yield "format", "raw takes one image file, not several sources", "name one source, or another format:"
 
@@ -105,9 +111,31 @@ def _misuses_with_several(item: Extension) -> Iterator[tuple[str, str, str | Non
 def _misuses_with_one(item: Extension, source: Source) -> Iterator[tuple[str, str, str | None]]:
     if item.digest and source.digest not in {None, item.digest}:
         yield "digest", "differs from the digest in source:", None
+    yield from _misuses_of_match(item, source)
+    yield from _misuses_of_version(item, source)
+    if not item.signed and source.transport is not Transport.HTTPS:
+        what = "false is for the SHA256SUMS of https:// sources"
+        yield "signed", what, "remove it" if source.transport is not Transport.HTTP else "use https://"
+
+
+def _misuses_of_match(item: Extension, source: Source) -> Iterator[tuple[str, str, str | None]]:
+    if source.is_directory and not item.match:
+        yield "source", "names a directory, not a file", 'add match: "NAME-@v-%a.raw", or name a file'
+    elif item.match and source.transport not in _WITH_FILES:
+        yield "match", f"is for directories of releases, not for {source.transport}:", _DIRECTORIES
+    elif item.match and source.is_web and not source.is_directory:
+        yield "source", "with match: it names a directory, which ends with a slash", "put a / at the end of source:"
+
+
+def _misuses_of_version(item: Extension, source: Source) -> Iterator[tuple[str, str, str | None]]:
     if not item.version:
         return
-    if source.transport not in _WITH_TAGS:
+    if item.match and item.digest:
+        yield "version", "chooses a file, so the digest must go", None
+    elif source.transport in _WITH_FILES and not item.match:
+        what = "takes match:, which says where in the names of files the version stands"
+        yield "version", what, 'add match: "NAME-@v-%a.raw", and name their directory in source:'
+    elif source.transport not in _WITH_TAGS | _WITH_FILES:
         yield "version", "only a registry has tags to choose from", None
     elif source.tag or source.digest or item.digest:
         yield "version", f"chooses a tag, so {'the tag' if source.tag else 'the digest'} must go", None

@@ -11,6 +11,7 @@ from reconciler.model.content.source import Source, shown_url
 
 if TYPE_CHECKING:
     from reconciler.model.config.placeholders import Template
+    from reconciler.model.content.filepattern import Pattern
     from reconciler.model.content.ociread import Platform
     from reconciler.model.content.version import Range
     from reconciler.model.fit.release import Host
@@ -24,8 +25,10 @@ class Part:
     source: Source
     pin: str | None = None  # the digest that it must lead to
     platform: Platform | None = None  # None: this machine's
-    version: Range | None = None  # of the tags to choose from
-    template: Template[Source] | None = None  # of the source; None: source and version are the same on every host
+    version: Range | None = None  # of the tags to choose from, or of the versions in the names of files
+    match: tuple[Template[Pattern], ...] = ()  # the files to choose from; none: the source is no directory of releases
+    signed: bool = True  # whether a list of checksums on the web takes a signature
+    template: Template[Source] | None = None  # of the source; None: all of this is the same on every host
     version_template: Template[Range] | None = None
     unresolved: ReconcilerError | None = None  # why this host could not fill it in
 
@@ -35,7 +38,8 @@ class Part:
             return self
         try:
             template = self.template.on(host)
-            version = self.version_template.on(host).value if self.version_template else None
+            version = self.version_template.on(host).value if self.version_template else self.version
+            match = tuple(it.on(host) for it in self.match)
         except ReconcilerError as error:
             return replace(self, unresolved=error)
         except ValueError as error:
@@ -43,7 +47,11 @@ class Part:
             return replace(self, unresolved=Invalid(f"{self.text}: {error}", hint, code="config.placeholder"))
         if version and self.version:
             version = replace(version, prereleases=self.version.prereleases)
-        return replace(self, text=shown(template), source=template.value, version=version)
+        return replace(self, text=shown(template), source=template.value, version=version, match=match)
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        return tuple(it.value for it in self.match)
 
 
 def shown(template: Template[Source]) -> str:

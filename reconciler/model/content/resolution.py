@@ -9,6 +9,8 @@ from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 from reconciler.model.content.format import Payload
 from reconciler.model.content.ociread import digest_of
+from reconciler.model.content.releases import Choice
+from reconciler.model.content.sha256sums import is_file_name
 from reconciler.model.content.source import DIGEST, parse_source
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Resolution:
     tag: str | None = None  # the one that `version:` chose
     parts: tuple[Resolution, ...] = ()  # of several sources, lowest first
     origin: Source | None = None  # where the content is, if the source itself does not say so: it names a catalog
+    choice: Choice | None = None  # the file that was taken, if the source is a directory of releases
 
     @property
     def index_digest(self) -> str | None:
@@ -59,6 +62,8 @@ def resolution_as_json(it: Resolution) -> list[Any]:
     plain = [it.digest, it.manifest, str(it.payload), it.size, it.tag]
     if it.origin:
         return [*plain, it.origin.argument()]
+    if choice := it.choice:
+        return [*plain, {"file": [choice.file, choice.version, choice.count, choice.newer, choice.why_not]}]
     return [*plain, [resolution_as_json(part) for part in it.parts]] if it.parts else plain
 
 
@@ -72,6 +77,9 @@ def resolution_from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JS
         case [*plain, str(origin)] if len(plain) == _PLAIN:
             whole, source = resolution_from_json(plain), _origin(origin)
             return replace(whole, origin=source) if whole and source else None
+        case [*plain, {"file": [str(), str(), int(), str() | None, str() | None] as fields}] if len(plain) == _PLAIN:
+            whole = resolution_from_json(plain)
+            return replace(whole, choice=Choice(*fields)) if whole and is_file_name(fields[0]) else None
         case [*plain, list(parts)] if parts:
             whole, found = resolution_from_json(plain), [resolution_from_json(part) for part in parts]
             return replace(whole, parts=tuple(filter(None, found))) if whole and all(found) else None

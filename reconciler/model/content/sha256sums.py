@@ -25,7 +25,7 @@ def parse_checksums(text: str) -> dict[str, str]:
         match = _BSD.fullmatch(line.rstrip("\r")) or _GNU.fullmatch(line.rstrip("\r"))
         name = _unescaped(match["name"]) if match and match["escaped"] else match["name"] if match else ""
         name = name.removeprefix("./")
-        if match and _is_plain(name):
+        if match and is_file_name(name):
             found[name] = f"sha256:{match['hex'].lower()}"
     return found
 
@@ -45,7 +45,7 @@ def _date(text: str) -> datetime | None:
 
 def file_name(url: str) -> str:
     name = unquote(urlsplit(url).path.rpartition("/")[2])
-    if not _is_plain(name):
+    if not is_file_name(name):
         raise Invalid(f"{name!r} in the URL is no file name", "correct source:")
     return name
 
@@ -57,7 +57,7 @@ def beside(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"{directory}/{name}", query="", fragment=""))
 
 
-def _is_plain(name: str) -> bool:
+def is_file_name(name: str) -> bool:
     """Whether a name stays in its directory."""
     return bool(name) and name not in {".", ".."} and "/" not in name and "\0" not in name
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import quoted, redacted
@@ -64,6 +64,18 @@ class Source:
         return self.transport in _WEB
 
     @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory on a web server, which takes `match` to lead to one of its files."""
+        return self.is_web and urlsplit(self.reference).path.endswith("/")
+
+    def file_in(self, name: str) -> Source:
+        """A file of this directory."""
+        if not self.is_web:
+            return replace(self, reference=f"{self.reference}/{name}")
+        parts = urlsplit(self.reference)
+        return replace(self, reference=urlunsplit(parts._replace(path=parts.path + quote(name))))
+
+    @property
     def tag(self) -> str | None:
         """The tag a registry reference names, or the version of an extension in a catalog."""
         if self.transport is Transport.CATALOG:
@@ -98,6 +110,14 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
+    source = parse_source_or_directory(text)
+    if source.is_directory:
+        raise ValueError(f"{quoted(text)} names no file; it looks like https://host.example/file.raw")
+    return source
+
+
+def parse_source_or_directory(text: str) -> Source:
+    """A source, or a directory of releases on a web server, `https://HOST/DIR/`."""
     refuse_blanks(text, "a source")
     scheme, separator, rest = text.partition("://")
     if not separator:
@@ -129,7 +149,7 @@ def _parse_web(scheme: str, text: str) -> Source:
             raise ValueError  # noqa: TRY301 - as urlsplit and its port say it of others
     except ValueError:
         raise ValueError(f"{quoted(text)} is no URL; it looks like https://host.example/file.raw") from None
-    if parts.path.endswith("/") or not parts.path:
+    if not parts.path:
         raise ValueError(f"{quoted(text)} names no file; it looks like https://host.example/file.raw")
     return Source(Transport(scheme), urlunsplit(parts._replace(scheme=scheme, fragment="")))
 

@@ -1,10 +1,14 @@
-"""Tags of container images, read as versions.
+"""Tags of container images, and versions in file names, read as versions.
 
 A tag is a version if it is `v`, or not, then numbers with dots between them, then a pre-release, or not, then a
 suffix, or not: `v1.30.0-rc1-k3s1`. A tag cannot have the `+` of semantic versions, so distributions write `-`, `_` or
 `.` before the build they mean, and others before the name of a variant (`1.2.3-alpine`, `1.2.3-amd64`). Nothing tells
 the two apart, nor from a commit or from semver's numeric pre-releases (`1.2.3-1`); so all of that is a suffix, and
 only the words below make a pre-release.
+
+In a directory of releases the pattern says where in a file's name the version stands, so all of that is the version:
+with an epoch and a revision as packages have them (`5+29.4.2-1~debian.13`, where `+` stands for `:`), with a build
+(`v1.32.2+k3s1`), and with `~` for what comes before a release.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ _VERSION: Final = re.compile(r"(?P<v>[vV]?)(?P<numbers>[0-9]+(?:\.[0-9]+)*)(?P<r
 # Words for pre-releases as PEP 440 ranks them: dev below alpha, below beta, below rc.
 _RANKS: Final = {
     "dev": ".dev",
+    "devel": ".dev",
     "snapshot": ".dev",
     "nightly": ".dev",
     "canary": ".dev",
@@ -44,6 +49,14 @@ _PRERELEASE: Final = re.compile(
 )
 _SEPARATORS: Final = "-_."
 
+_EPOCH: Final = re.compile(r"(?P<epoch>[0-9]{1,3})(?::(?=[0-9])|\+(?=[0-9]+\.))(?P<rest>.*)")
+_FILE_PRERELEASE: Final = re.compile(
+    rf"(?:^(?P<letter>[ab])(?=[0-9])|(?:^|[-_.~])(?P<word>{_WORDS}|devel))[-_.]?(?P<number>[0-9]*)(?=[-_.+~^]|$)",
+    re.IGNORECASE,
+)
+# Behind a `~`, these say for which distribution it is.
+_EARLIER: Final = re.compile(r"~(?!debian|ubuntu|deb|bpo|el|fc)", re.IGNORECASE)
+
 _Part = tuple[int, str]  # of a suffix: a number, or letters
 
 
@@ -55,6 +68,7 @@ class Tag:
     version: Version  # without the suffix
     suffix: str  # without the character before it; empty: none
     has_v: bool
+    build: str | None = None  # of a version in a file's name, all behind the release; None: it is an image's tag
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -63,7 +77,7 @@ class Tag:
         Of one version, the higher suffix, numbers in it compared as numbers. Then, between spellings: the one with
         more numbers, since `1.29` beside `1.29.0` is a name that moves on; the one without `v`; the last one as text.
         """
-        return self.version, _parts(self.suffix), len(self.version.release), not self.has_v, self.text
+        return self.version, _parts(self.build or self.suffix), len(self.version.release), not self.has_v, self.text
 
 
 def version_of(text: str) -> Version:
@@ -89,6 +103,26 @@ def read_tag(text: str) -> Tag | None:
 
 def read_tags(texts: Iterable[str]) -> list[Tag]:
     return [tag for tag in map(read_tag, texts) if tag]
+
+
+def split_epoch(text: str) -> tuple[int | None, str]:
+    """The epoch of a version, if it names one, and what follows."""
+    match = _EPOCH.fullmatch(text)
+    return (int(match["epoch"]), match["rest"]) if match else (None, text)
+
+
+def read_file_version(text: str) -> Tag | None:
+    """The version in the name of a file; None: it is none."""
+    epoch, plain = split_epoch(text.removeprefix("v").removeprefix("V"))
+    match = _VERSION.fullmatch(plain)
+    if match is None or match["v"]:
+        return None
+    rest = match["rest"]
+    found = _FILE_PRERELEASE.search(rest)
+    word = _prerelease(found) or (".dev0" if _EARLIER.match(rest) else "")
+    build = rest[: found.start()] + rest[found.end() :] if found else rest
+    has_v = text[:1] in {"v", "V"}
+    return Tag(text, version_of(f"{epoch or 0}!{match['numbers']}{word}"), "", has_v, build.lstrip("-_.+~^"))
 
 
 def _prerelease(found: re.Match[str] | None) -> str:

@@ -7,12 +7,13 @@ let one pre-release open the door for all, and take a tag's suffix for something
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
-from reconciler.model.content.tag import Tag, read_tag, read_tags, version_of
+from reconciler.model.content.tag import Tag, read_tag, read_tags, split_epoch, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _ITEM: Final = re.compile(r"(?P<operator>[<>=!~^]*)\s*(?P<version>.*)")
 _WILDCARD: Final = re.compile(r"(?:(?P<numbers>.*)\.)?[*xX]")
-_SUFFIX: Final = re.compile(r"[A-Za-z0-9._*?-]+")
+_SUFFIX: Final = re.compile(r"[A-Za-z0-9._*?~+-]+")
 _KNOWN: Final = ">= > <= < == != ~= ~ ^"
 _SUFFIXED: Final = "{text!r} has the suffix -{suffix}, which is a part of its own: {version},-{suffix}"
 
@@ -49,6 +50,14 @@ class _Comparison:
     interval: _Interval
     written: Version | None  # None: it was *
     wants: bool  # whether the version it names is one to have, not one to stay away from
+    epoch: int | None = None  # None: it names none, and versions of all are compared without
+
+    def __contains__(self, version: Version) -> bool:
+        if self.epoch is None or self.epoch == version.epoch:
+            return _without_epoch(version) in self.interval
+        is_below = version.epoch < self.epoch
+        has_room = self.interval.low if is_below else self.interval.high
+        return (has_room is None) != self.interval.negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +71,55 @@ class Range:
 
     def highest(self, tags: Iterable[str]) -> str | None:
         """The highest tag that fits, in whatever order they come; None: none fits."""
-        fitting = [tag for tag in read_tags(tags) if tag.version in self and not self._obstacle(tag)]
-        best = max(fitting, key=lambda tag: tag.order, default=None)
+        best = self.best(read_tags(tags))
         return best.text if best else None
+
+    def best(self, versions: Iterable[Tag]) -> Tag | None:
+        fitting = [it for it in versions if it.version in self and not self._obstacle(it)]
+        return max(fitting, key=lambda it: it.order, default=None)
+
+    def why_not(self, version: Tag) -> str | None:
+        """Why a version is not taken; None: it could be."""
+        if version.version not in self:
+            return f"is not in {self.text}"
+        obstacle = self._obstacle(version)
+        return obstacle[0] if obstacle else None
 
     def miss(self, name: str, tags: Iterable[str]) -> Invalid:
         versions = self._worth_naming(read_tags(tags))
         if not versions:
             return _no_version(f"no tag of {name} is a version", "name a tag in source:, instead of version:")
+        return self.miss_among(f"tag of {name}", versions)
+
+    def miss_among(self, noun: str, versions: Sequence[Tag]) -> Invalid:
+        """What is said where none of these versions, of which there are some, is taken."""
         near = [(tag, why) for tag in versions if tag.version in self and (why := self._obstacle(tag))]
         if near:
             tag, (reason, hint) = max(near, key=lambda item: item[0].order)
-            return _no_version(f"no tag of {name} fits {self.text}; {tag.text} would, but {reason}", hint)
+            return _no_version(f"no {noun} fits {self.text}; {tag.text} would, but {reason}", hint)
         best = max([tag for tag in versions if not self._obstacle(tag)] or versions, key=lambda tag: tag.order)
-        return _no_version(f"no tag of {name} fits {self.text}; the highest is {best.text}", "change version:")
+        return _no_version(f"no {noun} fits {self.text}; the highest is {best.text}", "change version:")
 
     def __contains__(self, version: Version) -> bool:
-        return all(version in comparison.interval for comparison in self.comparisons)
+        return all(version in comparison for comparison in self.comparisons)
 
     def _obstacle(self, tag: Tag) -> tuple[str, str] | None:
         """Why a tag is not taken although its version is in the range, and how to have it."""
-        if not self._takes_suffix(tag.suffix):
+        if not self._takes_suffix(tag):
             if self.suffix is not None:
                 return f"does not end in -{self.suffix}", "change the suffix in version:"
             return f"has the suffix -{tag.suffix}", f"to have it: {self.text},-{tag.suffix}"
         if tag.version.is_prerelease and not self._takes_prerelease(tag.version):
             return "is a pre-release", "to have it, name a pre-release of the same release, such as >=1.30.0-rc1"
-        if len(tag.version.release) == 1 and not self._takes_whole_numbers():
+        is_number = tag.build is None and len(tag.version.release) == 1
+        if is_number and not self._takes_whole_numbers():
             return "is one number without a dot", "to have it, compare with such a number, such as >=20240101"
         return None
 
-    def _takes_suffix(self, suffix: str) -> bool:
-        return not suffix if self.suffix is None else bool(suffix) and fnmatchcase(suffix, self.suffix)
+    def _takes_suffix(self, tag: Tag) -> bool:
+        """A tag's may name a variant, so it must be asked for; a file's build is a part of its version."""
+        suffix = tag.build or tag.suffix
+        return not tag.suffix if self.suffix is None else bool(suffix) and fnmatchcase(suffix, self.suffix)
 
     def _takes_prerelease(self, version: Version) -> bool:
         named = (item.written for item in self.comparisons if item.wants and item.written)
@@ -134,13 +160,14 @@ def _suffix(item: str) -> str:
 
 def _comparison(item: str) -> _Comparison:
     match = _ITEM.fullmatch(item)
-    operator, version = (match["operator"], match["version"]) if match else ("", item)
+    operator, text = (match["operator"], match["version"]) if match else ("", item)
+    epoch, version = split_epoch(text)
     if any(character.isspace() for character in version):
         raise ValueError(f"{item!r}: comparisons in a version range have commas between them")
     if wildcard := _WILDCARD.fullmatch(version):
-        return _prefix(operator, wildcard["numbers"], item)
+        return replace(_prefix(operator, wildcard["numbers"], item), epoch=epoch)
     written = _version(version)
-    return _Comparison(_interval(operator, written, item), written, operator not in {"<", "!="})
+    return _Comparison(_interval(operator, written, item), written, operator not in {"<", "!="}, epoch)
 
 
 def _prefix(operator: str, numbers: str | None, item: str) -> _Comparison:
@@ -211,6 +238,10 @@ def _after(release: Sequence[int]) -> Version:
 def _first_of(version: Version) -> Version:
     """The lowest pre-release of a release: what is below 1.30 is below 1.30.0-alpha, too."""
     return version if version.is_prerelease else version_of(f"{version.public}.dev0")
+
+
+def _without_epoch(version: Version) -> Version:
+    return version_of(str(version).partition("!")[2]) if version.epoch else version
 
 
 def _release(version: Version) -> tuple[int, ...]:
