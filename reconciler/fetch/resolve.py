@@ -111,7 +111,7 @@ class Resolver:
 
     def remember_stored(self, desired: DesiredState, targets: Targets) -> None:
         """Note what led to content that the store had already: without network it would not be found again."""
-        found = ((item, targets[item.name]) for item in desired.extensions if not (item.pin and item.format))
+        found = ((item, targets[item.name]) for item in desired.extensions if not _is_known_by_pin(item))
         news = [(self._key(item), it) for item, it in found if isinstance(it, Target)]
         stored = {
             key: it.resolution
@@ -201,7 +201,7 @@ class Resolver:
         """What the source led to when its content, still in the store, was fetched."""
         record = self.records.get(self._key(wanted))
         candidates = [record] if record else []
-        if wanted.pin and wanted.format and not wanted.parts[0].match:
+        if wanted.pin and wanted.format and _is_known_by_pin(wanted):
             payload = assumed_payload(wanted.format, wanted.parts[0].source)
             candidates.append(Resolution(wanted.pin, wanted.pin, payload))
         for resolution in candidates:
@@ -269,6 +269,11 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
         transfers=desired.transfers,
     )
     return Resolver(access, host, lookups, sound, _read_first_seen(paths))
+
+
+def _is_known_by_pin(wanted: Wanted) -> bool:
+    """Whether nothing has to be looked up to know what it leads to; but in a directory a pin has a file, too."""
+    return bool(wanted.pin and wanted.format and not wanted.parts[0].match)
 
 
 def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:

@@ -18,7 +18,7 @@ from reconciler.model.config.merge import Fragment, Tree
 from reconciler.model.config.part import Part
 from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.resolution import Resolution
-from reconciler.model.content.source import Source, Transport, parse_source
+from reconciler.model.content.source import Source, Transport, parse_source_or_directory
 from reconciler.model.kind import MODULE_INDEX
 from reconciler.model.plan.action import Place, Refresh, Remove, Start
 from reconciler.model.plan.activation import owes
@@ -156,13 +156,15 @@ def _wanted(ident: ExtensionId, placed: Placed, then: Wanted | None, generation:
     if then is None:
         return Wanted(ident.name, (recorded,), kind=ident.kind, format=placed.entry.format)
     (first, *others) = then.parts
-    sole = replace(first, text=recorded.text, source=recorded.source, template=None)
+    sole = replace(first, text=recorded.text, source=recorded.source, match=(), template=None)
     return replace(then, parts=then.parts if others else (sole,), merged=True, format=placed.entry.format)
 
 
 def _source(placed: Placed) -> Source:
     """Where it came from. What is not understood now can only be in the store."""
+    choice = placed.resolution.choice
     try:
-        return parse_source(placed.source or "")
+        source = parse_source_or_directory(placed.source or "")
+        return source.file_in(choice.file) if choice else source
     except ValueError:
         return Source(Transport.DIR, "/nonexistent")

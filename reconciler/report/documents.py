@@ -75,7 +75,9 @@ def _started(action: Start) -> str:
 def _obtained(action: Fetch | Generate) -> str:
     if isinstance(action, Generate):
         return f"generate {action.ident} {short(action.entry.digest)}"
-    return f"fetch {action.wanted.name} {short(action.entry.digest)} from {action.wanted.text}"
+    choice, source = action.resolution.choice, action.wanted.text
+    source = f"{source.rstrip('/')}/{choice.file}" if choice else source
+    return f"fetch {action.wanted.name} {short(action.entry.digest)} from {source}"
 
 
 def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError
+from reconciler.model.content.releases import Choice
 from reconciler.model.kind import UNIT, ExtensionId
 from reconciler.model.plan.action import Action, Activate, Problem, action_ident
 from reconciler.model.plan.activation import owes
@@ -63,6 +64,7 @@ def _target(target: Target, view: View) -> dict[str, Any]:
         "digest": target.entry.digest,
         "index_digest": target.resolution.index_digest,
         "tag": target.resolution.tag,
+        "choice": asdict(target.resolution.choice) if target.resolution.choice else None,
         "origin": target.resolution.origin.argument() if target.resolution.origin else None,
         "payload": target.resolution.payload.noun,
         "size": target.resolution.size,
@@ -92,11 +94,17 @@ def _target_rows(target: dict[str, Any] | None) -> list[tuple[str, str | None]]:
     return [
         ("leads to", f"{target['digest']}, {target['payload']}{size}"),
         ("index", target["index_digest"]),
-        ("version", target["tag"]),
+        ("version", _version(target)),
+        ("file", target["choice"] and target["choice"]["file"]),
         ("image", target["origin"]),
         ("format", f"{target['format']} ({target['format_reason']})"),
         ("stored", "yes" if target["stored"] else "no"),
     ]
+
+
+def _version(target: dict[str, Any]) -> str | None:
+    """With what else there was to choose from, where that is known."""
+    return Choice(**target["choice"]).words if target["choice"] else target["tag"]
 
 
 def _units(explained: dict[str, Any]) -> str:

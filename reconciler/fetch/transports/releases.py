@@ -14,7 +14,7 @@ from reconciler.model.content.releases import Release, choice_of, choose, releas
 from reconciler.model.content.version import parse_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from reconciler.fetch.content import Content

@@ -119,7 +119,8 @@ def _beside(url: str, name: str, limit: int, patience: Patience) -> bytes:
         return read_small(beside(url, name), limit, patience)
     except Invalid as error:
         decides = f"{name} says which files there are" if _is_directory(url) else f"{name} beside the file decides"
-        hint = f"{_otherwise(url)}have the publisher put a signed {_LIST} there"
+        there = "name one file of it with digest:, or " if _is_directory(url) else _otherwise(url)
+        hint = f"{there}have the publisher put a signed {_LIST} there"
         hint += f", or {_UNSIGNED}" if name == _SIGNATURE else ""
         without = "" if _is_directory(url) else "without a digest, "
         raise Invalid(f"{without}{decides}: {error.message}", hint, code=error.code) from error

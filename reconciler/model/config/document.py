@@ -88,7 +88,13 @@ def _read_sources(texts: tuple[str, ...]) -> tuple[Template[Source], ...]:
 
 def _as_patterns(value: object) -> object:
     """One pattern is a list of one."""
-    return (value,) if isinstance(value, str) else value
+    match value:
+        case str():
+            return (value,)
+        case list() | tuple():
+            return tuple(value)
+        case _:
+            raise ValueError(f"must be a pattern or a list of patterns, not {type(value).__name__}")
 
 
 def _read_patterns(texts: tuple[str, ...]) -> tuple[Template[Pattern], ...]:
@@ -210,8 +216,9 @@ class Extension(Strict):
     ] = Field(
         default=None,
         description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
-        "with match: https://HOST/DIR/ or file:///DIR/, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR or catalog:NAME[@VERSION]; or a list of "
-        "them, each laid over those before it. {VERSION_ID} and the like are filled from os-release.",
+        "with match: https://HOST/DIR/ or file:///DIR/, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, "
+        "dir:DIR or catalog:NAME[@VERSION]; or a list of them, each laid over those before it. {VERSION_ID} and the "
+        "like are filled from os-release.",
     )
     digest: Digest | None = Field(
         default=None, description="Pin: content with another digest (of manifest, index or file) is refused."
@@ -245,7 +252,7 @@ class Extension(Strict):
     )
     signed: bool = Field(
         default=True,
-        description="false: a SHA256SUMS of an https:// source will do without a signature (told in plan and status).",
+        description="false: a SHA256SUMS of an https:// source will do without a signature (plan and status tell).",
     )
     kernel: Annotated[Range, Written(str, parse_constraint)] | None = Field(
         default=None, description="Merge it only under a kernel that fits, such as >=6.1."

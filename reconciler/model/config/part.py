@@ -26,7 +26,7 @@ class Part:
     pin: str | None = None  # the digest that it must lead to
     platform: Platform | None = None  # None: this machine's
     version: Range | None = None  # of the tags to choose from, or of the versions in the names of files
-    match: tuple[Template[Pattern], ...] = ()  # the files to choose from; none: the source is no directory of releases
+    match: tuple[Template[Pattern], ...] = ()  # which files to choose from, if it is a directory of releases
     signed: bool = True  # whether a list of checksums on the web takes a signature
     template: Template[Source] | None = None  # of the source; None: all of this is the same on every host
     version_template: Template[Range] | None = None

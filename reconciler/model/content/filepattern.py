@@ -1,13 +1,14 @@
 """Patterns for the names of files in a directory of releases, as sysupdate.d(5) has them: `kubernetes-@v-%a.raw`.
 
-`@v` stands for the version, other letters behind `@` for what livelayer passes over. `%a` stands for the architecture,
-in systemd's words or others' usual ones; what else has a `%` is a field of os-release, written here as everywhere in
-the configuration, `{VERSION_ID}`.
+`@v` stands for the version, other letters behind `@` for what livelayer passes over. `%a` stands for the
+architecture, as systemd spells it or as others do; what else has a `%` is a field of os-release, and here as
+everywhere in the configuration that is `{VERSION_ID}`.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.dataclass import dataclass
@@ -48,7 +49,7 @@ _SPELLINGS: Final = {
     "s390x": ("s390x",),
 }
 _ARCHITECTURE: Final = re.compile(
-    rf".*?[-_.](?P<name>{'|'.join(map(re.escape, sorted(sum(_SPELLINGS.values(), ()), key=len, reverse=True)))})"
+    rf".*?[-_.](?P<name>{'|'.join(map(re.escape, chain.from_iterable(_SPELLINGS.values())))})"
 )
 _NAME_MAX: Final = 255  # bytes of a file's name
 _LOOKS_LIKE: Final = 'it looks like "NAME-@v-%a.raw"'
@@ -124,7 +125,7 @@ def parse_pattern(text: str) -> Pattern:
         raise ValueError(f"{text!r} has @{repeated} twice")
     if sum(sign == "%" for sign, _ in tokens) > 1:
         raise ValueError(f"{text!r} has %a twice")
-    if any(one[0] == "@" == other[0] for one, other in zip(tokens, tokens[1:], strict=False)):
+    if any(one[0] == "@" == other[0] for one, other in pairwise(tokens)):
         raise ValueError(f"{text!r}: nothing says where one @ ends and the next begins; put a character between them")
     return Pattern(text, tokens)
 
@@ -138,5 +139,5 @@ def _token(token: re.Match[str]) -> tuple[str, str]:
     known = set(_WILDCARDS) if sign == "@" else {"a"}
     if letter not in known:
         there = ", ".join(f"{sign}{it}" for it in sorted(known | (set(_SPECIFIERS) if sign == "%" else set())))
-        raise ValueError(f"{sign}{letter} means nothing here; known are {there}, and {sign}{sign} for the sign itself")
+        raise ValueError(f"{sign}{letter} means nothing here; known are {there}; {sign}{sign} is the sign itself")
     return sign, letter

@@ -50,11 +50,11 @@ def releases_in(names: Iterable[str], patterns: Sequence[Pattern], platform: Pla
 
 def _release(name: str, patterns: Sequence[Pattern], platform: Platform) -> Release | None:
     fits = [(rank, fit) for rank, it in enumerate(patterns) if (fit := it.fit(name, platform))]
-    versions = {fit.version: patterns[rank] for rank, fit in reversed(fits)}
+    versions = {fit.version: patterns[rank].text for rank, fit in reversed(fits)}
     if len(versions) > 1:
-        (one, first), (other, second) = list(versions.items())[:2]
+        readings = " and ".join(f"{version} by {pattern}" for version, pattern in versions.items())
         raise Invalid(
-            f"{name} fits {second.text}, by which its version is {other}, and {first.text}, by which it is {one}",
+            f"{name} fits several patterns, and its version is {readings}",
             "let each file fit one pattern of match: alone",
             code="source.pattern",
         )

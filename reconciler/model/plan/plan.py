@@ -77,8 +77,8 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     steps += [*_unseen(observed, steps), *_switched_off(desired, observed)]
     actions = _in_order(it for it in steps if not isinstance(it, Problem))
     problems = tuple(it for it in steps if isinstance(it, Problem))
-    warnings = (*excess, *lost_by_boot(desired, observed), *index.warnings, *_hidden_mounts(observed))
-    return Plan(actions, problems, warnings)
+    told = (*lost_by_boot(desired, observed), *index.warnings, *_hidden_mounts(observed), *_unsigned(desired))
+    return Plan(actions, problems, (*excess, *told))
 
 
 def _in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -119,6 +119,16 @@ def _hidden_mounts(observed: ObservedState) -> list[Problem]:
     """What of the host is hidden together with what is mounted there: systemd before 257 does not tell."""
     hierarchies = [it for overlay in (observed.merged or {}).values() for it in overlay.hierarchies]
     return [problem(None, hides(mount, observed.host.systemd)) for it in hierarchies for mount in it.covered]
+
+
+def _unsigned(desired: DesiredState) -> Iterator[Problem]:
+    """What comes from the web by the word of its server alone."""
+    for wanted in desired.extensions:
+        for part in wanted.parts:
+            if not (part.signed or part.pin):
+                told = f"{part.text}: its list of checksums needs no signature (signed: false), so its server decides"
+                hint = "ask its publisher to sign SHA256SUMS, or pin a file with digest:"
+                yield problem(wanted.name, Invalid(told, hint, code="signature.unsigned"))
 
 
 def _switched_off(desired: DesiredState, observed: ObservedState) -> Iterator[Problem]:

@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
-from reconciler.errors import ReconcilerError
 from reconciler.model.kind import MODULE_INDEX, ExtensionId, Kind
 from reconciler.model.plan.action import Fetch, Place, Plan, Problem, Remove, Start, action_ident
 from reconciler.model.plan.activation import owes, runnable, word_of
 from reconciler.model.plan.checks import pending_checks
 from reconciler.model.plan.nested import strays
+from reconciler.model.plan.target import Target
 from reconciler.model.state.units import UnitWord
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class ExtensionStatus:
     code: str | None = None  # of the problem that is the reason
     waiting_until: float | None = None  # as before, when checks that are being tried are over
     units: tuple[UnitReport, ...] = ()
+    version: str | None = None  # the tag or version that its source led to
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +180,20 @@ def _awaited(checks: Iterable[Checks | None]) -> str:
 def _wanted_status(wanted: Wanted, view: View, trouble: Problem | None) -> ExtensionStatus:
     link = view.observed.links.get(wanted.ident)
     state, reason = _judge(wanted, link, view, trouble)
-    target = view.targets.get(wanted.name)
+    known = view.targets.get(wanted.name)
+    target = known if isinstance(known, Target) else None
     return ExtensionStatus(
         name=wanted.name,
         state=state,
         source=wanted.text,
-        desired=None if target is None or isinstance(target, ReconcilerError) else target.entry.digest,
+        desired=target.entry.digest if target else None,
         placed=link.entry.digest if link else None,
         merged=link is not None and view.observed.shows(link),
         reason=reason,
         kind=wanted.kind,
         code=trouble.code if trouble else None,
         units=tuple(_unit_reports(wanted.start, link, view.observed)) if link else (),
+        version=(target.resolution.tag or wanted.parts[0].source.tag) if target else None,
     )
 
 

@@ -46,7 +46,7 @@ def test_a_source_is_read_once_and_again_for_a_host_where_it_has_placeholders(
         read[text] += 1
         return parse_source(text)
 
-    monkeypatch.setattr(document, "parse_source", counting)
+    monkeypatch.setattr(document, "parse_source_or_directory", counting)
     tree = {
         "defaults": {"pull": "always"},
         "extensions": {"a": {"source": "oci:/a"}, "b": {"source": ["oci:/b", "oci:/{ID}"]}},

@@ -13,7 +13,8 @@ from reconciler.model.lint.rule import Hit, Hits, Severity, rule
 if TYPE_CHECKING:
     from reconciler.model.facts.extensionfacts import ExtensionFacts
 
-_VERSIONED: Final = re.compile(r"(?P<name>.+?)_[^_]+")
+# What may follow the name in a directory of releases, `-v1.31.1-x86-64`, or for systemd before 254, `_VERSION`.
+_VERSIONED: Final = re.compile(r"[-_]v?[0-9].*|_[^_]+", re.IGNORECASE)
 _MODULES: Final = re.compile(r"usr/lib/modules/(?P<version>[^/]+)/.*\.ko(\.(gz|xz|zst))?")
 _RELOAD: Final = "EXTENSION_RELOAD_MANAGER"
 
@@ -38,15 +39,14 @@ def other_name(facts: ExtensionFacts) -> Hits:
 @rule(
     "LL003",
     Severity.WARNING,
-    "name the file NAME.raw; systemd before 254 also takes NAME_VERSION.raw for another name",
+    "name the file NAME.raw, or NAME-VERSION-ARCHITECTURE.raw in a directory of releases",
 )
 def file_of_other_name(facts: ExtensionFacts) -> Hits:
     """The image file's name is not that of the release file."""
     stem, releases = facts.origin.stem, facts.contents.releases
     if facts.asked_name or stem is None or not releases or facts.contents.release_of(stem, LAX_SINCE) is not None:
         return
-    versioned = _VERSIONED.fullmatch(stem)
-    if not (versioned and versioned["name"] in releases):
+    if not any(stem.startswith(it) and _VERSIONED.fullmatch(stem[len(it) :]) for it in releases):
         yield Hit(f"the image file is called {stem}, its release file is for {', '.join(sorted(releases))}")
 
 
