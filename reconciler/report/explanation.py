@@ -35,6 +35,7 @@ def explain(
         "code": status.code,
         **times(status),
         "source": status.source,
+        "version": status.version,
         "target": None if target is None or isinstance(target, ReconcilerError) else _target(target, view),
         "placed": {"digest": link.entry.digest, "format": str(link.entry.format)} if link else None,
         "merged": status.merged,
