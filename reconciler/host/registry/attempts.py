@@ -39,6 +39,7 @@ def persevere(attempt: Callable[[], T], fruitless: Mapping[str, int], missing: C
             failures = 0 if left < before else failures + 1
             if failures >= fruitless.get(error.code, 0):
                 raise
-            log.info("%s; trying again", error.message)
+            log.info("what broke off is tried again (%s)", error.code)
+            log.debug("%s", error.message)
             before = left
         termination.sleep(PAUSE * 2 ** max(failures - 1, 0))
