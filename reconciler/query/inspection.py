@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from reconciler.dataclass import dataclass
-from reconciler.errors import Failed, Invalid, ReconcilerError, file_of
+from reconciler.errors import Failed, Invalid, ReconcilerError, file_of, parsed
 from reconciler.fetch.content import ImageFile, Layers, Tree, content_of_file, stem_of
 from reconciler.fetch.make import sole_file
 from reconciler.fetch.transport import Access, Opening, transport_for
@@ -27,9 +27,11 @@ from reconciler.host.node.imagepolicies import read_policies
 from reconciler.host.node.machine import read_host, read_other_os
 from reconciler.host.sources import local
 from reconciler.model.config.part import Part
+from reconciler.model.config.placeholders import read_template
+from reconciler.model.content.filepattern import in_placeholders, parse_pattern
 from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.limits import DEFAULT, Limits, size_text
-from reconciler.model.content.source import Transport, parse_source
+from reconciler.model.content.source import Transport, parse_source, parse_source_or_directory
 from reconciler.model.facts.extensionfacts import ExtensionFacts, File, Origin, kind_of
 from reconciler.model.facts.hostfit import THIS_HOST, HostFit, judge
 from reconciler.model.fit.filekind import FileKind
@@ -45,9 +47,12 @@ if TYPE_CHECKING:
     from reconciler.model.content.ociread import Platform
     from reconciler.model.content.resolution import Resolution
     from reconciler.model.content.source import Source
+    from reconciler.model.content.version import Range
     from reconciler.paths import Paths
 
 _NEWEST: Final = 262  # the systemd that other hosts are taken to have where this one has none
+_DIRECTORIES: Final = "name https://HOST/DIR/ or file:///DIR/"
+_PATTERN: Final = 'write --match "NAME-@v-%a.raw"'
 _CHANGED: Final = "correct --digest, or the source"
 
 
@@ -61,6 +66,9 @@ class Request:
     platform: Platform | None = None  # of images for several
     wants_signature: bool = False
     limits: Limits = DEFAULT
+    match: tuple[str, ...] = ()  # of a directory of releases, which files to choose from
+    versions: Range | None = None  # of which of them; None: of all
+    signed: bool = True  # whether a list of checksums on the web takes a signature
     shows_digest: bool = True  # False: that of a directory, for which all is read, only if it must have one
 
 
@@ -136,12 +144,15 @@ class _Look:
 
     def at_subject(self) -> _Found:
         subject, path = self.request.subject, Path(self.request.subject)
+        if self.request.match:
+            return self._at_release(parsed(parse_source_or_directory, subject, _DIRECTORIES))
         if "://" not in subject and path.exists():
             return self._at_path(path, subject)
         source = _parsed(subject)
         if source.transport is Transport.FILE:
             return self._at_path(self.access.paths.under(source.reference), source.text)
-        part = Part(source.text, source, self.request.digest if source.is_web else None, self.request.platform)
+        pin = self.request.digest if source.is_web else None
+        part = Part(source.text, source, pin, self.request.platform, signed=self.request.signed)
         found = transport_for(part, self.access).look_up(part, Format.DIRECTORY)  # whatever it is, its bytes will say
         self._check_digest(found.manifest, found.digest)
         limit = self.request.limits.size
@@ -152,6 +163,22 @@ class _Look:
                 code="limit.exceeded",
             )
         return self.at_source(part, found)
+
+    def _at_release(self, source: Source) -> _Found:
+        """The file of a directory that a configuration would lead to."""
+        request = self.request
+        if not (source.is_directory or source.transport is Transport.FILE):
+            raise Invalid(f"{source.text} is no directory of releases, which --match is for", _DIRECTORIES)
+        host, match = read_host(self.access.paths), []
+        for text in request.match:
+            template = parsed(lambda it: read_template(parse_pattern, in_placeholders(it)), text, _PATTERN, "--match")
+            match.append(template.on(host))
+        part = Part(
+            source.text, source, request.digest, request.platform, request.versions, tuple(match), request.signed
+        )
+        found = transport_for(part, self.access).look_up(part, Format.DIRECTORY)
+        assert found.choice  # noqa: S101 - it was chosen just now
+        return self.at_source(replace(part, text=source.file_in(found.choice.file).text), found)
 
     def at_source(self, part: Part, resolution: Resolution) -> _Found:
         origin = Origin(part.text, resolution.payload, None, resolution.manifest, resolution.index_digest)

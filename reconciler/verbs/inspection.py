@@ -59,16 +59,28 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="what the extension shall be called")
     parser.add_argument("--digest", metavar="DIGEST", help="what it must have; https:// needs it or a SHA256SUMS")
     parser.add_argument("--platform", metavar="PLATFORM", help="of an image for several, such as linux/arm64")
+    parser.add_argument(
+        "--match",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="of a directory of releases, https://HOST/DIR/, the files to choose from; repeatable",
+    )
+    parser.add_argument("--range", metavar="RANGE", help="with --match: their versions, such as >=1.31,<1.32")
+    parser.add_argument("--unsigned", action="store_true", help="SHA256SUMS of an https:// source may be unsigned")
 
 
 def _request(options: argparse.Namespace, subject: str) -> Request:
     from reconciler.model.content.ociread import parse_platform
     from reconciler.model.content.source import parse_digest
+    from reconciler.model.content.version import parse_range
     from reconciler.query.inspection import Request
 
     platform = parsed(parse_platform, options.platform, _SEE, "--platform") if options.platform else None
     digest = parsed(parse_digest, options.digest, _SEE, "--digest") if options.digest else None
-    return Request(subject, options.name, digest, platform)
+    span = parsed(parse_range, options.range, _SEE, "--range") if options.range else None
+    signed = not options.unsigned
+    return Request(subject, options.name, digest, platform, match=tuple(options.match), versions=span, signed=signed)
 
 
 def _inspect(options: argparse.Namespace) -> int:

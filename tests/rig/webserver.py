@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
         faults = web.faults.get(self.path.partition("?")[0], [])
         if faults and faults.pop(0)(self):
             return
-        self.serve(web.directory / self.path.partition("?")[0].lstrip("/"))
+        self.serve(web.directory / unquote(self.path.partition("?")[0]).lstrip("/"))
 
     def serve(self, file: Path, **changed: str) -> None:
         """Send a file, or the part that was asked for."""

@@ -325,9 +325,40 @@ def test_a_signed_list_decides_where_nothing_is_pinned(bench: Bench, web: WebSer
     assert bench.says("tool") == "updated"
 
 
-def _publish(web: WebServer, owner: KeyOwner) -> None:
-    """Write SHA256SUMS and its signature."""
+def test_the_newest_file_of_a_directory_is_an_extension(bench: Bench, web: WebServer) -> None:
+    def publish(version: str, *, architecture: str = "x86-64") -> None:
+        name = f"tool-{version}-{architecture}.tar"
+        (web.directory / name).write_bytes(tar(command("tool", f"{version} {architecture}")))
+        _list(web)
+
+    keys = "match: tool-@v-%a.tar, version: '>=1.31,<1.32', signed: false, platform: linux/amd64, pull: always"
+    bench.configure(f"extensions: {{tool: {{source: '{web.url}/', {keys}}}}}")
+    publish("v1.31.9")
+    publish("v1.31.9", architecture="arm64")
+    publish("v1.32.0")
+    assert "(signed: false), so its server decides" in _apply(bench, web)
+    assert bench.says("tool") == "v1.31.9 x86-64"
+    status = bench.status()["tool"]
+    assert (status["state"], status["version"]) == ("in-sync", "v1.31.9")
+    publish("v1.31.10+build2")
+    publish("v1.31.11-rc1")
+    _apply(bench, web)
+    assert bench.says("tool") == "v1.31.10+build2 x86-64"
+    assert "v1.31.10+build2, of 4 versions; v1.32.0 is not in" in bench.livelayer("explain", "tool").stdout
+    (web.directory / "tool-v1.31.10+build2-x86-64.tar").unlink()  # what the node has, it needs no server for
+    bench.livelayer("rollback")
+    assert bench.says("tool") == "v1.31.9 x86-64"
+    bench.livelayer("rollback", "--release", SSL_CERT_FILE=str(web.directory.parent / "tls/server.pem"))
+    assert bench.says("tool") == "v1.31.10+build2 x86-64"
+
+
+def _list(web: WebServer) -> None:
     files = [path for path in web.directory.iterdir() if not path.name.startswith("SHA256SUMS")]
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} *{path.name}\n" for path in files]
     (web.directory / "SHA256SUMS").write_text("".join(lines))
+
+
+def _publish(web: WebServer, owner: KeyOwner) -> None:
+    """Write SHA256SUMS and its signature."""
+    _list(web)
     owner.sign(web.directory / "SHA256SUMS")

@@ -19,6 +19,7 @@ from reconciler.loop.session import Options
 from reconciler.model.content.resolution import resolution_as_json, resolution_from_json
 from reconciler.report import documents
 from reconciler.report.explanation import explain, lines
+from tests.commandline import run
 from tests.rig.openpgp import KeyOwner
 from tests.rig.webserver import Handler, WebServer, certificate
 from tests.seed import configure, converge
@@ -233,6 +234,40 @@ def test_versions_come_wait_and_go_back_as_tags_do(paths: Paths, server: WebServ
     pin = f"sha256:{hashlib.sha256((directory / 'kubernetes-v1.31.1-x86-64.tar').read_bytes()).hexdigest()}"
     _want(paths, source, match=match, format="directory", digest=pin)  # which takes no signature
     assert (converge(paths).converged, _placed(paths)) == (True, "v1.31.1")
+
+
+def test_inspect_and_lint_look_into_the_file_that_would_be_taken(
+    paths: Paths, server: WebServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _publish_archives(server.directory / "d", "v1.31.1", "v1.32.0+k3s1", "v1.33.0")
+    root = ["--root", str(paths.root)]
+    asked = ["--match", "kubernetes-@v-%a.tar", "--platform", "linux/amd64", "--unsigned"]
+    assert run(*root, "lint", *asked, f"{server.url}/d/") == 0
+    assert run(*root, "inspect", *asked, "--range", "<1.33", f"{server.url}/d/") == 0
+    shown = capsys.readouterr().out
+    assert f"{server.url}/d/kubernetes-v1.32.0%2Bk3s1-x86-64.tar" in shown
+    assert "VERSION=v1.32.0+k3s1" in shown
+    for subject in ("docker://h/x", f"{server.url}/d"):
+        assert run(*root, "inspect", *asked, subject) == 1
+        assert "name https://HOST/DIR/ or file:///DIR/" in capsys.readouterr().err
+    assert run(*root, "inspect", "--match", "x", f"{server.url}/d/") == 1
+    assert "--match: 'x' has no @v" in capsys.readouterr().err
+
+
+def test_another_os_takes_the_file_that_is_for_it(paths: Paths, server: WebServer, tmp_path: Path) -> None:
+    _publish_archives(server.directory / "d", "1.0-41", "1.0-42")
+    _want(paths, f"{server.url}/d/", match="kubernetes-@v-%w-%a.tar", format="directory", signed=False)
+    other = tmp_path / "os-release"
+    other.write_text("ID=fedora\nVERSION_ID=42\n")
+    assert run("--root", paths.root, "apply", "--for-os-release", other) == 0
+    assert [it for it in _asked(server) if it.endswith(".tar")] == ["/d/kubernetes-1.0-42-x86-64.tar"]
+    assert run("--root", paths.root, "check", "--os-release", other) == 0
+    server.requests.clear()
+    release = paths.under("/etc/os-release")
+    release.unlink(missing_ok=True)
+    release.write_text(other.read_text())
+    assert converge(paths, offline=True).converged
+    assert (_asked(server), _placed(paths)) == ([], "1.0-42")
 
 
 def test_a_list_that_moved_is_followed(paths: Paths, server: WebServer) -> None:
