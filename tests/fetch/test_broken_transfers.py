@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import urllib.request
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -157,6 +158,19 @@ def test_what_passes_is_tried_again_in_the_same_run(
     assert _run(paths, proxy).in_sync
     assert max(_asked(proxy).values()) == 2
     assert sum(_asked(proxy).values()) <= LAYERS + 3
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_so_is_the_configuration(paths: Paths, proxy: FaultyRegistry, published: Registry, fault: Fault) -> None:
+    """The last to come, or the first."""
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    url = f"http://{published.address}/v2/broken/x/manifests/v1"
+    with urllib.request.urlopen(urllib.request.Request(url, headers=accept)) as answer:
+        config = json.load(answer)["config"]["digest"]
+    proxy.inject(fault, f"/blobs/{config}", times=1)
+    assert _run(paths, proxy).in_sync
+    assert _asked(proxy).pop(config.removeprefix("sha256:")) == 2
+    assert sum(_asked(proxy).values()) == LAYERS + 2
 
 
 @pytest.mark.parametrize("fault", [faulty.ended_without_a_length, faulty.cut_short])

@@ -14,7 +14,7 @@ from reconciler.loop.reconcile import converge
 from reconciler.loop.session import Options
 from reconciler.model.content.ociread import digest_of, platform_of
 from tests.rig.faultyregistry import FaultyRegistry, Shelf
-from tests.rig.images import command, tar
+from tests.rig.images import command, tar, write_image
 from tests.rig.newerskopeo import newer_skopeo
 from tests.seed import configure
 
@@ -99,6 +99,30 @@ def test_a_layer_that_lies_elsewhere_indeed_is_called_so(paths: Paths, shelf: tu
     (problem,) = _run(paths, shelf[1]).problems
     assert problem.code == "image.malformed"
     assert "is not with the image: a foreign one" in problem.message
+
+
+def test_a_layout_has_its_foreign_layers(paths: Paths, tmp_path: Path) -> None:
+    write_image(tmp_path / "layout", "v1", command("x", "x"))
+    index = json.loads((tmp_path / "layout/index.json").read_bytes())
+    blobs = tmp_path / "layout/blobs/sha256"
+    manifest = json.loads((blobs / index["manifests"][0]["digest"].removeprefix("sha256:")).read_bytes())
+    manifest["layers"][0] |= AWAY
+    content = json.dumps(manifest).encode()
+    (blobs / digest_of(content).removeprefix("sha256:")).write_bytes(content)
+    index["manifests"][0] |= {"digest": digest_of(content), "size": len(content)}
+    (tmp_path / "layout/index.json").write_text(json.dumps(index))
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1'}}}}")
+    assert converge(paths, Options(), "test").in_sync
+    layer = manifest["layers"][0]["digest"].removeprefix("sha256:")
+    (blobs / layer).rename(tmp_path / "away")
+    configure(paths, "settings: {allow_empty: true}\nextensions: {}")
+    assert converge(paths, Options(), "test").in_sync
+    for entry in paths.store.iterdir():
+        entry.rename(paths.staging / "gone")
+    (paths.blobs / "sha256" / layer).unlink()
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1', pull: always}}}}")
+    (problem,) = converge(paths, Options(), "test").problems
+    assert "a foreign one" in problem.message
 
 
 def test_an_encrypted_layer_is_called_so(paths: Paths, shelf: tuple[Shelf, FaultyRegistry]) -> None:
