@@ -16,6 +16,7 @@ from reconciler.host.base import termination
 from reconciler.report import logs
 from reconciler.verbs import (
     building,
+    catalog,
     configuration,
     forecast,
     generations,
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         provides,
         verify,
         configuration,
+        catalog,
         inspection,
         building,
         publishing,

@@ -23,6 +23,7 @@ MEANINGS: Final[Mapping[str, Mapping[int, str]]] = {
     "verify": {OK: "nothing", NOT_IN_SYNC: "something", ERROR: "error"},
     "check": {OK: "all", NOT_IN_SYNC: "not all", ERROR: "error"},
     "validate": {OK: "valid", ERROR: "not"},
+    "catalog": {OK: "something", ERROR: "nothing, or not all could be asked"},
     "lint": {OK: "no errors", ERROR: "errors"},
 }
 

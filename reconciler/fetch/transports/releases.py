@@ -35,7 +35,7 @@ class Releases:
 
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         way = self._way(part)
-        listed = self._listed(part, way)
+        listed = self.listed(part)
         choice = self._choice(part, listed, way)
         file, digest = _file(part, choice), listed.get(choice.file)
         found = way.look_up(replace(file, pin=digest), wanted)
@@ -55,9 +55,9 @@ class Releases:
     def _way(self, part: Part) -> _Way:
         return Web(self.access) if part.source.is_web else Local(self.access)
 
-    def _listed(self, part: Part, way: _Way) -> Mapping[str, str | None]:
+    def listed(self, part: Part) -> Mapping[str, str | None]:
         """Digests by the names of files; None where no list has one."""
-        match way:
+        match way := self._way(part):
             case Web():
                 return way.listed(part)
             case Local():

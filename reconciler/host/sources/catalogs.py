@@ -42,7 +42,7 @@ class Catalogs:
         unread: list[Unavailable] = []
         for url in self.urls:
             try:
-                return self._catalog(url).find(selector)
+                return self.read(url).find(selector)
             except ReconcilerError as error:
                 unread += [error] if isinstance(error, Unavailable) else []
                 reason = error.message.removeprefix(shown_url(url)).removeprefix(": ")
@@ -59,7 +59,7 @@ class Catalogs:
             if isinstance(content, bytes) and content != _kept(self._copy(url)):
                 write_atomically(self._copy(url), content)
 
-    def _catalog(self, url: str) -> Catalog:
+    def read(self, url: str) -> Catalog:
         if url not in self._parsed:
             self._parsed[url] = parse_catalog(self._content(url))
         return self._parsed[url]
