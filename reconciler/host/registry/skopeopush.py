@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable, shortened
 from reconciler.host.base.command import run
-from reconciler.model.content.skopeofailure import last_words
+from reconciler.model.content.skopeofailure import OF_THIS_NODE, about, last_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +146,9 @@ def understand_push(stderr: str, destination: str) -> ReconcilerError:
     """Sort a failure by what happens next; skopeo's own last words are always part of the message."""
     words = last_words(stderr)
     quoted = shortened(words, 1000)
+    for pattern, (kind, code), meaning, hint in OF_THIS_NODE:
+        if re.search(pattern, words, re.IGNORECASE):
+            return kind(f"{destination}: {meaning} (skopeo: {quoted})", about(hint, destination), code=code)
     for pattern, kind, meaning, hint in _MEANINGS:
         if re.search(pattern, words, re.IGNORECASE):
             return kind(f"{destination}: {meaning} (skopeo: {quoted})", hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
 from reconciler.errors import Failed, Invalid, Malformed, ReconcilerError, Unavailable, shortened
 from reconciler.model.content.limits import size_text
@@ -24,29 +24,18 @@ _LOOKED_AT: Final = 4000  # characters of what a registry may say as long as it 
 _QUOTED: Final = 1000  # of them that a message has
 _PREAMBLE: Final = re.compile(r'^(Error parsing image name "[^"]*"|initializing source \S+): ')  # said already
 NOT_A_REGISTRY: Final = "look for a proxy, or a login page of the network, in the registry's place"
-# What skopeo says (in Go's logging or plain words), what that means, and what to do, with REGISTRY for its address.
-# First match wins. A meaning with the word registry is none for images that are files.
-_MEANINGS: Final[tuple[tuple[str, tuple[type[ReconcilerError], str], str, str], ...]] = (
-    (
-        r"policy\.json: no such file|no policy\.json file found",
-        (Invalid, "signature.policy"),
-        "skopeo has no signature policy",
-        'write /etc/containers/policy.json; {"default": [{"type": "insecureAcceptAnything"}]} takes all images',
-    ),
-    (
-        r"invalid policy in|loading trust policy",
-        (Invalid, "signature.policy"),
-        "the signature policy is not valid",
-        "correct the policy.json that skopeo names, see containers-policy.json(5)",
-    ),
+Meaning: TypeAlias = tuple[str, tuple[type[ReconcilerError], str], str, str]
+"""What skopeo says (in Go's logging or plain words), what it means, and what to do, with REGISTRY for its address."""
+
+OF_THIS_NODE: Final[tuple[Meaning, ...]] = (  # before any registry is asked, whatever is wanted of it
     (
         r"invalid reference format",
         (Invalid, "config.invalid"),
         "this cannot be the name of an image",
-        "correct source:, as in docker://HOST/NAME:TAG, with a NAME in lowercase letters",
+        "it looks like docker://HOST/NAME:TAG, with a NAME in lowercase letters",
     ),
     (
-        r" is blocked in ",
+        r"is blocked in \S*registries\.conf",
         (Invalid, "registry.configuration"),
         "this node blocks the registry",
         "take blocked = true from it in the registries.conf that skopeo names, or use another registry",
@@ -69,6 +58,22 @@ _MEANINGS: Final[tuple[tuple[str, tuple[type[ReconcilerError], str], str, str], 
         "the program that has the credentials for the registry fails",
         "a later run tries again; if this repeats, try by hand: echo REGISTRY | docker-credential-NAME get",
     ),
+)
+# First match wins. A meaning with the word registry is none for images that are files.
+_MEANINGS: Final[tuple[Meaning, ...]] = (
+    (
+        r"policy\.json: no such file|no policy\.json file found",
+        (Invalid, "signature.policy"),
+        "skopeo has no signature policy",
+        'write /etc/containers/policy.json; {"default": [{"type": "insecureAcceptAnything"}]} takes all images',
+    ),
+    (
+        r"invalid policy in|loading trust policy",
+        (Invalid, "signature.policy"),
+        "the signature policy is not valid",
+        "correct the policy.json that skopeo names, see containers-policy.json(5)",
+    ),
+    *OF_THIS_NODE,
     (
         r"sigstore disabled",
         (Failed, "signature.unsupported"),
@@ -281,7 +286,7 @@ def understand(stderr: str, argument: str) -> ReconcilerError:
     for pattern, (kind, code), meaning, hint in _MEANINGS:
         if re.search(pattern, essence, re.IGNORECASE) and not (is_local and "registry" in meaning):
             lasting = Invalid if is_local and kind is Unavailable else kind  # a file does not change by itself
-            error = lasting(f"{argument}: {meaning} (skopeo: {quoted})", _about(hint, argument), code=code)
+            error = lasting(f"{argument}: {meaning} (skopeo: {quoted})", about(hint, argument), code=code)
             if isinstance(error, Unavailable):
                 error.retry_after = asked_to_wait(stderr)
             return error
@@ -348,5 +353,5 @@ def _essence(words: str, argument: str) -> str:
     return _NAMES.sub("", without_mirrors.replace(reference, ""))
 
 
-def _about(hint: str, argument: str) -> str:
+def about(hint: str, argument: str) -> str:
     return hint.replace("REGISTRY", argument.removeprefix("docker://").partition("/")[0])

@@ -36,6 +36,10 @@ FATAL = 'time="2026-01-01T00:00:00Z" level=fatal msg="{}"\n'
         ("dial tcp 127.0.0.1:1: connect: connection refused", Unavailable, "refuses connections"),
         ("received unexpected HTTP status: 502 Bad Gateway", Unavailable, "does not answer properly"),
         ("toomanyrequests: slow down", Unavailable, "asks to slow down"),
+        ("Invalid destination name docker://h/X: invalid reference format: repository name must be lowercase",
+         Invalid, "cannot be the name"),
+        ("registry h is blocked in /etc/containers/registries.conf or /x.d", Invalid, "blocks the registry"),
+        ("getting username and password: error getting credentials - err: exit status 1", Unavailable, "fails"),
         ("something entirely new", Unavailable, "something entirely new"),
     ],
 )  # fmt: skip
