@@ -26,6 +26,7 @@ from reconciler.host.sources import web
 from reconciler.host.sources.download import Partial
 from reconciler.loop import config
 from reconciler.model.content.catalog import Selector, parse_catalog
+from reconciler.model.content.filepattern import in_placeholders, parse_pattern
 from reconciler.model.content.limits import parse_size
 from reconciler.model.content.ociread import (
     Index,
@@ -36,6 +37,8 @@ from reconciler.model.content.ociread import (
     platform_of,
     with_diff_ids,
 )
+from reconciler.model.content.offers import offers_in_files
+from reconciler.model.content.releases import releases_in
 from reconciler.model.content.retryafter import retry_after
 from reconciler.model.content.sha256sums import best_before, file_name, parse_checksums
 from reconciler.model.content.skopeofailure import understand, understand_stall
@@ -123,6 +126,8 @@ _SUMS: Final = f"""{_HEX} *x.raw
 {_HEX}  ./other.raw
 \\{_HEX}  a\\nb.raw
 SHA256 (bsd.raw) = {_HEX}
+{_HEX}  livelayer-v1.31.1+k3s1-x86-64.raw
+{_HEX} *livelayer-5+29.4.2-1~debian.13-amd64.raw
 {_EMPTY}  BEST-BEFORE-2027-01-31
 """.encode()
 _ANSWER: Final = b"""HTTP/1.1 301 Moved
@@ -346,6 +351,9 @@ def _catalog(text: bytes) -> None:
 def _checksums(text: bytes) -> None:
     listed = parse_checksums(text.decode(errors="replace"))
     best_before(listed)
+    platform = platform_of("x86_64")
+    releases_in(listed, [parse_pattern("livelayer-@v-%a.raw"), parse_pattern("@d@@@v+@l.raw")], platform)
+    offers_in_files(listed, "https://h/", platform)
     file_name(f"https://h/{text[:200].decode('latin-1')}")
 
 
@@ -415,9 +423,9 @@ def _unit(text: bytes) -> None:
 def _words(text: bytes) -> None:
     """Values that a user or a catalog writes."""
     word = text.decode(errors="replace")
-    for parse in (parse_source, parse_range, parse_platform, parse_size):
+    for parse in (parse_source, parse_range, parse_platform, parse_size, parse_pattern):
         with contextlib.suppress(ValueError):
-            parse(word)
+            parse(in_placeholders(word))
 
 
 class _Image:
@@ -463,7 +471,14 @@ def targets() -> dict[str, Target]:
         "image-configs": Target(_image_config, (dumped(_CONFIG),)),
         "tags": Target(_tags, (b"v1.30.0-rc1-k3s1\n1.29\n1.2.3-alpine\nlatest\nv2.0.0b3\n1.2.3_4",)),
         "words": Target(
-            _words, (b"docker://h:5000/x:v1@" + _DIGEST.encode(), b">=1.29,<1.30,-k3s*", b"linux/arm/v7", b"16G")
+            _words,
+            (
+                b"docker://h:5000/x:v1@" + _DIGEST.encode(),
+                b">=1.29,<1.30,-k3s*",
+                b"linux/arm/v7",
+                b"16G",
+                b"x-@v-%w-%a.raw",
+            ),
         ),
         "http": Target(_answer, (_ANSWER,)),
         "retry-after": Target(

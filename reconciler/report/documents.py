@@ -75,8 +75,8 @@ def _started(action: Start) -> str:
 def _obtained(action: Fetch | Generate) -> str:
     if isinstance(action, Generate):
         return f"generate {action.ident} {short(action.entry.digest)}"
-    choice, source = action.resolution.choice, action.wanted.text
-    source = f"{source.rstrip('/')}/{choice.file}" if choice else source
+    part, choice = action.wanted.parts[0], action.resolution.choice
+    source = part.source.file_in(choice.file).text if choice and part.match else action.wanted.text
     return f"fetch {action.wanted.name} {short(action.entry.digest)} from {source}"
 
 

@@ -12,6 +12,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.dataclass import dataclass
+from reconciler.model.content.tag import FILE_NAME_MAX
 
 if TYPE_CHECKING:
     from reconciler.model.content.ociread import Platform
@@ -51,7 +52,6 @@ _SPELLINGS: Final = {
 _ARCHITECTURE: Final = re.compile(
     rf".*?[-_.](?P<name>{'|'.join(map(re.escape, chain.from_iterable(_SPELLINGS.values())))})"
 )
-_NAME_MAX: Final = 255  # bytes of a file's name
 _LOOKS_LIKE: Final = 'it looks like "NAME-@v-%a.raw"'
 
 
@@ -72,7 +72,7 @@ class Pattern:
     def fit(self, name: str, platform: Platform) -> Fit | None:
         """What stands in a name for a platform; None: it is another file's."""
         spellings = spellings_of(platform)
-        match = re.fullmatch(self._expression(spellings), name) if len(name) <= _NAME_MAX else None
+        match = re.fullmatch(self._expression(spellings), name) if len(name) <= FILE_NAME_MAX else None
         if match is None:
             return None
         architecture = match.groupdict().get("a")

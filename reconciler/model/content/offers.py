@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.dataclass import dataclass
 from reconciler.model.content.filepattern import architecture_in, spellings_of
-from reconciler.model.content.tag import Tag, read_file_version
+from reconciler.model.content.tag import FILE_NAME_MAX, Tag, read_file_version
 from reconciler.model.content.version import parse_range
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def offers_in_files(names: Iterable[str], source: str, platform: Platform) -> li
 
 
 def _named(file: str) -> _Named | None:
-    match = _FILE.fullmatch(file)
+    match = _FILE.fullmatch(file) if len(file) <= FILE_NAME_MAX else None
     if match is None:
         return None
     architecture = architecture_in(match["stem"])

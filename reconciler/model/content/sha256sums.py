@@ -51,10 +51,11 @@ def file_name(url: str) -> str:
 
 
 def beside(url: str, name: str) -> str:
-    """The URL of another file in the same directory."""
+    """The URL of another file in the same directory. A query belongs to a file, or else to the whole directory."""
     parts = urlsplit(url)
-    directory = parts.path.rpartition("/")[0]
-    return urlunsplit(parts._replace(path=f"{directory}/{name}", query="", fragment=""))
+    directory, _, file = parts.path.rpartition("/")
+    query = "" if file else parts.query
+    return urlunsplit(parts._replace(path=f"{directory}/{name}", query=query, fragment=""))
 
 
 def is_file_name(name: str) -> bool:

@@ -48,6 +48,7 @@ _PRERELEASE: Final = re.compile(
     re.IGNORECASE,
 )
 _SEPARATORS: Final = "-_."
+FILE_NAME_MAX: Final = 255  # bytes, for any file system
 
 _EPOCH: Final = re.compile(r"(?P<epoch>[0-9]{1,3})(?::(?=[0-9])|\+(?=[0-9]+\.))(?P<rest>.*)")
 _FILE_PRERELEASE: Final = re.compile(
@@ -113,6 +114,8 @@ def split_epoch(text: str) -> tuple[int | None, str]:
 
 def read_file_version(text: str) -> Tag | None:
     """The version in the name of a file; None: it is none."""
+    if len(text) > FILE_NAME_MAX:
+        return None
     epoch, plain = split_epoch(text.removeprefix("v").removeprefix("V"))
     match = _VERSION.fullmatch(plain)
     if match is None or match["v"]:

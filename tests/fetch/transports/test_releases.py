@@ -112,10 +112,16 @@ def test_the_newest_that_fits_is_taken_from_an_unsigned_list_and_that_is_told(
 
 def test_what_a_url_needs_is_escaped_and_its_query_goes_along(paths: Paths, server: WebServer) -> None:
     _publish(server.directory / "d", "5+29.4.2-1~debian.13")
-    _want(paths, f"{server.url}/d/?token=secret", signed=False)
-    converge(paths)
-    assert "/d/kubernetes-5%2B29.4.2-1~debian.13-x86-64.raw?token=secret" in _asked(server)
-    assert "secret" not in paths.resolutions.read_text() if paths.resolutions.exists() else True
+    _want(paths, f"{server.url.replace('//', '//user:secret@')}/d/?token=secret", signed=False)
+    (fetch, *_) = documents.plan_lines(_look(paths).view.plan, "not in sync")
+    file = "/d/kubernetes-5%2B29.4.2-1~debian.13-x86-64.raw"
+    assert f"{file}?***" in fetch
+    result = converge(paths)
+    assert f"{file}?token=secret" in _asked(server)
+    assert "/d/SHA256SUMS?token=secret" in _asked(server)
+    told = [fetch, *documents.problem_lines((*result.problems, *result.warnings)), paths.status.read_text()]
+    records = [it.read_text() for it in paths.state.rglob("*.json") if it != paths.last_good]
+    assert "secret" not in "".join([*told, *records])
 
 
 def test_the_list_is_fetched_once_for_all(paths: Paths, server: WebServer) -> None:

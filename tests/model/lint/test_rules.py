@@ -55,7 +55,7 @@ def _named(stem: str | None, asked: str | None = None) -> ExtensionFacts:
 FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
     "LL001": ((extension(release=None), None),),
     "LL002": ((_named(None, "y"), None),),
-    "LL003": ((_named("y"), None), (_named("y_1"), None)),
+    "LL003": ((_named("y"), None), (_named("y_1"), None), (_named("x-y-1.2"), None), (_named("xy-1.2"), None)),
     "LL004": ((extension({f"{RELEASE}y": file("ID=_any\n")}), None),),
     "LL005": ((extension(release="VERSION_ID=12\n"), RELEASE),),
     "LL006": ((extension(release="ID=debian\nEXTENSION_RELOAD_MANAGER=1\n"), RELEASE),),
@@ -169,7 +169,7 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
 }
 PASSED: Final[Mapping[str, tuple[ExtensionFacts, ...]]] = {
     "LL002": (_named(None, "x"), _named("y", "x")),
-    "LL003": (_named("x"), _named("x_1.2"), _named(None), _named("y", "x")),
+    "LL003": (_named("x"), _named("x_1.2"), _named("x-v1.31.1-x86-64"), _named(None), _named("y", "x")),
     "LL006": (extension(release="ID=debian\nSYSEXT_LEVEL=1\n"), extension(release="ID=_any\n")),
     "LL009": (extension({f"{UNITS}/x.service": None, **DROP_IN}, "ID=_any\n"),),
     "LL010": (extension({"usr/lib/modules/6.1.0-13/extra/x.ko": file()}),),
