@@ -70,6 +70,7 @@ class Paths:
     first_seen = _InState("first-seen.json")  # when digests of extensions with a `min_age` were seen first
     catalogs = _InState("catalogs")  # copies of catalogs of extensions, for when their servers do not answer
     signed_lists = _InState("sha256sums.json")  # when the lists of checksums were signed that were accepted
+    cloud_configs = _InState("cloud-configs.json")  # what each cloud-config said when it was last good
     cloud_places = _InState("cloud-places.json")  # where the last good configuration's cloud-configs were mounted
     generations = _InState("generations")  # what was placed after each successful change, a file each
     rollback = _InState("rollback.json")  # the generation that is pinned, and the configuration it stands in for

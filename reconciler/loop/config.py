@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.dataclass import dataclass
@@ -20,7 +21,7 @@ from reconciler.model.config.desired import DesiredState, desired_state
 from reconciler.model.config.merge import CloudParts, Fragment, Tree, combine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.paths import Paths
@@ -39,8 +40,10 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what of cloud-configs is for others
     clouds: Clouds = Clouds()
+    cloud_files: Mapping[str, Tree] = field(default_factory=dict)  # what each of them says, or said last
     vanished: tuple[str, ...] = ()  # places of cloud-configs that were mounted and are not
-    troubles: tuple[ReconcilerError, ...] = ()  # with carrying out what it says about the whole
+    unknown: tuple[str, ...] = ()  # cloud-configs of which nobody knows what all they list
+    troubles: tuple[ReconcilerError, ...] = ()  # with a part of it, or with carrying out what it says about the whole
 
 
 def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path] | None = None) -> Loaded:
@@ -51,11 +54,10 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
         clouds = look_at(_places(own, paths) if cloud_configs is None else cloud_configs)
         parts = _read_cloud_configs(clouds.places, None if cloud_configs is not None else paths)
         warnings = (*files.warnings, *parts.warnings)
-        if not own and not parts.fragments:
-            return Loaded(DesiredState(configured=False), warnings=warnings, clouds=clouds)
-        fragment = combine([*parts.fragments, *own])
-        vanished = _vanished(paths, clouds) if cloud_configs is None else ()
-        return Loaded(desired_state(fragment), fragment.tree, (), warnings, parts.notes, clouds, vanished)
+        known = Loaded(DesiredState(configured=False), warnings=warnings, notes=parts.notes, clouds=clouds)
+        is_told = bool(own or parts.fragments or parts.mistakes)
+        of = paths if cloud_configs is None and clouds.places else None
+        return _with(parts, own, known, of) if is_told else known
     except InvalidConfiguration as error:
         return Loaded(_last_good(paths), mistakes=error.mistakes, clouds=clouds)
     except Invalid as error:
@@ -66,6 +68,25 @@ def load(paths: Paths, config: Path | None = None, cloud_configs: Sequence[Path]
     except Exception as error:  # whatever it is, what was good stays in force
         log.debug("the configuration cannot be read", exc_info=True)
         return Loaded(_last_good(paths), mistakes=(Mistake.unexpected(error, "the configuration"),), clouds=clouds)
+
+
+def _with(parts: CloudParts, own: Sequence[Fragment], known: Loaded, paths: Paths | None) -> Loaded:
+    """What files say together; `paths`: of a node, whose cloud-configs break nothing but themselves."""
+    if paths is None:
+        fragment = combine([*parts.fragments, *own])
+        return replace(known, desired=desired_state(fragment), tree=fragment.tree)
+    from reconciler.loop.cloudconfigs import combined
+
+    desired, fragment, mistakes = combined(parts, own, lambda: _last_good_tree(paths))
+    return replace(
+        known,
+        desired=desired,
+        tree=fragment.tree,
+        cloud_files=parts.files,
+        vanished=_vanished(paths, known.clouds),
+        unknown=parts.unknown,
+        troubles=mistakes,
+    )
 
 
 def compose(files: Sequence[Path], cloud_configs: Sequence[Path] = ()) -> Loaded:
@@ -81,6 +102,9 @@ def remember(paths: Paths, loaded: Loaded, *, forget_vanished: bool = False) -> 
     if loaded.tree is not None and loaded.tree != read_json(located.last_good):
         write_json(located.last_good, loaded.tree)
     if loaded.tree is not None and loaded.clouds.places:
+        from reconciler.loop import cloudconfigs
+
+        cloudconfigs.remember(located.cloud_configs, loaded.cloud_files)
         kept = () if forget_vanished else loaded.vanished
         places = sorted({*(str(it) for it in loaded.clouds.inhabited if os.path.ismount(it)), *kept})
         if places != (read_json(located.cloud_places) or []):
@@ -105,10 +129,12 @@ def _read_cloud_configs(where: Sequence[Path], paths: Paths | None, *, root_only
     if not where:
         return CloudParts()
     from reconciler.host.config.cloudconfig import read_named, read_places
+    from reconciler.loop.cloudconfigs import read_known
 
     if paths is None:
         return read_named(where, root_only=root_only)
-    return on_host(lambda: read_places(where, paths), where if paths.is_running_system else ())
+    known = read_known(locate(paths).cloud_configs)
+    return on_host(lambda: read_places(where, paths, known), where if paths.is_running_system else ())
 
 
 def _read_own(paths: Paths, config: Path | None) -> tuple[Files, tuple[Fragment, ...]]:
@@ -123,11 +149,19 @@ def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:
 
 
 def _last_good(paths: Paths) -> DesiredState:
+    return _read_last_good(paths)[0]
+
+
+def _last_good_tree(paths: Paths) -> Tree:
+    return _read_last_good(paths)[1]
+
+
+def _read_last_good(paths: Paths) -> tuple[DesiredState, Tree]:
     tree = read_json(locate(paths).last_good)
     if not isinstance(tree, dict):
-        return DesiredState(configured=False)
+        return DesiredState(configured=False), {}
     try:
-        return desired_state(Fragment(tree))
+        return desired_state(Fragment(tree)), tree
     except Exception:  # it was written by a newer livelayer
         log.debug("the last good configuration cannot be read", exc_info=True)
-        return DesiredState(configured=False)
+        return DesiredState(configured=False), {}

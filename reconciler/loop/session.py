@@ -110,7 +110,9 @@ def open_session(paths: Paths, loaded: config.Loaded, options: Options, lookups:
     if options.confirm_prune:
         given["prune_limit"] = None
     settings = desired.settings.model_copy(update=given)
-    desired = replace(desired, settings=settings, vanished=() if options.confirm_prune else loaded.vanished)
+    desired = replace(desired, settings=settings)
+    if not options.confirm_prune:
+        desired = replace(desired, vanished=loaded.vanished, unknown=loaded.unknown)
     host = host_of(paths, desired)
     desired = for_host(desired, host)
     configuration = generations.configuration_digest(paths, loaded)

@@ -52,8 +52,8 @@ def _read_configuration(options: argparse.Namespace) -> DesiredState:
     files, named = options.files or ([options.config] if options.config else []), cloud_configs(options)
     loaded = config.compose(files, named or ()) if files or named else config.load(Paths(options.root))
     _warn(loaded)
-    if loaded.mistakes:
-        raise InvalidConfiguration(loaded.mistakes)
+    if wrong := (*loaded.mistakes, *(it for it in loaded.troubles if isinstance(it, Invalid))):
+        raise InvalidConfiguration(wrong)
     return loaded.desired
 
 

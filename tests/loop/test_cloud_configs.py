@@ -54,8 +54,13 @@ def _write(paths: Paths, name: str, text: str) -> Path:
     return path
 
 
-def _sources(loaded: Loaded) -> dict[str, str]:
+def _told(loaded: Loaded) -> list[str]:
     assert loaded.mistakes == ()
+    return [it.message for it in loaded.troubles]
+
+
+def _sources(loaded: Loaded) -> dict[str, str]:
+    assert (loaded.mistakes, loaded.troubles) == ((), ())
     return {item.name: item.text for item in loaded.desired.extensions}
 
 
@@ -149,22 +154,22 @@ stages:
 
 def test_a_template_in_what_we_read_is_a_mistake_with_its_place(kairos: Paths) -> None:
     _write(kairos, "oem/90.yaml", BUNDLE.replace("v0.15.0", "{{ .Version }}"))
-    (mistake,) = config.load(kairos).mistakes
-    assert "oem/90.yaml:6:7: install.bundles.0.targets.0: has a Go template" in mistake.message
+    (told,) = _told(config.load(kairos))
+    assert "oem/90.yaml:6:7: install.bundles.0.targets.0: has a Go template" in told
     _write(kairos, "oem/90.yaml", BUNDLE.replace(IPFS, "{{ .Target }}"))
-    (mistake,) = config.load(kairos).mistakes
-    assert "oem/90.yaml:6:7: install.bundles.0.targets.0: has a Go template" in mistake.message
+    (told,) = _told(config.load(kairos))
+    assert "oem/90.yaml:6:7: install.bundles.0.targets.0: has a Go template" in told
 
 
-def test_a_broken_file_that_does_not_concern_us_is_passed_over(kairos: Paths) -> None:
+def test_a_broken_file_that_does_not_concern_us_stops_nothing(kairos: Paths) -> None:
     _write(kairos, "oem/10_junk.yaml", "#cloud-config\nusers: [")
     _write(kairos, "oem/20_list.yaml", "#cloud-config\n- a\n")
+    os.chown(_write(kairos, "oem/30_others.yaml", "#cloud-config\nusers: []\n# no extensions\n"), 1234, 1234)
+    _write(kairos, "oem/40_all.yaml", "#cloud-config\nhostname: x\n").chmod(0o666)
     _write(kairos, "oem/90_custom.yaml", BUNDLE)
     loaded = config.load(kairos)
     assert _sources(loaded) == {"ipfs": IPFS}
-    assert "10_junk.yaml:3:1: no valid YAML" in loaded.warnings[0]
-    assert "passed over, as it says nothing of extensions" in loaded.warnings[0]
-    assert "20_list.yaml:2:1: the file must be a map" in loaded.warnings[1]
+    assert (loaded.warnings, loaded.notes, loaded.unknown) == ((), (), ())
 
 
 @pytest.mark.parametrize(
@@ -186,15 +191,74 @@ def test_a_broken_file_that_does_not_concern_us_is_passed_over(kairos: Paths) ->
         (f"#cloud-config\nother:\n{'- ' * 100_000}\nbundles: []", "is nested too deeply"),
     ],
 )
-def test_a_broken_file_that_concerns_us_keeps_the_last_good_state(kairos: Paths, text: str, words: str) -> None:
-    file = _write(kairos, "oem/90_custom.yaml", BUNDLE)
+def test_a_broken_file_is_passed_over_alone(kairos: Paths, text: str, words: str) -> None:
+    file = _write(kairos, "oem/90_custom.yaml", text)
+    other = _write(kairos, "oem/95.yaml", _bundle("y", "docker://r/y"))
+    (told,) = _told(loaded := config.load(kairos))
+    assert words in told
+    assert "oem/90_custom.yaml" in told
+    assert [item.name for item in loaded.desired.extensions] == ["y"]
+    file.write_text(BUNDLE)
     config.remember(kairos, config.load(kairos))
+    other.write_text(_bundle("y", "docker://r/y:new") + "livelayer: {settings: {prune: false}}\n")
     file.write_text(text)
     loaded = config.load(kairos)
-    assert [item.name for item in loaded.desired.extensions] == ["ipfs"]
-    (mistake,) = loaded.mistakes
-    assert words in mistake.message
-    assert "oem/90_custom.yaml" in mistake.message
+    assert words in _told(loaded)[0]
+    if "livelayer:" not in text:  # of a file that is wrong as a whole, all that it said before counts
+        assert {item.name: item.text for item in loaded.desired.extensions} == {"ipfs": IPFS, "y": "docker://r/y:new"}
+    assert not loaded.desired.settings.prune
+
+
+def test_what_a_broken_file_said_stays_whatever_it_was(kairos: Paths) -> None:
+    _write(kairos, "oem/10.yaml", "#cloud-config\nlivelayer: {extensions: {x: {source: 'docker://r/x:1'}}}\n")
+    file = _write(
+        kairos,
+        "oem/20.yaml",
+        "#cloud-config\nlivelayer: {settings: {limits: {setuid: false}}, extensions: {x: {source: 'docker://r/x:2'}}}\n",
+    )
+    config.remember(kairos, good := config.load(kairos))
+    for text in ("#cloud-config\nlivelayer: [", "#cloud-config\nlivelayer: x\n"):
+        file.write_text(text)
+        loaded = config.load(kairos)
+        assert loaded.troubles
+        assert (loaded.desired, loaded.unknown) == (good.desired, ())
+        config.remember(kairos, loaded)  # another time is as good
+    file.write_text("#cloud-config\nlivelayer: {settings: {limits: {setuid: what}}, extensions: {x: {souce: y}}}\n")
+    loaded = config.load(kairos)
+    assert len(loaded.troubles) == 2
+    assert loaded.desired == good.desired
+    file.unlink()
+    os.mkfifo(file)
+    assert config.load(kairos).desired == good.desired
+    file.unlink()
+    assert [item.text for item in config.load(kairos).desired.extensions] == ["docker://r/x:1"]
+
+
+def test_a_bad_item_leaves_its_extension_as_it_was_and_all_others_count(kairos: Paths) -> None:
+    file = _write(kairos, "oem/90.yaml", BUNDLE)
+    config.remember(kairos, good := config.load(kairos))
+    more = "bundles: [{rootfs_path: /var/lib/extensions/y, targets: ['docker://r/y']}]\n"
+    file.write_text(
+        f"{BUNDLE}    - nonsense\n{more}livelayer: {{extensions: {{a: {{}}, b: {{source: 'docker://r/b'}}}}}}\n"
+    )
+    loaded = config.load(kairos)
+    assert len(_told(loaded)) == 2
+    assert [item.name for item in loaded.desired.extensions] == ["b", "ipfs", "y"]
+    assert loaded.desired.extensions[1] == good.desired.extensions[0]
+    assert loaded.unknown == ()
+
+
+def test_nothing_is_pruned_while_nobody_knows_what_a_file_lists(kairos: Paths) -> None:
+    file = _write(kairos, "oem/90_custom.yaml", BUNDLE)
+    _fill_for_bundle(kairos)
+    assert converge(kairos, Options(), "test").in_sync
+    _write(kairos, "oem/10.yaml", "#cloud-config\nlivelayer: {settings: {allow_empty: true}}\n")
+    file.write_text("#cloud-config\nbundles: [5]\n")
+    broken = converge(kairos, Options(), "test")
+    assert [it.code for it in broken.problems] == ["config.invalid", "prune.unknown"]
+    assert broken.view.plan.actions == ()
+    assert converge(kairos, Options(confirm_prune=True), "test").outcomes
+    assert list((kairos.root / "var/lib/extensions").iterdir()) == []
 
 
 def test_what_bombs_elsewhere_costs_nothing(kairos: Paths) -> None:
@@ -204,7 +268,7 @@ def test_what_bombs_elsewhere_costs_nothing(kairos: Paths) -> None:
     _write(kairos, "oem/90_custom.yaml", f"{BUNDLE}{bombs}\n")
     assert _sources(config.load(kairos)) == {"ipfs": IPFS}
     _write(kairos, "oem/90_custom.yaml", f"{BUNDLE}{bombs}\nlivelayer: *m9\n")
-    assert "look for merge keys" in (config.load(kairos).mistakes[0].hint or "")
+    assert "look for merge keys" in (config.load(kairos).troubles[0].hint or "")
 
 
 def test_anchors_and_further_documents(kairos: Paths) -> None:
@@ -223,13 +287,20 @@ def test_anchors_and_further_documents(kairos: Paths) -> None:
         (lambda file: file.parent.parent.chmod(0o777), "oem: others than root can write it (mode 0777)"),
     ],
 )
-def test_files_that_others_can_write_are_refused(kairos: Paths, spoil: Callable[[Path], None], words: str) -> None:
+def test_files_that_others_can_write_are_passed_over(
+    kairos: Paths, spoil: Callable[[Path], None], words: str
+) -> None:
     file = _write(kairos, "oem/below/90_custom.yaml", BUNDLE)
+    _write(kairos, "srv/1.yaml", _bundle("y", "docker://r/y"))
+    configure(kairos, "settings: {cloud_config: [/srv, /oem]}")
     config.remember(kairos, config.load(kairos))
+    file.write_text(BUNDLE.replace("ipfs", "evil"))
     spoil(file)
     loaded = config.load(kairos)
-    assert words in loaded.mistakes[0].message
-    assert [item.name for item in loaded.desired.extensions] == ["ipfs"]
+    (told,) = _told(loaded)
+    assert words in told
+    assert loaded.troubles[0].code == "config.not-roots"
+    assert [item.name for item in loaded.desired.extensions] == ["ipfs", "y"]
 
 
 def test_a_link_out_of_the_place_is_judged_where_it_leads(kairos: Paths) -> None:
@@ -237,7 +308,7 @@ def test_a_link_out_of_the_place_is_judged_where_it_leads(kairos: Paths) -> None
     outside.parent.chmod(0o777)
     (kairos.root / "oem").mkdir()
     (kairos.root / "oem/90.yaml").symlink_to("/home/user/90.yaml")
-    assert "home/user: others than root can write it" in config.load(kairos).mistakes[0].message
+    assert "home/user: others than root can write it" in _told(config.load(kairos))[0]
 
 
 def test_a_link_below_another_root_leads_nowhere_else(kairos: Paths, tmp_path: Path) -> None:

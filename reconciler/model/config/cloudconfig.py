@@ -2,7 +2,7 @@
 
 Read are `install.bundles`, `bundles`, `install.extensions`, `extensions.catalogs` and `livelayer`, nothing else. What
 Kairos would take and livelayer does not, such as `run://` bundles, is reported and left alone; what Kairos would
-refuse, too, is a mistake, so that the last good state stays in force.
+refuse, too, is a mistake, for which the item is passed over alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from reconciler.dataclass import dataclass
-from reconciler.errors import Invalid, InvalidConfiguration, Mistake, quoted, shortened
+from reconciler.errors import Invalid, Mistake, quoted, shortened
 from reconciler.model.config.catalogentry import DEFAULT_CATALOG, NotTaken, catalog_url, read_entry
 from reconciler.model.config.merge import CloudParts, Fragment, KeyPath, Mark, Tree
 from reconciler.model.kind import Kind, is_name
@@ -41,7 +41,9 @@ _STAND_IN: Final = "\ue000"  # of Unicode's private use, so that nobody's value 
 _NOTHING: Final = f" \t{_STAND_IN}"
 _SLASHES: Final = re.compile("/+")
 _DESTINATION: Final = re.compile(r"/var/lib/(?P<kind>extensions|confexts)/(?P<name>[^/]+)")
+_SEARCHED: Final = re.compile(r"/(?:extensions|confexts)(?:/|$)")  # by systemd, or nearly so
 _KINDS: Final = {"extensions": Kind.SYSEXT, "confexts": Kind.CONFEXT}
+_TAKEN: Final = "livelayer takes bundles for /var/lib/extensions/NAME and /var/lib/confexts/NAME"
 _IMAGE_SCHEMES: Final = frozenset({"container", "docker"})
 
 
@@ -88,15 +90,23 @@ class _Item:
 def translate(fragments: Sequence[Fragment]) -> CloudParts:
     """What cloud-configs ask for, the first lowest."""
     merged: Any = {}
-    for fragment in fragments:
-        merged = _merge(merged, _marked(fragment), fragment, ())
     translator = _Translator(fragments)
+    documents = []
+    for fragment in fragments:
+        with translator.passing_over(fragment):
+            merged = _merge(merged, _marked(fragment), fragment, ())
+        with translator.passing_over(fragment):
+            if fragment.tree.get("livelayer") is not None:
+                documents.append(_document(fragment))
     translator.take(merged)
-    if translator.mistakes:
-        raise InvalidConfiguration(tuple(translator.mistakes))
-    documents = tuple(_document(it) for it in fragments if it.tree.get("livelayer") is not None)
     return CloudParts(
-        (translator.fragment(), *documents), tuple(translator.warnings), tuple(dict.fromkeys(translator.notes))
+        (translator.fragment(), *documents),
+        tuple(translator.warnings),
+        tuple(dict.fromkeys(translator.notes)),
+        tuple(translator.mistakes),
+        tuple(("extensions", name) for name in sorted(translator.damaged)),
+        tuple(dict.fromkeys(translator.unknown)),
+        tuple(dict.fromkeys(translator.broken)),
     )
 
 
@@ -156,6 +166,9 @@ class _Translator:
         self.mistakes: list[Invalid] = []
         self.warnings: list[str] = []
         self.notes: list[str] = []
+        self.damaged: set[str] = set()  # extensions of which a part is wrong
+        self.unknown: list[str] = []  # files with a mistake of which nobody knows what extension it is about
+        self.broken: list[str] = []
         self._trees: dict[str, Tree] = {}
         self._marks: dict[KeyPath, Mark] = {}
         self._catalogs: list[str] = []
@@ -174,7 +187,8 @@ class _Translator:
 
     def fragment(self) -> Fragment:
         """As a part of livelayer's own document."""
-        tree: Tree = {"extensions": {name: _plain(tree) for name, tree in self._trees.items()}}
+        whole = {name: tree for name, tree in self._trees.items() if name not in self.damaged}
+        tree: Tree = {"extensions": {name: _plain(tree) for name, tree in whole.items()}}
         if self._catalogs:
             tree["settings"] = {"catalogs": self._catalogs}
         return Fragment(tree, self._marks)
@@ -187,6 +201,7 @@ class _Translator:
             noun = "a map" if issubclass(kind, dict) else "a list"
             what = f"{self._place(key)}: {key}: must be {noun} in a cloud-config, not {value!r}"
             self.mistakes.append(Mistake(what, "correct the file"))
+            self.unknown.append(self._place(key).file)
         return kind()
 
     def _place(self, key: str) -> Mark:
@@ -195,12 +210,26 @@ class _Translator:
         marks = (fragment.marks.get(path) for fragment in reversed(self._fragments))
         return next(filter(None, marks), _SOMEWHERE)
 
-    def _wrong(self, item: _Item, what: str, hint: str, *below: str | int) -> None:
+    @contextmanager
+    def passing_over(self, fragment: Fragment) -> Iterator[None]:
+        """What is wrong with what a file says as a whole keeps nobody from reading the others."""
+        try:
+            yield
+        except Invalid as error:
+            self.mistakes.append(error)
+            self.broken += [mark.file for mark in [fragment.place(())] if mark]
+
+    def _wrong(self, item: _Item, what: str, hint: str, *below: str | int, of: str | None = None) -> None:
+        """A mistake, of an extension if that is known. An extension of which a part is wrong is none."""
         self.mistakes.append(Mistake(item.sentence(what, *below), hint))
+        if of is None:
+            self.unknown.append(item.mark().file)
+        else:
+            self.damaged.add(of)
 
     def _bundle(self, item: _Item) -> None:
         """One bundle: a list of images to be unpacked to one place."""
-        root = item.value.get("rootfs_path", "/") if isinstance(item.value, dict) else None
+        root = item.value.get("rootfs_path") or "/" if isinstance(item.value, dict) else None
         if not isinstance(root, str):
             self._wrong(item, "a bundle is a map with targets and rootfs_path", "correct the bundle")
             return
@@ -208,7 +237,10 @@ class _Translator:
         if match is None:
             targets = item.value.get("targets")
             shown = ", ".join(map(str, targets)) if isinstance(targets, list) else "a bundle"
-            self.notes.append(item.sentence(f"{shown} for {root} is not livelayer's"))
+            if _SEARCHED.search(root):
+                self.warnings.append(item.sentence(f"{shown} for {root}: not taken; {_TAKEN}"))
+            else:
+                self.notes.append(item.sentence(f"{shown} for {root} is not livelayer's"))
         elif _has_template(root):
             self._wrong(item, "has a Go template, which nobody fills in here", "write the path out", "rootfs_path")
         elif not is_name(match["name"]):
@@ -221,32 +253,24 @@ class _Translator:
     def _targets(self, item: _Item, name: str, kind: Kind) -> None:
         targets, local = item.value.get("targets") or [], item.value.get("local_file") or False
         if not isinstance(targets, list) or not all(isinstance(it, str) for it in targets):
-            self._wrong(item, "must be a list of SCHEME://REFERENCE", "correct the bundle", "targets")
+            self._wrong(item, "must be a list of SCHEME://REFERENCE", "correct the bundle", "targets", of=name)
             return
         if not isinstance(local, bool):
-            self._wrong(item, "must be true or false", "correct the bundle", "local_file")
+            self._wrong(item, "must be true or false", "correct the bundle", "local_file", of=name)
             return
         for index, target in enumerate(targets):
-            if source := self._source(item, target, local=local, index=index):
+            if wrong := _wrong_target(target, local=local):
+                self._wrong(item, *wrong, "targets", index, of=name)
+            elif source := self._source(item, target, local=local, index=index):
                 self._add_part(item, name, kind, source)
 
     def _source(self, item: _Item, target: str, *, local: bool, index: int) -> str | None:
-        scheme, *rest = target.split("://")
-        place = ("targets", index)
-        if _has_template(target):
-            self._wrong(item, "has a Go template, which nobody fills in here", "write the target out", *place)
-        elif len(rest) != 1 or not scheme or not rest[0]:
-            hint = "write container://HOST/NAME:TAG"
-            self._wrong(item, f"{quoted(target)} is no target: it takes SCHEME://REFERENCE", hint, *place)
-        elif scheme.lower() not in _IMAGE_SCHEMES:
-            self.notes.append(item.sentence(f"{target} is not livelayer's, which runs and installs nothing", *place))
-        elif local and not rest[0].startswith("/"):
-            self._wrong(
-                item, f"{quoted(target)} with local_file needs an absolute path", "write container:///PATH", *place
-            )
-        else:
-            return f"docker-archive:{rest[0]}" if local else f"{scheme.lower()}://{rest[0]}"
-        return None
+        scheme, _, rest = target.partition("://")
+        if scheme.lower() not in _IMAGE_SCHEMES:
+            what = f"{target} is not livelayer's, which runs and installs nothing"
+            self.notes.append(item.sentence(what, "targets", index))
+            return None
+        return f"docker-archive:{rest}" if local else f"{scheme.lower()}://{rest}"
 
     def _add_part(self, item: _Item, name: str, kind: Kind, source: str) -> None:
         """Another target for the same place goes over those before it; of the same one again, the last counts."""
@@ -254,9 +278,8 @@ class _Translator:
         found = self._trees.setdefault(name, new if kind is Kind.SYSEXT else {**new, "kind": str(kind)})
         self._marks.setdefault(("extensions", name), item.mark())
         if found.get("kind", Kind.SYSEXT) != kind:
-            self._wrong(
-                item, f"{name} is both a sysext and a confext", "give one of them another name", "rootfs_path"
-            )
+            hint = "give one of them another name"
+            self._wrong(item, f"{name} is both a sysext and a confext", hint, "rootfs_path", of=name)
         found["source"] = [*(it for it in found["source"] if it != source), source]
 
     def _extension(self, item: _Item) -> None:
@@ -264,9 +287,8 @@ class _Translator:
             raise Mistake("has a Go template, which nobody fills in here", "write it out")
         name, tree = read_entry(item.value)
         if self._trees.setdefault(name, tree) != tree:
-            raise Mistake(
-                f"there is another {name}, which differs: {self._marks['extensions', name]}", "keep one of them"
-            )
+            what = f"there is another {name}, which differs: {self._marks['extensions', name]}"
+            self._wrong(item, what, "keep one of them", of=name)
         self._marks.setdefault(("extensions", name), item.mark())
 
     def _take_catalogs(self, items: Sequence[_Item]) -> None:
@@ -284,6 +306,18 @@ class _Translator:
             self.warnings.append(item.sentence(f"not taken: {error}"))
         except Invalid as error:
             self._wrong(item, error.message, error.hint or "correct the entry")
+
+
+def _wrong_target(target: str, *, local: bool) -> tuple[str, str] | None:
+    """What is wrong with a bundle's target, and what to do."""
+    scheme, *rest = target.split("://")
+    if _has_template(target):
+        return "has a Go template, which nobody fills in here", "write the target out"
+    if len(rest) != 1 or not scheme or not rest[0]:
+        return f"{quoted(target)} is no target: it takes SCHEME://REFERENCE", "write container://HOST/NAME:TAG"
+    if local and scheme.lower() in _IMAGE_SCHEMES and not rest[0].startswith("/"):
+        return f"{quoted(target)} with local_file needs an absolute path", "write container:///PATH"
+    return None
 
 
 def _has_template(text: str) -> bool:

@@ -84,6 +84,7 @@ class DesiredState:
     settings: Settings = Settings()
     held: int | None = None  # the generation that it is in place of the configuration
     vanished: tuple[str, ...] = ()  # where a part of the configuration was that may come back
+    unknown: tuple[str, ...] = ()  # files with mistakes, of which nobody knows what all they list
     configured: bool = True  # False: there is no configuration file at all, so nothing is removed
 
     @property

@@ -10,6 +10,8 @@ from reconciler.dataclass import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.errors import Invalid
+
 KeyPath = tuple[str | int, ...]
 Tree = dict[str, Any]
 SECTIONS = frozenset({"settings", "defaults", "extensions"})
@@ -49,6 +51,11 @@ class CloudParts:
     fragments: tuple[Fragment, ...] = ()  # lowest first
     warnings: tuple[str, ...] = ()  # what is meant for livelayer, but not taken
     notes: tuple[str, ...] = ()  # what is for others
+    mistakes: tuple[Invalid, ...] = ()  # what has one is passed over, and nothing else
+    damaged: tuple[KeyPath, ...] = ()  # in livelayer's own document: of what a mistake leaves nothing, or not all
+    unknown: tuple[str, ...] = ()  # files of which nobody knows what all they list
+    broken: tuple[str, ...] = ()  # files that are wrong as a whole
+    files: Mapping[str, Tree] = field(default_factory=dict)  # what each file says, for a time when it is broken
 
 
 def combine(fragments: Iterable[Fragment]) -> Fragment:
@@ -73,6 +80,30 @@ def overlay(base: Tree, over: Tree) -> Tree:
         else:
             result[key] = value
     return result
+
+
+def without(fragment: Fragment, path: KeyPath) -> Fragment:
+    """The same without what is at a path."""
+    key, *below = path
+    if key not in fragment.tree:
+        return fragment
+    tree = {it: value for it, value in fragment.tree.items() if it != key}
+    if below and isinstance(fragment.tree[str(key)], dict):
+        tree[str(key)] = without(Fragment(fragment.tree[str(key)]), tuple(below)).tree
+    return Fragment(tree, fragment.marks)
+
+
+def part_of(tree: Tree, path: KeyPath) -> Tree:
+    """Of a tree only what is at a path; nothing if there is nothing."""
+    key, *below = path
+    match tree.get(str(key)):
+        case None:
+            return {}
+        case dict(inner) if below:
+            part = part_of(inner, tuple(below))
+            return {str(key): part} if part else {}
+        case value:
+            return {} if below else {str(key): value}
 
 
 def _without_empty_sections(tree: Tree) -> Tree:

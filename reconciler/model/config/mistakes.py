@@ -24,6 +24,15 @@ _WITH_FILES = frozenset({Transport.HTTPS, Transport.HTTP, Transport.FILE})
 _DIRECTORIES = "write source: https://HOST/DIR/ or file:///DIR/"
 
 
+class Misread(Mistake):
+    """A mistake at a place of the document, and the file that has it there."""
+
+    def __init__(self, message: str, hint: str | None, path: KeyPath, file: str | None) -> None:
+        super().__init__(message, hint)
+        self.path = path
+        self.file = file
+
+
 def read_document(fragment: Fragment) -> Document:
     """A merged configuration, with the defaults laid below its extensions."""
     try:
@@ -186,4 +195,5 @@ def _model_in(annotation: Any) -> Any:  # noqa: ANN401 - a type
 def _mistake(fragment: Fragment, path: KeyPath, what: str, hint: str | None = None) -> Invalid:
     place = fragment.place(path)
     name = ".".join(str(part) for part in path) or "the configuration"
-    return Mistake(f"{place}: {name}: {what}" if place else f"{name}: {what}", hint)
+    where = f"{place}: {name}" if place else name
+    return Misread(f"{where}: {what}", hint, path, place.file if place else None)

@@ -48,6 +48,11 @@ def _prune(desired: DesiredState, observed: ObservedState) -> Iterator[Step]:
         what = f"{places}: is not mounted, and had cloud-configs when it was; nothing is pruned ({names})"
         yield Problem("prune.not-mounted", None, what, f"mount it, or {_CONFIRM}")
         return
+    if unlisted and desired.unknown:
+        files = ", ".join(desired.unknown)
+        what = f"{files}: may list more than can be read; nothing is pruned ({names})"
+        yield Problem("prune.unknown", None, what, f"correct it, or {_CONFIRM}")
+        return
     limit = desired.settings.prune_limit
     if limit and not limit.allows(len(unlisted), len(observed.listable)):
         many = f"{len(unlisted)} of {len(observed.listable)} extensions are not listed any more ({names})"

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.errors import Invalid, InvalidConfiguration
+from reconciler.errors import Invalid
 from reconciler.host.config.yamlfile import parse_parts
 from reconciler.model.config.cloudconfig import (
     PARTS,
@@ -59,9 +59,7 @@ def _listed(*entries: str, catalogs: str = "") -> str:
 
 
 def _mistakes(*texts: str) -> list[str]:
-    with pytest.raises(InvalidConfiguration) as raised:
-        _translated(*texts)
-    return [mistake.message for mistake in raised.value.mistakes]
+    return [mistake.message for mistake in _translated(*texts).mistakes]
 
 
 def test_the_page_as_it_stands() -> None:
@@ -119,13 +117,51 @@ def test_the_place_is_the_name(root: str, name: str, kind: dict[str, str]) -> No
     assert _extensions(_bundle("docker://r/x", root=root)) == {name: tree}
 
 
-@pytest.mark.parametrize(
-    "root", ["/", "/usr/local", "/var/lib/extensions", "/var/lib/extensions/x/usr", "/run/extensions/x", "var/lib/x"]
-)
+@pytest.mark.parametrize("root", ["/", "/usr/local", "/srv/extensions-of-mine", "var/lib/x"])
 def test_other_places_are_not_ours(root: str) -> None:
     told = _translated(_bundle("docker://r/x", "nonsense", root=root))
     assert combine(told.fragments).tree == {"extensions": {}}
     assert told.notes == (f"/oem/0.yaml:2:3: bundles.0: docker://r/x, nonsense for {root} is not livelayer's",)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "/var/lib/extensions",
+        "/var/lib/extensions/x/usr",
+        "/run/extensions/x",
+        "/usr/local/lib/extensions/x",
+        "/usr/lib/confexts/x",
+        "/usr/local/lib/extensions",
+    ],
+)
+def test_places_of_systemd_that_livelayer_does_not_take_are_told(root: str) -> None:
+    told = _translated(_bundle("docker://r/x", root=root))
+    assert combine(told.fragments).tree == {"extensions": {}}
+    assert told.notes == ()
+    assert (
+        f"docker://r/x for {root}: not taken; livelayer takes bundles for /var/lib/extensions/NAME"
+        in told.warnings[0]
+    )
+
+
+@pytest.mark.parametrize("root", ["", "null", "''"])
+def test_no_place_is_the_root(root: str) -> None:
+    told = _translated(f"bundles: [{{rootfs_path: {root}, targets: ['docker://r/x']}}]")
+    assert (told.mistakes, told.warnings) == ((), ())
+    assert "docker://r/x for / is not livelayer's" in told.notes[0]
+
+
+def test_a_bad_item_is_passed_over_alone() -> None:
+    found = _translated(
+        _bundle("docker://r/a", "nonsense")
+        + "- {rootfs_path: /var/lib/extensions/y, targets: ['docker://r/y']}\n- docker://r/z\n"
+        + _listed("git", "'git@'")
+    )
+    assert list(combine(found.fragments).tree["extensions"]) == ["y", "git"]
+    assert found.damaged == (("extensions", "x"),)
+    assert found.unknown == ("/oem/0.yaml",)
+    assert len(found.mistakes) == 3
 
 
 def test_bundles_that_run_or_install_something_are_not_ours() -> None:
@@ -188,8 +224,10 @@ def test_null_resets(reset: str) -> None:
 
 
 def test_what_is_of_another_kind_in_another_file_is_a_mistake() -> None:
-    with pytest.raises(Invalid, match=r"/oem/1\.yaml:1:1: bundles: cannot be merged with what another"):
-        _translated(_bundle("docker://r/a"), "bundles: {}")
+    found = _translated(_bundle("docker://r/a"), "bundles: {}")
+    assert "/oem/1.yaml:1:1: bundles: cannot be merged with what another" in found.mistakes[0].message
+    assert found.broken == ("/oem/1.yaml",)
+    assert list(combine(found.fragments).tree["extensions"]) == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -322,8 +360,10 @@ def test_marks_lead_into_the_cloud_config() -> None:
     ],
 )
 def test_a_document_of_the_wrong_kind_is_a_mistake(text: str, words: str) -> None:
-    with pytest.raises(Invalid, match=words):
-        _translated(text)
+    found = _translated(text, PAGE)
+    assert words in found.mistakes[0].message
+    assert found.broken == ("/oem/0.yaml",)
+    assert list(combine(found.fragments).tree["extensions"]) == ["ipfs"]
 
 
 def test_what_is_said_of_a_long_value_is_short() -> None:

@@ -140,7 +140,8 @@ def _digest(letter: str) -> str:
 def _desired(case: dict[str, Any]) -> DesiredState:
     if "desired" not in case:
         return DesiredState(configured=False)
-    return replace(desired_state(Fragment(case["desired"])), vanished=tuple(case.get("vanished", ())))
+    gone, unknown = (tuple(case.get(key, ())) for key in ("vanished", "unknown"))
+    return replace(desired_state(Fragment(case["desired"])), vanished=gone, unknown=unknown)
 
 
 def _targets(case: dict[str, Any]) -> dict[str, Target | ReconcilerError]:
