@@ -37,7 +37,8 @@ NOT_IN_SYNC: Final = "not in sync"
 
 
 def action_line(action: Action) -> str:
-    return f"{_deed(action)} ({action.reason})"
+    choice = action.resolution.choice if isinstance(action, Fetch) else None
+    return f"{_deed(action)} ({action.reason}{f'; {choice.words}' if choice else ''})"
 
 
 def _deed(action: Action) -> str:

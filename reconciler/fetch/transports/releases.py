@@ -10,7 +10,7 @@ from reconciler.errors import Failed, Invalid
 from reconciler.fetch.transports.local import Local
 from reconciler.fetch.transports.web import Web
 from reconciler.host.sources import sha256sums
-from reconciler.model.content.releases import Release, choice_of, choose, releases_in
+from reconciler.model.content.releases import Release, choice_of, choose, none_fits, releases_in
 from reconciler.model.content.version import parse_range
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ class Releases:
                 assert_never(never)
 
     def _choice(self, part: Part, listed: Mapping[str, str | None], way: _Way) -> Choice:
-        releases = releases_in(listed, part.patterns, self.access.platform(part))
-        span, where = part.version or parse_range("*"), part.source.text
+        platform, span, where = self.access.platform(part), part.version or parse_range("*"), part.source.text
+        releases = releases_in(listed, part.patterns, platform)
+        if not releases:
+            raise none_fits(listed, part.patterns, platform, where)
         if part.pin is None:
-            return choose(releases, span, where, part.patterns)
+            return choose(releases, span, where)
         for it in releases:
             if (listed[it.file] or self._digest(part, it, way)) == part.pin:
                 return choice_of(it, releases, span)

@@ -94,6 +94,9 @@ def _expression(sign: str, rest: str, spellings: tuple[str, ...]) -> str:
             return re.escape(rest)
 
 
+ARCHITECTURES: Final = tuple(_SPELLINGS)  # by Go's names
+
+
 def spellings_of(platform: Platform) -> tuple[str, ...]:
     return _SPELLINGS.get(platform.architecture, (platform.architecture,))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
-from reconciler.model.content.filepattern import architecture_in
+from reconciler.model.content.filepattern import ARCHITECTURES, architecture_in
 from reconciler.model.content.tag import Tag, read_file_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from reconciler.model.content.filepattern import Pattern
     from reconciler.model.content.ociread import Platform
@@ -71,13 +72,21 @@ def _release(name: str, patterns: Sequence[Pattern], platform: Platform) -> Rele
     return Release(name, version, (rank, fit.spelling)) if version else None
 
 
-def choose(releases: Sequence[Release], span: Range, where: str, patterns: Sequence[Pattern]) -> Choice:
+def none_fits(names: Collection[str], patterns: Sequence[Pattern], platform: Platform, where: str) -> Invalid:
+    """What is said where no file's name fits any pattern: there may be some for other machines."""
+    others = [it for it in ARCHITECTURES if releases_in(names, patterns, replace(platform, architecture=it))]
+    wanted = f"{' or '.join(it.text for it in patterns)} for {platform}"
+    told = f"none of the {len(names)} files of {where} is called {wanted}"
+    if others:
+        hint = "ask its publisher for this architecture, or set platform:"
+        return Invalid(f"{told}; there are such for {', '.join(others)}", hint, code="platform.mismatch")
+    hint = f"compare match: with the names there: livelayer catalog list {where}"
+    return Invalid(told, hint, code="source.no-version")
+
+
+def choose(releases: Sequence[Release], span: Range, where: str) -> Choice:
     """The newest that the range allows; of several files of one version the preferred one."""
     versions = [it.version for it in releases]
-    if not versions:
-        wanted = ", ".join(it.text for it in patterns)
-        hint = "compare match: with the names there; livelayer catalog list shows some of them"
-        raise Invalid(f"no file of {where} is called {wanted} for this platform", hint, code="source.no-version")
     best = span.best(versions)
     if best is None:
         raise span.miss_among(f"version in {where}", versions)

@@ -97,7 +97,7 @@ def test_the_newest_that_fits_is_taken_from_an_unsigned_list_and_that_is_told(
     _want(paths, f"{server.url}/d/", version=">=1.31,<1.32", signed=False)
     result = _look(paths)
     (fetch, *_) = documents.plan_lines(result.view.plan, result.verdict)
-    assert f"from {server.url}/d/kubernetes-v1.31.10-x86-64.raw" in fetch
+    assert f"from {server.url}/d/kubernetes-v1.31.10-x86-64.raw (not in the store; v1.31.10, of 5 versions; " in fetch
     (warning,) = result.warnings
     assert (warning.code, warning.extension) == ("signature.unsigned", "kubernetes")
     assert "its server decides" in warning.message
@@ -235,6 +235,8 @@ def test_versions_come_wait_and_go_back_as_tags_do(paths: Paths, server: WebServ
     server.requests.clear()
     assert reconcile.roll_back(paths, Options(), None).converged
     assert (_placed(paths), _asked(server)) == ("v1.31.1", [])
+    (held,) = _look(paths).view.desired.extensions
+    assert held.parts[0].source.text == f"{source}kubernetes-v1.31.1-x86-64.tar"
     configure(paths, json.dumps({"extensions": {}, "settings": {"allow_empty": True}}))
     assert converge(paths).converged
     pin = f"sha256:{hashlib.sha256((directory / 'kubernetes-v1.31.1-x86-64.tar').read_bytes()).hexdigest()}"

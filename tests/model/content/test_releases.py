@@ -10,7 +10,7 @@ import pytest
 from reconciler.errors import Invalid
 from reconciler.model.content.filepattern import parse_pattern
 from reconciler.model.content.ociread import Platform
-from reconciler.model.content.releases import Choice, choose, releases_in
+from reconciler.model.content.releases import Choice, choose, none_fits, releases_in
 from reconciler.model.content.version import parse_range
 
 AMD64 = Platform("linux", "amd64")
@@ -18,7 +18,7 @@ AMD64 = Platform("linux", "amd64")
 
 def _chosen(names: list[str], span: str = "*", *patterns: str, prereleases: bool = False) -> Choice:
     read = [parse_pattern(it) for it in patterns or ("x-@v-%a.raw",)]
-    return choose(releases_in(names, read, AMD64), parse_range(span, prereleases=prereleases), "https://h/d/", read)
+    return choose(releases_in(names, read, AMD64), parse_range(span, prereleases=prereleases), "https://h/d/")
 
 
 def _files(*versions: str) -> list[str]:
@@ -88,8 +88,18 @@ def test_an_architecture_that_a_pattern_forgets_is_missed(name: str) -> None:
 
 
 def test_where_nothing_fits_it_is_said_what_there_is() -> None:
-    with pytest.raises(Invalid, match=r"no file of https://h/d/ is called x-@v-%a.raw for this platform"):
-        _chosen(["x-1.2-arm64.raw", "y-1.2-x86-64.raw"])
+    patterns = [parse_pattern("x-@v-%a.raw"), parse_pattern("x-@v-%a.tar")]
+    told = none_fits(["x-1.2-arm64.raw", "x-2-riscv64.tar", "y-1.2-x86-64.raw"], patterns, AMD64, "https://h/d/")
+    assert told.message == (
+        "none of the 3 files of https://h/d/ is called x-@v-%a.raw or x-@v-%a.tar for linux/amd64; "
+        "there are such for arm64, riscv64"
+    )
+    assert told.code == "platform.mismatch"
+    told = none_fits(["y-1.2-x86-64.raw"], patterns, AMD64, "https://h/d/")
+    assert (told.code, told.hint) == (
+        "source.no-version",
+        "compare match: with the names there: livelayer catalog list https://h/d/",
+    )
     with pytest.raises(Invalid, match=r"no version in https://h/d/ fits >=2; the highest is 1.2"):
         _chosen(_files("1.2"), ">=2")
     with pytest.raises(Invalid, match=r"no version in https://h/d/ fits \*; 1.2-rc1 would, but is a pre-release"):
