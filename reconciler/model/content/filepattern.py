@@ -8,6 +8,7 @@ everywhere in the configuration that is `{VERSION_ID}`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -71,15 +72,20 @@ class Pattern:
 
     def fit(self, name: str, platform: Platform) -> Fit | None:
         """What stands in a name for a platform; None: it is another file's."""
+        sign, beginning = self.tokens[0]
+        if len(name) > FILE_NAME_MAX or not (sign or name.startswith(beginning)):
+            return None
         spellings = spellings_of(platform)
-        match = re.fullmatch(self._expression(spellings), name) if len(name) <= FILE_NAME_MAX else None
+        match = _expression_of(self.tokens, spellings).fullmatch(name)
         if match is None:
             return None
         architecture = match.groupdict().get("a")
         return Fit(match["v"], spellings.index(architecture) if architecture else 0)
 
-    def _expression(self, spellings: tuple[str, ...]) -> str:
-        return "".join(_expression(sign, rest, spellings) for sign, rest in self.tokens)
+
+@lru_cache(256)  # a list has thousands of names
+def _expression_of(tokens: tuple[tuple[str, str], ...], spellings: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("".join(_expression(sign, rest, spellings) for sign, rest in tokens))
 
 
 def _expression(sign: str, rest: str, spellings: tuple[str, ...]) -> str:

@@ -51,6 +51,8 @@ def releases_in(names: Iterable[str], patterns: Sequence[Pattern], platform: Pla
 
 def _release(name: str, patterns: Sequence[Pattern], platform: Platform) -> Release | None:
     fits = [(rank, fit) for rank, it in enumerate(patterns) if (fit := it.fit(name, platform))]
+    if not fits:
+        return None
     versions = {fit.version: patterns[rank].text for rank, fit in reversed(fits)}
     if len(versions) > 1:
         readings = " and ".join(f"{version} by {pattern}" for version, pattern in versions.items())
@@ -59,8 +61,6 @@ def _release(name: str, patterns: Sequence[Pattern], platform: Platform) -> Rele
             "let each file fit one pattern of match: alone",
             code="source.pattern",
         )
-    if not fits:
-        return None
     rank, fit = fits[0]
     if architecture := architecture_in(fit.version):
         raise Invalid(
