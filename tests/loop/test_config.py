@@ -331,9 +331,15 @@ def test_what_is_no_file_is_not_waited_for_and_keeps_the_last_good_state(
 
 
 def test_devices_and_what_the_kernel_makes_up_are_no_configuration(paths: Paths) -> None:
-    for target in ("/dev/zero", "/proc/kmsg"):
+    for target in (
+        "/proc/kmsg",
+        "/proc/version",
+        "/proc/self/cmdline",
+        "/sys/devices/system/cpu/online",
+    ):
         (mistake,) = config.load(paths, Path(target)).mistakes
-        assert target in mistake.message
+        assert f"{target}: cannot be read: its content is made up by the kernel" in mistake.message
+    assert "/dev/zero" in config.load(paths, Path("/dev/zero")).mistakes[0].message
     assert config.load(paths, Path("/dev/null")).mistakes == ()
 
 

@@ -8,10 +8,36 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from reconciler.host.base.mounts import file_system
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_MADE_UP: Final = frozenset(
+    {
+        "autofs",
+        "binfmt_misc",
+        "bpf",
+        "cgroup",
+        "cgroup2",
+        "configfs",
+        "debugfs",
+        "efivarfs",
+        "fusectl",
+        "mqueue",
+        "nfsd",
+        "proc",
+        "pstore",
+        "resctrl",
+        "rpc_pipefs",
+        "securityfs",
+        "selinuxfs",
+        "smackfs",
+        "sysfs",
+        "tracefs",
+    }
+)
 RELEASE_MAX: Final = 64 << 10  # bytes of an os-release file, as of an extension's release file
 
 
@@ -24,9 +50,23 @@ def is_null(status: os.stat_result) -> bool:
 def opened(path: Path) -> Iterator[BinaryIO]:
     """A regular file, anything else being an OSError; a FIFO is not waited for."""
     with open(path, "rb", opener=_opener) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        if kind := made_up_by(status):
+            raise OSError(errno.EINVAL, f"its content is made up by the kernel ({kind})", os.fspath(path))
         yield file
+
+
+def made_up_by(status: os.stat_result) -> str | None:
+    """The file system that makes up the content of a file while it is read; None: none does."""
+    return None if status.st_blocks else makes_up(status.st_dev)
+
+
+def makes_up(device: int) -> str | None:
+    """What kind of file system it is if it makes up the content of its files."""
+    found = file_system(device)
+    return found.kind if found and found.kind in _MADE_UP else None
 
 
 def read_bounded(

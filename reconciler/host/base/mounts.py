@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -16,6 +17,13 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 _BEFORE: Final = 6  # fields before the optional ones
 _OURS: Final = frozenset(f"{fs_type} {kind}" for fs_type in ("overlay", "tmpfs") for kind in Kind)  # systemd's own
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+class FileSystem(NamedTuple):
+    """A file system, whatever its mounts allow."""
+
+    kind: str
+    is_read_only: bool  # nobody can write to it, by whatever mount
 
 
 class Mount(NamedTuple):
@@ -44,6 +52,17 @@ def parse_mounts(mountinfo: str) -> list[Mount]:
             what = " ".join(behind.split(" ", 2)[:2])
             found.append(Mount(fields[0], fields[1], fields[3], unescaped(fields[4]), what))
     return found
+
+
+def file_system(device: int) -> FileSystem | None:
+    """The file system that a file lies on, by its st_dev; None: it is not known, as on most of btrfs."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in MOUNTS.read_text(errors="surrogateescape").splitlines():
+        before, _, behind = line.partition(" - ")
+        if before.split(" ", 3)[2:3] == [number]:
+            kind, *_, options = behind.split(" ")
+            return FileSystem(kind, options.split(",")[0] == "ro")
+    return None
 
 
 def unescaped(path: str) -> str:

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.errors import Invalid
+from reconciler.host.base.mounts import file_system
 from reconciler.host.base.way import MACHINE, way
 
+# File systems that nobody can write to, and those that nobody can while they themselves are read-only. Those that
+# others have below, or elsewhere, are not among these: overlayfs, FUSE, a server's.
+_UNWRITABLE: Final = frozenset({"squashfs", "erofs", "iso9660", "cramfs", "romfs"})
+_LOCAL: Final = frozenset({"btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ntfs3", "udf", "vfat", "xfs"})
 _ALL_IDS: Final = (0, 0, 2**32 - 1)  # a user namespace that is the machine's own
 
 
@@ -22,7 +27,7 @@ def refuse_foreign_hands(path: Path, root: Path = MACHINE, *, code: str = "file.
     """
     for place, status, is_end in way(path, root if path.is_relative_to(root) else MACHINE):
         complaint = _complaint(place, status, is_end=is_end) if status else None
-        if complaint and not _is_read_only(place):
+        if status and complaint and not _is_unwritable(status.st_dev):
             leads = "" if place == path else f"; it leads to {path}"
             raise Invalid(f"{place}: {complaint[0]}{leads}", complaint[1], code=code)
 
@@ -45,12 +50,13 @@ def _complaint(place: Path, status: os.stat_result, *, is_end: bool) -> tuple[st
     return f"others than root can write it (mode {stat.S_IMODE(status.st_mode):04o})", f"chmod go-w {place}"
 
 
-def _is_read_only(place: Path) -> bool:
-    """Modes say nothing on a file system that nobody can write to, as on the medium of an installation."""
-    try:
-        return bool(os.statvfs(place.parent if place.is_symlink() else place).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
+def _is_unwritable(device: int) -> bool:
+    """Modes say nothing on a file system that nobody can write to, as on the medium of an installation.
+
+    That one mount of it is read-only says nothing, since others see it by another.
+    """
+    found = file_system(device)
+    return found is not None and (found.kind in _UNWRITABLE or (found.is_read_only and found.kind in _LOCAL))
 
 
 def _is_outsiders(uid: int) -> bool:

@@ -122,7 +122,7 @@ def switched_off(systemd: int) -> frozenset[Kind]:
         return frozenset()
     file = "/proc/1/cmdline" if os.path.exists(_IN_CONTAINER) else "/proc/cmdline"  # noqa: PTH110 - as above
     try:
-        words = read_bounded(Path(file)).decode(errors="replace").replace("\0", " ").split()
+        words = Path(file).read_text(errors="replace").replace("\0", " ").split()
     except OSError:
         return frozenset()
     said = dict(word.partition("=")[::2] for word in words)

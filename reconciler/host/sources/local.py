@@ -16,6 +16,7 @@ from typing import Final
 
 from reconciler.errors import Failed, Invalid, file_of
 from reconciler.host.base import termination
+from reconciler.host.base.bounded import made_up_by, makes_up
 from reconciler.host.base.command import available, check, run
 from reconciler.host.base.digest import file_digest
 from reconciler.host.base.walk import walk
@@ -45,6 +46,8 @@ def look_at(path: Path, limits: Limits = DEFAULT) -> tuple[str, Payload, int]:
         if not stat.S_ISREG(status.st_mode):
             noun = _KINDS.get(stat.S_IFMT(status.st_mode), "neither a file nor a directory")
             raise Invalid(f"{path} is {noun}", "name a file or a directory")
+        if kind := made_up_by(status):
+            raise Invalid(f"{path}: its content is made up by the kernel ({kind})", "name another file")
         _check_size(path, status.st_size, limits)
         return file_digest(path), payload_in(path), status.st_size
     except FileNotFoundError as error:
@@ -58,7 +61,7 @@ def look_at(path: Path, limits: Limits = DEFAULT) -> tuple[str, Payload, int]:
 
 
 def _check_size(path: Path, size: int, limits: Limits) -> None:
-    if not size:  # or one of /proc, which says so of all its files, and may be waited for
+    if not size:
         raise Invalid(f"{path} is empty", "name a file with content", code="source.empty")
     if size > limits.size:
         hint = "raise settings.limits.size if it is to be trusted"
@@ -94,6 +97,8 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self._root = os.fsencode(root.resolve())
+        if kind := makes_up(root.stat().st_dev):
+            raise Invalid(f"{root}: its content is made up by the kernel ({kind})", "name another directory")
         self.size = 0  # bytes of the files read so far
 
     def check(self, limits: Limits) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.errors import Invalid
 from reconciler.host.base import ownership
+from reconciler.host.base.mounts import FileSystem
 from reconciler.host.base.ownership import refuse_foreign_hands
+from tests.rig.node import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,3 +150,57 @@ def test_in_a_user_namespace_those_outside_are_nobody(file: Path, monkeypatch: p
         refuse_foreign_hands(file)
     monkeypatch.setattr(ownership, "_overflow_uid", lambda: nobody)
     refuse_foreign_hands(file)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_read_only", "excuses"),
+    [
+        ("squashfs", True, True),
+        ("erofs", True, True),
+        ("iso9660", True, True),
+        ("ext4", True, True),
+        ("ext4", False, False),
+        ("vfat", True, True),
+        ("overlay", True, False),
+        ("fuse.sshfs", True, False),
+        ("nfs4", True, False),
+        ("tmpfs", True, False),
+    ],
+)
+def test_modes_say_nothing_where_nobody_can_write(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    is_read_only: bool,  # noqa: FBT001 - a parameter
+    excuses: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    os.chown(file, OTHER, OTHER)
+    monkeypatch.setattr(ownership, "file_system", lambda _: FileSystem(kind, is_read_only))
+    if excuses:
+        refuse_foreign_hands(file)
+    else:
+        with pytest.raises(Invalid, match="belongs to user"):
+            refuse_foreign_hands(file)
+
+
+@pytest.mark.commands
+@pytest.mark.system
+def test_a_read_only_mount_of_what_others_write_excuses_nothing(tmp_path: Path) -> None:
+    script = """
+        mount --make-rprivate / && mount -t tmpfs -o mode=755 tmpfs {0} && cd {0} && mkdir home etc sealed
+        touch home/file && chown -R 1234 home
+        mount --bind home etc && mount -o remount,bind,ro etc
+        mksquashfs home sealed.squashfs -quiet -no-progress >&2 && mount -o loop sealed.squashfs sealed
+        {1} -c '
+from pathlib import Path
+from reconciler.errors import Invalid
+from reconciler.host.base.ownership import refuse_foreign_hands
+refuse_foreign_hands(Path("{0}/sealed/file"))
+try:
+    refuse_foreign_hands(Path("{0}/etc/file"))
+except Invalid as error:
+    print(error.message)
+'"""
+    command = ["unshare", "--mount", "sh", "-euc", script.format(tmp_path, sys.executable)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PROJECT)
+    assert told.stdout == f"{tmp_path}/etc: belongs to user {OTHER}, not to root; it leads to {tmp_path}/etc/file\n"

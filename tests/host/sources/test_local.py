@@ -32,8 +32,10 @@ def test_only_regular_files_with_content_are_read_and_none_is_waited_for(tmp_pat
     os.mkfifo(tmp_path / "fifo")
     for path, words in (
         (tmp_path / "empty", "is empty"),
-        (Path("/proc/kmsg"), "is empty"),
-        (Path("/proc/self/pagemap"), "is empty"),
+        (Path("/proc/kmsg"), "/proc/kmsg: its content is made up by the kernel .proc."),
+        (Path("/proc/self/pagemap"), "its content is made up by the kernel .proc."),
+        (Path("/sys/devices/system/cpu/online"), "its content is made up by the kernel .sysfs."),
+        (Path("/proc/self/net"), "/proc/self/net: its content is made up by the kernel .proc."),
         (tmp_path / "fifo", "is a FIFO"),
         (Path("/dev/zero"), "is a character device"),
     ):
