@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import shlex
 import shutil
 import signal
 import threading
@@ -94,6 +95,23 @@ class _Ends:
 
 def available(program: str) -> bool:
     return next(_found(program, _environment({})["PATH"]), None) is not None
+
+
+def path_of(program: str) -> str:
+    """Where a program of the host is, for wrappers and scripts that start it themselves and would look on PATH."""
+    for found in _found(program, _environment({})["PATH"]):
+        return found
+    raise _not_installed(program, _environment({})["PATH"])
+
+
+def script(text: str, *programs: str) -> tuple[str, ...]:
+    """The beginning of a command line for a shell script, which finds these programs of the host, and no others.
+
+    Their names are functions, with _ for -, so a script must not `exec` them. They look on PATH for what they start.
+    """
+    names = {it.replace("-", "_"): shlex.quote(path_of(it)) for it in programs}
+    lines = [f'{name}() {{ PATH=$hosts_path {path} "$@"; }}' for name, path in names.items()]
+    return (path_of("sh"), "-c", "\n".join(("hosts_path=$PATH PATH=/nonexistent", *lines, text)))
 
 
 def anyones(program: str) -> str:
@@ -293,11 +311,15 @@ def check(finished: Finished, doing: str) -> Finished:
 def _find(program: str, path: str) -> Any:  # noqa: ANN401 - sh has no types
     for found in _found(program, path):
         return sh.Command(found)
+    raise _not_installed(program, path)
+
+
+def _not_installed(program: str, path: str) -> NotInstalled:
     reason, hint = "is not on this machine", f"install the package that has {program}"
     if shutil.which(program, path=path):
         reason = "comes with an extension, and livelayer runs none of those"
         hint += " into the OS"
-    raise NotInstalled(f"the program {program} {reason}", hint)
+    return NotInstalled(f"the program {program} {reason}", hint)
 
 
 def _found(program: str, path: str) -> Iterator[str]:

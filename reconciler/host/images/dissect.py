@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Malformed
 from reconciler.host.base.command import Finished, available, run
+from reconciler.host.base.command import script as script_of
 from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import FileTree, printable
@@ -26,18 +27,19 @@ if TYPE_CHECKING:
 PROGRAM: Final = "systemd-dissect"
 _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
-_MOUNT: Final = 'systemd-dissect --mount --read-only "$0" "$1" >&2 && '
+_PROGRAMS: Final = ("find", "cat", "tar")
+_MOUNT: Final = 'systemd_dissect --mount --read-only "$0" "$1" >&2 && '
 _ELSE: Final = "or make a squashfs or erofs image"
 NOTHING: Final = "exit 0"
-_WALK: Final = 'exec find "$1" -xdev -printf ""'
-_LIST: Final = 'exec find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
-_XATTRS: Final = 'exec tar --create --file=- --format=posix --xattrs --xattrs-include="*" --directory="$1" -- "$2"'
+_WALK: Final = 'find "$1" -xdev -printf ""'
+_LIST: Final = 'find "$1/$2" -mindepth 1 -maxdepth 1 -printf "%y%f\\0"'
+_XATTRS: Final = 'tar --create --file=- --format=posix --xattrs --xattrs-include="*" --directory="$1" -- "$2"'
 _MAX_XATTRS: Final = 1 << 17  # bytes of an archive's beginning
 # tar(5): an archive's first block, which is the header of the extended header if it has one
 _BLOCK: Final = 512
 _SIZE_AT: Final = slice(124, 135)
 _TYPE_AT: Final = slice(156, 157)
-_CAT: Final = 'exec cat "$1/$2"'
+_CAT: Final = 'cat "$1/$2"'
 _USES: Final = {"sysext": "useSystemExtension", "confext": "useConfigurationExtension"}  # by kind
 _NODES: Final = {b"f": FileKind.FILE, b"d": FileKind.DIRECTORY, b"l": FileKind.SYMLINK}
 
@@ -83,7 +85,8 @@ def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
 
 def mounting(file: Path, mount_point: Path, script: str, path: str = "") -> tuple[str, ...]:
     """The command for a shell script that sees the mounted image at `$1`, and a path as `$2`."""
-    return ("unshare", "--mount", "sh", "-c", _MOUNT + script, str(file), str(mount_point), path)
+    programs = (PROGRAM, *(it for it in _PROGRAMS if it in script))
+    return ("unshare", "--mount", *script_of(_MOUNT + script, *programs), str(file), str(mount_point), path)
 
 
 class MountedTree(FileTree):

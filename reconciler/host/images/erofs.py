@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.base.command import Finished, available, run
+from reconciler.host.base.command import Finished, available, path_of, run
 from reconciler.host.images.directorytree import DirectoryTree
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import FileTree, odd_name, printable, unreadable
@@ -43,7 +43,9 @@ def check(file: Path) -> bool:
 def extract(file: Path, directory: Path) -> FileTree:
     """Unpack all of it, for versions without another way to see a file's content."""
     limit = f"--fsize={_MAX_EXTRACTED}"
-    _understood(run("prlimit", limit, FSCK, f"--extract={directory}", str(file), timeout=_TIMEOUT, most=1 << 16))
+    _understood(
+        run("prlimit", limit, path_of(FSCK), f"--extract={directory}", str(file), timeout=_TIMEOUT, most=1 << 16)
+    )
     return DirectoryTree(directory)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from reconciler.errors import Failed, Invalid, Malformed
 from reconciler.host.base import termination
-from reconciler.host.base.command import Finished, available, drain, run
+from reconciler.host.base.command import Finished, available, drain, path_of, run
 from reconciler.host.images import dissect
 from reconciler.host.images.facts import Listing
 from reconciler.host.images.rawfile import volume_file
@@ -40,7 +40,7 @@ _COMPLAINTS: Final = 1 << 16  # bytes
 _SKIPPED: Final = ("Not allowed to skip files", "socket ignored")
 _REBUILD: Final = "build the image without it"
 _TAR: Final = (
-    'exec tar --create --file=- --format=posix --xattrs --xattrs-include="*" --numeric-owner --one-file-system'
+    'tar --create --file=- --format=posix --xattrs --xattrs-include="*" --numeric-owner --one-file-system'
     ' --sort=name --directory="$1" .'
 )
 
@@ -178,7 +178,7 @@ class _Reader(NamedTuple):
 
     def _run(self, program: str, *arguments: str) -> Finished:
         """No file may be larger than all may be together."""
-        limited = ("prlimit", f"--fsize={self.limits.size}", program, *arguments)
+        limited = ("prlimit", f"--fsize={self.limits.size}", path_of(program), *arguments)
         return run(*limited, timeout=_TIMEOUT, most=_COMPLAINTS)
 
 

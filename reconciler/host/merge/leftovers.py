@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reconciler.host.base.command import check, run
+from reconciler.host.base.command import check, run, script
 from reconciler.host.base.mounts import leftovers, read_mounts
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 20  # one on top of the other
 _TIMEOUT: Final = 60.0  # seconds
+_PROGRAMS: Final = ("mount", "umount", "mkdir", "rm")
 # Copies are made private before the originals go: an unmount in one of them would go through to its peers.
 _TAKE_OFF: Final = """
 set -e
@@ -45,7 +46,7 @@ def take_off(paths: Paths, kind: Kind) -> tuple[str, ...]:
             break
         top = left[-1]
         kept = [it.point for it in mounts if it.parent == top.ident and it.lies_below(top.point)]
-        script = ("sh", "-c", _TAKE_OFF, "take-off", top.point, str(paths.runtime / "mounts"), *kept)
-        check(run(*script, timeout=_TIMEOUT), f"taking off what systemd-{kind} left over {top.point}")
+        command = (*script(_TAKE_OFF, *_PROGRAMS), "take-off", top.point, str(paths.runtime / "mounts"), *kept)
+        check(run(*command, timeout=_TIMEOUT), f"taking off what systemd-{kind} left over {top.point}")
         places.append(top.point)
     return tuple(dict.fromkeys(places))

@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed
-from reconciler.host.base.command import check, run
+from reconciler.host.base.command import check, run, script
 from reconciler.host.base.walk import walk
 from reconciler.host.images.inspect import identify
 from reconciler.host.merge.kernelmodules import covering_overlays
@@ -33,6 +33,7 @@ _TIMEOUT: Final = 600.0  # seconds; all modules of a distribution's kernel take 
 _WORDS: Final = 1 << 16  # bytes
 _TREE: Final = "-"  # in the place of a file system: a directory
 _INSIDE: Final = {Top.ROOT: MODULES.replace("/", " "), Top.USR: MODULES.partition("/")[2].replace("/", " ")}
+_PROGRAMS: Final = ("mount", "umount", "mkdir", "losetup", "cp", "ln", "depmod")
 # depmod looks into lib/modules or, as some distributions build it, into usr/lib/modules. What the kernel has built
 # in, and the order of modules, is the host's word, whatever extensions bring along.
 _DEPMOD: Final = """
@@ -107,10 +108,10 @@ def _fill(paths: Paths, tree: Path, stage: Path, action: Generate) -> None:
         directory.mkdir(parents=True)
     (releases / f"{RELEASE_PREFIX}{action.ident.name}").write_text("ID=_any\n")
     layers = [argument for layer in action.layers for argument in _arguments(paths, layer)]
-    script = ("sh", "-c", _DEPMOD, "depmod", str(stage), action.kernel, *covering_overlays(), "--", _INSIDE[Top.ROOT])
-    namespace = ("--mount", "--propagation=private")
+    arguments = (str(stage), action.kernel, *covering_overlays(), "--", _INSIDE[Top.ROOT], *layers)
+    command = ("unshare", "--mount", "--propagation=private", *script(_DEPMOD, *_PROGRAMS), "depmod", *arguments)
     doing = f"making the indexes of kernel modules for {action.kernel}"
-    check(run("unshare", *namespace, *script, *layers, timeout=_TIMEOUT, most=_WORDS), doing)
+    check(run(*command, timeout=_TIMEOUT, most=_WORDS), doing)
     if not any(index.glob("modules.dep*")):
         raise Failed(f"{doing} failed: depmod has made no modules.dep", "try it: depmod --dry-run")
     for path, status in walk(os.fsencode(tree)):  # whatever the umask: everybody may ask modprobe

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
-from reconciler.host.base.command import run
+from reconciler.host.base.command import run, script
 from reconciler.host.base.mounts import parse_mounts
 from reconciler.host.merge.overlay import merged_hierarchies, read_hierarchies
 from reconciler.model.fit.hierarchies import variable_of
@@ -27,6 +27,7 @@ _TIMEOUT: Final = 30.0  # seconds
 _NAMED: Final = re.compile(r"\bimage '?(?P<name>[^\s':;]+)'?:")  # "Failed to read metadata for image NAME: ..."
 _MOST: Final = 20  # trials; each takes a tenth of a second
 _GOOD: Final = "livelayer-trial"
+_PROGRAMS: Final = ("mount", "mkdir", "cat")
 # Merges appear where propagation is shared; inside this namespace only, since it was made private before.
 _ENTER: Final = """
 set -e
@@ -49,8 +50,8 @@ for directory; do
 done
 """
 _MERGE: Final = """
-systemd-$kind unmerge > /dev/null || :
-systemd-$kind merge > /dev/null || :
+systemd_$kind unmerge > /dev/null || :
+systemd_$kind merge > /dev/null || :
 cat /proc/self/mountinfo
 """
 
@@ -98,9 +99,10 @@ def _merges(set_up: str, kind: Kind, *arguments: str) -> bool | None:
 
 def _mounts_after(set_up: str, kind: Kind, hierarchies: Sequence[str], *arguments: str) -> str | None:
     env = {variable_of(kind): ":".join(hierarchies)} if hierarchies else {}
-    script = ("sh", "-c", _ENTER + set_up + _MERGE, "trial", str(kind), *arguments)
     try:
-        finished = run("unshare", "--mount", "--propagation=private", *script, timeout=_TIMEOUT, env=env)
+        begin = script(_ENTER + set_up + _MERGE, *_PROGRAMS, f"systemd-{kind}")
+        command = ("unshare", "--mount", "--propagation=private", *begin, "trial", str(kind), *arguments)
+        finished = run(*command, timeout=_TIMEOUT, env=env)
     except ReconcilerError:
         return None
     return finished.stdout.decode(errors="surrogateescape") if finished.status == 0 else None

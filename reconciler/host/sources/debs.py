@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, NotInstalled, Unavailable
-from reconciler.host.base.command import available, check, run
+from reconciler.host.base.command import available, check, path_of, run
 from reconciler.host.sources.packages import TIMEOUT, Package, unpack_into
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def download(names: Sequence[str], scratch: Path, root: Path | None, _: str, *, 
         raise NotInstalled("apt-get is not on this machine, which downloads packages by name", hint)
     wanted = [*names, *(_dependencies(names, root) if depends else ())]
     scratch.mkdir()
-    _apt("env", f"--chdir={scratch}", "apt-get", "--quiet", "download", *wanted)
+    _apt("env", f"--chdir={scratch}", path_of("apt-get"), "--quiet", "download", *wanted)
     return sorted(scratch.glob("*.deb"))
 
 

@@ -83,7 +83,7 @@ def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
     name, version, scripts, *files = check(done, f"looking at {file}").stdout.decode(errors="replace").splitlines()
     archive = scratch / "data.tar"
     # It writes beside the package what it does not read from its input.
-    unpack_into(archive, file, "sh", "-c", 'exec rpm2archive -n - < "$1"', "sh", str(file))
+    unpack_into(archive, file, "rpm2archive", "--nocompression", "-")
     return Package(name, version, tuple(_notices(name, scripts.split(), files, unchecked))), archive
 
 

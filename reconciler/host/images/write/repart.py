@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Failed, NotInstalled
-from reconciler.host.base.command import available, run
+from reconciler.host.base.command import available, path_of, run, script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ _TIMEOUT: Final = 3600.0  # seconds
 _SEED: Final = "6c697665-6c61-4965-b261-6e6572646469"  # any; the same directory is to give the same file
 _VERSION: Final = re.compile(rb"systemd (\d+)")
 _HINT: Final = "build it where there is one (Debian 13, Fedora 40 and later), or choose another --format"
-_PLAIN_UMASK: Final = 'umask 022; exec "$@"'  # systemd-repart makes the image's root by it
+_PLAIN_UMASK: Final = 'umask 022; PATH=$hosts_path; exec "$@"'  # systemd-repart makes the image's root by it
 # The file system is named, since the default is that of the machine.
 _DATA: Final = """[Partition]
 Type=root{suffix}
@@ -64,9 +64,9 @@ def write_ddi(target: Path, tree: Path, image: DiskImage, scratch: Path) -> None
     keys = image.keys
     signing = (f"--private-key={keys.private_key}", f"--certificate={keys.certificate}") if keys else ()
     # Who is not root is root in a user namespace of his own, so that what is his is root's in the image.
-    become_root = () if os.geteuid() == 0 else ("unshare", "--map-root-user")
+    become_root = () if os.geteuid() == 0 else (path_of("unshare"), "--map-root-user")
     done = run(
-        *("sh", "-c", _PLAIN_UMASK, "sh", *become_root, _PROGRAM),
+        *(*script(_PLAIN_UMASK), "sh", *become_root, path_of(_PROGRAM)),
         *("--empty=create", "--size=auto", "--dry-run=no", "--offline=yes", f"--seed={_SEED}"),
         *(f"--definitions={_definitions(scratch, image)}", f"--copy-source={tree}", *signing, str(target)),
         timeout=_TIMEOUT,
