@@ -24,7 +24,6 @@ from reconciler.host.store import pathlists
 from reconciler.host.store.pack import pack, pack_tree
 from reconciler.model.content.format import Format
 from reconciler.model.fit.filekind import FileKind
-from reconciler.model.plan.collisions import FileList
 
 if TYPE_CHECKING:
     from reconciler.fetch.content import Content
@@ -111,7 +110,7 @@ class Maker:
         contents = inspect_image(image, self.entry.kind, self.stage)
         assert contents.image  # noqa: S101 - it was a file
         files = screen(image, contents.image, Path(tempfile.mkdtemp(dir=self.stage)), self.limits)
-        pathlists.keep(self.paths, self.entry, FileList.of((path, it.permissions) for path, it in files.items()))
+        pathlists.keep(self.paths, self.entry, pathlists.of_files(files))
         return Made(image, contents)
 
 

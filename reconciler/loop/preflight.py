@@ -21,7 +21,7 @@ from reconciler.host.node.selinux import is_enforcing
 from reconciler.host.store import entries as store
 from reconciler.host.store.abilities import abilities_of
 from reconciler.host.store.labels import unlabelled
-from reconciler.host.store.pathlists import readable_lists
+from reconciler.host.store.pathlists import file_list, readable_lists
 from reconciler.model.facts.extensionfacts import HostFacts
 from reconciler.model.facts.powers import foreign, is_itself, refusal, told
 from reconciler.model.fit.permissions import NARROWED_HINT
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.config.document import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
+    from reconciler.model.content.power import Power
     from reconciler.model.facts.powers import Ability
     from reconciler.model.fit.release import Host
     from reconciler.model.plan.status import View
@@ -131,16 +132,27 @@ class _Examination:
         if self.paths.is_running_system:
             beside = beside_host(self.paths, ident.kind, own, sight)
             _examine_beside_host(ident, beside, self.findings, self.desired.settings.preflight)
-        self._judge(ident, (*abilities_of(self.paths, self.new[ident], own), *beside.abilities))
+        self._judge(ident, (*abilities_of(self.paths, self.new[ident], own), *beside.abilities), sight)
 
-    def _judge(self, ident: ExtensionId, able: Sequence[Ability]) -> None:
-        """What it can do to the host is told of one that is new, where it is not refused."""
+    def _judge(self, ident: ExtensionId, able: Sequence[Ability], sight: Sight) -> None:
+        """What it can do to the host is told of one that is new, and of a new version what is new about that."""
         can = foreign(able, ident.name, is_own=self._is_own(ident, able))
         if refused := refusal(can, self.desired.limits.refused):
             self.findings.add(ident.name, refused, "refuse")
-        elif ident not in self.links:
-            for words in told(can):
-                self.findings.add(ident.name, Invalid(f"is new, and {words}", _LIMIT, code="preflight.power"), "warn")
+            return
+        link = self.links.get(ident)
+        before = self._before(ident, link.entry, sight) if link else frozenset()
+        for words in told([it for it in can if (it.power, it.words) not in before]):
+            what = f"can do more than the version before: it {words}" if link else f"is new, and {words}"
+            self.findings.add(ident.name, Invalid(what, _LIMIT, code="preflight.power"), "warn")
+
+    def _before(self, ident: ExtensionId, entry: Entry, sight: Sight) -> frozenset[tuple[Power, str]]:
+        """What the version that is placed can do; nothing, if it is not known any more."""
+        found = file_list(self.paths, entry, remember=False)
+        if found is None:
+            return frozenset()
+        beside = beside_host(self.paths, ident.kind, found, sight) if self.paths.is_running_system else HostFacts()
+        return frozenset((it.power, it.words) for it in (*abilities_of(self.paths, entry, found), *beside.abilities))
 
     def _is_own(self, ident: ExtensionId, can: Iterable[Ability]) -> bool:
         """Whether livelayer runs from what it was; to look for that takes a while."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tarfile
 from collections import namedtuple
 from typing import TYPE_CHECKING
 
@@ -134,13 +135,15 @@ def test_paths_of_an_image_file_are_remembered_and_a_damaged_list_is_made_again(
     assert "usr/bin/one" in first.files
     assert not record.exists()
     assert pathlists.file_list(paths, image, remember=True) == first
-    record.write_text('{"files": ["usr/x"], "directories": {"usr": [493, 0, 0]}}')
+    record.write_text('{"files": ["usr/x", "usr/y"], "directories": {"usr": [493, 0, 0]}, "links": {"usr/y": "x"}}')
     remembered = pathlists.file_list(paths, image, remember=True)
     assert remembered
-    assert remembered == FileList(frozenset({"usr/x"}), {"usr": Permissions()})
+    assert remembered == FileList(frozenset({"usr/x", "usr/y"}), {"usr": Permissions()}, {"usr/y": "x"})
     for text in (
-        '{"files": [1], "directories": {}}',
-        '{"files": [], "directories": {"usr": 1}}',
+        '{"files": [1], "directories": {}, "links": {}}',
+        '{"files": [], "directories": {"usr": 1}, "links": {}}',
+        '{"files": [], "directories": {}, "links": {"usr/x": 1}}',
+        '{"files": [], "directories": {}}',
         '[["usr/x"], ["usr"]]',
     ):
         record.write_text(text)
@@ -257,7 +260,7 @@ def test_another_roots_hierarchies_are_its_units(paths: Paths) -> None:
     ("path", "code", "setting"),
     [
         ("usr/lib/livelayer/extensions.d/zz.yaml", "limit.livelayer", "livelayer: true"),
-        ("usr/local/sbin/gpgv", "limit.livelayer", "livelayer: true"),
+        ("usr/share/containers/policy.json", "limit.livelayer", "livelayer: true"),
         ("usr/lib/systemd/system-generators/x", "limit.power", "generators: true"),
     ],
 )
@@ -293,6 +296,45 @@ def test_what_is_in_a_file_of_an_image_decides(paths: Paths, tmp_path: Path, tex
     shutil.copy(image, within)
     problems = converge(paths, Options(), "test").problems
     assert [it.code for it in problems] == (["limit.power"] if "0" in text else [])
+
+
+@pytest.mark.parametrize("form", ["directory", "squashfs", "raw", "file"])
+@pytest.mark.commands
+def test_a_link_to_a_directory_hides_from_the_rules_in_no_format(paths: Paths, tmp_path: Path, form: str) -> None:
+    tree = extension_tree(tmp_path / "tree", "one")
+    (tree / "usr/share/evil/system-generators").mkdir(parents=True)
+    (tree / "usr/share/evil/system-generators/x").write_text("")
+    (tree / "usr/local/lib").mkdir(parents=True)
+    (tree / "usr/local/lib/systemd").symlink_to("../../share/evil")
+    within = paths.root / "srv"
+    within.mkdir()
+    if form == "raw":
+        squashfs(tree, within / "one.raw")
+        source = "source: 'file:///srv/one.raw', format: raw"
+    elif form == "file":
+        shutil.copytree(tree, within / "one", symlinks=True)
+        source = "source: 'file:///srv/one', format: directory"
+    else:
+        with tarfile.open(within / "one.tar", "w") as archive:
+            archive.add(tree, ".")
+        source = f"source: 'file:///srv/one.tar', format: {form}"
+    configure(paths, f"settings: {{limits: {{generators: false}}}}\nextensions: {{one: {{{source}}}}}")
+    (problem,) = converge(paths, Options(), "test").problems
+    assert problem.code == "limit.power"
+    assert "/usr/local/lib/systemd/system-generators/x" in problem.message
+
+
+def test_what_a_new_version_can_do_more_is_told(paths: Paths) -> None:
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    fill_store(paths, ONE, "one", "a")
+    _file(paths, "a", "usr/lib/tmpfiles.d/a.conf")
+    assert converge(paths, Options(), "test").in_sync
+    fill_store(paths, ONE, "one", "b")
+    for name in ("tmpfiles.d/b.conf", "sysctl.d/x.conf"):
+        _file(paths, "b", f"usr/lib/{name}")
+    (warning,) = look(paths, Options()).warnings
+    assert warning.code == "preflight.power"
+    assert "can do more than the version before: it changes settings of the kernel" in warning.message
 
 
 def test_what_is_in_an_extension_has_to_be_known(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

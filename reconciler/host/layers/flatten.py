@@ -130,6 +130,8 @@ class Flattened:
         """Every member once, with the stored part of a file's content; what no layer describes comes last."""
         self.described: Final[dict[bytes, Permissions]] = {}
         """The directories that a layer describes; others come into being as everybody's to look into."""
+        self.links: Final[dict[bytes, bytes]] = {}
+        """The targets of what in `names` is a symbolic link."""
         self._budget = Budget(limits)
         self._gone: set[bytes] = set()  # what upper layers hide, as in _Layer
         self._opaque: set[bytes] = set()
@@ -196,6 +198,8 @@ class Flattened:
             layer.gone.add(name)
             return None
         self.names[name] = member.kind if origin == name else self.names[origin]
+        if self.names[name] is FileKind.SYMLINK:
+            self.links[name] = member.link if origin == name else self.links[origin]
         return member if origin == name else replace(member, link=origin, xattrs={})
 
     def _settled(self, member: Member) -> Member:

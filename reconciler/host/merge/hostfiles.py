@@ -12,6 +12,7 @@ from reconciler.host.merge.overlay import read_hierarchies
 from reconciler.model.content.power import Power
 from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
 from reconciler.model.facts.powers import Ability, unit_names
+from reconciler.model.facts.powers import merged as merged_paths
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.hierarchies import default_hierarchies
 from reconciler.model.fit.kernelmodules import is_index
@@ -33,13 +34,22 @@ _UNITS: Final = (
     *(f"{top}/systemd/system.attached" for top in ("/etc", "/run")),  # of portable services
 )
 _SEARCHED: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")  # for programs, in this order
+PROGRAMS: Final = (
+    *("apt-get", "blkid", "btrfs", "busctl", "cat", "cp", "debugfs", "depmod", "dnf", "dpkg-deb", "dump.erofs"),
+    *("e2fsck", "find", "fsck.erofs", "gpgv", "journalctl", "ldconfig", "ln", "losetup", "mkdir", "mke2fs"),
+    *("mkfs.erofs", "mount", "networkctl", "prlimit", "python3", "rdsquashfs", "rm", "rpm", "rpm2archive", "rpmkeys"),
+    *("setfiles", "sh", "skopeo", "sqfs2tar", "systemctl", "systemd-confext", "systemd-dissect", "systemd-repart"),
+    *("systemd-run", "systemd-sysext", "systemd-sysusers", "systemd-tmpfiles", "tar", "tar2sqfs", "udevadm"),
+    *("umount", "unshare", "unsquashfs", "env"),
+)
+"""What livelayer runs, by name, wherever the host has it; a namesake elsewhere is never run."""
 _RECORDS: Final = ("/usr/lib/extension-release.d/", "/etc/extension-release.d/")
 
 
 def look_at_host(facts: ExtensionFacts, paths: Paths) -> HostFacts:
     """What the host below a root has of what the extension needs, and what of it the extension would hide."""
     has = frozenset(path for path in host_paths(facts) if os.path.exists(paths.under(path)))  # noqa: PTH110 - no object for each
-    own = FileList.of((path, _known(file, facts.origin)) for path, file in facts.files.items())
+    own = FileList.of(((path, _known(file, facts.origin)) for path, file in facts.files.items()), facts.links)
     return replace(beside_host(paths, facts.kind, own, Sight(default_hierarchies(facts.kind))), has=has)
 
 
@@ -57,8 +67,7 @@ def beside_host(paths: Paths, kind: Kind, own: FileList, sight: Sight) -> HostFa
     def look() -> HostFacts:
         seen = _shown(own, sight)
         status = {path: it for path in seen if path not in sight.hierarchies and (it := _status(paths, path))}
-        files = [path for path in seen if path.lstrip("/") in own.files]
-        return replace(_compared(own, status), abilities=(*_shadowing(paths, files), *_units(paths, files)))
+        return replace(_compared(own, status), abilities=tuple(_abilities(paths, own, status)))
 
     merged = read_hierarchies(kind) if paths.is_running_system else []
     return look_beneath(merged, look) or HostFacts()
@@ -87,6 +96,26 @@ def host_units(names: Iterable[str]) -> set[str]:
 
     found = look_beneath([place for kind in Kind for place in read_hierarchies(kind)], look)
     return wanted if found is None else found
+
+
+def _abilities(paths: Paths, own: FileList, host: Mapping[str, os.stat_result]) -> Iterator[Ability]:
+    """What the files can do because of what the host has, where there is something at the same paths or elsewhere."""
+    files = [f"/{it}" for it in sorted(merged_paths(own.files, own.links))]
+    yield from _hidden_from_livelayer(paths, [it for it in files if it in host])
+    yield from _shadowing(paths, files)
+    yield from _units(paths, files)
+
+
+def _hidden_from_livelayer(paths: Paths, hidden: Sequence[str]) -> Iterator[Ability]:
+    """Programs of the host that livelayer runs, and the Python that it is run by."""
+    if not hidden:
+        return
+    named = [f"{place}/{it}" for place in _SEARCHED for it in PROGRAMS]
+    needed = {*named, *(os.path.realpath(it) for it in named if paths.is_running_system)}
+    library = f"{os.path.dirname(os.__file__)}/"  # noqa: PTH120 - a text
+    for path in hidden:
+        if path in needed or path.startswith(library):
+            yield Ability(Power.LIVELAYER, path.lstrip("/"), "takes the place of what livelayer runs or is run by")
 
 
 def _shadowing(paths: Paths, files: Iterable[str]) -> Iterator[Ability]:

@@ -30,8 +30,8 @@ def abilities_of(paths: Paths, entry: Entry, found: FileList) -> list[Ability]:
     contents = store.read_contents(paths, [entry]).get(entry)
     with tempfile.TemporaryDirectory(prefix="livelayer-", dir=SCRATCH) as scratch:
         texts = _Texts(paths.store / entry.file_name, contents.image if contents else None, Path(scratch))
-        told = abilities(found.files, texts.read)
-    return [*told, *(restarts(contents, entry.kind, found.files) if contents else ())]
+        told = abilities(found.files, texts.read, found.links)
+    return [*told, *(restarts(contents, entry.kind, found.files, found.links) if contents else ())]
 
 
 class _Texts:

@@ -23,10 +23,11 @@ from reconciler.model.fit.permissions import Permissions
 from reconciler.model.plan.collisions import FileList
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from reconciler.host.layers.flatten import Flattened
+    from reconciler.model.facts.extensionfacts import File
     from reconciler.model.kind import ExtensionId
     from reconciler.model.state.entry import Entry
     from reconciler.paths import Paths
@@ -44,17 +45,25 @@ def file_list(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
 def keep(paths: Paths, entry: Entry, found: FileList) -> None:
     """Note what an image file has, or is going to have."""
     directories = {path: astuple(it) for path, it in sorted(found.directories.items())}
-    document = json.dumps({"files": sorted(found.files), "directories": directories})  # not indented: it is long
-    write_atomically(_record(paths, entry), document.encode(), durable=False)
+    record = {"files": sorted(found.files), "directories": directories, "links": dict(found.links)}
+    # It is not indented, since it is long.
+    write_atomically(_record(paths, entry), json.dumps(record).encode(), durable=False)
 
 
 def of_flattened(flattened: Flattened) -> FileList:
     """What an image has that was made of a stream of members."""
     described = flattened.described
-    return FileList.of(
+    paths = (
         (os.fsdecode(name), described.get(name, Permissions()) if kind is FileKind.DIRECTORY else None)
         for name, kind in flattened.names.items()
     )
+    return FileList.of(paths, {os.fsdecode(name): os.fsdecode(target) for name, target in flattened.links.items()})
+
+
+def of_files(files: Mapping[str, File]) -> FileList:
+    """What an image file has, of all that is known of its files."""
+    links = {path: it.target for path, it in files.items() if it.kind is FileKind.SYMLINK}
+    return FileList.of(((path, it.permissions) for path, it in files.items()), links)
 
 
 def _record(paths: Paths, entry: Entry) -> Path:
@@ -62,11 +71,14 @@ def _record(paths: Paths, entry: Entry) -> Path:
 
 
 def _from_json(record: Any) -> FileList | None:  # noqa: ANN401 - JSON
-    """A record that is not as we write it is none; so is one of an earlier version, which knew no modes."""
+    """A record that is not as we write it is none; so is one of an earlier version, without modes or links."""
     match record:
-        case {"files": [*files], "directories": dict(directories)} if all(isinstance(path, str) for path in files):
+        case {"files": [*files], "directories": dict(directories), "links": dict(links)} if all(
+            isinstance(path, str) for path in (*files, *links.values())
+        ):
             found = {path: _permissions(words) for path, words in directories.items()}
-            return FileList.of((*((path, None) for path in files), *found.items())) if all(found.values()) else None
+            listed = (*((path, None) for path in files), *found.items())
+            return FileList.of(listed, links) if all(found.values()) else None
         case _:
             return None
 
@@ -82,13 +94,21 @@ def _permissions(words: Any) -> Permissions | None:  # noqa: ANN401 - JSON
 def _of_directory(paths: Paths, entry: Entry) -> FileList:
     """As it was placed, or as it is before that."""
     if manifest := manifests.read(paths, entry):
-        return FileList.of((path, _of_status(it.mode, it.uid, it.gid)) for path, it in manifest.items.items())
+        items = manifest.items
+        targets = {path: it.content for path, it in items.items() if stat.S_ISLNK(it.mode)}
+        return FileList.of(((path, _of_status(it.mode, it.uid, it.gid)) for path, it in items.items()), targets)
     top = os.fsencode(paths.store / entry.file_name)
+    links: dict[str, str] = {}
+
+    def described() -> Iterator[tuple[str, Permissions | None]]:
+        for path, it in walk(top):
+            name = os.fsdecode(path[len(top) + 1 :])
+            if stat.S_ISLNK(it.st_mode):
+                links[name] = os.fsdecode(os.readlink(path))  # noqa: PTH115 - bytes
+            yield name, _of_status(it.st_mode, it.st_uid, it.st_gid)
+
     try:
-        return FileList.of(
-            (os.fsdecode(path[len(top) + 1 :]), _of_status(it.st_mode, it.st_uid, it.st_gid))
-            for path, it in walk(top)
-        )
+        return FileList.of(described(), links)
     except OSError as error:
         what = file_of(error, os.fsdecode(top))
         raise Failed.of(error, f"{what}: cannot be read", "look at the file system") from error
@@ -105,7 +125,7 @@ def _of_image(paths: Paths, entry: Entry, *, remember: bool) -> FileList | None:
     if contents is None or contents.image is None:
         return None
     files, _ = files_of(paths.store / entry.file_name, contents.image)
-    found = FileList.of((path, it.permissions) for path, it in files.items())
+    found = of_files(files)
     if remember:
         try:
             keep(paths, entry, found)

@@ -319,7 +319,7 @@ class LimitSettings(Strict):
         default=DEFAULT.setuid, description="Whether it may bring setuid and setgid programs and file capabilities."
     )
     livelayer: bool = Field(
-        default=False, description="What configures livelayer, livelayer itself, or a program that it runs."
+        default=False, description="What configures livelayer, livelayer itself, or takes the place of what it runs."
     )
     generators: bool = Field(default=True, description="Generators of systemd, programs for sleep and shutdown.")
     hooks: bool = Field(default=True, description="What cron, network and package managers and the like run.")

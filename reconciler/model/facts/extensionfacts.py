@@ -167,10 +167,15 @@ class ExtensionFacts:
         """What it can do to a host beyond having files there."""
         paths = [path for path, file in self.files.items() if file.kind is not FileKind.DIRECTORY]
         return (
-            *abilities(paths, lambda path: self.files[path].text),
-            *restarts(self.contents, self.kind, paths),
+            *abilities(paths, lambda path: self.files[path].text, self.links),
+            *restarts(self.contents, self.kind, paths, self.links),
             *self.host.abilities,
         )
+
+    @cached_property
+    def links(self) -> dict[str, str]:
+        """The targets of its symbolic links."""
+        return {path: file.target for path, file in self.of_kind(FileKind.SYMLINK)}
 
     def of_kind(self, kind: FileKind) -> Iterator[tuple[str, File]]:
         return ((path, file) for path, file in self.files.items() if file.kind is kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from reconciler.dataclass import dataclass
@@ -23,13 +24,14 @@ class FileList:
 
     files: frozenset[str]  # everything but directories
     directories: Mapping[str, Permissions]
+    links: Mapping[str, str] = field(default_factory=dict)  # the targets of those files that are symbolic links
 
     @classmethod
-    def of(cls, paths: Iterable[tuple[str, Permissions | None]]) -> FileList:
+    def of(cls, paths: Iterable[tuple[str, Permissions | None]], links: Mapping[str, str] | None = None) -> FileList:
         """Of paths, with the permissions of each directory; the root, whose path is empty, counts for nothing."""
         known = {path: it for path, it in paths if path}
         directories = {path: it for path, it in known.items() if it}
-        return cls(frozenset(known.keys() - directories.keys()), directories)
+        return cls(frozenset(known.keys() - directories.keys()), directories, links or {})
 
     def __contains__(self, path: str) -> bool:
         return path in self.files or path in self.directories

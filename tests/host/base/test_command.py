@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.errors import Failed, Terminated, Unavailable
 from reconciler.host.base import command, termination
-from reconciler.host.base.command import available, check, drain, feed, run
+from reconciler.host.base.command import available, check, drain, feed, path_of, run, script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -291,3 +291,25 @@ def test_scripts_of_ours_find_programs_of_the_os_before_others_of_their_names() 
     path = {"PATH": "/x:/usr/local/sbin:/usr/sbin:/usr/bin"}
     for program, found in (("sh", "/x:/usr/sbin:/usr/bin:/usr/local/sbin"), ("/usr/bin/sh", path["PATH"])):
         assert run(program, "-c", "echo $PATH", timeout=250, env=path).stdout.decode().strip() == found
+
+
+def test_a_script_finds_the_programs_that_it_names_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they were found before, whatever comes first on its PATH meanwhile."""
+    begin = script('cat "$1"; ls / && exit 1; systemd_run --version', "cat", "systemd-run")
+    for name in ("cat", "ls"):
+        (tmp_path / name).write_text("#!/bin/sh\necho seized\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "text").write_text("content\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    finished = run(*begin, "name", str(tmp_path / "text"), timeout=250)
+    assert finished.stdout.decode().startswith("content\nsystemd ")
+    assert "seized" not in finished.stdout.decode()
+    assert "ls" in finished.stderr
+
+
+def test_programs_that_are_not_there_are_named() -> None:
+    with pytest.raises(Failed, match="the program no-such-program is not on this machine"):
+        script("", "no-such-program")
+    assert path_of("sh").endswith("/sh")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from reconciler.errors import Invalid
 from reconciler.model.content.power import Power
-from reconciler.model.facts.powers import PROGRAMS, abilities, foreign, refusal, restarts
+from reconciler.model.facts.powers import abilities, foreign, refusal, restarts
 from reconciler.model.fit.contents import Contents
 from reconciler.model.kind import Kind
 
@@ -28,10 +28,8 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/lib/systemd/import-pubring.pgp",
         "etc/containers/policy.json",
         "etc/os-release",  # of a configuration extension: what fits the host
-        "usr/lib/python3/dist-packages/x.pth",
         "etc/containers/registries.conf.d/x.conf",
-        "usr/local/sbin/skopeo",
-        "usr/bin/systemctl",
+        "usr/share/containers/policy.json",
         "usr/bin/livelayer",
         "usr/local/lib/livelayer/python/reconciler/cli.py",
         "usr/lib/python3/dist-packages/reconciler/__init__.py",
@@ -51,14 +49,31 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "etc/systemd/user-environment-generators/x",
         "usr/lib/systemd/system-sleep/x",
     ),
-    Power.HOOKS: ("etc/cron.d/x", "usr/lib/NetworkManager/dispatcher.d/x", "usr/lib/kernel/install.d/x.install"),
+    Power.HOOKS: (
+        *(
+            "etc/update-motd.d/99-x",
+            "etc/grub.d/40_x",
+            "etc/default/grub",
+            "usr/lib/kernel/cmdline",
+            "usr/etc/cron.d/x",
+        ),
+        *("etc/cloud/cloud.cfg.d/x.cfg", "usr/lib/ignition/base.d/x.ign", "usr/lib/dracut/dracut.conf.d/x.conf"),
+        "etc/cron.d/x",
+        "usr/lib/NetworkManager/dispatcher.d/x",
+        "usr/lib/kernel/install.d/x.install",
+    ),
     Power.UNITS: (
         f"{UNITS}/sshd.service.d/x.conf",
         f"{UNITS}/service.d/x.conf",
         "usr/local/lib/systemd/system/dbus.socket.d/x.conf",
         "usr/lib/systemd/user/pipewire.service.d/x.conf",
     ),
-    Power.MANAGER: ("etc/systemd/system.conf.d/x.conf", "etc/systemd/logind.conf", "usr/lib/environment.d/x.conf"),
+    Power.MANAGER: (
+        *("etc/systemd/system.conf.d/x.conf", "etc/systemd/logind.conf", "usr/lib/environment.d/x.conf"),
+        *("usr/lib/repart.d/50-x.conf", "usr/lib/sysupdate.d/50-x.transfer", "etc/sysupdate.x.d/1.transfer"),
+        *("etc/fstab", "etc/crypttab", "usr/lib/systemd/network/x.network", "etc/nftables.conf"),
+        *("usr/lib/NetworkManager/system-connections/x.nmconnection", "usr/etc/fstab"),
+    ),
     Power.DBUS: (
         ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nName=x\nExec=/x\nUser=root\n"),
         ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nName=x\nExec=/x\n"),
@@ -71,6 +86,14 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/lib/x86_64-linux-gnu/libnss_x.so.2",
         "etc/sudoers.d/x",
         "etc/shadow",
+        "etc/ssh/authorized_keys.d/root",
+        "usr/etc/ssh/sshd_config.d/x.conf",
+        "etc/apt/sources.list.d/x.sources",
+        "etc/apt/trusted.gpg.d/x.asc",
+        "etc/yum.repos.d/x.repo",
+        "usr/share/pki/trust/anchors/x.pem",
+        "etc/selinux/config",
+        "usr/share/selinux/packages/x.pp",
     ),
     Power.SYSUSERS: (
         ("usr/lib/sysusers.d/x.conf", "u toor 0\n"),
@@ -103,6 +126,11 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/local/lib/python3.11/dist-packages/sitecustomize.py",
         "etc/ld.so.preload",
         "etc/profile.d/x.sh",
+        "usr/etc/profile.d/x.sh",
+        "etc/bash_completion.d/x",
+        "usr/share/bash-completion/completions/ls",
+        "usr/share/fish/vendor_functions.d/x.fish",
+        "usr/lib/python311.zip",
         "usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3/libc.so.6",
     ),
 }
@@ -121,6 +149,9 @@ UNABLE: Final[tuple[str | tuple[str, str], ...]] = (
     "usr/lib/modules/6.1/modules.dep",
     "usr/lib/python3/dist-packages/x/__init__.py",
     "opt/x/etc/livelayer/x.yaml",
+    "usr/bin/python3",  # unless the host has one there
+    "usr/local/sbin/skopeo",
+    "usr/share/x/etc/fstab",
 )
 
 
@@ -168,9 +199,9 @@ def test_every_kind_has_a_case() -> None:
 
 def test_livelayer_itself_may_come_where_it_is_meant() -> None:
     files = ["usr/bin/livelayer", "usr/lib/livelayer/python/reconciler/cli.py", f"{UNITS}/livelayer.timer"]
-    found = abilities([*files, "usr/lib/livelayer/extensions.yaml", "usr/bin/skopeo"], lambda _: None)
-    assert {it.path for it in found} == {*files, "usr/lib/livelayer/extensions.yaml", "usr/bin/skopeo"}
-    left = ["usr/bin/skopeo", "usr/lib/livelayer/extensions.yaml"]
+    found = abilities([*files, "usr/lib/livelayer/extensions.yaml"], lambda _: None)
+    assert {it.path for it in found} == {*files, "usr/lib/livelayer/extensions.yaml"}
+    left = ["usr/lib/livelayer/extensions.yaml"]
     assert [it.path for it in foreign(found, "livelayer", is_own=False)] == left
     assert [it.path for it in foreign(found, "tools", is_own=True)] == left
     assert foreign(found, "tools", is_own=False) == found
@@ -187,14 +218,107 @@ def test_a_refusal_says_what_it_can_do_and_which_key_allows_it() -> None:
     assert "settings.limits.tmpfiles: true" in error.hint
 
 
-def test_all_programs_that_are_run_are_known() -> None:
-    """Those by their literal names; the others are constants beside them."""
-    sources = [path.read_text() for path in (PROJECT / "reconciler").rglob("*.py")]
-    calls = {name for text in sources for name in re.findall(r'\b(?:run|feed|drain|available)\(\s*"([\w.-]+)"', text)}
-    named = {
-        name
-        for text in sources
-        for name in re.findall(r'^_?(?:PROGRAM|FSCK): Final = "([\w.-]+)"', text, re.MULTILINE)
+# What is found where, over links of directories: the links, the files, and a path with the power that is told of it.
+LINKED: Final[dict[str, tuple[dict[str, str], list[str], str, Power]]] = {
+    "to a directory beside it": (
+        {"usr/local/lib/systemd": "../../share/evil"},
+        ["usr/share/evil/system-generators/x"],
+        "usr/local/lib/systemd/system-generators/x",
+        Power.GENERATORS,
+    ),
+    "absolute": (
+        {"usr/lib/udev/rules.d": "/usr/share/x"},
+        ["usr/share/x/70-x.rules"],
+        "usr/lib/udev/rules.d/70-x.rules",
+        Power.UDEV,
+    ),
+    "to a link": (
+        {"usr/lib/livelayer": "../share/a", "usr/share/a": "b"},
+        ["usr/share/b/extensions.d/zz.yaml"],
+        "usr/lib/livelayer/extensions.d/zz.yaml",
+        Power.LIVELAYER,
+    ),
+    "far above": (
+        {"usr/local/lib": "../share/evil"},
+        ["usr/share/evil/systemd/system/sshd.service.d/x.conf"],
+        "usr/local/lib/systemd/system/sshd.service.d/x.conf",
+        Power.UNITS,
+    ),
+    "by way of a link in what it leads to": (
+        {"usr/local/lib": "../share/evil", "usr/share/evil/systemd": "../deep"},
+        ["usr/share/deep/system-sleep/x"],
+        "usr/local/lib/systemd/system-sleep/x",
+        Power.GENERATORS,
+    ),
+    "through the root's links into /usr": (
+        {"usr/local/lib/systemd": "/lib/evil"},
+        ["usr/lib/evil/system-generators/x"],
+        "usr/local/lib/systemd/system-generators/x",
+        Power.GENERATORS,
+    ),
+    "a file": (
+        {"usr/lib/systemd/system-generators/x": "../../../share/x"},
+        ["usr/share/x"],
+        "usr/lib/systemd/system-generators/x",
+        Power.GENERATORS,
+    ),
+    "out of the extension": (
+        {"usr/local/lib/systemd": "/var/lib/extensions/x/usr/share/evil"},
+        ["usr/share/evil/system-generators/x"],
+        "usr/local/lib/systemd",
+        Power.GENERATORS,
+    ),
+    "out of it, with a dot": ({"usr/lib/python3.11": "/run/x"}, [], "usr/lib/python3.11", Power.PRELOAD),
+    "to what another extension may bring": (
+        {"usr/lib/systemd/system-generators": "/etc/x"},
+        [],
+        "usr/lib/systemd/system-generators",
+        Power.GENERATORS,
+    ),
+    "in a circle": (
+        {"usr/lib/systemd": "../share/a", "usr/share/a": "../lib/systemd"},
+        [],
+        "usr/lib/systemd",
+        Power.GENERATORS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_of_directories_hide_nothing(name: str) -> None:
+    links, files, path, power = LINKED[name]
+    assert (path, power) in {(it.path, it.power) for it in abilities([*files, *links], lambda _: None, links)}
+
+
+def test_the_file_that_a_link_leads_to_is_looked_into() -> None:
+    links = {"usr/lib/udev/rules.d": "../../share/x", "usr/lib/modprobe.d/x.conf": "../../share/y"}
+    texts = {"usr/share/x/70-x.rules": 'SUBSYSTEM=="usb", MODE="0660"\n', "usr/share/y": "options x\n"}
+    assert abilities([*texts, *links], texts.get, links) == []
+
+
+def test_links_that_are_nobodys_way_tell_nothing() -> None:
+    links = {
+        "usr/lib/x/current": "1.0",
+        "usr/lib64": "lib",
+        "usr/share/doc/y": "../x",
+        "usr/lib/x/conf": "/etc/x",
+        "usr/lib/x/self": ".",
+        "usr/bin/y": "x",
+        "usr/lib/systemd/system/a.service": "x.service",
     }
-    assert calls | named <= set(PROGRAMS)
-    assert len(calls | named) > 20
+    files = ["usr/lib/x/1.0/file", "usr/bin/x", "usr/lib/systemd/system/x.service"]
+    assert abilities([*files, *links], lambda _: None, links) == []
+
+
+def test_a_maze_of_links_is_refused_in_time() -> None:
+    ways = "abcdefghijklmnop"
+    links = {f"usr/lib/firmware/{a}/{b}": f"../{b}" for a in ways for b in ways if a != b}
+    with pytest.raises(Invalid, match="maze"):
+        abilities([*links, *(f"usr/lib/firmware/{it}/file" for it in ways)], lambda _: None, links)
+
+
+def test_any_number_of_links_is_fine_where_nobody_looks() -> None:
+    """As package managers of JavaScript make them: packages have links to what they need, and so have these."""
+    ways = [f"p{number}" for number in range(60)]
+    links = {f"usr/lib/app/{a}/node_modules/{b}": f"../../{b}" for a in ways for b in ways if a != b}
+    assert abilities([*links, *(f"usr/lib/app/{it}/file" for it in ways)], lambda _: None, links) == []

@@ -159,7 +159,11 @@ FOUND: Final[Mapping[str, tuple[tuple[ExtensionFacts, str | None], ...]]] = {
     },
     "LL801": tuple(
         (extension({path: file()}), path)
-        for path in ("usr/lib/livelayer/extensions.d/zz.yaml", "usr/local/sbin/gpgv", "usr/bin/livelayer")
+        for path in (
+            "usr/lib/livelayer/extensions.d/zz.yaml",
+            "usr/share/containers/policy.json",
+            "usr/bin/livelayer",
+        )
     ),
     "LL802": (
         (extension({f"{UNITS}/sshd.service.d/x.conf": file()}), f"{UNITS}/sshd.service.d/x.conf"),

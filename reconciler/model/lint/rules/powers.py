@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @rule("LL801", Severity.ERROR, "leave it out; nodes refuse it unless they have settings.limits.livelayer: true")
 def steers_livelayer(facts: ExtensionFacts) -> Hits:
-    """It would configure livelayer, be livelayer itself, or be run by it."""
+    """It would configure livelayer, be livelayer itself, or take the place of what livelayer runs."""
     for it in foreign(facts.abilities, facts.name or "", is_own=False):
         if it.power is Power.LIVELAYER:
             yield Hit(f"it {it.words}", it.path)

@@ -1,0 +1,216 @@
+"""What paths, and what is in some files at them, let an extension do to a host: the rules, as data.
+
+A pattern is of whole paths. `etc` is also `usr/etc`, where some systems have the defaults of what lies in `etc`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from reconciler.dataclass import dataclass
+from reconciler.model.content.power import Power
+from reconciler.model.facts.unitfiles import parse_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ETC: Final = r"(?:usr/)?etc"
+_LIB: Final = rf"(?:usr/lib|usr/local/lib|{_ETC})"
+_SHARE: Final = rf"(?:usr/share|usr/local/share|{_ETC})"
+_LIBRARIES: Final = r"usr/(?:local/)?lib(?:32|64|x32|/\w+-linux-\w+)?"
+_PYTHON: Final = r"usr/(?:local/)?lib(?:64)?/(?:pypy|python)[0-9.]*(?:/(?:dist|site)-packages)?"
+_STARTUP: Final = rf"{_PYTHON}/(?:[^/]+\.pth|(?:site|user)customize(?:\.py|/__init__\.py))"
+# What Python looks for although no host has it: the standard library asks for modules of other systems, and a zipped
+# library comes first on the search path.
+_ODD_MODULES: Final = rf"{_PYTHON}/(?:nt|msvcrt|_winapi|winreg|org)[./].+|usr/(?:local/)?lib(?:64)?/python[0-9]+\.zip"
+_BIN: Final = r"usr/(?:local/)?s?bin"
+# Sections of NetworkManager, kernel-install, initramfs-tools, dracut, apt and cron that are programs, or name some.
+_HOOKS: Final = (
+    rf"{_LIB}/(?:NetworkManager/(?:dispatcher|pre-up|pre-down)\.d|networkd-dispatcher|kernel|ignition)/.+"
+    rf"|{_ETC}/(?:cron\.(?:d|hourly|daily|weekly|monthly)/.+|crontab|anacrontab|rc\.local|rc\.d/.+|init\.d/.+)"
+    rf"|{_ETC}/(?:update-motd\.d|grub\.d|kernel|initramfs|initramfs-tools|network/if-[a-z-]+\.d|dhcp/.+-hooks\.d|apt/apt\.conf\.d|logrotate\.d)/.+"
+    rf"|usr/share/initramfs-tools/.+|{_LIB}/dracut(?:\.conf)?\.d/.+|usr/lib/dracut/.+|{_ETC}/(?:default/.+|cloud/.+|dracut\.conf)"
+    rf"|{_ETC}/(?:at\.(?:allow|deny)|audit/.+|rsyslog(?:\.d/.+|\.conf))"
+)
+_LOGIN: Final = (
+    rf"{_LIB}/(?:pam\.d|userdb|sudoers\.d|credstore(?:\.encrypted)?)/.+|{_LIBRARIES}/(?:security/)?(?:pam_|libnss_)[^/]+\.so[^/]*"
+    rf"|{_ETC}/(?:pam\.conf|nsswitch\.conf|passwd|shadow|group|gshadow|sudoers|doas\.conf|securetty|subuid|subgid"
+    r"|ssh/.+|security/.+|krb5\.conf(?:\.d/.+)?|hosts|resolv\.conf|ssl/.+|pki/.+|ca-certificates/.+)"
+)
+_SYSTEM: Final = r"system(?:\.control|\.attached)?"
+UNIT_FILE: Final = rf"{_LIB}/systemd/(system|user)/([^/]+)"
+DROP_IN: Final = rf"{_LIB}/systemd/(?:{_SYSTEM}|user)/([^/]+)\.d/[^/]+\.conf"
+# Drop-ins for all services, and for all whose names begin alike, are for these as well.
+_OWN_UNITS: Final = (
+    rf"{_LIB}/systemd/{_SYSTEM}/livelayer(?:-[a-z]+)?\.[a-z]+(?:\.d/.+|\.(?:wants|requires)/.+)?"
+    rf"|{_LIB}/systemd/{_SYSTEM}/(?:(?:livelayer|systemd)-\.)?service\.d/.+"
+)
+ITSELF: Final = rf"{_BIN}/livelayer|{_OWN_UNITS}|usr/(?:local/)?lib/livelayer/python/.+|{_PYTHON}/reconciler/.+"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What files at some paths can do."""
+
+    power: Power
+    pattern: str  # of whole paths
+    words: str
+    is_meant: Callable[[str], bool] | None = None  # by what is in the file; None: its path tells
+
+
+def _commands(text: str) -> bool:
+    """Whether lines of modprobe.d(5) run commands."""
+    plain = re.sub(r"\\(.)", lambda it: "" if it[1] == "\n" else it[1], text, flags=re.DOTALL)
+    return any(line.split()[:1] in (["install"], ["remove"]) for line in plain.splitlines())
+
+
+def _runs(text: str) -> bool:
+    """Whether a rule of udev(7) runs programs, starts units or changes settings of the kernel."""
+    names = r"\b(?:RUN|PROGRAM|SYSTEMD_(?:USER_)?WANTS|SYSTEMD_ALIAS|SYSCTL)\b|\bIMPORT\{program\}"
+    return re.search(names, text.replace("\\\n", "")) is not None
+
+
+def _is_started_as_root(text: str) -> bool:
+    users = parse_unit(text).get("User", [])
+    return users[-1:] in ([], ["root"], ["0"])
+
+
+def _makes_root(text: str) -> bool:
+    """Whether a line of sysusers.d(5) makes a user or group that somebody is already, or gives one a group."""
+    return any(_is_privileged(line) for line in text.splitlines() if line.strip() and line.lstrip()[:1] != "#")
+
+
+def _is_privileged(line: str) -> bool:
+    try:
+        kind, name, *others = shlex.split(line)
+    except ValueError:
+        return True
+    numbers = others[0].split(":") if others else []
+    has_group = len(numbers) > 1 and numbers[1] not in {"", "-", name, numbers[0]}  # one that may be there
+    return kind[:1] == "m" or name == "root" or has_group or any(_is_anybodys(it, name) for it in numbers)
+
+
+def _is_anybodys(number: str, name: str) -> bool:
+    """Whether a number is root's, or is taken from a file or from a group that the line does not make."""
+    return number not in {"", "-", name} and not (number.strip("0") and re.fullmatch("[0-9-]+", number))
+
+
+# What is in each path that a rule means: to look for that costs less than to try all rules, of a million paths.
+MARK: Final = (
+    r"^(?:usr/)?etc/|/s?bin/|/(?:python|pypy)[0-9.]*(?:/|zip$)|/(?:systemd|livelayer|cloud-config|containers|NetworkManager"
+    r"|networkd-dispatcher|kernel|ignition|initramfs-tools|dracut|firewalld|netplan|repart|sysupdate|pam\.d|userdb|sudoers\.d"
+    r"|security|pam_|libnss_|pki|ca-certificates|selinux|apparmor|environment\.d|dbus-1|polkit-1|sysusers\.d|tmpfiles\.d|udev"
+    r"|credstore|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|fish|zsh|bash-completion)"
+)
+RULES: Final = (
+    Rule(
+        Power.LIVELAYER,
+        r"(?:usr/lib|etc)/livelayer/(?!python/).+|usr/local/cloud-config/.+|etc/kairos/.+|etc/\w+-release|etc/machine-id"
+        r"|(?:etc|usr/share)/containers/(?:policy\.json|auth\.json|(?:registries|certs)\..+)|etc/docker/certs\.d/.+",
+        "configures livelayer",
+    ),
+    Rule(
+        Power.LIVELAYER,
+        r"(?:usr/lib|etc)/systemd/import-pubring\.(?:gpg|pgp)",
+        "says whose signatures livelayer takes",
+    ),
+    Rule(
+        Power.LIVELAYER,
+        rf"{_LIB}/systemd/(?:sysext|confext)\.conf(?:\.d/.+)?|{_LIB}/systemd/system/systemd-(?:sysext|confext).*",
+        "changes how extensions are merged",
+    ),
+    Rule(Power.LIVELAYER, ITSELF, "is livelayer itself, or changes its units"),
+    Rule(Power.LIVELAYER, _ODD_MODULES, "may run in livelayer, as in every Python program"),
+    Rule(
+        Power.GENERATORS,
+        rf"{_LIB}/systemd/(?:system|user)-(?:environment-)?generators/.+",
+        "runs a program in the service manager at each boot and reload, which can make any unit",
+    ),
+    Rule(
+        Power.GENERATORS,
+        rf"{_LIB}/systemd/system-(?:shutdown|sleep)/.+",
+        "runs a program as root when it sleeps or ends",
+    ),
+    Rule(Power.HOOKS, _HOOKS, "is run by others, as root: by cron, the network, the package manager and the like"),
+    Rule(
+        Power.MANAGER,
+        rf"{_LIB}/systemd/[a-z]+\.conf(?:\.d/.+)?|{_LIB}/environment\.d/.+|{_LIB}/systemd/(?:system|user)-preset/.+",
+        "changes the settings of systemd, the environment of all services or which of them are enabled",
+    ),
+    Rule(
+        Power.MANAGER,
+        rf"{_LIB}/(?:repart|sysupdate)(?:\.[^/]+)?\.d/.+",
+        "says how disks are partitioned, or what the OS is replaced by",
+    ),
+    Rule(
+        Power.MANAGER,
+        rf"{_ETC}/(?:fstab|crypttab|veritytab|integritytab|exports(?:\.d/.+)?|auto\..+)",
+        "says what is mounted and unlocked at boot",
+    ),
+    Rule(
+        Power.MANAGER,
+        rf"{_LIB}/(?:systemd/network|NetworkManager/(?:conf\.d|system-connections)|firewalld|netplan)/.+"
+        rf"|{_ETC}/(?:nftables|iptables|ufw|network/interfaces).*",
+        "sets up the network or the firewall",
+    ),
+    Rule(
+        Power.LOGIN,
+        rf"{_ETC}/(?:apt|dnf|yum\.repos\.d|yum|zypp|pacman|distro\.repos\.d|flatpak)(?:/.+|\.conf)"
+        r"|usr/share/(?:pki/(?:ca-trust-source|trust)|ca-certificates/trust-source)/.+",
+        "says where the host takes packages from, or whose certificates it trusts",
+    ),
+    Rule(
+        Power.LOGIN,
+        rf"{_SHARE}/(?:selinux|apparmor|apparmor\.d)/.+",
+        "changes what SELinux or AppArmor let programs do",
+    ),
+    Rule(
+        Power.DBUS,
+        rf"{_SHARE}/dbus-1/system-services/.+",
+        "is started as root when anybody calls it over D-Bus",
+        _is_started_as_root,
+    ),
+    Rule(
+        Power.DBUS,
+        rf"{_SHARE}/dbus-1/system(?:\.conf|-local\.conf|\.d/.+)",
+        "says who may call whom over the system's D-Bus",
+    ),
+    Rule(Power.POLKIT, rf"{_SHARE}/polkit-1/.+", "says who may do what without a password (polkit)"),
+    Rule(Power.LOGIN, _LOGIN, "takes part in logging in, in becoming root or in whom the host trusts"),
+    Rule(
+        Power.SYSUSERS, rf"{_LIB}/sysusers\.d/.+", "makes a user who is root, or puts users into groups", _makes_root
+    ),
+    Rule(Power.TMPFILES, rf"{_LIB}/tmpfiles\.d/.+", "makes, changes or removes files anywhere, as root"),  # noqa: S108 - no file
+    Rule(Power.UDEV, rf"{_LIB}/udev/rules\.d/.+", "runs programs as root when a device comes", _runs),
+    Rule(
+        Power.MODULES,
+        r"usr/lib/modules/.+\.ko(?:\.[a-z0-9]+)?|usr/lib/firmware/.+",
+        "runs in the kernel, or in devices",
+    ),
+    Rule(Power.MODULES, rf"{_LIB}/modules-load\.d/.+", "loads kernel modules at boot"),
+    Rule(
+        Power.MODPROBE, rf"{_LIB}/modprobe\.d/.+", "runs commands as root when a kernel module is loaded", _commands
+    ),
+    Rule(Power.SYSCTL, rf"{_LIB}/sysctl\.d/.+|{_ETC}/sysctl\.conf", "changes settings of the kernel"),
+    Rule(Power.SYSCTL, rf"{_LIB}/binfmt\.d/.+", "has the kernel run an interpreter of its choice for files"),
+    Rule(Power.PRELOAD, rf"{_STARTUP}|{_ODD_MODULES}", "runs in every Python program"),
+    Rule(
+        Power.PRELOAD,
+        rf"{_ETC}/ld\.so\.(?:preload|conf(?:\.d/.+)?)|{_LIBRARIES}/glibc-hwcaps/.+",
+        "puts libraries before those of the host, into every program",
+    ),
+    Rule(
+        Power.PRELOAD,
+        rf"{_ETC}/(?:profile|environment|bash\.bashrc|bashrc|profile\.d/.+|bash_completion\.d/.+|zsh.*|fish/.+|skel/.+)"
+        r"|usr/share/fish/vendor_conf\.d/.+",
+        "runs in every shell, root's among them",
+    ),
+    Rule(
+        Power.PRELOAD,
+        r"usr/(?:local/)?share/(?:bash-completion/(?:completions|bash_completion)|fish/vendor_(?:completions|functions)\.d"
+        r"|zsh/(?:vendor-completions|site-functions))/.+",
+        "runs in shells, root's among them, when a word is completed",
+    ),
+)
