@@ -49,14 +49,15 @@ class Registry:
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         found = self._looked_up(part, wanted)
         if (pin := part.pin) and part.source.transport is Scheme.DOCKER and part.source.tag:
-            self.access.answers.once(f"tag of {part.text} {pin}", lambda: self._compare_tag(part, pin))
+            at_tag = self.access.answers.once(f"tag of {part.text} {pin}", lambda: self._at_tag(part, pin))
+            return replace(found, at_tag=at_tag)
         return found
 
     def _raw_manifest(self, argument: str) -> bytes:
         return self.access.answers.once(f"manifest {argument}", lambda: self._skopeo.raw_manifest(argument))
 
-    def _compare_tag(self, part: Part, pin: str) -> None:
-        """Tell where a pin is not what the tag beside it leads to: whoever updated one forgot the other.
+    def _at_tag(self, part: Part, pin: str) -> str | None:
+        """Where the tag beside a pin leads, if that is elsewhere: whoever updated one forgot the other.
 
         The pin counts all the same, and a tag that is gone says nothing.
         """
@@ -65,10 +66,9 @@ class Registry:
             found = parse_manifest(content)
         except ReconcilerError as error:
             log.debug("%s: what its tag leads to is not known: %s", part.text, error.message)
-            return
+            return None
         named = [digest_of(content), *(it.digest for it in (found.manifests if isinstance(found, Index) else ()))]
-        if pin not in named:
-            log.warning("%s: its tag leads to %s, and not to the %s that counts", part.text, named[0], pin)
+        return None if pin in named else named[0]
 
     def _looked_up(self, part: Part, wanted: Format | None) -> Resolution:
         source = self._versioned(part)

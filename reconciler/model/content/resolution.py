@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.dataclass import dataclass
@@ -31,6 +31,8 @@ class Resolution:
     parts: tuple[Resolution, ...] = ()  # of several sources, lowest first
     origin: Source | None = None  # where the content is, if the source itself does not say so: it names a catalog
     choice: Choice | None = None  # the file that was taken, if the source is a directory of releases
+    # Where the tag beside a pin led when it was looked up, if that was elsewhere; of no matter for the content.
+    at_tag: str | None = field(default=None, compare=False)
 
     @property
     def index_digest(self) -> str | None:
@@ -64,6 +66,8 @@ def resolution_as_json(it: Resolution) -> list[Any]:
         return [*plain, it.origin.argument()]
     if choice := it.choice:
         return [*plain, {"file": [choice.file, choice.version, choice.count, choice.newer, choice.why_not]}]
+    if it.at_tag:
+        return [*plain, {"tag": it.at_tag}]
     return [*plain, [resolution_as_json(part) for part in it.parts]] if it.parts else plain
 
 
@@ -80,6 +84,9 @@ def resolution_from_json(record: Any) -> Resolution | None:  # noqa: ANN401 - JS
         case [*plain, {"file": [str(), str(), int(), str() | None, str() | None] as fields}] if len(plain) == _PLAIN:
             whole = resolution_from_json(plain)
             return replace(whole, choice=Choice(*fields)) if whole and is_file_name(fields[0]) else None
+        case [*plain, {"tag": str(at_tag)}] if len(plain) == _PLAIN:
+            whole = resolution_from_json(plain)
+            return replace(whole, at_tag=at_tag) if whole and DIGEST.fullmatch(at_tag) else None
         case [*plain, list(parts)] if parts:
             whole, found = resolution_from_json(plain), [resolution_from_json(part) for part in parts]
             return replace(whole, parts=tuple(filter(None, found))) if whole and all(found) else None

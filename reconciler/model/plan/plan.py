@@ -77,8 +77,20 @@ def make_plan(desired: DesiredState, observed: ObservedState, targets: Targets) 
     steps += [*_unseen(observed, steps), *_switched_off(desired, observed)]
     actions = _in_order(it for it in steps if not isinstance(it, Problem))
     problems = tuple(it for it in steps if isinstance(it, Problem))
-    told = (*lost_by_boot(desired, observed), *index.warnings, *_hidden_mounts(observed), *_unsigned(desired))
+    told = [*lost_by_boot(desired, observed), *index.warnings, *_hidden_mounts(observed), *_unsigned(desired)]
+    told += _tags_elsewhere(desired, targets)
     return Plan(actions, problems, (*excess, *told))
+
+
+def _tags_elsewhere(desired: DesiredState, targets: Targets) -> Iterator[Problem]:
+    """Pins that count although the tag beside them leads elsewhere: whoever updated one forgot the other."""
+    for wanted in desired.extensions:
+        target = targets[wanted.name]
+        for part in () if isinstance(target, ReconcilerError) else target.resolution.of_parts:
+            if part.at_tag:
+                what = f"its tag leads to {part.at_tag}, and not to the pinned {part.digest}, which counts"
+                hint = "correct the tag or the digest, or leave the tag out"
+                yield Problem("source.tag-elsewhere", wanted.name, what, hint)
 
 
 def _in_order(actions: Iterable[Action]) -> tuple[Action, ...]:

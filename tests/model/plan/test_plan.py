@@ -93,6 +93,16 @@ def test_a_placed_image_that_the_policy_refuses_by_now_does_not_block_the_others
     assert kept.in_sync
 
 
+def test_a_tag_that_leads_elsewhere_than_the_pin_is_told_and_changes_nothing() -> None:
+    desired = desired_state(Fragment({"extensions": {"a": {"source": f"docker://registry/a:v1@{_digest('a')}"}}}))
+    found = Resolution(_digest("a"), _digest("a"), at_tag=_digest("b"))
+    plan = make_plan(desired, ObservedState(HOST, merged=None), {"a": target_for(desired.extensions[0], found)})
+    (warning,) = plan.warnings
+    assert (warning.code, warning.extension) == ("source.tag-elsewhere", "a")
+    assert f"leads to {_digest('b')}, and not to the pinned {_digest('a')}" in warning.message
+    assert plan.problems == ()
+
+
 def test_nobody_is_promised_that_a_strict_node_takes_an_image_file_that_is_not_there_yet() -> None:
     tree = {"extensions": {"a": {"source": "docker://registry/a:v1", "format": "raw"}}}
     desired = desired_state(Fragment(tree))
