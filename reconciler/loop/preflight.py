@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from reconciler.loop.session import Session
     from reconciler.model.config.desired import DesiredState
-    from reconciler.model.config.document import Preflight, Reaction
+    from reconciler.model.config.settings import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
     from reconciler.model.content.power import Power
     from reconciler.model.facts.powers import Ability

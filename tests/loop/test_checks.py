@@ -11,7 +11,7 @@ import pytest
 from reconciler.errors import Failed
 from reconciler.host.records.checks import read_checks, write_checks
 from reconciler.loop.checks import check
-from reconciler.model.config.document import Checks
+from reconciler.model.config.healthchecks import Checks
 from reconciler.model.kind import ExtensionId
 from reconciler.model.plan.action import Check
 from reconciler.model.state.checks import CheckedChange, CheckRecord, check_record_from_json

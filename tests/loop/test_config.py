@@ -159,7 +159,7 @@ def test_files_that_are_no_dropins_are_told(paths: Paths) -> None:
             "in quotes: '1'",
         ),
         ("extensions:\n  a: {source: []}\n", "2:7", "a list of sources has 1 to 64, not 0", ""),
-        ("extensions:\n  a: {source: {x: y}}\n", "2:7", "must be a source or a list of sources, not dict", ""),
+        ("extensions:\n  a: {source: {x: y}}\n", "2:7", "must be a source or a list of sources", ""),
         ("extensions:\n  a: {source: ['oci:/x', 'oci:/y'], format: raw}\n", "2:37", "raw takes one image file", ""),
         ("extensions:\n  a: {source: ['docker://x', 'docker://y'], version: '>1'}\n", "2:45", "several sources", ""),
         ("extensions:\n  a: {source: 'docker://x/a', kind: portable}\n", "2:31", "must be 'sysext' or 'confext'", ""),

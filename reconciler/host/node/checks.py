@@ -17,7 +17,7 @@ from reconciler.host.node.machine import booted_with_systemd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from reconciler.model.config.document import Checks
+    from reconciler.model.config.healthchecks import Checks
 
 _POLL: Final = 0.25  # seconds
 _LEAST: Final = 1.0  # seconds that a command or a server has in any case

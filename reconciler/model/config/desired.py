@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.dataclass import dataclass
-from reconciler.model.config.document import Activation, Checks, Extension, Pull, Settings
 from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Part, shown
+from reconciler.model.config.settings import Settings
 from reconciler.model.content.format import Format
 from reconciler.model.content.limits import TRANSFERS, Limits, Transfers
 from reconciler.model.content.version import parse_range
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from reconciler.errors import ReconcilerError
+    from reconciler.model.config.document import Activation, Extension, Pull
+    from reconciler.model.config.healthchecks import Checks
     from reconciler.model.config.merge import Fragment
     from reconciler.model.config.placeholders import Template
     from reconciler.model.content.source import Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import quoted
-from reconciler.model.config.document import ABSOLUTE_PATTERN, DIGEST_PATTERN, UNIT_PATTERN
+from reconciler.model.config.fields import ABSOLUTE_PATTERN, DIGEST_PATTERN, UNIT_PATTERN
 from reconciler.model.content.source import parse_source
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.config.desired import Wanted
-    from reconciler.model.config.document import Checks
+    from reconciler.model.config.healthchecks import Checks
     from reconciler.model.content.resolution import Resolution
     from reconciler.model.kind import ExtensionId, Kind
     from reconciler.model.state.entry import Entry

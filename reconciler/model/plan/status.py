@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.model.config.desired import DesiredState, Wanted
-    from reconciler.model.config.document import Checks
+    from reconciler.model.config.healthchecks import Checks
     from reconciler.model.plan.target import Targets
     from reconciler.model.state.observed import Link, ObservedState, Unmanaged
     from reconciler.model.state.retry import Retry

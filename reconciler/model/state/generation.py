@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from reconciler.model.config.document import Retention
     from reconciler.model.config.merge import Tree
+    from reconciler.model.config.settings import Retention
 
 FORMAT: Final = 1  # of the record; a higher one was written by a newer livelayer
 _ALWAYS_KEPT: Final = 2  # the present one, and the one to roll back to

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.host.node.checks import failure_of
-from reconciler.model.config.document import Checks
+from reconciler.model.config.healthchecks import Checks
 from tests.rig.webserver import Handler, WebServer
 
 if TYPE_CHECKING:

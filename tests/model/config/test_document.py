@@ -9,7 +9,7 @@ import pytest
 from reconciler.errors import InvalidConfiguration
 from reconciler.model.config import document
 from reconciler.model.config.desired import desired_state, for_host
-from reconciler.model.config.document import Checks
+from reconciler.model.config.healthchecks import Checks
 from reconciler.model.config.merge import Fragment
 from reconciler.model.content.limits import DEFAULT, Limits
 from reconciler.model.content.power import Power

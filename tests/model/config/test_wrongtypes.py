@@ -21,7 +21,7 @@ JUNK: Final[tuple[Any, ...]] = (
     *([], [1], ["x"], [[]], [None], {}, {"x": 1}, {"x": {}}, {1: 2}),
 )
 PYDANTICS: Final = re.compile(
-    r"\b(should|valid|instance|dictionary|tuple|input|permitted|pattern|NoneType)\b", re.IGNORECASE
+    r"\b(should|valid|instance|dictionary|tuple|input|permitted|NoneType|should match)\b", re.IGNORECASE
 )
 
 

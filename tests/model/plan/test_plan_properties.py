@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.config.desired import DesiredState, Wanted
-from reconciler.model.config.document import Settings
 from reconciler.model.config.part import Part
+from reconciler.model.config.settings import Settings
 from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.content.source import parse_source

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.model.config.document import Retention
+from reconciler.model.config.settings import Retention
 from reconciler.model.content.format import Format
 from reconciler.model.content.resolution import Resolution
 from reconciler.model.kind import ExtensionId, Kind
