@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from reconciler.dataclass import dataclass
-from reconciler.errors import Invalid
+from reconciler.errors import Invalid, Malformed
 from reconciler.fetch.content import ImageFile, Layers, Tree
 from reconciler.host.base.walk import walk
-from reconciler.host.images.inspect import inspect_image
+from reconciler.host.images.inspect import identify, inspect_image
 from reconciler.host.images.listing import screen
-from reconciler.host.images.rawfile import decompress_to, write_sparse
+from reconciler.host.images.rawfile import decompress_to, decompressed, write_sparse
 from reconciler.host.layers.flatten import Entangled, flatten
 from reconciler.host.layers.unpack import unpack
 from reconciler.host.node import selinux
@@ -39,6 +40,7 @@ class Made:
     """What is ready to become an entry."""
 
     path: Path
+    entry: Entry  # which it is; another one than was asked for only where the format was left open
     contents: Contents | None = None  # of an image file; a directory can be looked into at any time
 
 
@@ -51,9 +53,14 @@ class Maker:
     entry: Entry
     stage: Path
     text: str  # the source, for messages
+    is_open: bool = False  # whether the format gives way to what the content turns out to be
 
     def make(self, content: Content) -> Made:
         match content:
+            case ImageFile() if self.is_open:
+                return self._as(Format.RAW).make(content)
+            case Layers() | Tree() if self.is_open and self.entry.format is Format.RAW:
+                return replace(self._as(Format.DIRECTORY), is_open=True).make(content)
             case Layers():
                 return self._from_layers(content)
             case ImageFile() if self.entry.format is Format.RAW:
@@ -63,11 +70,12 @@ class Maker:
             case ImageFile():
                 raise _no_layers(self.text)
             case Tree():
-                raise Invalid(
-                    f"{self.text} is a directory, no image file", "set format: directory", code="config.format"
-                )
+                raise Invalid(f"{self.text} is a directory, no image file", "leave format: out", code="config.format")
             case never:
                 assert_never(never)
+
+    def _as(self, form: Format) -> Maker:
+        return replace(self, entry=replace(self.entry, format=form), is_open=False)
 
     def _from_layers(self, content: Layers) -> Made:
         match self.entry.format:
@@ -76,25 +84,45 @@ class Maker:
             case Format.SQUASHFS | Format.EROFS if not selinux.policy_of(self.paths):
                 return self._pack(content)
             case Format.DIRECTORY | Format.SQUASHFS | Format.EROFS:  # files are labelled where they lie
-                return self._finish_tree(as_tree(content, self.stage / "tree", self.limits, self.text))
+                tree = as_tree(content, self.stage / "tree", self.limits, self.text)
+                return self._carried(_files_in(tree)) or self._finish_tree(tree)
             case never:
                 assert_never(never)
+
+    def _carried(self, files: list[Path | None]) -> Made | None:
+        """The image file that layers carry, as it is: nobody has to say that it is one."""
+        if not self.is_open or len(files) != 1 or (file := files[0]) is None or not self._is_image(file):
+            return None
+        return self._as(Format.RAW).make(ImageFile(file))
+
+    def _is_image(self, file: Path) -> bool:
+        try:
+            identify(decompressed(file, self.stage / "probed", self.limits))
+        except Malformed:  # a damaged one, which is to be said
+            return True
+        except Invalid:
+            return False
+        return True
 
     def _pack(self, content: Layers) -> Made:
         image = self.stage / "packed"
         packed = pack(content.layers, content.blob_of, image, self.entry, self.stage, self.limits)
+        if self.is_open and not packed.contents.releases:
+            files = _files_of(content, self.stage, self.limits)
+            if made := self._carried(files):
+                return made
         if packed.files:
             pathlists.keep(self.paths, self.entry, packed.files)
-        return Made(image, packed.contents)
+        return Made(image, self.entry, packed.contents)
 
     def _finish_tree(self, tree: Path) -> Made:
         labelled = selinux.label(tree, self.paths)
         if self.entry.format is not Format.DIRECTORY:
             image = self.stage / "packed"
-            return Made(image, pack_tree(tree, image, self.entry, self.stage, labels=labelled))
+            return Made(image, self.entry, pack_tree(tree, image, self.entry, self.stage, labels=labelled))
         if self.entry.renamed_to:
             store.give_release_name(tree, self.entry.kind, self.entry.renamed_to)
-        return Made(tree)
+        return Made(tree, self.entry)
 
     def _image_file(self, file: ImageFile) -> Made:
         """An image file as it is, decompressed; looked into before it can come near a search directory."""
@@ -111,7 +139,7 @@ class Maker:
         assert contents.image  # noqa: S101 - it was a file
         files = screen(image, contents.image, Path(tempfile.mkdtemp(dir=self.stage)), self.limits)
         pathlists.keep(self.paths, self.entry, pathlists.of_files(files))
-        return Made(image, contents)
+        return Made(image, self.entry, contents)
 
 
 def as_tree(content: Content, tree: Path, limits: Limits, text: str) -> Path:
@@ -134,6 +162,16 @@ def as_tree(content: Content, tree: Path, limits: Limits, text: str) -> Path:
 
 def sole_file(content: Layers, scratch: Path, limits: Limits, text: str) -> Path:
     """The image file that a container image carries: the only file in it, wherever it lies."""
+    files = _files_of(content, scratch, limits)
+    if len(files) != 1 or files[0] is None:
+        what = "format: raw takes an image whose only file is an image file"
+        hint = "leave format: out, or build the image FROM scratch with the one file"
+        raise Invalid(f"{text}: the image has {len(files)} files; {what}", hint)
+    return files[0]
+
+
+def _files_of(content: Layers, scratch: Path, limits: Limits) -> list[Path | None]:
+    """What layers have that is no directory; of a file that comes first, a copy in `scratch`."""
     target = scratch / "carried"
     target.unlink(missing_ok=True)  # of an attempt while it was copied
 
@@ -148,12 +186,7 @@ def sole_file(content: Layers, scratch: Path, limits: Limits, text: str) -> Path
                 found.append(target if member.kind is FileKind.FILE and not found else None)
         return found
 
-    files = flatten(content.layers, content.blob_of, scratch, limits, from_members, _files_in)
-    if len(files) != 1 or files[0] is None:
-        what = "format: raw takes an image whose only file is an image file"
-        hint = "set format: directory or squashfs, or build the image FROM scratch with the one file"
-        raise Invalid(f"{text}: the image has {len(files)} files; {what}", hint)
-    return files[0]
+    return flatten(content.layers, content.blob_of, scratch, limits, from_members, _files_in)
 
 
 def _files_in(tree: Path) -> list[Path | None]:
@@ -164,6 +197,6 @@ def _files_in(tree: Path) -> list[Path | None]:
 def _no_layers(text: str) -> Invalid:
     return Invalid(
         f"{text} is neither a container image nor a tar archive",
-        "if it is an image file: format: raw",
+        "leave format: out, and an image file is taken as it is",
         code="config.format",
     )

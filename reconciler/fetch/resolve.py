@@ -13,8 +13,9 @@ from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerErr
 from reconciler.fetch.transport import Access, look_up, transport_for
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.failures import as_failure
+from reconciler.host.node.machine import with_image_support
 from reconciler.host.store import entries as store
-from reconciler.model.content.format import assumed_payload
+from reconciler.model.content.format import Format, assumed_payload, depends_on_node
 from reconciler.model.content.minimumage import FirstSeen, in_utc
 from reconciler.model.content.resolution import (
     Resolution,
@@ -23,7 +24,7 @@ from reconciler.model.content.resolution import (
     resolution_from_json,
 )
 from reconciler.model.content.source import Transport, url_key
-from reconciler.model.plan.target import Target, Targets, target_for
+from reconciler.model.plan.target import Target, Targets, entry_for, target_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -158,15 +159,24 @@ class Resolver:
         return Offline(f"{placed.entry.digest} is not in the store any more").about(wanted.name)
 
     def _target(self, wanted: Wanted, resolution: Resolution) -> Target:
-        return target_for(wanted, resolution, None if wanted.format else self._against_images(wanted.kind))
+        if wanted.format:
+            return target_for(wanted, resolution)
+        stored = self._stored(wanted, resolution)
+        asks = depends_on_node(resolution.size, stored)
+        return target_for(wanted, resolution, self._against_images(wanted.kind) if asks else None, stored)
+
+    def _stored(self, wanted: Wanted, resolution: Resolution) -> list[Format]:
+        """The formats in which the store has content."""
+        return [it for it in Format if store.has(self.paths, entry_for(wanted, resolution, it))]
 
     def _against_images(self, kind: Kind) -> str | None:
-        """Why image files made here cannot be used on this node; asked only where the format is left open."""
+        """Why image files made here cannot be used on this node; asked only where the format depends on it."""
         if not self.paths.is_running_system:
             return "a system that does not run cannot be asked for its image policy"
         from reconciler.host.node.imagepolicies import against_images
 
-        return against_images(self.host, kind)
+        host = self.access.answers.once("image files of this node", lambda: with_image_support(self.host))
+        return against_images(host, kind)
 
     def _resolve(self, wanted: Wanted) -> Resolution:
         known = self._known(wanted)
@@ -201,7 +211,7 @@ class Resolver:
         """What the source led to when its content, still in the store, was fetched."""
         record = self.records.get(self._key(wanted))
         candidates = [record] if record else []
-        if wanted.pin and wanted.format and _is_known_by_pin(wanted):
+        if wanted.pin and not wanted.parts[0].match:
             payload = assumed_payload(wanted.format, wanted.parts[0].source)
             candidates.append(Resolution(wanted.pin, wanted.pin, payload))
         for resolution in candidates:

@@ -62,6 +62,8 @@ log = logging.getLogger(__name__)
 
 _PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
 _HOLDUP: Final = 60.0  # seconds without one that ends, after which the others hold up nothing else
+_Work: TypeAlias = tuple["Entry", bool]
+_Works: TypeAlias = "Mapping[_Work, Future[Fetch]]"
 Change: TypeAlias = Generate | Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
 """What changes the node itself, one after the other."""
 
@@ -81,6 +83,11 @@ class Outcome:
     @property
     def check_failed(self) -> bool:
         return isinstance(self.action, Check) and self.error is not None and not self.skipped
+
+
+def _work(action: Fetch) -> _Work:
+    """What is fetched once, however many extensions want it: an entry, and whether its format may be another."""
+    return action.entry, action.wanted.format is None
 
 
 @dataclass(slots=True)
@@ -104,6 +111,7 @@ class Applier:
     _merged: set[Kind] = field(default_factory=set)  # whose overlay shows what this plan changed
     _taken_back: frozenset[Kind] = frozenset()  # whose changes went back, all of them
     _starts: tuple[Start, ...] = ()  # of the plan
+    _other: dict[tuple[ExtensionId, Entry], Entry] = field(default_factory=dict)  # what turned out to be otherwise
     _started: dict[ExtensionId, tuple[ReconcilerError, ...]] | None = None  # how these ended; None: not begun yet
     _reported: tuple[ReconcilerError, ...] = ()  # what went wrong with the present action, extension by extension
 
@@ -115,9 +123,10 @@ class Applier:
         fetches = [it for it in plan.actions if isinstance(it, Fetch)]
         with self._fetching(fetches) as works:
             self._wait_for(works, plan)
-            working = {entry for entry, it in works.items() if not it.done()}
-            self._late = frozenset(it.wanted.name for it in fetches if it.entry in working) - self._failed.keys()
+            working = {work for work, it in works.items() if not it.done()}
+            self._late = frozenset(it.wanted.name for it in fetches if _work(it) in working) - self._failed.keys()
             fetched = [self._fetched(it, works) for it in fetches if it.wanted.name not in self._late]
+            plan = self._as_fetched(plan)
             self._failed |= {name: Pending("is still being fetched") for name in self._late}
             self._examine(plan)
             plan = self._with_index(plan)
@@ -126,44 +135,47 @@ class Applier:
         return (*fetched, *others, *(replace(it, late=True) for it in late))
 
     @contextmanager
-    def _fetching(self, fetches: Sequence[Fetch]) -> Iterator[Mapping[Entry, Future[None]]]:
+    def _fetching(self, fetches: Sequence[Fetch]) -> Iterator[_Works]:
         """Fetch several at once, what does not fit aside; each entry once, though several extensions may want it."""
         if not fetches:
             yield {}
             return
         reactions, access = self.desired.settings.preflight, self.resolver.access
         self._heed(preflight.examine_space(self.paths, fetches, access.manifests, reactions))
-        entries = {it.entry: it for it in reversed(fetches) if it.wanted.name not in self._failed}
-        with workers(max(1, min(_PARALLEL, len(entries)))) as pool, display() as shown:
-            yield {entry: pool.submit(self._fetch, it, shown) for entry, it in entries.items()}
+        distinct = {_work(it): it for it in reversed(fetches) if it.wanted.name not in self._failed}
+        with workers(max(1, min(_PARALLEL, len(distinct)))) as pool, display() as shown:
+            yield {work: pool.submit(self._fetch, it, shown) for work, it in distinct.items()}
 
-    def _wait_for(self, works: Mapping[Entry, Future[None]], plan: Plan) -> None:
+    def _wait_for(self, works: _Works, plan: Plan) -> None:
         """Until all is fetched; but a source that takes its time holds up what else there is only for a while."""
         left = set(works.values())
         while left:
             done, left = wait(left, _HOLDUP, FIRST_COMPLETED)
-            if not done and self._has_more_than(plan, {entry for entry, it in works.items() if it in left}):
+            if not done and self._has_more_than(plan, {work for work, it in works.items() if it in left}):
                 log.info("going on without %d that are still being fetched", len(left))
                 return
 
     @staticmethod
-    def _has_more_than(plan: Plan, entries: Container[Entry]) -> bool:
-        """Whether a plan has anything to do beside these entries."""
-        late = {it.wanted.name for it in plan.actions if isinstance(it, Fetch) and it.entry in entries}
+    def _has_more_than(plan: Plan, works: Container[_Work]) -> bool:
+        """Whether a plan has anything to do beside these fetches."""
+        late = {it.wanted.name for it in plan.actions if isinstance(it, Fetch) and _work(it) in works}
         return any(action_name(it) not in {None, *late} for it in plan.actions if not isinstance(it, Fetch))
 
-    def _fetch(self, action: Fetch, shown: Meters) -> None:
+    def _fetch(self, action: Fetch, shown: Meters) -> Fetch:
         log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
         with shown(action.wanted.name) as meter:
-            fetch(action, self.resolver.access, meter)
+            return fetch(action, self.resolver.access, meter)
 
-    def _fetched(self, action: Fetch, works: Mapping[Entry, Future[None]]) -> Outcome:
+    def _fetched(self, action: Fetch, works: _Works) -> Outcome:
         """Judge what came before anything is placed: a bad image can block every other one."""
         name = action.wanted.name
         if name in self._failed and name not in self._late:
             return Outcome(action, self._failed[name])
         try:
-            works[action.entry].result()
+            found = works[_work(action)].result()
+            if found.entry != action.entry:
+                self._other[action.wanted.ident, action.entry] = found.entry
+                action = replace(action, entry=found.entry, resolution=found.resolution)
             self.resolver.remember(action.wanted, action.resolution)
             error = self._misfit(action)
         except Exception as raised:  # noqa: BLE001 - of one source, so never the run's
@@ -177,6 +189,15 @@ class Applier:
         if contents is None:
             raise Failed(f"{self.paths.store / action.entry.file_name}: cannot be read", "look at the disk")
         return contents.misfit(action.wanted.ident, self.host)
+
+    def _as_fetched(self, plan: Plan) -> Plan:
+        """With what was fetched as it turned out to be."""
+        return replace(plan, actions=tuple(map(self._place_as_fetched, plan.actions))) if self._other else plan
+
+    def _place_as_fetched(self, action: Action) -> Action:
+        if isinstance(action, Place) and (other := self._other.get((action.ident, action.new))):
+            return replace(action, new=other)
+        return action
 
     def _examine(self, plan: Plan) -> None:
         left = [it for it in plan.actions if action_name(it) not in self._failed]

@@ -15,6 +15,7 @@ from reconciler.host.node.machine import (
     merged_at_boot,
     pulling_directories,
     switched_off,
+    with_image_support,
 )
 from reconciler.host.records.activation import read_activation
 from reconciler.host.store import seals
@@ -55,6 +56,8 @@ def observe(paths: Paths, host: Host, entries: Iterable[Entry]) -> ObservedState
         host = with_hierarchies(host, paths)
     if merged and not all(merged[entry.kind].hierarchies for entry in known):
         host = replace(host, switched_off=switched_off(host.systemd))
+    if merged is not None and not host.image_policies and any(it.format.is_file for it in known):
+        host = with_image_support(host)
     return ObservedState(
         host=host,
         links=found.links,

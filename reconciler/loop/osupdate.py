@@ -15,6 +15,7 @@ from reconciler.host.records.prefetched import write_prefetched
 from reconciler.host.store import entries as store
 from reconciler.host.store.pathlists import readable_lists
 from reconciler.loop.apply import Applier
+from reconciler.loop.change import as_fetched
 from reconciler.loop.observe import observe
 from reconciler.loop.reconcile import configured
 from reconciler.loop.session import Options, unknown_extensions
@@ -69,7 +70,7 @@ def prefetch(paths: Paths, options: Options, new: NewOs) -> Forecast:
         look = _open(paths, options, new)
         store.prepare(look.paths)
         look.resolver.remember_seen(look.configured)
-        errors = _fetch(look)
+        look, errors = _fetch(look)
         write_prefetched(look.paths, _entries(look.targets))
         look.resolver.remember_stored(look.desired, look.targets)
         observed = observe(look.paths, look.observed.host, _entries(look.targets))
@@ -122,7 +123,7 @@ def _entries(targets: Targets) -> list[Entry]:
     return [it.entry for it in targets.values() if isinstance(it, Target)]
 
 
-def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
+def _fetch(look: _Look) -> tuple[_Look, dict[Entry, Contents | ReconcilerError]]:
     empty = replace(look.observed, links={}, merged=None)
     plan = make_plan(look.desired, empty, look.targets)
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
@@ -130,8 +131,10 @@ def _fetch(look: _Look) -> dict[Entry, Contents | ReconcilerError]:
     applier = Applier(look.paths, look.observed.host, look.resolver, look.desired)
     outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.
-    readable_lists(look.paths, {it.wanted.ident: it.entry for it in fetches}, remember=True)
-    return {it.entry: out.error for it, out in zip(fetches, outcomes, strict=True) if out.error}
+    fetched = [(it.action, it.error) for it in outcomes if isinstance(it.action, Fetch)]
+    readable_lists(look.paths, {it.wanted.ident: it.entry for it, _ in fetched}, remember=True)
+    as_found = replace(look, targets=as_fetched(look.targets, outcomes))
+    return as_found, {it.entry: error for it, error in fetched if error}
 
 
 def _look_into(wanted: Wanted, target: Target, paths: Paths, limits: Limits) -> Contents | ReconcilerError:

@@ -212,7 +212,7 @@ def _carried_out(
     from reconciler.loop import change
 
     outcomes = change.apply(session, plan)
-    after = session.view(before.targets)
+    after = session.view(change.as_fetched(before.targets, outcomes))
     kept = recordkeeping.keep(session, before, after, outcomes, doing)
     return after, outcomes, change.tidied(kept, session, after)
 

@@ -166,6 +166,6 @@ def host_of(paths: Paths, desired: DesiredState) -> Host:
     host = read_host(paths)
     if any(it.boot_states for it in desired.extensions):
         host = replace(host, boot_state=read_boot_state(paths))
-    if not paths.is_running_system or all(it.format is Format.DIRECTORY for it in desired.extensions):
+    if not paths.is_running_system or all(it.format in {None, Format.DIRECTORY} for it in desired.extensions):
         return host
     return with_image_support(host)

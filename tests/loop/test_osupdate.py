@@ -145,7 +145,7 @@ def test_formats_and_names_are_judged_as_they_would_be_stored(
   z: {{source: 'oci:{layout}:13'}}
   c: {{source: 'oci:{layout}:13', kind: confext, rename: true}}
   raw: {{source: 'oci:{layout}:raw', format: raw}}
-  tree: {{source: 'oci:{layout}:raw'}}
+  tree: {{source: 'oci:{layout}:raw', format: directory}}
 """,
     )
     code, document = _document(paths, capsys, "check", "--os-release", trixie, "--systemd", "257")

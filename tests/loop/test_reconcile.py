@@ -156,14 +156,14 @@ def test_what_is_ready_is_placed_while_one_source_is_still_at_work(
     fill_store(paths, TWO, "two", "b")
     converge(paths)
 
-    def fetch_slowly(action: Fetch, *rest: Any) -> None:  # noqa: ANN401 - passed on
+    def fetch_slowly(action: Fetch, *rest: Any) -> Fetch:  # noqa: ANN401 - passed on
         deadline = time.monotonic() + 60
         while action.wanted.name == "slow" and _placed(paths).keys() != {"one", "good"}:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         if action.wanted.name == "slow" and fails:
             raise Unavailable("gone")
-        fetch(action, *rest)
+        return fetch(action, *rest)
 
     monkeypatch.setattr(apply, "fetch", fetch_slowly)
     configure(
@@ -185,9 +185,9 @@ def test_a_sole_source_is_waited_for(paths: Paths, monkeypatch: pytest.MonkeyPat
     release.write_text("ID=_any\n")
     configure(paths, "extensions: {x: {source: 'file:///x'}}")
 
-    def fetch_slowly(*rest: Any) -> None:  # noqa: ANN401 - passed on
+    def fetch_slowly(*rest: Any) -> Fetch:  # noqa: ANN401 - passed on
         time.sleep(0.5)
-        fetch(*rest)
+        return fetch(*rest)
 
     monkeypatch.setattr(apply, "fetch", fetch_slowly)
     result = converge(paths)

@@ -118,7 +118,7 @@ def test_what_an_image_file_holds_is_judged_before_it_is_placed(bench: Bench, tm
 
 
 def test_an_artifact_cannot_be_a_directory(bench: Bench, tmp_path: Path) -> None:
-    _want(bench, source=bench.push_artifact("v1", _image(tmp_path, "squashfs")))
+    _want(bench, source=bench.push_artifact("v1", _image(tmp_path, "squashfs")), format="directory")
     told = bench.livelayer("plan", status=1).stderr
     assert "the source is an image file, which cannot be had as directory" in told
     assert "set format: raw" in told
@@ -178,7 +178,7 @@ def test_a_file_that_is_neither_is_told_as_what_it_is(bench: Bench, tmp_path: Pa
     path.write_text("<!DOCTYPE html><html>not found</html>")
     _want(bench, source=f"file://{path}", format="auto")
     assert "HTML" in bench.livelayer("apply", status=1).stderr
-    _want(bench, source=f"file://{path}")
+    _want(bench, source=f"file://{path}", format="directory")
     told = bench.livelayer("apply", status=1).stderr
     assert "the source is an image file, which cannot be had as directory" in told
     _want(bench, source=f"file://{tmp_path}/nothing.raw", format="raw")

@@ -9,7 +9,6 @@ from reconciler.dataclass import dataclass
 from reconciler.model.config.mistakes import read_document
 from reconciler.model.config.part import Part, shown
 from reconciler.model.config.settings import Settings
-from reconciler.model.content.format import Format
 from reconciler.model.content.limits import TRANSFERS, Limits, Transfers
 from reconciler.model.content.version import parse_range
 from reconciler.model.kind import ExtensionId, Kind
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.model.config.healthchecks import Checks
     from reconciler.model.config.merge import Fragment
     from reconciler.model.config.placeholders import Template
+    from reconciler.model.content.format import Format
     from reconciler.model.content.source import Source
     from reconciler.model.content.version import Range
     from reconciler.model.fit.release import Host
@@ -40,7 +40,7 @@ class Wanted:
     reload: tuple[str, ...] = ()  # units that take it up when it changes, if they run
     activation: Activation = "auto"
     kind: Kind = Kind.SYSEXT
-    format: Format | None = Format.DIRECTORY  # None: whatever suits content and node
+    format: Format | None = None  # None: whatever suits content and node
     min_age: timedelta | None = None
     boot_states: tuple[str, ...] = ()  # none: in all
     kernel: Range | None = None  # under which it may be merged

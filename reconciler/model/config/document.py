@@ -120,9 +120,9 @@ class Extension(Strict):
             lambda text: None if text == "auto" else Format(text),
         ),
     ] = Field(
-        default=Format.DIRECTORY,
-        description="How it lies on disk: unpacked, as an image file made here, as the image file that the "
-        "source is (raw), or whatever suits content and node.",
+        default=None,
+        description="How it lies on disk: whatever suits content and node (auto), unpacked, as an image file made "
+        "here, or as the image file that the source is (raw).",
     )
     version: Annotated[Template[Range], Written(str, lambda text: read_template(parse_range, text))] | None = Field(
         default=None,

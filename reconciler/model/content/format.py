@@ -9,7 +9,7 @@ from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from reconciler.model.content.ociread import Layer
     from reconciler.model.content.source import Source
@@ -62,7 +62,13 @@ class Choice:
     reason: str
 
 
-def choose(wanted: Format | None, payload: Payload, size: int | None, against_images: str | None) -> Choice:
+def choose(
+    wanted: Format | None,
+    payload: Payload,
+    size: int | None,
+    against_images: str | None,
+    stored: Collection[Format] = (),
+) -> Choice:
     """Decide on the format of an entry.
 
     Args:
@@ -70,12 +76,26 @@ def choose(wanted: Format | None, payload: Payload, size: int | None, against_im
         payload: what the source consists of.
         size: bytes of the source as it is transferred; None: unknown.
         against_images: why this node cannot use image files made here; None: it can.
+        stored: the formats in which the store has this content already.
     """
     if wanted is not None:
         _check(wanted, payload)
         return Choice(wanted, "as configured")
-    if payload is Payload.IMAGE:
+    if Format.RAW in stored or payload is Payload.IMAGE:
         return Choice(Format.RAW, "auto: the source is an image file")
+    suited = _suited(size, against_images)
+    usable = [it for it in Format if it in stored and not (against_images and it.is_file)]
+    if usable and suited.format not in usable:
+        return Choice(usable[0], "auto: so it is in the store already")
+    return suited
+
+
+def depends_on_node(size: int | None, stored: Collection[Format]) -> bool:
+    """Whether the choice of `auto` depends on what image files the node takes, which takes asking it."""
+    return any(it.is_file for it in stored) or (not stored and size is not None and size >= _LARGE)
+
+
+def _suited(size: int | None, against_images: str | None) -> Choice:
     if against_images:
         return Choice(Format.DIRECTORY, f"auto: {against_images}")
     if size is not None and size >= _LARGE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.dataclass import dataclass
@@ -12,6 +12,7 @@ from reconciler.model.state.entry import Entry
 
 if TYPE_CHECKING:
     from reconciler.model.config.desired import Wanted
+    from reconciler.model.content.format import Format
     from reconciler.model.content.resolution import Resolution
 
 
@@ -28,8 +29,13 @@ Targets: TypeAlias = Mapping[str, Target | ReconcilerError]
 """What each wanted extension shall be, or why that is unknown."""
 
 
-def target_for(wanted: Wanted, resolution: Resolution, against_images: str | None = None) -> Target:
+def target_for(
+    wanted: Wanted, resolution: Resolution, against_images: str | None = None, stored: Collection[Format] = ()
+) -> Target:
     """Which entry of the store holds what is wanted."""
-    choice = choose(wanted.format, resolution.payload, resolution.size, against_images)
-    renamed_to = wanted.name if wanted.rename else None
-    return Target(resolution, Entry(resolution.manifest, renamed_to, choice.format, wanted.kind), choice.reason)
+    choice = choose(wanted.format, resolution.payload, resolution.size, against_images, stored)
+    return Target(resolution, entry_for(wanted, resolution, choice.format), choice.reason)
+
+
+def entry_for(wanted: Wanted, resolution: Resolution, form: Format) -> Entry:
+    return Entry(resolution.manifest, wanted.name if wanted.rename else None, form, wanted.kind)

@@ -318,7 +318,7 @@ IMAGES: Final[dict[str, tuple[Draft, str]]] = {
     "layer: cut, with digests that fit": (_unpacked(LAYER, blob=gzip.compress(LAYER, mtime=0)[:-9]), "is cut off"),
     "layer: of a media type nobody knows": (
         Draft(layer=b"x" * 2000, manifest=_with("layers", 0, "mediaType", value="application/x-evil\n\x1b[31m")),
-        "is neither a container image nor a tar archive",
+        "not an image of an extension",
     ),
     "layer: said to be zstd, is text": (
         Draft(layer=b"x" * 2000, manifest=_with("layers", 0, "mediaType", value=GZIP.replace("gzip", "zstd"))),

@@ -30,6 +30,22 @@ def test_auto_chooses_and_says_why(
     assert words in choice.reason
 
 
+@pytest.mark.parametrize(
+    ("payload", "size", "against", "stored", "format_"),
+    [
+        (Payload.LAYERS, 900 * MIB, None, {Format.DIRECTORY}, Format.DIRECTORY),
+        (Payload.LAYERS, 900 * MIB, None, {Format.DIRECTORY, Format.SQUASHFS}, Format.SQUASHFS),
+        (Payload.LAYERS, MIB, None, {Format.EROFS}, Format.EROFS),
+        (Payload.LAYERS, MIB, "this node has no loop devices", {Format.EROFS}, Format.DIRECTORY),
+        (Payload.LAYERS, None, "this node has no loop devices", {Format.RAW}, Format.RAW),
+    ],
+)
+def test_auto_keeps_what_the_store_has_and_the_node_can_use(
+    payload: Payload, size: int | None, against: str | None, stored: set[Format], format_: Format
+) -> None:
+    assert choose(None, payload, size, against, stored).format is format_
+
+
 @pytest.mark.parametrize("wanted", Format)
 @pytest.mark.parametrize("payload", Payload)
 def test_what_is_configured_is_taken_or_refused_with_a_way_out(wanted: Format, payload: Payload) -> None:
