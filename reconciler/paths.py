@@ -97,6 +97,10 @@ class Paths:
         directory, _, name = absolute.rpartition("/")
         return self.under(directory or "/") / name
 
+    def by_name(self, absolute: str) -> Path:
+        """The same with all symlinks in it, for who judges what leads there, or follows them below the root."""
+        return self.root / absolute.lstrip("/")
+
     def followed(self, path: Path) -> Path:
         """Where a path below another root leads there; on the running system the kernel follows links itself."""
         if self.is_running_system or not path.is_relative_to(self.root):
@@ -116,17 +120,17 @@ class Paths:
     @property
     def config_dirs_by_name(self) -> tuple[Path, ...]:
         """The same where no symlink is followed yet."""
-        return tuple(self.root / name.lstrip("/") for name in _CONFIG_DIRS)
+        return tuple(map(self.by_name, _CONFIG_DIRS))
 
     @property
     def main_files(self) -> tuple[Path, ...]:
-        """Candidates for the main file; the first that exists is the one."""
-        return tuple(directory / "extensions.yaml" for directory in self.config_dirs)
+        """Candidates for the main file, by their names; the first that exists is the one."""
+        return tuple(directory / "extensions.yaml" for directory in self.config_dirs_by_name)
 
     @property
     def dropin_dirs(self) -> tuple[Path, ...]:
-        """Directories of drop-ins; a file name in an earlier one replaces the same name in a later one."""
-        return tuple(directory / "extensions.d" for directory in self.config_dirs)
+        """Directories of drop-ins, by their names; a file in an earlier one replaces its namesake in a later one."""
+        return tuple(directory / "extensions.d" for directory in self.config_dirs_by_name)
 
     @property
     def kairos_cloud_configs(self) -> tuple[Path, ...]:

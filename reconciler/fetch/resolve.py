@@ -291,7 +291,7 @@ def _catalogs(paths: Paths, desired: DesiredState) -> Catalogs | None:
         return None
     from reconciler.host.sources.catalogs import Catalogs
 
-    return Catalogs(paths, desired.settings.catalogs)
+    return Catalogs(paths, desired.settings.catalogs, desired.transfers)
 
 
 def _read_first_seen(paths: Paths) -> dict[str, dict[str, float]]:

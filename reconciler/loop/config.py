@@ -139,12 +139,12 @@ def _read_cloud_configs(where: Sequence[Path], paths: Paths | None, *, root_only
 
 def _read_own(paths: Paths, config: Path | None) -> tuple[Files, tuple[Fragment, ...]]:
     files = find_files(paths, config)
-    return files, tuple(_read_safely(files.paths, paths))
+    return files, tuple(_read_safely(files, paths))
 
 
-def _read_safely(files: Iterable[Path], paths: Paths) -> Iterable[Fragment]:
-    for path in files:
-        refuse_foreign_hands(path, paths.root, code="config.not-roots")
+def _read_safely(files: Files, paths: Paths) -> Iterable[Fragment]:
+    for path, name in zip(files.paths, files.names, strict=True):
+        refuse_foreign_hands(name, paths.root, code="config.not-roots")
         yield read_fragment(path)
 
 

@@ -128,10 +128,8 @@ class _Examination:
     def _look_at_one(self, ident: ExtensionId, own: FileList, sight: Sight) -> None:
         if unseen := Unseen.among(sight.unseen(own.files, ident.kind), sight):
             self.findings.warnings.append(problem(ident.name, unseen.error(ident.kind)))
-        beside = HostFacts()
-        if self.paths.is_running_system:
-            beside = beside_host(self.paths, ident.kind, own, sight)
-            _examine_beside_host(ident, beside, self.findings, self.desired.settings.preflight)
+        beside = beside_host(self.paths, ident.kind, own, sight)
+        _examine_beside_host(ident, beside, self.findings, self.desired.settings.preflight)
         self._judge(ident, (*abilities_of(self.paths, self.new[ident], own), *beside.abilities), sight)
 
     def _judge(self, ident: ExtensionId, able: Sequence[Ability], sight: Sight) -> None:

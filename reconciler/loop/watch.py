@@ -164,7 +164,7 @@ class Directories(FileSystemEventHandler):
         self._tell(next(filter(None, [self._schedule(path, wanted[path]) for path in sorted(missing)]), None))
 
     def _aim(self) -> None:
-        own = (*self._paths.config_dirs, *self._paths.dropin_dirs)
+        own = (*self._paths.config_dirs, *map(self._paths.followed, self._paths.dropin_dirs))
         targets = (*own, *directories(last_places(self._paths)))
         spots = self._turning(targets)
         if self._targets and (self._targets, self._spots) != (targets, spots):

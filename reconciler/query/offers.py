@@ -76,7 +76,7 @@ def _ask(ask: Callable[[], list[Offer]]) -> list[Offer] | ReconcilerError:
 
 
 def _of_catalog(url: str, access: Access) -> list[Offer]:
-    catalog = Catalogs(access.paths, (url,)).read(url)
+    catalog = Catalogs(access.paths, (url,), access.transfers).read(url)
     return list(offers_in_catalog(catalog, shown_url(url), platform_of(access.machine)))
 
 

@@ -350,7 +350,7 @@ def test_a_directory_of_dropins_that_leads_nowhere_keeps_the_last_good_state(pat
     dropins.rmdir()
     dropins.symlink_to(dropins.name)
     loaded = config.load(paths)
-    assert loaded.mistakes[0].message == f"{dropins}: cannot be read: Too many levels of symbolic links"
+    assert "too many symlinks on the way to etc/livelayer/extensions.d" in loaded.mistakes[0].message
     assert [item.name for item in loaded.desired.extensions] == ["one"]
     assert fingerprint(paths) == ()
 

@@ -65,6 +65,39 @@ def test_a_state_directory_is_not_begun_where_others_can_write(
     assert run("--root", paths.root, "apply") == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "leads_to"),
+    [
+        ("etc/livelayer", "etc/elsewhere"),
+        ("etc/livelayer/extensions.yaml", "etc/elsewhere/extensions.yaml"),
+        ("etc/livelayer/extensions.d", "etc/elsewhere/extensions.d"),
+        ("var/lib/livelayer", "var/elsewhere"),
+    ],
+)
+def test_links_of_others_in_another_root_lead_nowhere(
+    name: str, leads_to: str, paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An absolute link leads there to where it would after chroot(2), and whose hands that is in is judged there."""
+    configure(paths, f"extensions: {{one: {{source: '{ONE}'}}}}")
+    (paths.root / "etc/livelayer/extensions.d/10.yaml").write_text("extensions: {}\n")
+    fill_store(paths, ONE, "one", "a")
+    alice = paths.root / "home/alice"
+    alice.mkdir(parents=True)
+    (paths.root / leads_to).parent.mkdir(exist_ok=True)
+    (paths.root / name).rename(paths.root / leads_to)
+    (alice / "current").symlink_to(f"/{leads_to}")
+    (paths.root / name).symlink_to("/home/alice/current")
+    assert run("--root", paths.root, "plan") == 2
+    assert "Place" in (capsys.readouterr().out.title())
+    os.chown(alice, OTHER, OTHER)
+    assert run("--root", paths.root, "plan") == 1
+    assert "home/alice: belongs to user 1234, not to root; it leads to" in capsys.readouterr().err
+    os.chown(alice, 0, 0)
+    os.chown(alice / "current", OTHER, OTHER, follow_symlinks=False)
+    assert run("--root", paths.root, "plan") == 1
+    assert "alice/current: belongs to user 1234, not to root; it leads to" in capsys.readouterr().err
+
+
 def test_a_keyring_of_others_signs_nothing(tmp_path: Path) -> None:
     keyring = tmp_path / "keyring.gpg"
     keyring.touch()

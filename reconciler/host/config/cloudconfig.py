@@ -81,9 +81,10 @@ def read_places(places: Sequence[Path], paths: Paths, known: Mapping[str, Tree])
     """Read the cloud-configs of a node; symbolic links below another root lead nowhere else."""
     found = _Found(known)
     for place in places:
-        for path in map(paths.followed, cloud_configs([place])):
+        for name in cloud_configs([place]):
+            path = paths.followed(name)
             try:
-                _take(path, found, paths.root)
+                _take(path, name, found, paths.root)
             except Invalid as error:
                 found.mistakes.append(error)
                 found.pass_over(str(path))
@@ -106,14 +107,14 @@ def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
     return parts
 
 
-def _take(path: Path, found: _Found, root: Path) -> None:
+def _take(path: Path, name: Path, found: _Found, root: Path) -> None:
     text, unfit = _read(path)
     if unfit and str(path) in found.known and unfit != _NO_HEADER:
         raise Mistake(f"{path}: passed over, as {unfit}, and it was a cloud-config", "mend it, or remove it")
     if unfit:
         found.warnings.append(f"{path}: passed over, as {unfit}")
     elif _understand(text, path, found):
-        refuse_foreign_hands(path, root, code="config.not-roots")
+        refuse_foreign_hands(name, root, code="config.not-roots")
 
 
 def _read(path: Path) -> tuple[bytes, str | None]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Mistake, file_of
@@ -17,10 +18,10 @@ from reconciler.host.base.walk import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from reconciler.paths import Paths
 
+_NULL: Final = Path("/dev/null")
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
@@ -29,6 +30,7 @@ class Files:
     """The files that make up the configuration, lowest first, and what was left out."""
 
     paths: tuple[Path, ...]
+    names: tuple[Path, ...] = ()  # the same by which they were found, before links of another root were followed
     warnings: tuple[str, ...] = ()
 
 
@@ -56,32 +58,41 @@ def find_files(paths: Paths, config: Path | None = None) -> Files:
     if config is not None and not config.exists():
         raise Mistake(f"{config}: no such file", "check the path given to --config")
     mains = (config.absolute(),) if config else paths.main_files
-    main = [path for path in mains if os.path.lexists(path)][:1]
+    main = [path for path in mains if os.path.lexists(_found_at(path, paths))][:1]
     try:
-        dropins, ignored = _dropins(paths.dropin_dirs)
+        dropins, ignored = _dropins(paths)
     except OSError as error:
         what = f"{file_of(error, 'the configuration')}: cannot be read"
         raise Invalid.of(error, what, "look at its mode and its disk") from error
     warnings = tuple(f"{path}: ignored, a drop-in's name ends in .yaml" for path in ignored)
-    return Files(tuple(paths.followed(path) for path in (*main, *dropins)), warnings)
+    names = (*main, *dropins)
+    return Files(tuple(map(paths.followed, names)), names, warnings)
 
 
-def _dropins(directories: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+def _found_at(path: Path, paths: Paths) -> Path:
+    """Where a name is, which may be a symlink itself."""
+    return paths.followed(path.parent) / path.name
+
+
+def _dropins(paths: Paths) -> tuple[list[Path], list[Path]]:
     found: dict[str, Path] = {}
     ignored: list[Path] = []
-    for directory in directories:
-        for path in children(directory):
+    for directory in paths.dropin_dirs:
+        for path in (directory / it.name for it in children(paths.followed(directory))):
             if path.name.endswith(".yaml") and not path.name.startswith("."):
                 found.setdefault(path.name, path)
             elif path.name.endswith((".yml", ".json")):
                 ignored.append(path)
-    return [found[name] for name in sorted(found) if not _masks(found[name])], ignored
+    return [found[name] for name in sorted(found) if not _masks(found[name], paths)], ignored
 
 
-def _masks(path: Path) -> bool:
+def _masks(name: Path, paths: Paths) -> bool:
     """An empty file or a link to /dev/null takes the place of a lower file and says nothing itself."""
     try:
-        found = path.stat()
+        link = _found_at(name, paths)
+        if link.is_symlink() and link.readlink() == _NULL:  # which no other root needs to have
+            return True
+        found = paths.followed(name).stat()
     except OSError:
         return False  # a dangling link is a mistake that reading will report
     return is_null(found) or (stat.S_ISREG(found.st_mode) and found.st_size == 0)

@@ -38,7 +38,8 @@ def locate(paths: Paths, wanted: str | None = None) -> Paths:
     found = replace(paths, state_dir=_read(at_home))
     if not (wanted is None or at_home.location.exists() or children(found.store)):
         found = replace(paths, state_dir=wanted)
-    for place in (found.store, found.blobs, found.staging, found.last_good):
+    ways = (found.by_name(found.state_dir), found.store, found.blobs, found.staging, found.last_good)
+    for place in ways[found.is_running_system :]:
         refuse_foreign_hands(place, paths.root)
     return found
 

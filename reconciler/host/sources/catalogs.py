@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
@@ -12,14 +12,16 @@ from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.base.bounded import read_bounded
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.ownership import refuse_foreign_hands
-from reconciler.host.sources.web import read_small
+from reconciler.host.sources.web import PATIENCE, read_small
 from reconciler.model.content.catalog import parse_catalog
+from reconciler.model.content.limits import TRANSFERS
 from reconciler.model.content.source import Transport, parse_source, shown_url
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.content.catalog import Catalog, CatalogImage, Selector
+    from reconciler.model.content.limits import Transfers
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Catalogs:
 
     paths: Paths
     urls: tuple[str, ...]
+    transfers: Transfers = TRANSFERS
     _read: dict[str, bytes | ReconcilerError] = field(default_factory=dict)
     _parsed: dict[str, Catalog] = field(default_factory=dict)
 
@@ -84,10 +87,11 @@ class Catalogs:
         source = parse_source(url)
         if source.transport is Transport.FILE:
             path = self.paths.under(source.reference)
-            refuse_foreign_hands(path, self.paths.root)
+            refuse_foreign_hands(self.paths.by_name(source.reference), self.paths.root)
             with Invalid.on_oserror(f"{path}: cannot be read", "check settings.catalogs"):
                 return read_bounded(path, _SIZE_MAX)
-        return read_small(source.reference, _SIZE_MAX)
+        patience = replace(PATIENCE, rate=self.transfers.min_rate, total=self.transfers.timeout)
+        return read_small(source.reference, _SIZE_MAX, patience)
 
     def _copy(self, url: str) -> Path:
         """Where the copy of a catalog is; its URL may have a password."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.errors import Invalid, Unavailable
-from reconciler.host.sources import web
+from reconciler.host.sources import catalogs
 from reconciler.host.sources.catalogs import Catalogs
 from reconciler.host.sources.web import Patience
 from reconciler.model.content.catalog import Selector
+from reconciler.model.content.limits import Transfers
 from tests.rig.webserver import Handler, WebServer, certificate
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServe
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     haste = Patience(attempts=1, stall=1, pause=0.01, longest=0.01)
-    monkeypatch.setattr(web.read_small, "__defaults__", (haste,))
+    monkeypatch.setattr(catalogs, "PATIENCE", haste)
     (tmp_path / "www").mkdir()
     with WebServer(tmp_path / "www", tls=tls) as running:
         yield running
@@ -54,6 +56,22 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServe
 
 def _catalogs(paths: Paths, server: WebServer, *names: str) -> Catalogs:
     return Catalogs(paths, tuple(f"{server.url}/{name}.json" for name in names))
+
+
+def test_a_catalog_comes_within_the_time_of_a_transfer(paths: Paths, server: WebServer) -> None:
+    def drip(handler: Handler) -> bool:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.close_connection = True
+        while True:
+            handler.wfile.write(b" " * 2000)
+            time.sleep(0.05)
+
+    server.fail("/own.json", drip)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        Catalogs(paths, (f"{server.url}/own.json",), Transfers(timeout=1.0)).find(_selector("git"))
+    assert time.monotonic() - began < 20
 
 
 def test_the_first_catalog_that_has_a_name_counts(paths: Paths, server: WebServer) -> None:
