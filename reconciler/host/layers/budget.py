@@ -38,6 +38,7 @@ class Budget:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.has_told = False  # of attributes that are left out
         self._size = 0
         self._holes = 0
         self._members = 0

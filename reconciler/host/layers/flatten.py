@@ -192,7 +192,7 @@ class Flattened:
         replaced = hidden or name in self.names
         member = self._settled(member)
         layer.files[name] = origin = self._origin(member, replaced=replaced)
-        if not replaced and origin is None:
+        if not replaced and (origin is None or member.kind is FileKind.SPECIAL):
             raise Entangled
         if replaced or origin is None:
             layer.gone.add(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +13,10 @@ from reconciler.errors import Invalid, Malformed
 from reconciler.host.base import termination
 from reconciler.host.layers.arrival import Arriving
 from reconciler.host.layers.budget import Exceeded
+from reconciler.host.tar.attributes import unkeepable
 from reconciler.host.tar.decompress import Blob, Content, Refused, shown
 from reconciler.host.tar.reader import members
+from reconciler.model.fit.filekind import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +26,15 @@ if TYPE_CHECKING:
     from reconciler.host.tar.reader import Member
     from reconciler.model.content.ociread import Layer
 
+log = logging.getLogger(__name__)
+
 _REBUILD: Final = "build the image without it, or report this to whoever built it"
 _REFETCH: Final = "fetch the image again; if this repeats, the registry's copy or this node's disk is damaged"
 _REPUSH: Final = "rebuild or re-push the image"
+
+
+# What eStargz adds at the root of a layer: its table of contents, and a mark of what is to be fetched first.
+_NOT_CONTENT: Final = frozenset({b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"})
 
 
 @dataclass(slots=True)
@@ -33,15 +43,33 @@ class LayerReader:
 
     content: Content
     budget: Budget
+    where: str
     current: bytes | None = None  # the name of the member that is being used
 
     def __iter__(self) -> Iterator[Member]:
-        for member in members(self.content):
+        for member in members(self.content, specials=True):
             termination.check()
             self.current = member.name
-            self.budget.member(member)
-            yield member
+            if member.kind is FileKind.FILE and member.name.removeprefix(b"./") in _NOT_CONTENT:
+                continue
+            taken = self._without_unkeepable(member) if member.xattrs else member
+            self.budget.member(taken)
+            yield taken
             self.current = None
+
+    def refused_special(self, member: Member) -> Invalid:
+        return _invalid(self.where, Refused(f"is {member.special}, which no extension may contain", member.name))
+
+    def _without_unkeepable(self, member: Member) -> Member:
+        """Without attributes that no local file system keeps, or that are about somebody's overlay; told once."""
+        dropped = unkeepable(member.xattrs)
+        if not dropped:
+            return member
+        if not self.budget.has_told:
+            self.budget.has_told = True
+            told = "%s: %s: its extended attribute %s is left out, and so are others of that kind"
+            log.warning(told, self.where, shown(member.name), shown(dropped[0]))
+        return replace(member, xattrs={name: it for name, it in member.xattrs.items() if name not in dropped})
 
 
 @contextmanager
@@ -55,7 +83,7 @@ def opened(layer: Layer, blob_file: LayerBlob, budget: Budget) -> Iterator[Layer
         if isinstance(blob_file, Path):
             _check_size(layer, blob_file, where)
         budget.begin_layer(layer.size)
-        reader = LayerReader(Content(blob, budget.unpacked), budget)
+        reader = LayerReader(Content(blob, budget.unpacked), budget, where)
         refused: Refused | None = None
         try:
             yield reader

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from reconciler.errors import Invalid
+
 T = TypeVar("T")
 
 _HOPS_MAX: Final = 40  # as the kernel counts symbolic links
@@ -40,6 +42,8 @@ class Staging:
         # What this layer has put into the tree: True its own members, False what it merely has members beneath or
         # behind (directories it did not mention, links of lower layers it went through).
         self.written: dict[bytes, bool] = {self.root: True}
+        # What is wrong with devices and the like, which have stand-ins that a higher layer may still remove; by path.
+        self.specials: dict[bytes, Invalid] = {}
         self.pruned: set[bytes] = set()  # directories that this layer's whiteouts have rid of what lower layers had
         self._directories: dict[bytes, bytes] = {b"": self.root}  # names of real directories to their paths
         self._steps = 0  # that following links has taken for the present name
@@ -201,6 +205,7 @@ class Staging:
             self._remove_tree(path)
         elif mode:
             os.unlink(path)  # noqa: PTH108 - paths are bytes here
+            self.specials.pop(path, None)
         if mode and not stat.S_ISREG(mode):
             self._directories = {b"": self.root}
 
@@ -221,6 +226,7 @@ class Staging:
                 directories.append(here)
             else:
                 os.unlink(here)  # noqa: PTH108 - paths are bytes here
+                self.specials.pop(here, None)
         for directory in reversed(directories):
             os.rmdir(directory)  # noqa: PTH106 - paths are bytes here
             self._times.pop(directory, None)
@@ -241,10 +247,11 @@ def _given_to_new_files(directory: bytes) -> tuple[int, int, int]:
 def split(name: bytes) -> tuple[bytes, bytes]:
     """The parent's name, which may still need `parts_of`, and the last part; both are empty for the root.
 
-    The last part is neither empty otherwise, nor `.` or `..`.
+    The last part is neither empty otherwise, nor `.` or `..`. A name that begins with a slash, as kaniko and `tar -P`
+    write it, is relative to the image's root all the same.
     """
-    if not name or name.startswith(b"/") or b"\0" in name:
-        raise Refused("has an absolute name" if name.startswith(b"/") else "has an empty or unusable name", name)
+    if not name or b"\0" in name:
+        raise Refused("has an empty or unusable name", name)
     directory, _, base = name.rstrip(b"/").rpartition(b"/")
     if base in _NOWHERE or base == b"..":
         *parents, base = parts_of(name) or [b""]

@@ -11,8 +11,8 @@ Decisions where the specification leaves room:
 - Parents in a name may be symbolic links; they are followed as in a chroot to the image's root, but never above it.
 - A parent that no layer describes is 0755 root:root with a modification time of 0; an existing one keeps its time.
 - Names are 256 directories deep at most.
-- Devices, FIFOs and unknown types are refused, sockets cannot be in an archive; of a name that occurs twice the last
-  one counts.
+- Devices and FIFOs are refused where no higher layer removes them, unknown types always; sockets cannot be in an
+  archive. Of a name that occurs twice the last one counts.
 - Hard links take what their target has when they are read; owner, mode and times of the link's header are ignored.
 - The root's own entry sets its time and, within limits, its mode; the owner of the root is the store's.
 - A symbolic link of a lower layer that this layer has gone through cannot be replaced or removed by it any more: the
@@ -75,6 +75,8 @@ def unpack(layers: Sequence[Layer], blob_of: Blobs, target: Path, limits: Limits
             tree.begin_layer()
             with opened(layer, blob_of(layer.digest), budget) as reader:
                 _unpack(reader, tree, f"layer {layer.digest}")
+        for error in tree.specials.values():
+            raise error
         tree.finish()
     except OSError as error:
         raise _failed(str(target), error) from error
@@ -83,14 +85,14 @@ def unpack(layers: Sequence[Layer], blob_of: Blobs, target: Path, limits: Limits
 def _unpack(reader: LayerReader, tree: Staging, where: str) -> None:
     for member in reader:
         try:
-            _place(member, tree, reader.content)
+            _place(member, tree, reader)
         except OSError as error:
             if reason := _CONTENT_ERRORS.get(error.errno or 0):
                 raise Refused(reason) from error
             raise _failed(f"{where}: {shown(member.name)}", error) from error
 
 
-def _place(member: Member, tree: Staging, content: Content) -> None:
+def _place(member: Member, tree: Staging, reader: LayerReader) -> None:
     if whiteouts.PREFIX in member.name and whiteouts.carry_out(member.name, tree):
         return
     path = tree.place(member.name)
@@ -105,13 +107,14 @@ def _place(member: Member, tree: Staging, content: Content) -> None:
         case FileKind.DIRECTORY:
             _directory(path, member, tree)
         case FileKind.FILE:
-            _file(path, member, tree, content)
+            _file(path, member, tree, reader.content)
         case FileKind.SYMLINK:
             _symlink(path, member, tree)
         case FileKind.HARD_LINK:
             _hard_link(path, member, tree)
         case FileKind.SPECIAL:
-            raise AssertionError(path)  # refused while reading
+            tree.create(path, lambda new: os.close(os.open(new, _NEW_FILE, 0o600)))
+            tree.specials[path] = reader.refused_special(member)
     tree.mark(path, own=True)
 
 
@@ -168,6 +171,8 @@ def _hard_link(path: bytes, member: Member, tree: Staging) -> None:
     source = _link_source(path, member.link, tree)
     # Of a symbolic link, the link itself gets another name.
     tree.create(path, lambda new: os.link(source, new, follow_symlinks=False))
+    if source in tree.specials:
+        tree.specials[path] = tree.specials[source]
 
 
 def _link_source(path: bytes, link: bytes, tree: Staging) -> bytes:

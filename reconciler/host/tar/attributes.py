@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from reconciler.host.tar.reader import Member
 
 # They would steer the overlay that the extension becomes a layer of: hide host files, redirect directories.
-OVERLAY: Final = (b"trusted.overlay.", b"user.overlay.")
+_USER_OVERLAY: Final = b"user.overlay."
+OVERLAY: Final = (b"trusted.overlay.", _USER_OVERLAY)
+_SYSTEM: Final = b"system."
+_LISTS: Final = frozenset({b"system.posix_acl_access", b"system.posix_acl_default"})
 _LINUX: Final = (b"user.", b"trusted.", b"security.", b"system.")
 LABEL: Final = b"security.selinux"  # of the image; the host's policy labels its files
 CAPABILITY: Final = b"security.capability"
@@ -65,6 +68,14 @@ def kept(xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         if name.startswith(OVERLAY):
             raise Refused(f"has the extended attribute {shown(name)}, which would change the overlay")
     return {name: value for name, value in xattrs.items() if name.startswith(_LINUX) and name != LABEL}
+
+
+def unkeepable(xattrs: Mapping[bytes, bytes]) -> list[bytes]:
+    """Those that an image may have and no file of an extension can: of other file systems, and of an overlay.
+
+    NFS and the like answer to names below `system.` themselves; only access lists are kept by local file systems.
+    """
+    return [it for it in xattrs if it.startswith(_USER_OVERLAY) or (it.startswith(_SYSTEM) and it not in _LISTS)]
 
 
 def read_harmless_xattrs(path: bytes) -> dict[bytes, bytes]:

@@ -47,7 +47,7 @@ _KINDS: Final = {
     b"2": FileKind.SYMLINK,
     b"5": FileKind.DIRECTORY,
 }
-_REFUSED: Final = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO"}
+_SPECIALS: Final = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Member:
     link: bytes
     xattrs: dict[bytes, bytes]
     sparse: SparseMap | None = None
+    special: str = ""  # what it is, if it is a device or the like
 
 
 class _Header(NamedTuple):
@@ -80,8 +81,11 @@ class _Header(NamedTuple):
     prefix: bytes
 
 
-def members(content: Content) -> Iterator[Member]:
-    """The members in order. Content that the consumer leaves unread is passed over."""
+def members(content: Content, *, specials: bool = False) -> Iterator[Member]:
+    """The members in order. Content that the consumer leaves unread is passed over.
+
+    Devices and the like are refused, unless `specials` are asked for.
+    """
     common: Records = {}
     own: Records = {}
     for block, header in _headers(content):
@@ -90,8 +94,12 @@ def members(content: Content) -> Iterator[Member]:
             continue
         member, end = _member(block, header, {**common, **own} if common or own else _NOTHING, content)
         own = {}
+        if member.special and not specials:
+            raise Refused(f"is {member.special}, which no extension may contain", member.name)
         yield member
         content.skip(end - content.position)
+        if end % BLOCK:
+            content.read(-end % BLOCK)  # some writers leave the last block as it is
     if own:
         raise Refused("the tar archive ends after an extended header")
 
@@ -104,14 +112,14 @@ def _headers(content: Content) -> Iterator[tuple[bytes, _Header]]:
                 raise Refused("the tar archive is damaged: something follows its end")
             return
         if len(block) < BLOCK:
+            if not block.strip(b"\0") and content.position > BLOCK:
+                return
             raise Refused("the tar archive is cut off" if content.position > BLOCK else "it is no tar archive")
         header = _Header._make(_LAYOUT.unpack(block))
         if not _sums_up(block, header.checksum):
             first = content.position == start + BLOCK
             raise Refused("it is no tar archive" if first else "the tar archive is damaged: a header has a wrong sum")
         yield block, header
-    if content.position == start:
-        raise Refused("it is empty, no tar archive")
 
 
 def _sums_up(block: bytes, field: bytes) -> bool:
@@ -184,7 +192,7 @@ def _records(data: bytes) -> Records:
 
 
 def _member(block: bytes, header: _Header, records: Records, content: Content) -> tuple[Member, int]:
-    """Put a header and its records together; also where the member's content ends, padding included."""
+    """Put a header and its records together; also where the member's content ends, without padding."""
     name = records.get(b"GNU.sparse.name") or records.get(b"path") or _name(block, header)
     try:
         return _understood(name, block, header, records, content)
@@ -200,7 +208,7 @@ def _understood(name: bytes, block: bytes, header: _Header, records: Records, co
         size = records.get(b"size")
         stored = _decimal(size) if size else _number(header.size)
     holes = sparse.old_gnu(block, content, _number) if header.type == b"S" else None
-    end = content.position + stored + -stored % BLOCK
+    end = content.position + stored
     if kind is FileKind.FILE and records and not holes:
         before = content.position
         holes = sparse.from_records(records, content, _decimal)
@@ -216,6 +224,7 @@ def _understood(name: bytes, block: bytes, header: _Header, records: Records, co
         records.get(b"linkpath") or _text(header.link),
         {key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)},
         sparse.checked(holes, stored) if holes else None,
+        _SPECIALS.get(header.type, ""),
     )
     return member, end
 
@@ -232,9 +241,9 @@ def _name(block: bytes, header: _Header) -> bytes:
 def _kind(flag: bytes, name: bytes) -> FileKind:
     if flag == b"\0" and name.endswith(b"/"):  # V7 had no type for directories
         return FileKind.DIRECTORY
-    kind = _KINDS.get(flag)
+    kind = FileKind.SPECIAL if flag in _SPECIALS else _KINDS.get(flag)
     if kind is None:
-        raise Refused(f"is {_REFUSED.get(flag, 'of an unknown type')}, which no extension may contain")
+        raise Refused("is of an unknown type, which no extension may contain")
     return kind
 
 
