@@ -22,7 +22,6 @@ from reconciler.host.store import entries as store
 from reconciler.host.store.abilities import abilities_of
 from reconciler.host.store.labels import unlabelled
 from reconciler.host.store.pathlists import file_list, readable_lists
-from reconciler.model.facts.extensionfacts import HostFacts
 from reconciler.model.facts.powers import foreign, is_itself, refusal, told
 from reconciler.model.fit.permissions import NARROWED_HINT
 from reconciler.model.kind import ExtensionId, Kind
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from reconciler.model.config.settings import Preflight, Reaction
     from reconciler.model.content.ociread import Manifest
     from reconciler.model.content.power import Power
+    from reconciler.model.facts.extensionfacts import HostFacts
     from reconciler.model.facts.powers import Ability
     from reconciler.model.fit.release import Host
     from reconciler.model.plan.status import View
@@ -149,7 +149,7 @@ class _Examination:
         found = file_list(self.paths, entry, remember=False)
         if found is None:
             return frozenset()
-        beside = beside_host(self.paths, ident.kind, found, sight) if self.paths.is_running_system else HostFacts()
+        beside = beside_host(self.paths, ident.kind, found, sight)
         return frozenset((it.power, it.words) for it in (*abilities_of(self.paths, entry, found), *beside.abilities))
 
     def _is_own(self, ident: ExtensionId, can: Iterable[Ability]) -> bool:

@@ -92,6 +92,17 @@ def test_files_of_two_extensions_collide(paths: Paths, caplog: pytest.LogCapture
         assert f"two: {result.statuses[1].reason}" == sentence
 
 
+def test_another_roots_own_files_are_compared(paths: Paths) -> None:
+    fill_store(paths, ONE, "one", "a")
+    _file(paths, "a", "usr/bin/tool")
+    (paths.root / "usr/bin").mkdir(parents=True)
+    (paths.root / "usr/bin/tool").touch()
+    configure(paths, f"settings: {{preflight: {{host_files: refuse}}}}\nextensions: {{one: {{source: '{ONE}'}}}}")
+    (problem,) = converge(paths, Options(), "test").problems
+    assert (problem.code, problem.sentence) == ("preflight.host-file", "one: hides /usr/bin/tool of this host")
+    assert not links.read_links(paths, 252).links
+
+
 def test_paths_of_a_directory_are_in_its_manifest_alone(paths: Paths) -> None:
     fill_store(paths, ONE, "one", "a")
     first = pathlists.file_list(paths, entry("a"), remember=True)

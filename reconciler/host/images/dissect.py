@@ -1,5 +1,7 @@
 """Looks into image files by mounting them, where no tool reads them without that: systemd-dissect and find.
 
+A file that is nothing but a file system needs no systemd-dissect, since mount(8) does it as well.
+
 Each look is a process in a mount namespace of its own, so that nothing is left mounted whatever happens, and nobody
 else sees it.
 """
@@ -17,6 +19,7 @@ from reconciler.host.base.command import script as script_of
 from reconciler.host.node.loopdevices import loop_devices_available
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.filetree import FileTree, printable
+from reconciler.model.images.imageformat import FileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +32,9 @@ _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
 _PROGRAMS: Final = ("find", "cat", "tar")
 _MOUNT: Final = 'systemd_dissect --mount --read-only "$0" "$1" >&2 && '
+_MOUNT_ALONE: Final = 'mount -i -t "$3" -o "$4" "$0" "$1" >&2 && '
+_OPTIONS: Final = "loop,ro,nosuid,nodev,noexec"
+_PLAYS_BACK: Final = {FileSystem.EXT4: ",norecovery"}  # its journal, which nobody can write to here
 _ELSE: Final = "or make a squashfs or erofs image"
 NOTHING: Final = "exit 0"
 _WALK: Final = 'find "$1" -xdev -printf ""'
@@ -44,11 +50,11 @@ _USES: Final = {"sysext": "useSystemExtension", "confext": "useConfigurationExte
 _NODES: Final = {b"f": FileKind.FILE, b"d": FileKind.DIRECTORY, b"l": FileKind.SYMLINK}
 
 
-def obstacle() -> tuple[str, str] | None:
-    """Why no image can be mounted here, and what to do about it; None: nothing is in the way."""
+def obstacle(*programs: str) -> tuple[str, str] | None:
+    """Why no image can be mounted here with these programs, and what to do about it; None: nothing is in the way."""
     if os.geteuid() != 0:
         return "only root may mount it", f"run it as root, {_ELSE}"
-    missing = [program for program in (PROGRAM, "unshare", "find") if not available(program)]
+    missing = [program for program in programs or (PROGRAM, "unshare", "find") if not available(program)]
     if missing:
         package = "systemd-container" if PROGRAM in missing else missing[0]
         return f"{missing[0]} is not installed", f"install {package}, {_ELSE}"
@@ -87,6 +93,14 @@ def mounting(file: Path, mount_point: Path, script: str, path: str = "") -> tupl
     """The command for a shell script that sees the mounted image at `$1`, and a path as `$2`."""
     programs = (PROGRAM, *(it for it in _PROGRAMS if it in script))
     return ("unshare", "--mount", *script_of(_MOUNT + script, *programs), str(file), str(mount_point), path)
+
+
+def mounting_alone(file: Path, kind: FileSystem, mount_point: Path, script: str) -> tuple[str, ...]:
+    """The same for a file that is nothing but a file system, by the kernel's own driver and no helper of mount(8)."""
+    programs = ("mount", *(it for it in _PROGRAMS if it in script))
+    options = f"{_OPTIONS}{_PLAYS_BACK.get(kind, '')}"
+    arguments = (str(file), str(mount_point), "", str(kind), options)
+    return ("unshare", "--mount", *script_of(_MOUNT_ALONE + script, *programs), *arguments)
 
 
 class MountedTree(FileTree):

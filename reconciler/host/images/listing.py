@@ -1,7 +1,7 @@
 """Every file of an image file: by streaming it as a tar archive, or by unpacking it where nothing better is here.
 
-What has all attributes and takes neither root nor space comes first: sqfs2tar for squashfs. For others it is
-systemd-dissect and tar in a mount namespace of their own, which nothing outlives; where nothing can be mounted, the
+What has all attributes and takes neither root nor space comes first: sqfs2tar for squashfs. Others are mounted by the
+kernel, in a mount namespace of their own, which nothing outlives, and read by tar. Where nothing can be mounted, the
 tools of squashfs and erofs unpack into a scratch directory and lose some attributes.
 """
 
@@ -87,7 +87,9 @@ def screen(file: Path, image: ImageFormat, workplace: Path, limits: Limits) -> d
             raise Invalid(f"the image: {path} {reason[0]}", reason[1], code=reason[2])
     if not known.attributes:
         what = "what attributes the image's files have cannot be told on this node"
-        hint = "install squashfs-tools-ng and systemd-container, and run it as root"
+        hint = "let livelayer run as root with a loop device, and load the kernel module of the image's file system"
+        if FileSystem.SQUASHFS in {it.file_system for it in image.volumes}:
+            hint += ", or install squashfs-tools-ng"
         raise Failed(what, hint, code="program.missing")
     return files
 
@@ -119,22 +121,20 @@ class _Reader(NamedTuple):
         if file_system is FileSystem.SQUASHFS and available(_SQUASHFS):
             self._stream(file_system, _SQUASHFS, "--no-skip", "--root-becomes", ".", str(self.file))
             return Known()
-        obstacle = dissect.obstacle() or self._failure_to_mount()
+        obstacle = dissect.obstacle("unshare", "mount", "tar") or self._failure_to_mount(file_system)
         if obstacle is None:
-            self._stream(file_system, *self._mounting(_TAR))
+            self._stream(file_system, *self._mounting(file_system, _TAR))
             return Known()
         return self._unpack(file_system, obstacle)
 
-    def _failure_to_mount(self) -> tuple[str, str] | None:
-        if not available("tar"):
-            return "tar is not installed", "install tar"
-        done = run(*self._mounting(dissect.NOTHING), timeout=_ATTEMPT, most=_COMPLAINTS)
+    def _failure_to_mount(self, file_system: FileSystem) -> tuple[str, str] | None:
+        done = run(*self._mounting(file_system, dissect.NOTHING), timeout=_ATTEMPT, most=_COMPLAINTS)
         return None if done.status == 0 else (done.complaint, "look whether this node's kernel has the file system")
 
-    def _mounting(self, script: str) -> tuple[str, ...]:
+    def _mounting(self, file_system: FileSystem, script: str) -> tuple[str, ...]:
         mount_point = self.workplace / "mounted"
         mount_point.mkdir(exist_ok=True)
-        return dissect.mounting(self.file, mount_point, script)
+        return dissect.mounting_alone(self.file, file_system, mount_point, script)
 
     def _stream(self, file_system: FileSystem, program: str, *arguments: str) -> None:
         def read(descriptor: int) -> None:

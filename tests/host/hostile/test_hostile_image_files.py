@@ -109,10 +109,10 @@ def test_limits_hold_for_image_files(  # noqa: PLR0913, PLR0917 - a case, and wh
 
 
 def test_what_cannot_be_told_is_refused(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no tool tells the attributes, as without squashfs-tools-ng and systemd-dissect."""
+    """Where no tool tells the attributes, as without squashfs-tools-ng where nothing can be mounted."""
     _image(paths, tmp_path, "squashfs", lambda _: None)
     monkeypatch.setattr(imagelisting, "available", lambda program: program != "sqfs2tar")
-    monkeypatch.setattr(dissect, "obstacle", lambda: ("it is not installed", "install it"))
+    monkeypatch.setattr(dissect, "obstacle", lambda *_: ("it is not installed", "install it"))
     (problem,) = _converged(paths).problems
     assert problem.code == "program.missing"
     assert "what attributes the image's files have cannot be told" in problem.message

@@ -79,8 +79,13 @@ NAMES: Final = [
 ]
 
 
+@pytest.mark.parametrize("is_bare", [False, True])
 @pytest.mark.parametrize("name", list(MAKERS))
-def test_everything_is_told(name: str, tmp_path: Path) -> None:
+def test_everything_is_told(name: str, is_bare: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a parameter
+    """Also where there are the kernel, mount(8) and tar alone."""
+    if is_bare:
+        monkeypatch.setattr(imagelisting, "_SQUASHFS", "there-is-no-such-program")
+        monkeypatch.setattr(dissect, "PROGRAM", "there-is-no-such-program")
     files, known = _listed(MAKERS[name](_tree(tmp_path / "tree"), tmp_path / "image"), tmp_path)
     assert known == Known()
     assert sorted(files) == sorted(NAMES)
