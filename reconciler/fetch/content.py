@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -56,8 +57,16 @@ def content_of_image(image: Manifest, blob_of: Callable[[str], Path], text: str)
     """What an image holds whose blobs are all here."""
     if not image.is_artifact:
         return Layers(image.layers, blob_of)
+    if image.is_tree:
+        return Layers(tuple(replace(it, top=_top_of(it)) for it in image.layers), blob_of)
     layer = image.sole_file(text)
     return content_of_file(blob_of(layer.digest), layer.digest, layer.title or "")
+
+
+def _top_of(layer: Layer) -> str | None:
+    """The directory that was pushed is the extension's root, unless it is one of an extension's own directories."""
+    title = (layer.title or "").strip("/")
+    return title if layer.unpacks and title.split("/")[0] not in {"usr", "opt", "etc", ".", ""} else None
 
 
 def content_of_file(file: Path, digest: str, name: str) -> Layers | ImageFile:

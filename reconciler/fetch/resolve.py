@@ -180,7 +180,8 @@ class Resolver:
 
     def _resolve(self, wanted: Wanted) -> Resolution:
         known = self._known(wanted)
-        if known and (wanted.pull != "always" or not self._may_look_up(wanted)):
+        asks_anew = wanted.pull == "always" or (known and self._may_be_mended(wanted, known))
+        if known and not (asks_anew and self._may_look_up(wanted)):
             return known
         kept = known or self._kept(wanted)
         if kept and not (wanted.pull != "never" and self._may_look_up(wanted)):
@@ -203,6 +204,14 @@ class Resolver:
             log.warning("%s: staying at %s: %s", wanted.name, kept.digest, error.message)
             return kept
         return self._of_minimum_age(wanted, found, known)
+
+    def _may_be_mended(self, wanted: Wanted, known: Resolution) -> bool:
+        """Whether known content is refused here, and its source may have better by now."""
+        if wanted.pin or wanted.pull == "never":
+            return False
+        entry = self._target(wanted, known).entry
+        contents = store.read_contents(self.paths, [entry]).get(entry)
+        return contents is not None and contents.misfit(wanted.ident, self.host) is not None
 
     def _may_look_up(self, wanted: Wanted) -> bool:
         return self.lookups is Lookups.ALL or (self.lookups is Lookups.LOCAL and not wanted.is_remote)

@@ -136,7 +136,7 @@ class Registry:
         image = copy.result()
         confirmed = [(layer.digest, layer.diff_id) for layer in image.layers] == [
             (layer.digest, arrival.diff_ids.get(layer.digest)) for layer in known.layers
-        ]
+        ]  # but of an image whose configuration lists none, nothing is confirmed: it is read again
         return image, made if confirmed else None
 
     def _content(self, image: Manifest, it: Opening) -> Content:
@@ -149,7 +149,8 @@ class Registry:
             self._transfer(it, layout)
         if not access.scratch_blobs:
             keptimages.note(access.paths, it.resolution.manifest, keptimages.copied_digest(layout))
-        return keptimages.read_copied(layout, access.blobs, platform, it.part.text)
+        is_chosen = it.resolution.index_digest is not None
+        return keptimages.read_copied(layout, access.blobs, platform, it.part.text, is_chosen=is_chosen)
 
     def _left(self, it: Opening) -> int | None:
         """The bytes that are to come, if that is known: without the layers that are here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class LayerReader:
     content: Content
     budget: Budget
     where: str
+    top: bytes = b""  # the directory that is the tree's root
     current: bytes | None = None  # the name of the member that is being used
 
     def __iter__(self) -> Iterator[Member]:
@@ -53,9 +55,20 @@ class LayerReader:
             if member.kind is FileKind.FILE and member.name.removeprefix(b"./") in _NOT_CONTENT:
                 continue
             taken = self._without_unkeepable(member) if member.xattrs else member
+            if self.top:
+                taken = replace(taken, name=self._below_top(taken.name), link=self._linked(taken))
             self.budget.member(taken)
             yield taken
             self.current = None
+
+    def _below_top(self, name: bytes) -> bytes:
+        plain = name.removeprefix(b"./").rstrip(b"/")
+        if plain == self.top:
+            return b"./"
+        return plain[len(self.top) + 1 :] if plain.startswith(self.top + b"/") else name
+
+    def _linked(self, member: Member) -> bytes:
+        return self._below_top(member.link) if member.kind is FileKind.HARD_LINK else member.link
 
     def refused_special(self, member: Member) -> Invalid:
         return _invalid(self.where, Refused(f"is {member.special}, which no extension may contain", member.name))
@@ -83,7 +96,7 @@ def opened(layer: Layer, blob_file: LayerBlob, budget: Budget) -> Iterator[Layer
         if isinstance(blob_file, Path):
             _check_size(layer, blob_file, where)
         budget.begin_layer(layer.size)
-        reader = LayerReader(Content(blob, budget.unpacked), budget, where)
+        reader = LayerReader(Content(blob, budget.unpacked), budget, where, os.fsencode(layer.top or ""))
         refused: Refused | None = None
         try:
             yield reader

@@ -6,6 +6,7 @@ another digest; which one, is noted when it has been copied.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Invalid, Malformed
@@ -28,13 +29,24 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 
-def read_copied(layout: Path, blobs: Path, platform: Platform, text: str) -> Manifest:
-    """The manifest of the one image in a layout, its layers with the digests of their content."""
+log = logging.getLogger(__name__)
+
+
+def read_copied(layout: Path, blobs: Path, platform: Platform, text: str, *, is_chosen: bool = False) -> Manifest:
+    """The manifest of the one image in a layout, its layers with the digests of their content.
+
+    What was chosen from an index counts as what the index says.
+    """
     manifest = parse_image(blob_in(blobs, copied_digest(layout)).read_bytes(), text)
     if manifest.is_artifact:
         return manifest
     config = blob_in(blobs, manifest.config).read_bytes()
-    _check_platform(config, platform, text)
+    try:
+        _check_platform(config, platform, text)
+    except Invalid as error:
+        if not is_chosen or error.code != "platform.mismatch":
+            raise
+        log.warning("%s, by its configuration; what its index says counts", error.message)
     return with_diff_ids(manifest, config)
 
 

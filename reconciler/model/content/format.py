@@ -132,6 +132,8 @@ def artifact_payload(layers: Sequence[Layer], wanted: Format | None) -> Payload:
 
     Tools call what they do not know an OCI layer, an image file too: the name says more than the media type.
     """
+    if layers and all(it.unpacks for it in layers):
+        return Payload.TAR
     layer = layers[0] if len(layers) == 1 else None
     if layer is None or wanted is Format.RAW or _names_image(layer.title or ""):
         return Payload.IMAGE

@@ -25,6 +25,8 @@ class Layer:
     media_type: str
     diff_id: str | None  # digest of the uncompressed tar, from the image's configuration; None: unknown
     title: str | None = None  # of an artifact's file, for messages (org.opencontainers.image.title)
+    unpacks: bool = False  # it is a directory that oras has packed, and its title the directory's name
+    top: str | None = None  # the directory in the archive that is the tree's root; None: the archive's root is
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,14 @@ _LAYERS_MAX: Final = 1000  # Docker makes 127 at most
 _SIZE_MAX: Final = (1 << 63) - 1
 _SHOWN_MAX: Final = 20  # platforms in a message
 _REPUSH: Final = "rebuild or re-push the image"
+_UNPACK: Final = "io.deis.oras.content.unpack"
 TITLE: Final = "org.opencontainers.image.title"
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 EMPTY_CONFIG: Final = "application/vnd.oci.empty.v1+json"  # of an artifact, which has none
 
+# What Docker 1.10 and registries of its time call a configuration; it says nothing.
+_ANY_CONFIGS: Final = frozenset({"application/octet-stream", "application/json", "text/html", "text/plain"})
 _IMAGE_CONFIGS: Final = frozenset({IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"})
 # Go's names for what uname(2) says; arm's variant is the version of its instruction set.
 _PLATFORMS: Final = {
@@ -58,6 +63,9 @@ _PLATFORMS: Final = {
     "armv7l": Platform("linux", "arm", "v7"),
     "loongarch64": Platform("linux", "loong64"),
 }
+_OLDER: Final = {"arm": ("v8", "v7", "v6", "v5"), "amd64": ("v4", "v3", "v2", "v1")}
+_LEAST: Final = {"amd64": ("v1",), "arm64": ("v8",)}  # which all of an architecture are
+_SPELLINGS: Final = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm"}
 # And for systemd's names, which ARCHITECTURE= in a release file uses; where both agree, none is listed.
 GO_NAMES: Final = {
     "x86-64": "amd64",
@@ -97,6 +105,15 @@ class Descriptor:
     platform: Platform | None = None  # of a manifest in an index
 
 
+def _variants(platform: Platform) -> tuple[str, ...]:
+    """What a platform runs, the best first; an entry without a variant serves every one."""
+    newest_first = _OLDER.get(platform.architecture, ())
+    if platform.variant in newest_first:
+        older = newest_first[newest_first.index(platform.variant) + 1 :]
+        return (platform.variant, "", *older)
+    return (platform.variant, "", *_LEAST.get(platform.architecture, ()))
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """Several images under one name, one for each platform."""
@@ -104,13 +121,16 @@ class Index:
     manifests: tuple[Descriptor, ...]
 
     def choose(self, platform: Platform) -> str:
-        """The digest of the platform's manifest; an entry without a variant serves every variant."""
-        for candidate in (platform, replace(platform, variant="")):
+        """The digest of the platform's manifest: of the best variant that it runs, else of one without platform."""
+        for variant in _variants(platform):
             for entry in self.manifests:
-                if entry.platform == candidate:
+                if entry.platform == replace(platform, variant=variant):
                     return entry.digest
         for entry in self.manifests:
             if entry.platform and replace(entry.platform, variant="") == platform:
+                return entry.digest
+        for entry in self.manifests:
+            if entry.platform is None:
                 return entry.digest
         raise Invalid(
             f"the image index has no {platform}; it has {self._platforms()}",
@@ -136,11 +156,20 @@ class Manifest:
     def is_artifact(self) -> bool:
         """Whether its blobs are files rather than layers (OCI image-spec 1.1, manifest.md).
 
-        Artifacts have a configuration of another type, or of the type for images with blobs that are no archives.
+        Artifacts have a configuration of another type, or of the type for images with blobs that are no archives, or
+        that are called as files.
         """
-        if self.config_type and self.config_type not in _IMAGE_CONFIGS:
+        if self.config_type and self.config_type not in _IMAGE_CONFIGS | _ANY_CONFIGS:
+            return True
+        if self.layers and all(layer.title for layer in self.layers):
             return True
         return bool(self.layers) and not any(_is_archive(layer.media_type) for layer in self.layers)
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether an artifact's blobs are archives that make one tree, as `oras push REF DIR...` pushes them."""
+        unpacked = bool(self.layers) and all(layer.unpacks for layer in self.layers)
+        return unpacked or (len(self.layers) > 1 and all("tar" in layer.media_type for layer in self.layers))
 
     def sole_file(self, text: str) -> Layer:
         """The only file of an artifact; `text` is for messages."""
@@ -227,8 +256,13 @@ def _manifest(document: dict[str, Any]) -> Manifest:
 
 
 def with_diff_ids(manifest: Manifest, config: bytes) -> Manifest:
-    """The manifest with the digest of each layer's uncompressed content, which the image's configuration lists."""
+    """The manifest with the digest of each layer's uncompressed content, which the image's configuration lists.
+
+    That of an artifact that was pushed as an image may say no more than a platform, or nothing.
+    """
     try:
+        if not _parsed(config).get("rootfs"):
+            return manifest
         diff_ids = [_digest(item) for item in _parsed(config)["rootfs"]["diff_ids"]]
     except (ValueError, KeyError, TypeError) as error:
         raise Malformed("the image's configuration lists no diff_ids", _REPUSH) from error
@@ -267,15 +301,17 @@ def _platform(document: Any) -> Platform:  # noqa: ANN401 - JSON
     words = document["os"], document["architecture"], document.get("variant") or ""
     if not all(isinstance(word, str) for word in words):
         raise ValueError("a platform of something else than words")
-    return Platform(*words)
+    os, architecture, variant = (word.lower() for word in words)
+    return Platform(os, _SPELLINGS.get(architecture, architecture), variant)
 
 
 def _layer(entry: Any) -> Layer:  # noqa: ANN401 - JSON
     size = entry["size"]
     if type(size) is not int or not 0 <= size <= _SIZE_MAX:
         raise ValueError("a size that is no number of bytes")
-    title = (entry.get("annotations") or {}).get(TITLE)
-    return Layer(_digest(entry["digest"]), size, str(entry.get("mediaType", "")), None, title)
+    annotations = entry.get("annotations") or {}
+    title, unpacks = annotations.get(TITLE), annotations.get(_UNPACK) == "true"
+    return Layer(_digest(entry["digest"]), size, str(entry.get("mediaType", "")), None, title, unpacks)
 
 
 def _digest(text: Any) -> str:  # noqa: ANN401 - JSON

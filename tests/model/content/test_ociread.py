@@ -88,7 +88,32 @@ def test_diff_ids_are_told_to_the_layers() -> None:
     with pytest.raises(Invalid, match="counts 2 layers, its manifest 1"):
         with_diff_ids(manifest, _bytes({"rootfs": {"diff_ids": [C, C]}}))
     with pytest.raises(Invalid, match="lists no diff_ids"):
-        with_diff_ids(manifest, b"{}")
+        with_diff_ids(manifest, _bytes({"rootfs": {"diff_ids": None}}))
+    assert with_diff_ids(manifest, b"{}") == manifest
+
+
+@pytest.mark.parametrize(
+    ("variants", "wanted", "chosen"),
+    [
+        (("v5", "v6"), ARM_V7, "v6"),
+        (("v8", "v6"), ARM_V7, "v6"),
+        ((None, "v6"), ARM_V7, "v6"),
+        ((None,), ARM_V7, None),
+    ],
+)
+def test_the_best_variant_that_runs_is_chosen_else_what_says_no_platform(
+    variants: tuple[str | None, ...], wanted: Platform, chosen: str | None
+) -> None:
+    digests = dict(zip(variants, (A, B), strict=False))
+    platforms = {it: Platform("linux", "arm", it) if it else None for it in variants}
+    index = Index(tuple(Descriptor(MANIFEST, digests[it], 1, platform=platforms[it]) for it in variants))
+    assert index.choose(wanted) == digests[chosen]
+
+
+def test_of_variants_of_which_none_is_asked_for_the_least_is_chosen() -> None:
+    levels = (("v3", A), ("v1", B))
+    index = Index(tuple(Descriptor(MANIFEST, it, 1, platform=Platform("linux", "amd64", v)) for v, it in levels))
+    assert index.choose(AMD64) == B
 
 
 def test_platforms() -> None:

@@ -1,0 +1,86 @@
+"""Images and artifacts whose manifests are not as engines of today write them: taken for what they are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.host.merge.links import read_links
+from reconciler.loop.reconcile import converge
+from reconciler.loop.session import Options
+from tests.rig import images
+from tests.rig.images import command, tar
+from tests.seed import configure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from reconciler.paths import Paths
+
+pytestmark = pytest.mark.commands
+
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+EMPTY = "application/vnd.oci.empty.v1+json"
+UNKNOWN = "application/vnd.unknown.config.v1+json"
+IMAGE = "application/vnd.oci.image.config.v1+json"
+PLATFORM = {"architecture": "amd64", "os": "linux"}
+TITLE, UNPACK = "org.opencontainers.image.title", "io.deis.oras.content.unpack"
+
+
+def _write(layout: Path, tarball: bytes, config: object, config_type: str, annotations: Mapping[str, str]) -> None:
+    blob = images._put(layout, gzip.compress(tarball), LAYER)  # noqa: SLF001
+    manifest: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": images._MANIFEST,  # noqa: SLF001
+        "config": images._put_json(layout, config, config_type),  # noqa: SLF001
+        "layers": [{**blob, "annotations": dict(annotations)} if annotations else blob],
+    }
+    images._tag(layout, "v1", images._put_json(layout, manifest, images._MANIFEST))  # noqa: SLF001
+
+
+def _prefixed(directory: str) -> bytes:
+    return tar([images.Member(f"{directory}/{it.name}", it.content, it.mode) for it in command("x", "x")])
+
+
+@pytest.mark.parametrize(
+    ("config", "config_type", "directory", "annotations"),
+    [
+        ({}, EMPTY, "tree", {TITLE: "tree", UNPACK: "true"}),
+        ({}, UNKNOWN, "tree", {TITLE: "tree", UNPACK: "true"}),
+        ({}, EMPTY, "out/tree", {TITLE: "out/tree", UNPACK: "true"}),
+        (PLATFORM, IMAGE, "tree", {TITLE: "tree", UNPACK: "true"}),
+        ({}, EMPTY, "", {TITLE: "usr", UNPACK: "true"}),
+        ({}, EMPTY, "", {TITLE: ".", UNPACK: "true"}),
+        (PLATFORM, IMAGE, "", {TITLE: "x.tar.gz"}),
+        (PLATFORM, IMAGE, "", {}),
+        ({}, IMAGE, "", {}),
+        ({}, EMPTY, "", {}),
+        ({}, "application/octet-stream", "", {}),
+        ({}, "application/json", "", {}),
+        ({}, "text/html", "", {}),
+    ],
+)
+def test_an_artifact_of_a_tree_is_unpacked(  # noqa: PLR0913, PLR0917 - parameters
+    paths: Paths, tmp_path: Path, config: object, config_type: str, directory: str, annotations: Mapping[str, str]
+) -> None:
+    tarball = _prefixed(directory) if directory else tar(command("x", "x"))
+    _write(tmp_path / "layout", tarball, config, config_type, annotations)
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1', platform: linux/amd64}}}}")
+    result = converge(paths, Options(), "test")
+    assert not result.problems, result.problems
+    (link,) = read_links(paths, 252).links.values()
+    assert (paths.store / link.entry.file_name / "usr/bin/x").is_file()
+
+
+@pytest.mark.parametrize("config", ["Linux/AMD64", "linux/x86_64"])
+def test_a_platform_in_other_words_is_the_same(paths: Paths, tmp_path: Path, config: str) -> None:
+    layout = tmp_path / "layout"
+    system, architecture = config.split("/")
+    images.write_image(layout, "v1", command("x", "x"), architecture=architecture)
+    assert json.loads((layout / "index.json").read_text())
+    configure(paths, f"extensions: {{x: {{source: 'oci:{layout}:v1', platform: {system.lower()}/amd64}}}}")
+    assert converge(paths, Options(), "test").in_sync
