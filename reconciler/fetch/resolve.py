@@ -211,7 +211,11 @@ class Resolver:
             return False
         entry = self._target(wanted, known).entry
         contents = store.read_contents(self.paths, [entry]).get(entry)
-        return contents is not None and contents.misfit(wanted.ident, self.host) is not None
+        if contents is None or contents.misfit(wanted.ident, self.host) is None:
+            return False
+        from reconciler.host.node.hierarchies import with_hierarchies
+
+        return contents.misfit(wanted.ident, with_hierarchies(self.host, self.paths)) is not None
 
     def _may_look_up(self, wanted: Wanted) -> bool:
         return self.lookups is Lookups.ALL or (self.lookups is Lookups.LOCAL and not wanted.is_remote)

@@ -103,7 +103,7 @@ def test_a_misfit_is_told_and_the_othersconverge(paths: Paths) -> None:
     configure(paths, BOTH)
     fill_store(paths, ONE, "one", "a", "ID=fedora\n")
     fill_store(paths, TWO, "two", "b")
-    result = converge(paths)
+    result = converge(paths, offline=True)
     assert not result.in_sync
     assert _placed(paths) == {"two": "b"}
     assert _states(result) == {"one": State.FAILED, "two": State.IN_SYNC}

@@ -246,7 +246,7 @@ def test_digests_are_checked(tmp_path: Path, paths: Paths) -> None:
         (b"", "is empty"),
         (b"hsqs" + bytes(8), "cut off within its squashfs superblock"),
         (b"text", "no file system or partition table"),
-        (tar(command("x", "x runs"))[:700], "the tar archive is cut off"),
+        (tar(command("x", "x runs"))[:520], "the tar archive is cut off"),
         (tar([Member("../x")]), "x"),
         (tar([Member("usr/x", kind=b"3")]), "usr/x: is a character device"),
         (gzip.compress(tar(command("x", "x runs")), mtime=0)[:60], "cut off"),

@@ -190,7 +190,7 @@ def test_lines_for_the_journal_carry_priorities(
     monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
     with os.fdopen(os.dup(2), "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
-        assert run("--root", paths.root, "apply") == 1
+        assert run("--root", paths.root, "apply", "--offline") == 1
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith("<3>one: does not fit this host")
     assert lines[-1] == "<6>not in sync"
@@ -274,9 +274,9 @@ def test_named_cloud_configs_count_for_one_run(paths: Paths, capsys: pytest.Capt
     assert (printed.out, "is not livelayer's" in printed.err) == ("valid: 2 extensions\n", True)
     digest = fill_store(paths, "docker://quay.io/example/ipfs-sysext:v0.15.0", "kubo", "a").digest
     (paths.store / f"{digest[7:]}.directory").rename(paths.store / f"{digest[7:]}+ipfs.directory")
-    assert run("--root", paths.root, "plan", "--cloud-config", cloud) == 1  # kubo was not renamed here
+    assert run("--root", paths.root, "plan", "--offline", "--cloud-config", cloud) == 1  # kubo was not renamed here
     assert "extension-release.kubo, not extension-release.ipfs" in capsys.readouterr().err
-    assert run("--root", paths.root, "plan", "-v", "--cloud-config", cloud) == 1
+    assert run("--root", paths.root, "plan", "--offline", "-v", "--cloud-config", cloud) == 1
     assert "run://quay.io/example/setup for / is not livelayer's" in capsys.readouterr().err
     assert run("--root", paths.root, "apply", "--offline", "--cloud-config", cloud, "--cloud-config", own) == 1
     assert "own.yaml: passed over, as it has no line #cloud-config" in capsys.readouterr().err
