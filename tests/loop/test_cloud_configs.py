@@ -443,3 +443,21 @@ def test_an_import_says_the_same(tmp_path: Path) -> None:
     first = config.compose((), [file])
     imported.write_text(yaml.safe_dump(first.tree))
     assert config.compose([imported]).desired == first.desired
+
+
+@pytest.mark.parametrize("text", ["{}", "#cloud-config\nhostname: x\n", "nothing\n"])
+def test_what_came_into_others_hands_keeps_its_say_whatever_it_says_now(paths: Paths, text: str) -> None:
+    (paths.root / "etc/kairos-release").write_text('KAIROS_VERSION="v3.5.0"\n')
+    node = home(paths)
+    configure(node, "settings: {allow_empty: true}\nextensions: {}")
+    file = node.root / "oem/90.yaml"
+    file.parent.mkdir(exist_ok=True)
+    bundle = "{rootfs_path: /var/lib/extensions/ipfs, targets: ['container://quay.io/example/ipfs:v1']}"
+    good = f"#cloud-config\nbundles: [{bundle}]\n"
+    file.write_text(good)
+    config.remember(node, config.load(node))
+    file.write_text(text.format(good.replace("v1", "v6")) if text == "{}" else text)
+    os.chown(file, 1000, 1000)
+    loaded = config.load(node)
+    assert [it.name for it in loaded.desired.extensions] == ["ipfs"]
+    assert [it.code for it in loaded.troubles] == ["config.not-roots"]

@@ -40,6 +40,7 @@ _MEMORY: Final = 2 << 30  # bytes of data of a process, without what it shares a
 _LOOK: Final = 0.25  # seconds between two looks at a program that is watched
 _PIPE: Final = 1 << 20  # bytes; the most that the kernel gives without a privilege
 _running: Final[dict[int, Any]] = {}  # by process; each addition and removal is one atomic operation
+_WITHOUT_HELPERS: Final = dict.fromkeys(("mount", "umount"), " --internal-only")  # programs such as mount.tmpfs
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -109,9 +110,10 @@ def script(text: str, *programs: str) -> tuple[str, ...]:
 
     Their names are functions, with _ for -, so a script must not `exec` them. They look on PATH for what they start.
     """
-    names = {it.replace("-", "_"): shlex.quote(path_of(it)) for it in programs}
-    lines = [f'{name}() {{ PATH=$hosts_path {path} "$@"; }}' for name, path in names.items()]
-    return (path_of("sh"), "-c", "\n".join(("hosts_path=$PATH PATH=/nonexistent", *lines, text)))
+    path = shlex.quote(_hosts_first(_environment({})["PATH"]))
+    commands = {it: f"{shlex.quote(path_of(it))}{_WITHOUT_HELPERS.get(it, '')}" for it in programs}
+    lines = [f'{name.replace("-", "_")}() {{ PATH=$hosts_path {it} "$@"; }}' for name, it in commands.items()]
+    return (path_of("sh"), "-c", "\n".join((f"hosts_path={path} PATH=/nonexistent", *lines, text)))
 
 
 def anyones(program: str) -> str:

@@ -109,6 +109,8 @@ def read_named(files: Sequence[Path], *, root_only: bool) -> CloudParts:
 
 def _take(path: Path, name: Path, found: _Found, root: Path) -> None:
     text, unfit = _read(path)
+    if found.known.get(str(path)):  # it has had a say, which somebody else's hands would take back
+        refuse_foreign_hands(name, root, code="config.not-roots")
     if unfit and str(path) in found.known and unfit != _NO_HEADER:
         raise Mistake(f"{path}: passed over, as {unfit}, and it was a cloud-config", "mend it, or remove it")
     if unfit:

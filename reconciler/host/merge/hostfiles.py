@@ -101,20 +101,24 @@ def host_units(names: Iterable[str]) -> set[str]:
 def _abilities(paths: Paths, own: FileList, host: Mapping[str, os.stat_result]) -> Iterator[Ability]:
     """What the files can do because of what the host has, where there is something at the same paths or elsewhere."""
     files = [f"/{it}" for it in sorted(merged_paths(own.files, own.links))]
-    yield from _hidden_from_livelayer(paths, [it for it in files if it in host])
+    yield from _taken_from_livelayer(paths, files, host)
     yield from _shadowing(paths, files)
     yield from _units(paths, files)
 
 
-def _hidden_from_livelayer(paths: Paths, hidden: Sequence[str]) -> Iterator[Ability]:
-    """Programs of the host that livelayer runs, and the Python that it is run by."""
-    if not hidden:
-        return
+def _taken_from_livelayer(
+    paths: Paths, files: Sequence[str], host: Mapping[str, os.stat_result]
+) -> Iterator[Ability]:
+    """Programs of the host that livelayer runs, and the Python that it is run by.
+
+    Beside modules of the standard library nothing may lie: a package or a compiled module comes before one.
+    """
     named = [f"{place}/{it}" for place in _SEARCHED for it in PROGRAMS]
-    needed = {*named, *(os.path.realpath(it) for it in named if paths.is_running_system)}
+    needed = {*named, *(os.path.realpath(it) for it in named if paths.is_running_system)} & host.keys()
     library = f"{os.path.dirname(os.__file__)}/"  # noqa: PTH120 - a text
-    for path in hidden:
-        if path in needed or path.startswith(library):
+    others = tuple(f"{library}{it}-packages/" for it in ("dist", "site"))
+    for path in files:
+        if path in needed or (path.startswith(library) and not path.startswith(others)):
             yield Ability(Power.LIVELAYER, path.lstrip("/"), "takes the place of what livelayer runs or is run by")
 
 

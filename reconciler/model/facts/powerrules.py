@@ -31,17 +31,19 @@ _HOOKS: Final = (
     rf"{_LIB}/(?:NetworkManager/(?:dispatcher|pre-up|pre-down)\.d|networkd-dispatcher|kernel|ignition)/.+"
     rf"|{_ETC}/(?:cron\.(?:d|hourly|daily|weekly|monthly)/.+|crontab|anacrontab|rc\.local|rc\.d/.+|init\.d/.+)"
     rf"|{_ETC}/(?:update-motd\.d|grub\.d|kernel|initramfs|initramfs-tools|network/if-[a-z-]+\.d|dhcp/.+-hooks\.d|apt/apt\.conf\.d|logrotate\.d)/.+"
-    rf"|usr/share/initramfs-tools/.+|{_LIB}/dracut(?:\.conf)?\.d/.+|usr/lib/dracut/.+|{_ETC}/(?:default/.+|cloud/.+|dracut\.conf)"
-    rf"|{_ETC}/(?:at\.(?:allow|deny)|audit/.+|rsyslog(?:\.d/.+|\.conf))"
+    rf"|usr/share/(?:initramfs-tools|libalpm/hooks|containers/oci/hooks\.d)/.+|usr/lib/rpm/.+|usr/libexec/dhcpcd-hooks/.+|{_LIB}/dracut(?:\.conf)?\.d/.+|usr/lib/dracut/.+|{_ETC}/(?:default/.+|cloud/.+|dracut\.conf)"
+    rf"|{_ETC}/(?:at\.(?:allow|deny)|ppp/.+|acpi/.+|audit/.+|rsyslog(?:\.d/.+|\.conf))"
 )
 _LOGIN: Final = (
     rf"{_LIB}/(?:pam\.d|userdb|sudoers\.d|credstore(?:\.encrypted)?)/.+|{_LIBRARIES}/(?:security/)?(?:pam_|libnss_)[^/]+\.so[^/]*"
-    rf"|{_ETC}/(?:pam\.conf|nsswitch\.conf|passwd|shadow|group|gshadow|sudoers|doas\.conf|securetty|subuid|subgid"
+    rf"|{_ETC}/(?:pam\.conf|nsswitch\.conf|passwd|shadow|group|gshadow|sudoers|doas\.conf|securetty|login\.defs|sssd/.+|subuid|subgid"
     r"|ssh/.+|security/.+|krb5\.conf(?:\.d/.+)?|hosts|resolv\.conf|ssl/.+|pki/.+|ca-certificates/.+)"
 )
 _SYSTEM: Final = r"system(?:\.control|\.attached)?"
 UNIT_FILE: Final = rf"{_LIB}/systemd/(system|user)/([^/]+)"
 DROP_IN: Final = rf"{_LIB}/systemd/(?:{_SYSTEM}|user)/([^/]+)\.d/[^/]+\.conf"
+DEPENDENCY: Final = rf"{_LIB}/systemd/{_SYSTEM}/([^/]+)\.(?:wants|requires|upholds)/([^/]+)"
+NESTED: Final = rf"(?:(?:usr/(?:local/)?lib|{_ETC})/(?:extensions|confexts)/[^/]+/)(?P<inside>(?:usr|opt|etc)/.+)"
 # Drop-ins for all services, and for all whose names begin alike, are for these as well.
 _OWN_UNITS: Final = (
     rf"{_LIB}/systemd/{_SYSTEM}/livelayer(?:-[a-z]+)?\.[a-z]+(?:\.d/.+|\.(?:wants|requires)/.+)?"
@@ -68,12 +70,17 @@ def _commands(text: str) -> bool:
 
 def _runs(text: str) -> bool:
     """Whether a rule of udev(7) runs programs, starts units or changes settings of the kernel."""
-    names = r"\b(?:RUN|PROGRAM|SYSTEMD_(?:USER_)?WANTS|SYSTEMD_ALIAS|SYSCTL)\b|\bIMPORT\{program\}"
+    names = (
+        r"\b(?:RUN|PROGRAM|SYSTEMD_(?:USER_)?WANTS|SYSTEMD_ALIAS|SYSCTL)\b|\bIMPORT\{program\}"
+        r"|\b(?:MODE|OWNER|GROUP)\s*:?=|\b(?:SECLABEL|ATTR|SYSCTL)\{[^}]*\}\s*[:+]?=(?!=)|\bTAG\s*\+=\s*\"uaccess"
+    )
     return re.search(names, text.replace("\\\n", "")) is not None
 
 
 def _is_started_as_root(text: str) -> bool:
-    users = parse_unit(text).get("User", [])
+    """What other sections say is nothing to D-Bus."""
+    _, _, section = text.replace("\r", "\n").partition("[D-BUS Service]")
+    users = parse_unit(re.split(r"(?m)^\s*\[", section)[0]).get("User", [])
     return users[-1:] in ([], ["root"], ["0"])
 
 
@@ -88,7 +95,7 @@ def _is_privileged(line: str) -> bool:
     except ValueError:
         return True
     numbers = others[0].split(":") if others else []
-    has_group = len(numbers) > 1 and numbers[1] not in {"", "-", name, numbers[0]}  # one that may be there
+    has_group = len(numbers) > 1 and numbers[1] not in {"", "-", name}  # one that may be there
     return kind[:1] == "m" or name == "root" or has_group or any(_is_anybodys(it, name) for it in numbers)
 
 
@@ -100,11 +107,22 @@ def _is_anybodys(number: str, name: str) -> bool:
 # What is in each path that a rule means: to look for that costs less than to try all rules, of a million paths.
 MARK: Final = (
     r"^(?:usr/)?etc/|/s?bin/|/(?:python|pypy)[0-9.]*(?:/|zip$)|/(?:systemd|livelayer|cloud-config|containers|NetworkManager"
-    r"|networkd-dispatcher|kernel|ignition|initramfs-tools|dracut|firewalld|netplan|repart|sysupdate|pam\.d|userdb|sudoers\.d"
+    r"|networkd-dispatcher|kernel|ignition|initramfs-tools|libalpm|rpm|dhcpcd-hooks|dracut|firewalld|netplan|repart|sysupdate|pam\.d|userdb|sudoers\.d"
     r"|security|pam_|libnss_|pki|ca-certificates|selinux|apparmor|environment\.d|dbus-1|polkit-1|sysusers\.d|tmpfiles\.d|udev"
-    r"|credstore|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|fish|zsh|bash-completion)"
+    r"|credstore|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|fish|zsh|bash-completion|extensions|confexts|tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)"
 )
+UNKNOWN: Final = Rule(Power.HOOKS, "", "leads to where nobody knows what is, in a place where that counts")
 RULES: Final = (
+    Rule(
+        Power.LIVELAYER,
+        rf"(?:usr/(?:local/)?lib|{_ETC})/(?:extensions|confexts)/[^/]+\.raw(?:\.v)?(?:/.+)?",
+        "has an extension in an image file, into which nobody looks",
+    ),
+    Rule(
+        Power.HOOKS,
+        rf"{_BIN}/(?:u?mount|fsck|mkfs)\.[^/]+",
+        "is run by mount, umount, fsck or mkfs for some file systems",
+    ),
     Rule(
         Power.LIVELAYER,
         r"(?:usr/lib|etc)/livelayer/(?!python/).+|usr/local/cloud-config/.+|etc/kairos/.+|etc/\w+-release|etc/machine-id"
@@ -198,12 +216,13 @@ RULES: Final = (
     Rule(Power.PRELOAD, rf"{_STARTUP}|{_ODD_MODULES}", "runs in every Python program"),
     Rule(
         Power.PRELOAD,
-        rf"{_ETC}/ld\.so\.(?:preload|conf(?:\.d/.+)?)|{_LIBRARIES}/glibc-hwcaps/.+",
+        rf"{_ETC}/ld\.so\.(?:preload|conf(?:\.d/.+)?)|{_LIBRARIES}/glibc-hwcaps/.+"
+        rf"|{_LIBRARIES}/(?:tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)/(?:.+/)?lib[^/]+\.so.*",
         "puts libraries before those of the host, into every program",
     ),
     Rule(
         Power.PRELOAD,
-        rf"{_ETC}/(?:profile|environment|bash\.bashrc|bashrc|profile\.d/.+|bash_completion\.d/.+|zsh.*|fish/.+|skel/.+)"
+        rf"{_ETC}/(?:profile|environment|bash\.bashrc|bashrc|profile\.d/.+|bash_completion\.d/.+|csh\..+|ksh\.kshrc|perl/.+|zsh.*|fish/.+|skel/.+)"
         r"|usr/share/fish/vendor_conf\.d/.+",
         "runs in every shell, root's among them",
     ),

@@ -14,7 +14,19 @@ from reconciler.errors import Invalid
 from reconciler.model.content.power import Power
 from reconciler.model.facts.linkedpaths import leads_out, seen_at
 from reconciler.model.facts.needs import RESTARTED, declared
-from reconciler.model.facts.powerrules import DROP_IN, ITSELF, MARK, RULES, UNIT_FILE, Rule
+from reconciler.model.facts.powerplaces import matters
+from reconciler.model.facts.powerrules import (
+    DEPENDENCY,
+    DROP_IN,
+    ITSELF,
+    MARK,
+    NESTED,
+    RULES,
+    UNIT_FILE,
+    UNKNOWN,
+    Rule,
+)
+from reconciler.model.facts.unitfiles import parse_unit
 from reconciler.model.kind import RELEASE_PREFIX, template_of
 
 if TYPE_CHECKING:
@@ -24,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.model.kind import Kind
 
 # What may lie in a directory of which a rule means something, or in one above it.
+_STARTING: Final = ("Wants", "Upholds")
 _TAILS: Final = (
     *(
         "x",
@@ -64,18 +77,29 @@ def abilities(
     `links` has the targets of those that are symbolic links: what is found through them counts as what it is there.
     """
     targets = links or {}
-    seen = merged(paths, targets)
+    seen = _with_nested(merged(paths, targets))
     able = (
         Ability(rule.power, path, rule.words)
         for path in sorted(path for path, file in seen.items() if file in targets or _mark().search(path))
         for rule in _rules_for(path, seen[path], targets, seen, read)
     )
-    return [*able, *_drop_ins(seen)]
+    return [*able, *_drop_ins(seen, read)]
+
+
+def _with_nested(seen: dict[str, str]) -> dict[str, str]:
+    """Also as what is merged from extensions within this one, which are at places where systemd looks for some."""
+    found = dict(seen)
+    for path, file in seen.items():
+        if "/extensions/" in path or "/confexts/" in path:
+            match = re.fullmatch(NESTED, path, re.DOTALL)
+            if match:
+                found.setdefault(match["inside"], file)
+    return found
 
 
 def merged(paths: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
     """The paths, with those that links make where that may give a power, and the file or link at each."""
-    return seen_at(paths, links, _leads_to_powers)
+    return seen_at(paths, links, matters)
 
 
 def foreign(found: Iterable[Ability], name: str, *, is_own: bool) -> list[Ability]:
@@ -165,19 +189,10 @@ def _rules_for(
             if pattern.fullmatch(path) and (rule.is_meant is None or _is_meant(rule.is_meant, read(file))):
                 yield rule
         return
-    rules = list(_rules_below(path, is_link=file in links)) if _leads_to_powers(path) else []
-    if rules and (file not in links or leads_out(file, links, paths)):
-        yield from rules
-
-
-@cache
-def _top() -> re.Pattern[str]:
-    return re.compile(r"(?:usr|usr/local|(?:usr/(?:local/)?(?:lib\w*|share|etc)|etc)(?:/[^/]+){0,6})")
-
-
-def _leads_to_powers(directory: str) -> bool:
-    """Whether what is in a directory, or in one below, may mean something."""
-    return _top().fullmatch(directory) is not None and any(_any().fullmatch(f"{directory}/{it}") for it in _TAILS)
+    if not matters(path) or (file in links and not leads_out(file, links, paths)):
+        return
+    rules = list(_rules_below(path, is_link=file in links))
+    yield from rules or ([UNKNOWN] if file in links else [])
 
 
 def _rules_below(path: str, *, is_link: bool) -> Iterator[Rule]:
@@ -197,14 +212,27 @@ def _is_meant(judge: Callable[[str], bool], text: str | None) -> bool:
     return text is None or judge(text)
 
 
-def _drop_ins(seen: Iterable[str]) -> Iterator[Ability]:
-    """Those for units that it does not bring itself; what a target wants besides is how an extension starts units."""
-    paths = [it for it in seen if "/systemd/" in it]
+def _drop_ins(seen: Mapping[str, str], read: Callable[[str], str | None]) -> Iterator[Ability]:
+    """What changes units that it does not bring itself; by targets it may have its own units started."""
+    paths = sorted(it for it in seen if "/systemd/" in it)
     own = set(unit_names(paths))
-    for path in sorted(it for it in paths if ".d/" in it):
-        match = re.fullmatch(DROP_IN, path)
-        if match and not match[1].endswith(".target") and not _brought(match[1], own):
+    for path in paths:
+        if (match := re.fullmatch(DROP_IN, path, re.DOTALL)) and not _brought(match[1], own):
+            if not match[1].endswith(".target") or not _starts_own(read(seen[path]), own):
+                yield Ability(Power.UNITS, path, f"changes {match[1]}, which it does not bring")
+        elif (match := re.fullmatch(DEPENDENCY, path, re.DOTALL)) and not _brought(match[2], own):
+            yield Ability(Power.UNITS, path, f"has {match[1]} start {match[2]}, which it does not bring")
+        elif match and not match[1].endswith(".target") and not _brought(match[1], own):
             yield Ability(Power.UNITS, path, f"changes {match[1]}, which it does not bring")
+
+
+def _starts_own(text: str | None, own: set[str]) -> bool:
+    """Whether a drop-in does nothing but have units of the extension started."""
+    if text is None:
+        return False
+    found = parse_unit(text)
+    wanted = {unit for key in _STARTING for words in found.get(key, []) for unit in words.split()}
+    return found.keys() <= {*_STARTING, "After", "Before"} and all(_brought(unit, own) for unit in wanted)
 
 
 def _brought(unit: str, own: set[str]) -> bool:

@@ -30,6 +30,9 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "etc/os-release",  # of a configuration extension: what fits the host
         "etc/containers/registries.conf.d/x.conf",
         "usr/share/containers/policy.json",
+        "usr/lib/confexts/evil/etc/containers/policy.json",
+        "usr/lib/extensions/evil.raw",
+        "usr/local/lib/confexts/evil.raw.v/evil_1.raw",
         "usr/bin/livelayer",
         "usr/local/lib/livelayer/python/reconciler/cli.py",
         "usr/lib/python3/dist-packages/reconciler/__init__.py",
@@ -63,6 +66,12 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/lib/kernel/install.d/x.install",
     ),
     Power.UNITS: (
+        (f"{UNITS}/basic.target.d/x.conf", "[Unit]\nConflicts=auditd.service\n"),
+        (f"{UNITS}/multi-user.target.d/x.conf", "[Unit]\nUpholds=debug-shell.service\n"),
+        f"{UNITS}/multi-user.target.d/unread.conf",
+        f"{UNITS}/multi-user.target.upholds/debug-shell.service",
+        f"{UNITS}/ssh.service.requires/x.service",
+        f"{UNITS}/ssh.service.wants/y.service",
         f"{UNITS}/sshd.service.d/x.conf",
         f"{UNITS}/service.d/x.conf",
         "usr/local/lib/systemd/system/dbus.socket.d/x.conf",
@@ -77,6 +86,7 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
     Power.DBUS: (
         ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nName=x\nExec=/x\nUser=root\n"),
         ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nName=x\nExec=/x\n"),
+        ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nUser=root\n[X]\nUser=nobody\n"),
         "etc/dbus-1/system.d/x.conf",
     ),
     Power.POLKIT: ("usr/share/polkit-1/rules.d/x.rules", "etc/polkit-1/rules.d/x.rules"),
@@ -86,6 +96,7 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/lib/x86_64-linux-gnu/libnss_x.so.2",
         "etc/sudoers.d/x",
         "etc/shadow",
+        *("etc/login.defs", "etc/sssd/sssd.conf"),
         "etc/ssh/authorized_keys.d/root",
         "usr/etc/ssh/sshd_config.d/x.conf",
         "etc/apt/sources.list.d/x.sources",
@@ -101,6 +112,7 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         ("usr/lib/sysusers.d/x.conf", "u x /etc/shadow\n"),
         ("usr/lib/sysusers.d/x.conf", "u x 500:disk\n"),
         ("usr/lib/sysusers.d/x.conf", "u x 1500:6\n"),
+        ("usr/lib/sysusers.d/x.conf", "u x 27:27\n"),
         ("usr/lib/sysusers.d/x.conf", "g x 0\n"),
         ("usr/lib/sysusers.d/x.conf", "m nobody docker\n"),
         ("usr/lib/sysusers.d/x.conf", 'u "x\n'),
@@ -110,6 +122,10 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
     Power.UDEV: (
         ("usr/lib/udev/rules.d/70-x.rules", 'ACTION=="add", RUN+="/usr/bin/x"\n'),
         ("etc/udev/rules.d/70-x.rules", 'IMPORT{program}="x"\n'),
+        ("etc/udev/rules.d/70-x.rules", 'SUBSYSTEM=="block", MODE="0666"\n'),
+        ("etc/udev/rules.d/70-x.rules", 'SUBSYSTEM=="block", OWNER:="1000"\n'),
+        ("etc/udev/rules.d/70-x.rules", 'KERNEL=="sda", ATTR{queue/x}="1"\n'),
+        ("etc/udev/rules.d/70-x.rules", 'KERNEL=="sda", TAG+="uaccess"\n'),
         ("etc/udev/rules.d/70-x.rules", 'RU\\\nN+="/usr/bin/x"\n'),
         "usr/lib/udev/rules.d/unread.rules",
     ),
@@ -128,9 +144,12 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "etc/profile.d/x.sh",
         "usr/etc/profile.d/x.sh",
         "etc/bash_completion.d/x",
+        *("etc/csh.login", "etc/ksh.kshrc", "etc/perl/sitecustomize.pl"),
         "usr/share/bash-completion/completions/ls",
         "usr/share/fish/vendor_functions.d/x.fish",
         "usr/lib/python311.zip",
+        "usr/lib/x86_64-linux-gnu/tls/libz.so.1",
+        "usr/lib64/haswell/x86_64/libz.so.1",
         "usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3/libc.so.6",
     ),
 }
@@ -138,13 +157,11 @@ UNABLE: Final[tuple[str | tuple[str, str], ...]] = (
     "usr/bin/ipfs",
     "usr/lib/extension-release.d/extension-release.x",
     f"{UNITS}/x.service",
-    f"{UNITS}/multi-user.target.d/10-x.conf",
-    f"{UNITS}/multi-user.target.wants/x.service",
     "usr/share/doc/livelayer/README",
     "usr/lib/systemd/systemd-x",
     ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nUser=messagebus\n"),
-    ("usr/lib/sysusers.d/x.conf", "u ipfs - 'IPFS' /var/lib/ipfs\nu x 500:500\ng y 501\nr - 600-700\nu z 5:z\n"),
-    ("usr/lib/udev/rules.d/70-x.rules", 'SUBSYSTEM=="usb", MODE="0660"\n'),
+    ("usr/lib/sysusers.d/x.conf", "u ipfs - 'IPFS' /var/lib/ipfs\nu x 500\ng y 501\nr - 600-700\nu z 5:z\n"),
+    ("usr/lib/udev/rules.d/70-x.rules", 'SUBSYSTEM=="usb", ATTR{idVendor}=="1050", SYMLINK+="key"\n'),
     ("usr/lib/modprobe.d/x.conf", "blacklist installer\noptions x\n"),
     "usr/lib/modules/6.1/modules.dep",
     "usr/lib/python3/dist-packages/x/__init__.py",
@@ -175,6 +192,31 @@ def test_drop_ins_for_its_own_units_are_its_own() -> None:
     assert _powers(drop_in) == {Power.UNITS}
     assert _powers(drop_in, f"{UNITS}/x.service") == set()
     assert _powers(f"{UNITS}/x@1.service.d/y.conf", f"{UNITS}/x@.service") == set()
+
+
+def test_its_own_units_may_be_started_by_targets() -> None:
+    own, drop_in = f"{UNITS}/x.service", f"{UNITS}/multi-user.target.d/10-x.conf"
+    text = "[Unit]\nUpholds=x.service\nAfter=network.target\n"
+    assert abilities([own, drop_in], lambda path: text if path == drop_in else None) == []
+    assert _powers(f"{UNITS}/multi-user.target.wants/x.service", own) == set()
+    assert _powers(f"{UNITS}/multi-user.target.upholds/x@1.service", f"{UNITS}/x@.service") == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted({it if isinstance(it, str) else it[0] for cases in ABLE.values() for it in cases} - {"etc/machine-id"}),
+)
+def test_each_directory_above_may_be_a_link(path: str) -> None:
+    """Wherever a file that gives a power is found by way of a link, that is told as it would be without."""
+    direct = {it.power for it in abilities([path], lambda _: None)}
+    parts = path.split("/")
+    for depth in range(2 if parts[0] == "usr" else 1, len(parts)):
+        above, rest = "/".join(parts[:depth]), "/".join(parts[depth:])
+        if above in {"etc", "usr/etc"}:
+            continue
+        kept = f"opt/elsewhere/{rest}"
+        linked = abilities([above, kept], lambda _: None, {above: "/opt/elsewhere"})
+        assert direct <= {it.power for it in linked}, above
 
 
 def test_to_have_units_of_others_restarted_is_to_change_them() -> None:
@@ -292,7 +334,7 @@ def test_links_of_directories_hide_nothing(name: str) -> None:
 
 def test_the_file_that_a_link_leads_to_is_looked_into() -> None:
     links = {"usr/lib/udev/rules.d": "../../share/x", "usr/lib/modprobe.d/x.conf": "../../share/y"}
-    texts = {"usr/share/x/70-x.rules": 'SUBSYSTEM=="usb", MODE="0660"\n', "usr/share/y": "options x\n"}
+    texts = {"usr/share/x/70-x.rules": 'SUBSYSTEM=="usb", SYMLINK+="x"\n', "usr/share/y": "options x\n"}
     assert abilities([*texts, *links], texts.get, links) == []
 
 
