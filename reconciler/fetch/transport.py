@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid, Unavailable
 from reconciler.fetch.answers import Answers
+from reconciler.host.node.processor import best_variant
 from reconciler.model.content.limits import DEFAULT, TRANSFERS, Limits, Transfers
 from reconciler.model.content.ociread import platform_of
 from reconciler.model.content.source import Transport as Scheme
@@ -50,6 +51,11 @@ class Access:
 
     def platform(self, part: Part) -> Platform:
         return part.platform or platform_of(self.machine)
+
+    @property
+    def best_variant(self) -> str:
+        """The best variant of the architecture that runs here; of another root's machine nothing is known."""
+        return best_variant(self.machine) if self.paths.is_running_system else ""
 
     def require_network(self, text: str) -> None:
         if self.offline:

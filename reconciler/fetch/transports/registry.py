@@ -76,7 +76,7 @@ class Registry:
         found = parse_manifest(content)
         digest = manifest = digest_of(content)
         if isinstance(found, Index):
-            manifest = found.choose(self.access.platform(part))
+            manifest = found.choose(self.access.platform(part), self.access.best_variant)
             if source.transport is not Scheme.DOCKER:  # nothing but a registry gives a manifest by its digest
                 return Resolution(digest, manifest)
             found = parse_image(self._raw_manifest(source.argument(manifest)), part.text)

@@ -105,6 +105,14 @@ class Descriptor:
     platform: Platform | None = None  # of a manifest in an index
 
 
+def _up_to(best: str, platform: Platform) -> tuple[str, ...]:
+    """The variants beyond what all of an architecture run, the best first."""
+    newest_first = _OLDER.get(platform.architecture, ())
+    if platform.variant or best not in newest_first:
+        return ()
+    return newest_first[newest_first.index(best) : -1]
+
+
 def _variants(platform: Platform) -> tuple[str, ...]:
     """What a platform runs, the best first; an entry without a variant serves every one."""
     newest_first = _OLDER.get(platform.architecture, ())
@@ -120,9 +128,12 @@ class Index:
 
     manifests: tuple[Descriptor, ...]
 
-    def choose(self, platform: Platform) -> str:
-        """The digest of the platform's manifest: of the best variant that it runs, else of one without platform."""
-        for variant in _variants(platform):
+    def choose(self, platform: Platform, best: str = "") -> str:
+        """The digest of the platform's manifest: of the best variant that it runs, else of one without platform.
+
+        `best` is the best one that the processor runs, if the platform does not say which variant is wanted.
+        """
+        for variant in (*_up_to(best, platform), *_variants(platform)):
             for entry in self.manifests:
                 if entry.platform == replace(platform, variant=variant):
                     return entry.digest

@@ -110,6 +110,29 @@ def test_the_best_variant_that_runs_is_chosen_else_what_says_no_platform(
     assert index.choose(wanted) == digests[chosen]
 
 
+@pytest.mark.parametrize(
+    ("variants", "best", "chosen"),
+    [
+        (("v1", "v3"), "v3", "v3"),
+        (("v3", "v1"), "v4", "v3"),
+        (("v3", "v1"), "v2", "v1"),
+        (("v3", "v1"), "", "v1"),
+        (("", "v2"), "v3", "v2"),
+        (("", "v4"), "v3", ""),
+        (("v4", "v3"), "v2", "v4"),  # nothing that is sure to run: what there is
+    ],
+)
+def test_the_processor_decides_where_nobody_says_which_variant(
+    variants: tuple[str, ...], best: str, chosen: str
+) -> None:
+    digests = dict(zip(variants, (A, B), strict=True))
+    entries = (Descriptor(MANIFEST, digests[it], 1, platform=Platform("linux", "amd64", it)) for it in variants)
+    index = Index(tuple(entries))
+    assert index.choose(AMD64, best) == digests[chosen]
+    if variants[0]:
+        assert index.choose(Platform("linux", "amd64", variants[0]), best) == A
+
+
 def test_of_variants_of_which_none_is_asked_for_the_least_is_chosen() -> None:
     levels = (("v3", A), ("v1", B))
     index = Index(tuple(Descriptor(MANIFEST, it, 1, platform=Platform("linux", "amd64", v)) for v, it in levels))
