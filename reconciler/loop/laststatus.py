@@ -37,7 +37,8 @@ def with_failures(
     statuses: Sequence[ExtensionStatus], problems: Sequence[Problem], paths: Paths
 ) -> tuple[Problem, ...]:
     """Why the last run failed, in place of only that something is still to do."""
-    waiting = [it for it in statuses if it.state in {State.DRIFTED, State.PENDING} and it.code != CHECKS_PENDING]
+    told = {State.DRIFTED, State.PENDING, State.IN_SYNC}
+    waiting = [it for it in statuses if it.state in told and it.code != CHECKS_PENDING]
     try:
         failures = _failures_in(read_json(paths.status))
     except (KeyError, TypeError, AttributeError):  # not as we write it: then it tells nothing

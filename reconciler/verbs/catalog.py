@@ -45,6 +45,8 @@ def _catalog(options: argparse.Namespace) -> int:
     print_result(options, lambda: report.document(offers, problems), lines)
     if not options.json:
         say(*problem_lines(problems))
+        if not (offers or problems):
+            say(f"nothing is called {' or '.join(names)} there" if names else "there is nothing")
     return OK if offers and not errors else ERROR
 
 

@@ -80,6 +80,8 @@ class Registry:
             if source.transport is not Scheme.DOCKER:  # nothing but a registry gives a manifest by its digest
                 return Resolution(digest, manifest)
             found = parse_image(self._raw_manifest(source.argument(manifest)), part.text)
+        elif part.platform and not found.is_artifact and (config := self._blob(found.config)).is_file():
+            keptimages.check_platform(config.read_bytes(), part.platform, part.text)
         self.access.manifests[manifest] = found
         payload = artifact_payload(found.layers, wanted) if found.is_artifact else Payload.LAYERS
         return Resolution(digest, manifest, payload, found.size, source.tag if part.version else None)

@@ -42,7 +42,7 @@ def read_copied(layout: Path, blobs: Path, platform: Platform, text: str, *, is_
         return manifest
     config = blob_in(blobs, manifest.config).read_bytes()
     try:
-        _check_platform(config, platform, text)
+        check_platform(config, platform, text)
     except Invalid as error:
         if not is_chosen or error.code != "platform.mismatch":
             raise
@@ -57,7 +57,7 @@ def copied_digest(layout: Path) -> str:
     return index.manifests[0].digest
 
 
-def _check_platform(config: bytes, platform: Platform, text: str) -> None:
+def check_platform(config: bytes, platform: Platform, text: str) -> None:
     """A single image says what it is for; an index was chosen from by platform already."""
     declared = platform_in(config)
     if declared and (declared.os, declared.architecture) != (platform.os, platform.architecture):

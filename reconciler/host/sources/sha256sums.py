@@ -33,6 +33,12 @@ _TIMEOUT: Final = 60.0  # seconds
 _UNSIGNED: Final = "set signed: false if nobody signs it and the server is to be believed"
 _ARMOR: Final = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _STATUS: Final = "[GNUPG:] "
+_NEW_KEY: Final = "put the publisher's present key into settings.keyring"
+_HINTS: Final = {
+    "BADSIG": "somebody has changed the list, or it is just being published: try later, else tell the publisher",
+    "EXPSIG": "ask the publisher for a list that is signed anew",
+    "NODATA": "ask the publisher for the signature: SHA256SUMS.gpg or SHA256SUMS.asc",
+}
 # gpgv's status lines (doc/DETAILS of GnuPG) about a signature that must not count, and what a person is told.
 _FAULTS: Final = {
     "BADSIG": "the signature is not of this list",
@@ -156,11 +162,7 @@ def _judge(finished: Finished, shown: str) -> float:
     for word, meaning in _FAULTS.items():
         if word in status:
             key = f" ({status[word][0]})" if word != "NODATA" and status[word] else ""
-            raise Invalid(
-                f"{shown}: {meaning}{key}",
-                "put the publisher's present key into settings.keyring",
-                code="signature.refused",
-            )
+            raise Invalid(f"{shown}: {meaning}{key}", _HINTS.get(word, _NEW_KEY), code="signature.refused")
     raise Invalid(
         f"{shown}: the signature is not good: {finished.complaint}", "look at it with: gpgv", code="signature.refused"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import quoted
 from reconciler.model.config.fields import ABSOLUTE_PATTERN, DIGEST_PATTERN, UNIT_PATTERN
 from reconciler.model.content.source import parse_source
+from reconciler.model.kind import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.config.merge import KeyPath
 
+_DURATIONS: Final = frozenset({"min_age", "timeout", "settle", "age"})
 UNION: Final = frozenset({"int", "str"})  # what pydantic adds to the path of a value that may be either
 _EXAMPLE: Final = "docker://HOST/NAME:TAG"
 _FORMS: Final = {
@@ -67,26 +69,48 @@ def _hint(kind: str, path: KeyPath, found: object, known: Sequence[str]) -> str 
         case "too_short", _:
             return "leave the key out"
         case "tuple_type", str() | int() | float():
-            return f"write [{found}]"
+            return f"write [{', '.join(str(found).split()) or found}]"
         case "string_type", int() | float() if not isinstance(found, bool):
-            return f"YAML takes it for a number; write it in quotes: '{found}'"
+            return _as_text(path, found)
         case (("model_type" | "dict_type"), _):
             return _as_map(path, found, known)
         case _:
             return None
 
 
+def _as_text(path: KeyPath, found: float) -> str:
+    """How it was written is not known any more: 1.30 is 1.3 for YAML."""
+    if path[-1] in _DURATIONS:
+        return f"write a time with its unit, such as {found}s or {found}d"
+    if not isinstance(found, int):
+        return "YAML takes it for a number, without zeros at its end; write it in quotes, as it was"
+    return f"YAML takes it for a number; write it in quotes: '{found}'"
+
+
 def _as_map(path: KeyPath, found: object, known: Sequence[str]) -> str:
     match path:
         case ("extensions",):
-            name = found[0] if isinstance(found, list | tuple) and found else "NAME"
-            return f"write extensions: {{{_entry(str(name), _EXAMPLE)}}}"
+            first = found[0] if isinstance(found, list | tuple) and found else ""
+            name = first if isinstance(first, str) and is_name(first) else "NAME"
+            source = first if isinstance(first, str) and _is_source(first) else _EXAMPLE
+            return f"write extensions: {{{_entry(name, source)}}}"
         case ("extensions", name):
             return f"write {_entry(str(name), _sources(found) or _EXAMPLE)}"
-        case (*_, "units") if isinstance(found, str):
-            return f"write units: {{start: [{found}]}}"
+        case (*_, "units" | "checks" as key) if words := _words(found):
+            return f"write {key}: {{{'start' if key == 'units' else 'units'}: [{', '.join(words)}]}}"
         case _:
             return f"known here: {', '.join(known)}"
+
+
+def _words(found: object) -> list[str]:
+    """A text or a list of texts as what a list has."""
+    match found:
+        case str():
+            return found.split()
+        case list() | tuple():
+            return [it for it in found if isinstance(it, str)]
+        case _:
+            return []
 
 
 def _sources(found: object) -> object:
