@@ -109,7 +109,7 @@ def _fill_staging_for_ever(victim: Victim) -> None:
     """What cannot be removed is in nobody's way."""
     staging = victim.root / _STATE / "staging"
     staging.mkdir(exist_ok=True)
-    victim.namespace.run("mount", "-t", "tmpfs", "tmpfs", f"/{_STATE}/staging")
+    victim.namespace.run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", f"/{_STATE}/staging")
     (staging / "file").write_text("half")
     victim.namespace.run("mount", "-o", "remount,ro", f"/{_STATE}/staging")
     victim.apply()
