@@ -290,6 +290,7 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
         _catalogs(paths, desired),
         offline,
         transfers=desired.transfers,
+        payloads={part.digest: part.payload for it in sound.values() for part in it.of_parts},
     )
     return Resolver(access, host, lookups, sound, _read_first_seen(paths))
 

@@ -14,14 +14,14 @@ from reconciler.model.content.ociread import platform_of
 from reconciler.model.content.source import Transport as Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from reconciler.fetch.content import Content
     from reconciler.host.registry.transfer import Meter
     from reconciler.host.sources.catalogs import Catalogs
     from reconciler.model.config.part import Part
-    from reconciler.model.content.format import Format
+    from reconciler.model.content.format import Format, Payload
     from reconciler.model.content.ociread import Manifest, Platform
     from reconciler.model.content.resolution import Resolution
     from reconciler.paths import Paths
@@ -44,6 +44,7 @@ class Access:
     signed: dict[str, float] = field(default_factory=dict)  # what is to be remembered of lists of checksums
     manifests: dict[str, Manifest] = field(default_factory=dict)  # by digest: those that were looked at
     answers: Answers = field(default_factory=Answers)
+    payloads: Mapping[str, Payload] = field(default_factory=dict)  # by digest: what was fetched before
 
     @property
     def blobs(self) -> Path:

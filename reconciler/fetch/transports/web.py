@@ -39,9 +39,14 @@ class Web:
     def look_up(self, part: Part, wanted: Format | None) -> Resolution:
         url = part.source.reference
         digest = part.pin or sha256sums.digest_in(self.listed(part), url)
-        return Resolution(digest, digest, assumed_payload(wanted, part.source) if wanted else self._peeked(url))
+        return Resolution(
+            digest, digest, assumed_payload(wanted, part.source) if wanted else self._payload(url, digest)
+        )
 
-    def _peeked(self, url: str) -> Payload:
+    def _payload(self, url: str, digest: str) -> Payload:
+        """Of what is known already nothing is asked."""
+        if known := self.access.payloads.get(digest):
+            return known
         return self.access.answers.once(f"payload {url}", lambda: _peeked_payload(url, self._patience))
 
     def listed(self, part: Part) -> Mapping[str, str]:
