@@ -406,7 +406,7 @@ def _complaints(paths: Paths, item: Mapping[str, object]) -> str:
         ({"source": "file:///x.raw", "version": "1"}, "version: takes match:", "add match:"),
         ({"source": "https://h/x/", "match": "x.raw"}, "has no @v", ""),
         ({"source": "https://h/x/", "match": []}, "1 to 16, not 0", ""),
-        ({"source": "https://h/x/", "match": 7}, "must be a pattern or a list of patterns, not int", ""),
+        ({"source": "https://h/x/", "match": 7}, "must be a pattern or a list of patterns", ""),
         ({"source": ["https://h/x/", "file:///y"], "match": "x-@v"}, "cannot choose from several sources", "one"),
         ({"source": ["https://h/x/", "file:///y"]}, "cannot be one of several sources", "alone"),
         ({"source": "http://h/x/", "match": "x-@v"}, "http:// needs a digest", "https://"),
