@@ -298,7 +298,6 @@ IMAGES: Final[dict[str, tuple[Draft, str]]] = {
     "layer: another one": (Draft(disk=_replaced("layer", _OTHER)), _DIGEST),
     "layer: a directory": (Draft(disk=_instead("layer", "directory")), _BROKEN),
     "layer: a link out": (Draft(disk=_instead("layer", "/etc/passwd")), _DIGEST),
-    "layer: empty": (_unpacked(b"", blob=b""), "the content has no release file"),
     "layer: no archive": (_unpacked(b"<html>" * 200), f"{_LAYER_WORDS}"),
     "layer: leads out": (_unpacked(tars.tar(tars.file("../../../outside/sentinel", b"x"))), "sentinel: has .."),
     "layer: through a link out": (
