@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.commands]
 
 _EDITS: Final = 10_000 if IS_LONG else 40
+_IDLE: Final = 1.5  # seconds; a thread that has looked below the overlay ends after one of them
 _WARM_UP: Final = 200 if IS_LONG else 20  # edits until everything that is loaded lazily is there
 _PATIENCE: Final = 120.0  # seconds for one edit, on a busy machine
 _GROWTH: Final = 4 << 20  # bytes of memory that are no leak: a heap is never quite the same
@@ -92,6 +93,7 @@ def _rested(bench: Bench, daemon: int) -> Held:
     deadline = time.monotonic() + _PATIENCE
     while (_is_at_work(bench) or _held(bench, daemon).loop_devices) and time.monotonic() < deadline:
         time.sleep(0.1)
+    time.sleep(_IDLE)
     return _held(bench, daemon)
 
 
