@@ -9,6 +9,7 @@ import re
 from functools import cache
 from typing import Final
 
+_OF_PYTHON: Final = r"(?:python|pypy)[0-9.]*/[^/]+/[^/]+"
 _OF_LIB: Final = (
     r"systemd/(?:system|user)(?:\.control|\.attached)?/[^/]+\.(?:d|wants|requires|upholds)",
     *(r"systemd/[^/]+", r"livelayer/[^/]+/[^/]+/[^/]+", r"NetworkManager/[^/]+/[^/]+", r"networkd-dispatcher/[^/]+"),
@@ -22,7 +23,7 @@ _OF_LIB: Final = (
     ),
     *(r"(?:extensions|confexts)/[^/]+(?:/[^/]+)*", r"[^/]+\.d", r"userdb", r"credstore[^/]*", r"netplan"),
     *(r"modules/[^/]+(?:/[^/]+)*", r"firmware(?:/[^/]+)*", r"glibc-hwcaps/[^/]+", r"security"),
-    r"(?:python|pypy)[0-9.]*/[^/]+/[^/]+",
+    _OF_PYTHON,
 )
 _OF_LIBRARIES: Final = (
     *(r"security", r"glibc-hwcaps/[^/]+"),
@@ -45,7 +46,7 @@ _PLACES: Final = (
         for it in _OF_LIBRARIES
     ),
     *(f"usr/{local}lib/[^/]+-linux-[^/]+/{it}" for local in ("", "local/") for it in _OF_LIBRARIES),
-    *(f"usr/lib64/{it}" for it in (r"(?:python|pypy)[0-9.]*/[^/]+/[^/]+",)),
+    f"usr/lib64/{_OF_PYTHON}",
     *(f"{top}/{it}" for top in ("usr/share", "usr/local/share") for it in _OF_SHARE),
     *(f"{top}(?:/[^/]+){{0,5}}" for top in ("etc", "usr/etc", "usr/local/cloud-config")),
     *("usr/s?bin", "usr/local/s?bin", "usr/libexec/[^/]+"),
