@@ -9,7 +9,7 @@ from reconciler.errors import Invalid
 from reconciler.model.fit.symlinks import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _MERGED: Final = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})  # links into /usr on today's systems
 _PATHS_MAX: Final = 500_000  # that links may make of one extension
@@ -23,11 +23,13 @@ def seen_at(paths: Iterable[str], links: Mapping[str, str], matters: Callable[[s
     through it once: no host looks for a file at a path that has the same directory in itself. Only those links are
     followed at whose place a directory `matters`, since there may be very many.
     """
-    order = sorted(paths)
+    found = {path: path for path in paths}
     ends = {link: target_of(link, links) for link in links}
-    files = set(order) - links.keys()
-    found = {path: path for path in order} | {link: end for link, end in ends.items() if end in files}
+    files = found.keys() - links.keys()
     todo = [(link, link, frozenset({link})) for link in links if matters(link)]
+    order = sorted(found) if todo else []
+    bound = len(found) + _PATHS_MAX
+    found |= {link: end for link, end in ends.items() if end in files}
     while todo:
         place, link, passed = todo.pop()
         target = ends[link]
@@ -37,7 +39,7 @@ def seen_at(paths: Iterable[str], links: Mapping[str, str], matters: Callable[[s
                 found[inside] = found[path]
                 if path in links and path not in passed and matters(inside):
                     todo.append((inside, path, passed | {path}))
-        if len(found) > len(order) + _PATHS_MAX:
+        if len(found) > bound:
             hint = "look at where they lead: links of directories to directories above them"
             raise Invalid("its links make a maze of its directories", hint)
     return found
@@ -50,13 +52,13 @@ def target_of(link: str, links: Mapping[str, str]) -> str | None:
     return f"usr/{place}" if top in _MERGED else place
 
 
-def leads_out(link: str, links: Mapping[str, str], paths: Iterable[str]) -> bool:
-    """Whether nobody can say what is found there: no directory of the extension, which has these paths."""
+def leads_out(link: str, links: Mapping[str, str], order: Sequence[str]) -> bool:
+    """Whether nobody can say what is found there: no directory of the extension, which has these sorted paths."""
     place = target_of(link, links)
-    return place is None or not any(path.startswith(f"{place}/") for path in paths)
+    return place is None or next(_below(place, order), None) is None
 
 
-def _below(directory: str, order: list[str]) -> Iterator[str]:
+def _below(directory: str, order: Sequence[str]) -> Iterator[str]:
     """The paths in a directory, of sorted ones."""
     prefix = f"{directory}/"
     for number in range(bisect_left(order, prefix), len(order)):

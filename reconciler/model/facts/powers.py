@@ -30,13 +30,13 @@ from reconciler.model.facts.unitfiles import parse_unit
 from reconciler.model.kind import RELEASE_PREFIX, template_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.model.fit.contents import Contents
     from reconciler.model.kind import Kind
 
-# What may lie in a directory of which a rule means something, or in one above it.
 _STARTING: Final = ("Wants", "Upholds")
+# What may lie in a directory of which a rule means something, or in one above it.
 _TAILS: Final = (
     *(
         "x",
@@ -77,24 +77,24 @@ def abilities(
     `links` has the targets of those that are symbolic links: what is found through them counts as what it is there.
     """
     targets = links or {}
-    seen = _with_nested(merged(paths, targets))
+    own = list(merged(paths, targets).items())
+    nested = _nested(own)
+    every = [*own, *nested]
+    order = sorted(path for path, _ in every) if targets else []
     able = (
         Ability(rule.power, path, rule.words)
-        for path in sorted(path for path, file in seen.items() if file in targets or _mark().search(path))
-        for rule in _rules_for(path, seen[path], targets, seen, read)
+        for path, file in sorted(it for it in every if it[1] in targets or _mark().search(it[0]))
+        for rule in _rules_for(path, file, targets, order, read)
     )
-    return [*able, *_drop_ins(seen, read)]
+    # A unit that comes with a nested extension alone excuses no changes of the host's namesake.
+    return list(dict.fromkeys((*able, *_drop_ins(own, own, read), *_drop_ins(nested, every, read))))
 
 
-def _with_nested(seen: dict[str, str]) -> dict[str, str]:
-    """Also as what is merged from extensions within this one, which are at places where systemd looks for some."""
-    found = dict(seen)
-    for path, file in seen.items():
-        if "/extensions/" in path or "/confexts/" in path:
-            match = re.fullmatch(NESTED, path, re.DOTALL)
-            if match:
-                found.setdefault(match["inside"], file)
-    return found
+def _nested(seen: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What is merged from extensions within this one, at places where systemd looks for some: paths and files."""
+    within = ((path, file) for path, file in seen if "/extensions/" in path or "/confexts/" in path)
+    matches = ((re.fullmatch(NESTED, path, re.DOTALL), file) for path, file in within)
+    return [(match["inside"], file) for match, file in matches if match]
 
 
 def merged(paths: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
@@ -181,7 +181,7 @@ def _compiled() -> tuple[tuple[Rule, re.Pattern[str]], ...]:
 
 
 def _rules_for(
-    path: str, file: str, links: Mapping[str, str], paths: Iterable[str], read: Callable[[str], str | None]
+    path: str, file: str, links: Mapping[str, str], order: Sequence[str], read: Callable[[str], str | None]
 ) -> Iterator[Rule]:
     """The rules that mean what is found at a path: a file, or a link of which nobody knows where it leads."""
     if _any().fullmatch(path):
@@ -189,7 +189,7 @@ def _rules_for(
             if pattern.fullmatch(path) and (rule.is_meant is None or _is_meant(rule.is_meant, read(file))):
                 yield rule
         return
-    if not matters(path) or (file in links and not leads_out(file, links, paths)):
+    if not matters(path) or (file in links and not leads_out(file, links, order)):
         return
     rules = list(_rules_below(path, is_link=file in links))
     yield from rules or ([UNKNOWN] if file in links else [])
@@ -212,13 +212,14 @@ def _is_meant(judge: Callable[[str], bool], text: str | None) -> bool:
     return text is None or judge(text)
 
 
-def _drop_ins(seen: Mapping[str, str], read: Callable[[str], str | None]) -> Iterator[Ability]:
+def _drop_ins(
+    seen: Iterable[tuple[str, str]], brought: Iterable[tuple[str, str]], read: Callable[[str], str | None]
+) -> Iterator[Ability]:
     """What changes units that it does not bring itself; by targets it may have its own units started."""
-    paths = sorted(it for it in seen if "/systemd/" in it)
-    own = set(unit_names(paths))
-    for path in paths:
+    own = set(unit_names(path for path, _ in brought))
+    for path, file in sorted(it for it in seen if "/systemd/" in it[0]):
         if (match := re.fullmatch(DROP_IN, path, re.DOTALL)) and not _brought(match[1], own):
-            if not match[1].endswith(".target") or not _starts_own(read(seen[path]), own):
+            if not match[1].endswith(".target") or not _starts_own(read(file), own):
                 yield Ability(Power.UNITS, path, f"changes {match[1]}, which it does not bring")
         elif (match := re.fullmatch(DEPENDENCY, path, re.DOTALL)) and not _brought(match[2], own):
             yield Ability(Power.UNITS, path, f"has {match[1]} start {match[2]}, which it does not bring")
@@ -231,7 +232,7 @@ def _starts_own(text: str | None, own: set[str]) -> bool:
     if text is None:
         return False
     found = parse_unit(text)
-    wanted = {unit for key in _STARTING for words in found.get(key, []) for unit in words.split()}
+    wanted = (unit for key in _STARTING for unit in found.get(key, ()))
     return found.keys() <= {*_STARTING, "After", "Before"} and all(_brought(unit, own) for unit in wanted)
 
 

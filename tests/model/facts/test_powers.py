@@ -194,6 +194,19 @@ def test_drop_ins_for_its_own_units_are_its_own() -> None:
     assert _powers(f"{UNITS}/x@1.service.d/y.conf", f"{UNITS}/x@.service") == set()
 
 
+def test_a_nested_extension_is_judged_beside_what_lies_around_it() -> None:
+    own, drop_in = f"{UNITS}/x.service", f"{UNITS}/basic.target.d/x.conf"
+    nested = f"usr/lib/extensions/in/{drop_in}"
+    texts = {own: "", drop_in: "[Unit]\nWants=x.service\n", nested: "[Unit]\nConflicts=auditd.service\n"}
+    assert abilities([own, drop_in], texts.get) == []
+    assert [(it.power, it.path) for it in abilities(texts, texts.get)] == [(Power.UNITS, drop_in)]
+    assert (
+        _powers(f"usr/lib/extensions/in/{UNITS}/y.service.d/y.conf", f"usr/lib/extensions/in/{UNITS}/y.service")
+        == set()
+    )
+    assert _powers(f"{UNITS}/y.service.d/y.conf", f"usr/lib/extensions/in/{UNITS}/y.service") == {Power.UNITS}
+
+
 def test_its_own_units_may_be_started_by_targets() -> None:
     own, drop_in = f"{UNITS}/x.service", f"{UNITS}/multi-user.target.d/10-x.conf"
     text = "[Unit]\nUpholds=x.service\nAfter=network.target\n"
