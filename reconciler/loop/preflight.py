@@ -139,7 +139,7 @@ class _Examination:
             self.findings.add(ident.name, refused, "refuse")
             return
         link = self.links.get(ident)
-        before = self._before(ident, link.entry, sight) if link else frozenset()
+        before = self._before(ident, link.entry, sight) if can and link else frozenset()
         for words in told([it for it in can if (it.power, it.words) not in before]):
             what = f"can do more than the version before: it {words}" if link else f"is new, and {words}"
             self.findings.add(ident.name, Invalid(what, _LIMIT, code="preflight.power"), "warn")
