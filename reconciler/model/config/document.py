@@ -1,5 +1,6 @@
 """The configuration file as pydantic models: what a user may write, and nothing that does not work yet."""
 
+from functools import partial
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -19,24 +20,11 @@ from reconciler.model.kind import Kind
 API_VERSION: Final = "livelayer/v1"
 
 _SOURCES_MAX: Final = 64  # of one extension
-_SOURCES_SCHEMA: Final = {
-    "anyOf": [
-        {"type": "string"},
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _SOURCES_MAX},
-        {"type": "null"},
-    ]
-}
 _PATTERNS_MAX: Final = 16  # of one extension
-_PATTERNS_SCHEMA: Final = {
-    "anyOf": [
-        {"type": "string"},
-        {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _PATTERNS_MAX},
-    ]
-}
 
 
-def _as_sources(value: object) -> object:
-    """One source is a list of one."""
+def _several(what: str, value: object) -> object:
+    """One text is a list of one; what is not given stays so."""
     match value:
         case None:
             return None
@@ -45,29 +33,26 @@ def _as_sources(value: object) -> object:
         case list() | tuple():
             return tuple(value)
         case _:
-            raise ValueError("must be a source or a list of sources")
+            raise ValueError(f"must be a {what} or a list of {what}s")
+
+
+def _schema_of_several(most: int, *others: str) -> dict[str, object]:
+    texts = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": most}
+    return {"anyOf": [{"type": "string"}, texts, *({"type": it} for it in others)]}
+
+
+def _check_number(what: str, texts: tuple[str, ...], most: int) -> None:
+    if not 0 < len(texts) <= most:
+        raise ValueError(f"a list of {what}s has 1 to {most}, not {len(texts)}")
 
 
 def _read_sources(texts: tuple[str, ...]) -> tuple[Template[Source], ...]:
-    if not 0 < len(texts) <= _SOURCES_MAX:
-        raise ValueError(f"a list of sources has 1 to {_SOURCES_MAX}, not {len(texts)}")
+    _check_number("source", texts, _SOURCES_MAX)
     return tuple(read_template(parse_source_or_directory, text) for text in texts)
 
 
-def _as_patterns(value: object) -> object:
-    """One pattern is a list of one."""
-    match value:
-        case str():
-            return (value,)
-        case list() | tuple():
-            return tuple(value)
-        case _:
-            raise ValueError("must be a pattern or a list of patterns")
-
-
 def _read_patterns(texts: tuple[str, ...]) -> tuple[Template[Pattern], ...]:
-    if not 0 < len(texts) <= _PATTERNS_MAX:
-        raise ValueError(f"a list of patterns has 1 to {_PATTERNS_MAX}, not {len(texts)}")
+    _check_number("pattern", texts, _PATTERNS_MAX)
     return tuple(read_template(parse_pattern, in_placeholders(text)) for text in texts)
 
 
@@ -98,8 +83,8 @@ class Extension(Strict):
 
     source: Annotated[
         Annotated[tuple[Template[Source], ...], Written(tuple[str, ...], _read_sources)] | None,
-        BeforeValidator(_as_sources),
-        WithJsonSchema(_SOURCES_SCHEMA),
+        BeforeValidator(partial(_several, "source")),
+        WithJsonSchema(_schema_of_several(_SOURCES_MAX, "null")),
     ] = Field(
         default=None,
         description="Where it comes from: docker://REF, container://REF, https://HOST/FILE, file:///PATH, "
@@ -130,8 +115,8 @@ class Extension(Strict):
     )
     match: Annotated[
         Annotated[tuple[Template[Pattern], ...], Written(tuple[str, ...], _read_patterns)],
-        BeforeValidator(_as_patterns),
-        WithJsonSchema(_PATTERNS_SCHEMA),
+        BeforeValidator(partial(_several, "pattern")),
+        WithJsonSchema(_schema_of_several(_PATTERNS_MAX)),
     ] = Field(
         default=(),
         description="Of a directory of releases the files to choose from, such as NAME-@v-%a.raw, or a list of such "
