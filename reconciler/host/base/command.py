@@ -95,14 +95,12 @@ class _Ends:
 
 
 def available(program: str) -> bool:
-    return next(_found(program, _environment({})["PATH"]), None) is not None
+    return next(_found(program, _search_path()), None) is not None
 
 
 def path_of(program: str) -> str:
     """Where a program of the host is, for wrappers and scripts that start it themselves and would look on PATH."""
-    for found in _found(program, _environment({})["PATH"]):
-        return found
-    raise _not_installed(program, _environment({})["PATH"])
+    return _path_of(program, _search_path())
 
 
 def script(text: str, *programs: str) -> tuple[str, ...]:
@@ -110,7 +108,7 @@ def script(text: str, *programs: str) -> tuple[str, ...]:
 
     Their names are functions, with _ for -, so a script must not `exec` them. They look on PATH for what they start.
     """
-    path = shlex.quote(_hosts_first(_environment({})["PATH"]))
+    path = shlex.quote(_hosts_first(_search_path()))
     commands = {it: f"{shlex.quote(path_of(it))}{_WITHOUT_HELPERS.get(it, '')}" for it in programs}
     lines = [f'{name.replace("-", "_")}() {{ PATH=$hosts_path {it} "$@"; }}' for name, it in commands.items()]
     return (path_of("sh"), "-c", "\n".join((f"hosts_path={path} PATH=/nonexistent", *lines, text)))
@@ -118,7 +116,7 @@ def script(text: str, *programs: str) -> tuple[str, ...]:
 
 def anyones(program: str) -> str:
     """The path of a program that a user asks for, which an extension may have brought; its name, if there is none."""
-    return shutil.which(program, path=_environment({})["PATH"]) or program
+    return shutil.which(program, path=_search_path()) or program
 
 
 def run(  # noqa: PLR0913 - a program, its surroundings and its bounds
@@ -311,8 +309,12 @@ def check(finished: Finished, doing: str) -> Finished:
 
 
 def _find(program: str, path: str) -> Any:  # noqa: ANN401 - sh has no types
+    return sh.Command(_path_of(program, path))
+
+
+def _path_of(program: str, path: str) -> str:
     for found in _found(program, path):
-        return sh.Command(found)
+        return found
     raise _not_installed(program, path)
 
 
@@ -335,6 +337,10 @@ def _found(program: str, path: str) -> Iterator[str]:
 def _hosts_first(path: str) -> str:
     """Where our own scripts look: extensions may have namesakes of the programs of the OS in /usr/local."""
     return os.pathsep.join(sorted(path.split(os.pathsep), key=lambda it: it.startswith("/usr/local/")))
+
+
+def _search_path() -> str:
+    return _environment({})["PATH"]
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
