@@ -32,7 +32,7 @@ _TIMEOUT: Final = 120.0  # seconds
 _MAX_LISTING: Final = 32 << 20  # bytes, of one directory
 _PROGRAMS: Final = ("find", "cat", "tar")
 _MOUNT: Final = 'systemd_dissect --mount --read-only "$0" "$1" >&2 && '
-_MOUNT_ALONE: Final = 'mount -i -t "$3" -o "$4" "$0" "$1" >&2 && '
+_MOUNT_ALONE: Final = 'mount -t "$3" -o "$4" "$0" "$1" >&2 && '
 _OPTIONS: Final = "loop,ro,nosuid,nodev,noexec"
 _PLAYS_BACK: Final = {FileSystem.EXT4: ",norecovery"}  # its journal, which nobody can write to here
 _ELSE: Final = "or make a squashfs or erofs image"
@@ -91,16 +91,18 @@ def ask(file: Path, kind: Kind, policy: str | None) -> Verdict:
 
 def mounting(file: Path, mount_point: Path, script: str, path: str = "") -> tuple[str, ...]:
     """The command for a shell script that sees the mounted image at `$1`, and a path as `$2`."""
-    programs = (PROGRAM, *(it for it in _PROGRAMS if it in script))
-    return ("unshare", "--mount", *script_of(_MOUNT + script, *programs), str(file), str(mount_point), path)
+    return (*_in_namespace(_MOUNT, PROGRAM, script), str(file), str(mount_point), path)
 
 
 def mounting_alone(file: Path, kind: FileSystem, mount_point: Path, script: str) -> tuple[str, ...]:
     """The same for a file that is nothing but a file system, by the kernel's own driver and no helper of mount(8)."""
-    programs = ("mount", *(it for it in _PROGRAMS if it in script))
     options = f"{_OPTIONS}{_PLAYS_BACK.get(kind, '')}"
-    arguments = (str(file), str(mount_point), "", str(kind), options)
-    return ("unshare", "--mount", *script_of(_MOUNT_ALONE + script, *programs), *arguments)
+    return (*_in_namespace(_MOUNT_ALONE, "mount", script), str(file), str(mount_point), "", str(kind), options)
+
+
+def _in_namespace(mount: str, mounts: str, script: str) -> tuple[str, ...]:
+    programs = (mounts, *(it for it in _PROGRAMS if it in script))
+    return ("unshare", "--mount", *script_of(mount + script, *programs))
 
 
 class MountedTree(FileTree):
