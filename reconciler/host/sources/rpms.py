@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Invalid, Malformed, NotInstalled, Unavailable
@@ -27,9 +27,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~^:-]*")
 _ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7hl"}
 _UNKNOWN: Final = re.compile(r"No package .* available|Unable to find a match|No match for argument", re.IGNORECASE)
 _UNMET: Final = re.compile(r"nothing provides|Problem:|conflicting requests|some packages could not be found")
-_TAGS: Final = ("PREIN", "POSTIN", "PRETRANS", "POSTTRANS", "TRIGGERNAME", "FILETRIGGERNAME", "TRANSFILETRIGGERNAME")
-_WORDS: Final = ("%pre", "%post", "%pretrans", "%posttrans", *["triggers"] * 3)
-_HEADER: Final = "".join(f"%|{tag}?{{{tag} }}|" for tag in _TAGS)
+# What a package has run, by the tags of its header that tell.
+_SCRIPTS: Final = {
+    "PREIN": "%pre",
+    "POSTIN": "%post",
+    "PRETRANS": "%pretrans",
+    "POSTTRANS": "%posttrans",
+    **dict.fromkeys(("TRIGGERNAME", "FILETRIGGERNAME", "TRANSFILETRIGGERNAME"), "triggers"),
+}
+_HEADER: Final = "".join(f"%|{tag}?{{{tag} }}|" for tag in _SCRIPTS)
 _QUERY: Final = f"%{{NAME}}\\n%{{EVR}}\\n{_HEADER}\\n[%{{FILEUSERNAME}}\\t%{{FILECAPS}}\\t%{{FILENAMES}}\\n]"
 _NONE: Final = frozenset({"", "(none)"})  # of a file, and of every file of a package without any
 _SHOWN: Final = 3  # files or owners of a kind that are named
@@ -44,9 +50,14 @@ def place_of(name: str) -> str | None:
     """Where a file of a system goes in the root that dnf is to work for; None: it needs none of this file."""
     for database in _DATABASES:
         if name.startswith(database):
-            own = check(run("rpm", "--eval", "%_dbpath", timeout=TIMEOUT), "rpm").stdout.decode().strip()
-            return f"{own}/{name.removeprefix(database)}".lstrip("/")
+            return f"{_own_database()}/{name.removeprefix(database)}".lstrip("/")
     return name if _OF_A_SYSTEM.fullmatch(name) else None
+
+
+@cache
+def _own_database() -> str:
+    """Where this machine's rpm has its database, and looks for one in every root."""
+    return check(run("rpm", "--eval", "%_dbpath", timeout=TIMEOUT), "rpm").stdout.decode().strip()
 
 
 def download(
@@ -110,11 +121,11 @@ def _complaint(done: Finished, file: Path) -> str:
 
 
 def _notices(name: str, tags: Sequence[str], files: Sequence[str], unchecked: str | None) -> Iterator[str]:
-    if scripts := list(dict.fromkeys(_WORDS[_TAGS.index(tag)] for tag in tags)):
+    if scripts := dict.fromkeys(_SCRIPTS[tag] for tag in tags):
         yield f"{name}: not run: {' and '.join(scripts)}"
     rows = [row.split("\t", 2) for row in files]
-    if owners := Counter(owner for owner, _, _ in rows if owner != "root"):
-        yield f"{name}: files of {_few(list(owners))} are root's here; let tmpfiles.d say whose they are"
+    if owners := list(dict.fromkeys(owner for owner, _, _ in rows if owner != "root")):
+        yield f"{name}: files of {_few(owners)} are root's here; let tmpfiles.d say whose they are"
     if capable := [f"{path} ({capabilities})" for _, capabilities, path in rows if capabilities not in _NONE]:
         yield f"{name}: without its file capabilities: {_few(capable)}"
     if unchecked:
