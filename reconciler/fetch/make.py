@@ -107,10 +107,9 @@ class Maker:
     def _pack(self, content: Layers) -> Made:
         image = self.stage / "packed"
         packed = pack(content.layers, content.blob_of, image, self.entry, self.stage, self.limits)
-        if self.is_open and not packed.contents.releases:
-            files = _files_of(content, self.stage, self.limits)
-            if made := self._carried(files):
-                return made
+        may_carry = not packed.contents.releases and (packed.files is None or len(packed.files.files) == 1)
+        if self.is_open and may_carry and (made := self._carried(_files_of(content, self.stage, self.limits))):
+            return made
         if packed.files:
             pathlists.keep(self.paths, self.entry, packed.files)
         return Made(image, self.entry, packed.contents)
