@@ -26,7 +26,7 @@ class Answers:
         """What `ask` returns or raises; `question` says all that this depends on, and its kind first."""
         with self.turn(question):
             if question not in self._known:
-                self._known[question] = _result_of(ask)
+                self._known[question] = result_of(ask)
         match self._known[question]:
             case ReconcilerError() as error:
                 raise error
@@ -42,7 +42,7 @@ class Answers:
             yield
 
 
-def _result_of(ask: Callable[[], T]) -> T | ReconcilerError:
+def result_of(ask: Callable[[], T]) -> T | ReconcilerError:
     try:
         return ask()
     except ReconcilerError as error:

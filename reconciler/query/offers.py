@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reconciler.errors import Invalid, ReconcilerError
+from reconciler.fetch.answers import result_of
 from reconciler.fetch.resolve import Lookups, open_resolver
 from reconciler.fetch.transports.releases import Releases
 from reconciler.host.sources.catalogs import Catalogs
@@ -15,7 +16,7 @@ from reconciler.model.content.offers import offers_in_catalog, offers_in_files
 from reconciler.model.content.source import Transport, shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from reconciler.fetch.transport import Access
     from reconciler.model.config.desired import DesiredState
@@ -45,8 +46,8 @@ def gather(paths: Paths, host: Host, desired: DesiredState, sources: Sequence[So
     if not (catalogs or parts):
         what = "the configuration names neither catalogs nor directories of releases"
         raise Invalid(what, PLACES)
-    asked = [_ask(partial(_of_catalog, url, access)) for url in catalogs]
-    asked += [_ask(partial(_of_directory, part, access)) for part in parts]
+    asked = [result_of(partial(_of_catalog, url, access)) for url in catalogs]
+    asked += [result_of(partial(_of_directory, part, access)) for part in parts]
     return Offers(
         tuple(it for answer in asked if not isinstance(answer, ReconcilerError) for it in answer),
         tuple(it for it in asked if isinstance(it, ReconcilerError)),
@@ -66,13 +67,6 @@ def _followed(desired: DesiredState) -> Iterable[Part]:
 def _is_directory(source: Source, paths: Paths) -> bool:
     is_local = source.transport is Transport.FILE
     return source.is_directory or (is_local and paths.under(source.reference).is_dir())
-
-
-def _ask(ask: Callable[[], list[Offer]]) -> list[Offer] | ReconcilerError:
-    try:
-        return ask()
-    except ReconcilerError as error:
-        return error
 
 
 def _of_catalog(url: str, access: Access) -> list[Offer]:
