@@ -27,8 +27,7 @@ from reconciler.host.node.imagepolicies import read_policies
 from reconciler.host.node.machine import read_host, read_other_os
 from reconciler.host.sources import local
 from reconciler.model.config.part import Part
-from reconciler.model.config.placeholders import read_template
-from reconciler.model.content.filepattern import in_placeholders, parse_pattern
+from reconciler.model.config.placeholders import read_pattern
 from reconciler.model.content.format import Format, Payload
 from reconciler.model.content.limits import DEFAULT, Limits, size_text
 from reconciler.model.content.source import Transport, parse_source, parse_source_or_directory
@@ -169,10 +168,8 @@ class _Look:
         request = self.request
         if not (source.is_directory or source.transport is Transport.FILE):
             raise Invalid(f"{source.text} is no directory of releases, which --match is for", _DIRECTORIES)
-        host, match = read_host(self.access.paths), []
-        for text in request.match:
-            template = parsed(lambda it: read_template(parse_pattern, in_placeholders(it)), text, _PATTERN, "--match")
-            match.append(template.on(host))
+        host = read_host(self.access.paths)
+        match = [parsed(read_pattern, text, _PATTERN, "--match").on(host) for text in request.match]
         part = Part(
             source.text, source, request.digest, request.platform, request.versions, tuple(match), request.signed
         )

@@ -7,9 +7,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from reconciler.model.config.fields import Digest, Duration, Name, Strict, UnitName, Written
 from reconciler.model.config.healthchecks import ChecksOrNone
-from reconciler.model.config.placeholders import Template, read_template
+from reconciler.model.config.placeholders import Template, read_pattern, read_template
 from reconciler.model.config.settings import Settings
-from reconciler.model.content.filepattern import Pattern, in_placeholders, parse_pattern
+from reconciler.model.content.filepattern import Pattern
 from reconciler.model.content.format import Format
 from reconciler.model.content.ociread import Platform, parse_platform
 from reconciler.model.content.source import Source, parse_source_or_directory
@@ -53,7 +53,7 @@ def _read_sources(texts: tuple[str, ...]) -> tuple[Template[Source], ...]:
 
 def _read_patterns(texts: tuple[str, ...]) -> tuple[Template[Pattern], ...]:
     _check_number("pattern", texts, _PATTERNS_MAX)
-    return tuple(read_template(parse_pattern, in_placeholders(text)) for text in texts)
+    return tuple(read_pattern(text) for text in texts)
 
 
 Pull: TypeAlias = Literal["missing", "always", "never"]

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
+from reconciler.model.content.filepattern import in_placeholders, parse_pattern
 from reconciler.model.content.ociread import platform_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from reconciler.model.content.filepattern import Pattern
     from reconciler.model.fit.release import Host
 
 T = TypeVar("T")
@@ -73,6 +75,11 @@ class Template(Generic[T]):
 def read_template(parse: Callable[[str], T], text: str) -> Template[T]:
     """Read a text by the rules that hold whatever the host is."""
     return Template(text, parse(_fill(text, lambda _: _STAND_IN)), parse)
+
+
+def read_pattern(text: str) -> Template[Pattern]:
+    """A pattern of `match`, in which systemd's specifiers may stand for placeholders."""
+    return read_template(parse_pattern, in_placeholders(text))
 
 
 def _value_on(name: str, host: Host) -> str:
