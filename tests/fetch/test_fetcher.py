@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.host.base import command
 from reconciler.host.merge.links import read_links
 from reconciler.host.store.pathlists import file_list
 from reconciler.loop.reconcile import converge
@@ -46,17 +45,7 @@ def test_what_cannot_fit_is_not_even_transferred(
     assert not paths.blobs.exists()
 
 
-def test_one_image_for_two_extensions_is_fetched_once(
-    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[str] = []
-    real = command._find  # noqa: SLF001
-
-    def count(program: str, path: str) -> object:
-        started.append(program)
-        return real(program, path)
-
-    monkeypatch.setattr(command, "_find", count)
+def test_one_image_for_two_extensions_is_fetched_once(paths: Paths, tmp_path: Path, started: list[str]) -> None:
     both = (*command_of("x", "x"), *command_of("y", "y"))
     write_image(tmp_path / "layout", "v1", both)
     source = f"oci:{tmp_path}/layout:v1"

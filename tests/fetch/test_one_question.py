@@ -12,7 +12,6 @@ import pytest
 from reconciler.errors import Unavailable
 from reconciler.fetch.answers import Answers
 from reconciler.fetch.transport import Access, look_up
-from reconciler.host.base import command
 from reconciler.host.sources import catalogs, local
 from reconciler.loop.reconcile import converge, look
 from reconciler.loop.session import Options
@@ -37,20 +36,6 @@ if TYPE_CHECKING:
     from tests.rig.faultyregistry import Exchange
 
 MANY: Final = 500
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The programs that are started."""
-    names: list[str] = []
-    real = command._find  # noqa: SLF001
-
-    def count(program: str, path: str) -> object:
-        names.append(program)
-        return real(program, path)
-
-    monkeypatch.setattr(command, "_find", count)
-    return names
 
 
 @pytest.fixture(scope="module")

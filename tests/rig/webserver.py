@@ -6,14 +6,16 @@ import socket
 import ssl
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import pytest
 
     Fault = Callable[["Handler"], bool]  # answers in place of the server if it returns True
 
@@ -117,6 +119,18 @@ class WebServer:
     def fail(self, path: str, *faults: Fault) -> None:
         """Let the next requests for a path go wrong, one fault each."""
         self.faults[path] = list(faults)
+
+
+@contextmanager
+def trusted_server(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A server with TLS for `www` in a directory, which this process trusts and asks without a proxy."""
+    tls = certificate(directory / "tls")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls / "server.pem"))
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    (directory / "www").mkdir()
+    with WebServer(directory / "www", tls=tls) as running:
+        yield running
 
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=test")

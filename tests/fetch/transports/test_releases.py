@@ -21,7 +21,7 @@ from reconciler.report import documents
 from reconciler.report.explanation import explain, lines
 from tests.commandline import run
 from tests.rig.openpgp import KeyOwner
-from tests.rig.webserver import Handler, WebServer, certificate
+from tests.rig.webserver import Handler, WebServer, trusted_server
 from tests.seed import configure, converge
 
 if TYPE_CHECKING:
@@ -41,13 +41,9 @@ MATCH: Final = "kubernetes-@v-%a.raw"
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     """A server with TLS that this process trusts, and nobody's patience."""
-    tls = certificate(tmp_path / "tls")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls / "server.pem"))
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(web, "PATIENCE", Patience(attempts=1, stall=2, pause=0.01, longest=0.01))
-    (tmp_path / "www/d").mkdir(parents=True)
-    with WebServer(tmp_path / "www", tls=tls) as running:
+    with trusted_server(tmp_path, monkeypatch) as running:
+        (running.directory / "d").mkdir()
         yield running
 
 

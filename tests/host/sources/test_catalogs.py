@@ -14,7 +14,7 @@ from reconciler.host.sources.catalogs import Catalogs
 from reconciler.host.sources.web import Patience
 from reconciler.model.content.catalog import Selector
 from reconciler.model.content.limits import Transfers
-from tests.rig.webserver import Handler, WebServer, certificate
+from tests.rig.webserver import Handler, WebServer, trusted_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,14 +43,9 @@ def _selector(name: str) -> Selector:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     """A server with TLS that this process trusts, and nobody's patience."""
-    tls = certificate(tmp_path / "tls")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls / "server.pem"))
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     haste = Patience(attempts=1, stall=1, pause=0.01, longest=0.01)
     monkeypatch.setattr(catalogs, "PATIENCE", haste)
-    (tmp_path / "www").mkdir()
-    with WebServer(tmp_path / "www", tls=tls) as running:
+    with trusted_server(tmp_path, monkeypatch) as running:
         yield running
 
 
