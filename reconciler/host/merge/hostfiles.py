@@ -11,7 +11,7 @@ from reconciler.host.base.mountnamespace import look_beneath
 from reconciler.host.merge.overlay import read_hierarchies
 from reconciler.model.content.power import Power
 from reconciler.model.facts.extensionfacts import Clash, HostFacts, Narrowed, host_paths
-from reconciler.model.facts.powers import Ability, unit_names
+from reconciler.model.facts.powers import Ability, nested_in, unit_names
 from reconciler.model.facts.powers import merged as merged_paths
 from reconciler.model.fit.filekind import FileKind
 from reconciler.model.fit.hierarchies import default_hierarchies
@@ -100,8 +100,11 @@ def host_units(names: Iterable[str]) -> set[str]:
 
 def _abilities(paths: Paths, own: FileList, host: Mapping[str, os.stat_result]) -> Iterator[Ability]:
     """What the files can do because of what the host has, where there is something at the same paths or elsewhere."""
-    files = [f"/{it}" for it in sorted(merged_paths(own.files, own.links))]
-    yield from _taken_from_livelayer(paths, files, host)
+    found = merged_paths(own.files, own.links)
+    nested = [f"/{path}" for path, _ in nested_in(found.items())]
+    files = sorted({*(f"/{it}" for it in found), *nested})
+    beneath = {path: status for path in nested if (status := _status(paths, path))}
+    yield from _taken_from_livelayer(paths, files, {**host, **beneath})
     yield from _shadowing(paths, files)
     yield from _units(paths, files)
 

@@ -78,7 +78,7 @@ def abilities(
     """
     targets = links or {}
     own = list(merged(paths, targets).items())
-    nested = _nested(own)
+    nested = nested_in(own)
     every = [*own, *nested]
     order = sorted(path for path, _ in every) if targets else []
     able = (
@@ -90,7 +90,7 @@ def abilities(
     return list(dict.fromkeys((*able, *_drop_ins(own, own, read), *_drop_ins(nested, every, read))))
 
 
-def _nested(seen: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def nested_in(seen: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """What is merged from extensions within this one, at places where systemd looks for some: paths and files."""
     within = ((path, file) for path, file in seen if "/extensions/" in path or "/confexts/" in path)
     matches = ((re.fullmatch(NESTED, path, re.DOTALL), file) for path, file in within)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 LIBRARY: Final = "usr/lib/python3.11"
 
 
-def _taken(path: str, root: Path) -> bool:
+def _powers(path: str, root: Path) -> list[Power]:
     found = beside_host(
         Paths(root), Kind.SYSEXT, FileList(frozenset({path}), {}), Sight(default_hierarchies(Kind.SYSEXT))
     )
-    return any(it.power is Power.LIVELAYER for it in found.abilities)
+    return [it.power for it in found.abilities]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,9 @@ def _taken(path: str, root: Path) -> bool:
         (f"{LIBRARY}/lib-dynload/_new.so", True),
         (f"{LIBRARY}/__pycache__/argparse.cpython-311.pyc", True),
         (f"{LIBRARY}/site-packages/argparse.py", False),
+        ("usr/lib/extensions/in/usr/bin/skopeo", True),  # as it is once that is merged as well
+        ("usr/lib/extensions/in/usr/bin/gpgv", False),
+        (f"usr/lib/extensions/in/{LIBRARY}/argparse/__init__.py", True),
     ],
 )
 def test_what_takes_the_place_of_what_livelayer_runs(
@@ -47,4 +50,14 @@ def test_what_takes_the_place_of_what_livelayer_runs(
     monkeypatch.setattr(os, "__file__", f"/{LIBRARY}/os.py")  # as of the Python of an OS
     (tmp_path / "usr/bin").mkdir(parents=True)
     (tmp_path / "usr/bin/skopeo").touch()
-    assert _taken(path, tmp_path) is is_taken
+    assert (Power.LIVELAYER in _powers(path, tmp_path)) is is_taken
+
+
+@pytest.mark.parametrize("where", ["", "usr/lib/extensions/in/", "usr/local/lib/confexts/in.v/"])
+def test_what_is_found_before_the_hosts(where: str, tmp_path: Path) -> None:
+    for file in ("usr/bin/ls", "usr/lib/systemd/system/sshd.service"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+    assert _powers(f"{where}usr/local/bin/ls", tmp_path) == [Power.SHADOWING]
+    assert _powers(f"{where}etc/systemd/system/sshd.service", tmp_path) == [Power.UNITS]
+    assert _powers(f"{where}usr/local/bin/lsof", tmp_path) == []
