@@ -17,10 +17,11 @@ log = logging.getLogger(__name__)
 
 PAUSE: Final = 1.0  # seconds after a failure, twice as many after the next
 # By the codes of failures that pass: how often in a row they may bring nothing. Others end it at once.
-LOOK_UP: Final = {"registry.broken-off": 2}
+LOOK_UP: Final = {"registry.broken-off": 2, "program.crashed": 2}
 TRANSFER: Final = {
     "registry.broken-off": 3,
     "registry.failed": 3,
+    "program.crashed": 3,
     "registry.unreachable": 3,
     "registry.credentials": 2,  # the manifest was let out just now: a token, or an address with one, that ran out
     "digest.mismatch": 2,  # cut off where nothing said how long it is

@@ -28,7 +28,7 @@ from reconciler.model.content.ociread import digest_of
 from reconciler.model.content.ociwrite import REF_NAME
 from reconciler.model.content.skopeofailure import (
     NOT_A_REGISTRY,
-    is_out_of_memory,
+    crash,
     understand,
     understand_death,
     understand_stall,
@@ -139,7 +139,7 @@ class Skopeo:
             return finished
         if watch and watch.is_reached:
             raise understand_stall(finished.stderr, source, self.stall)
-        if finished.status < 0 or is_out_of_memory(finished.stderr):
+        if finished.status < 0 or crash(finished.stderr):
             raise understand_death(-finished.status, finished.stderr, source, memory)
         failure = understand(finished.stderr, source)
         raise failure if is_remote else with_names(failure, source)

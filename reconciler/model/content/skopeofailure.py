@@ -19,6 +19,7 @@ _MISSING_PART: Final = (
     r"((read|fetch)ing (config )?blob|image from manifest list)"
     r".*(no such file|not found|unknown|\b404\b|does not exist)"
 )
+_CRASH: Final = re.compile(r"^(panic|fatal error|runtime/cgo): .*", re.MULTILINE)  # of Go's runtime
 _NO_MEMORY: Final = ("out of memory", "cannot allocate memory", "pthread_create failed")
 _LOOKED_AT: Final = 4000  # characters of what a registry may say as long as it likes; patterns take their square
 _QUOTED: Final = 1000  # of them that a message has
@@ -297,16 +298,23 @@ def understand(stderr: str, argument: str) -> ReconcilerError:
     )
 
 
-def is_out_of_memory(stderr: str) -> bool:
-    """Whether Go's runtime ended the program for want of memory."""
-    return "\nfatal error: " in stderr and any(words in stderr for words in _NO_MEMORY)
+def crash(stderr: str) -> str | None:
+    """Why Go's runtime ended the program: goroutines and registers follow, as many as there are."""
+    found = _CRASH.search(stderr)
+    return found and shortened(found[0], _QUOTED)
 
 
 def understand_death(signal: int, stderr: str, argument: str, memory: int) -> Unavailable:
-    """Why a skopeo ended that was killed, or had no more memory: of the source that says nothing."""
-    if is_out_of_memory(stderr):
-        told = f"{argument}: skopeo takes more than {size_text(memory)} of memory for what answers there"
-        return Unavailable(told, "look at what answers there, and at this node's memory", code="program.memory")
+    """Why a skopeo ended that was killed, crashed, or had no more memory: of the source that says nothing."""
+    words = crash(stderr)
+    if words and any(it in words for it in _NO_MEMORY):
+        told = f"{argument}: skopeo takes more than {size_text(memory)} of memory for what answers there ({words})"
+        hint = "look at what answers there, and at how much memory and how many threads this node lets it have"
+        return Unavailable(told, hint, code="program.memory")
+    if words:
+        told = f"{argument}: skopeo crashed ({words})"
+        hint = "a later run tries again; if this repeats, install another version of skopeo"
+        return Unavailable(told, hint, code="program.crashed")
     told = f"{argument}: skopeo was killed (signal {signal})"
     return Unavailable(told, "look at this node's memory: journalctl -k", code="program.killed")
 

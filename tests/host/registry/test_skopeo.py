@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -48,6 +48,9 @@ def test_an_answer_without_tags(answer: Path, text: str) -> None:
         Skopeo().list_tags("docker://h/x")
 
 
+TRACE: Final = "\n\ngoroutine 1 [running]:\nmain.main()\n\t/main.go:979 +0x393\n\ngs     0x0"  # as Go ends
+
+
 def _skopeo(answer: Path, script: str) -> None:
     (answer.parent / "bin/skopeo").write_text(f"#!/bin/sh\n{script}\n")
 
@@ -57,7 +60,9 @@ def _skopeo(answer: Path, script: str) -> None:
     ("script", "words", "code"),
     [
         ("kill -9 $$", "skopeo was killed (signal 9)", "program.killed"),
-        ("echo '\nfatal error: runtime: out of memory' >&2; exit 2", "more than 384M of memory", "program.memory"),
+        ("echo 'fatal error: runtime: out of memory' >&2; exit 2", "more than 384M of memory", "program.memory"),
+        (f"echo 'runtime/cgo: pthread_create failed: busy{TRACE}' >&2; exit 2", "of memory", "program.memory"),
+        (f"echo 'time=1 level=debug\npanic: nil map{TRACE}' >&2; exit 2", "(panic: nil map)", "program.crashed"),
         (f"exec {sys.executable} -c 'bytearray(2 << 30)'", "skopeo failed: MemoryError", "registry.failed"),
         ("head -c 3000000 /dev/zero >&2; kill -9 $$", "skopeo was killed", "program.killed"),
     ],
