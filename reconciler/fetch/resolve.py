@@ -13,6 +13,7 @@ from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerErr
 from reconciler.fetch.transport import Access, look_up, transport_for
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.failures import as_failure
+from reconciler.host.merge.links import read_link
 from reconciler.host.node.machine import with_image_support
 from reconciler.host.store import entries as store
 from reconciler.model.content.format import Format, assumed_payload, depends_on_node
@@ -104,7 +105,8 @@ class Resolver:
             return False
         if wanted.ident in self.pinned or wanted.unresolved or wanted.name in self.deferred:
             return False
-        return wanted.pull == "always" or self._known(wanted) is None
+        known = self._known(wanted)
+        return known is None or self._asks_anew(wanted, known)
 
     def remember(self, wanted: Wanted, resolution: Resolution) -> None:
         """Note what a source led to, once its content is in the store."""
@@ -180,8 +182,7 @@ class Resolver:
 
     def _resolve(self, wanted: Wanted) -> Resolution:
         known = self._known(wanted)
-        asks_anew = wanted.pull == "always" or (known and self._may_be_mended(wanted, known))
-        if known and not (asks_anew and self._may_look_up(wanted)):
+        if known and not (self._asks_anew(wanted, known) and self._may_look_up(wanted)):
             return known
         kept = known or self._kept(wanted)
         if kept and not (wanted.pull != "never" and self._may_look_up(wanted)):
@@ -198,18 +199,21 @@ class Resolver:
             raise Deferred(retry.message, retry.hint, code=retry.code)
         try:
             found = self._look_up(wanted)
-        except Unavailable as error:
-            if kept is None:
+        except ReconcilerError as error:
+            if kept is None or not (isinstance(error, Unavailable) or (known and wanted.pull == "missing")):
                 raise
             log.warning("%s: staying at %s: %s", wanted.name, kept.digest, error.message)
             return kept
         return self._of_minimum_age(wanted, found, known)
 
-    def _may_be_mended(self, wanted: Wanted, known: Resolution) -> bool:
-        """Whether known content is refused here, and its source may have better by now."""
-        if wanted.pin or wanted.pull == "never":
-            return False
+    def _asks_anew(self, wanted: Wanted, known: Resolution) -> bool:
+        """Whether known content is to be compared with its source, which may have mended what is refused here."""
+        if wanted.pull != "missing" or wanted.pin:
+            return wanted.pull == "always"
         entry = self._target(wanted, known).entry
+        is_placed_if_sound = wanted.merged and not (wanted.boot_states or wanted.kernel)
+        if is_placed_if_sound and ((link := read_link(self.paths, wanted.ident)) is None or link.entry != entry):
+            return True  # it was refused, or is listed again
         contents = store.read_contents(self.paths, [entry]).get(entry)
         if contents is None or contents.misfit(wanted.ident, self.host) is None:
             return False

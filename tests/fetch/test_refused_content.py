@@ -9,6 +9,7 @@ import pytest
 from reconciler.loop.reconcile import converge
 from reconciler.loop.session import Options
 from reconciler.model.plan.action import Fetch
+from reconciler.model.plan.target import Target
 from tests.rig import diskimages
 from tests.rig.images import Member, command, write_image
 from tests.seed import configure
@@ -46,3 +47,49 @@ def test_a_directory_that_is_mended_in_place_is_taken(paths: Paths) -> None:
     assert [it.code for it in converge(paths, Options(), "test").problems] == ["release.missing"]
     release.write_text("ID=_any\n")
     assert converge(paths, Options(), "test").in_sync
+
+
+def test_one_that_hides_a_file_of_the_host_is_taken_once_it_does_not(paths: Paths, tmp_path: Path) -> None:
+    """What preflight refuses is in the store, and placed nowhere."""
+    write_image(tmp_path / "layout", "v1", command("x", "x"))
+    (paths.root / "usr/bin").mkdir(parents=True)
+    (paths.root / "usr/bin/x").write_text("the host's")
+    settings = "settings: {preflight: {host_files: refuse}}\n"
+    configure(paths, f"{settings}extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1'}}}}")
+    for _ in range(2):
+        assert [it.code for it in converge(paths, Options(), "test").problems] == ["preflight.host-file"]
+    write_image(tmp_path / "layout", "v1", (*command("x", "x")[1:], Member("usr/bin/y", b"y")))
+    assert converge(paths, Options(), "test").in_sync
+
+
+def test_what_is_dropped_and_listed_again_is_as_its_source_has_it_now(paths: Paths, tmp_path: Path) -> None:
+    write_image(tmp_path / "layout", "v1", command("x", "old"))
+    text = f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1'}}}}"
+    for content in ("settings: {allow_empty: true}", text):
+        configure(paths, text)
+        converge(paths, Options(), "test")
+        configure(paths, content)
+        write_image(tmp_path / "layout", "v1", command("x", "new"))
+    assert converge(paths, Options(), "test").in_sync
+
+
+def test_without_its_source_content_that_is_in_the_store_is_taken(paths: Paths, tmp_path: Path) -> None:
+    write_image(tmp_path / "layout", "v1", command("x", "x"))
+    text = f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1'}}}}"
+    configure(paths, text)
+    converge(paths, Options(), "test")
+    configure(paths, "settings: {allow_empty: true}")
+    converge(paths, Options(), "test")
+    (tmp_path / "layout").rename(tmp_path / "away")
+    configure(paths, text)
+    assert [it.code for it in converge(paths, Options(), "test").problems] == []
+
+
+def test_what_is_to_be_in_the_store_only_is_asked_for_once(paths: Paths, tmp_path: Path) -> None:
+    digest = write_image(tmp_path / "layout", "v1", command("x", "old"))
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1', state: fetched}}}}")
+    converge(paths, Options(), "test")
+    write_image(tmp_path / "layout", "v1", command("x", "new"))
+    result = converge(paths, Options(), "test")
+    assert result.in_sync
+    assert [it.resolution.digest for it in result.view.targets.values() if isinstance(it, Target)] == [digest]

@@ -75,6 +75,14 @@ def test_a_first_merge_that_fails_its_check_is_withdrawn(bench: Bench) -> None:
     assert bench.status()["other"]["state"] == "in-sync"
 
 
+def test_one_that_was_withdrawn_is_taken_once_its_tag_leads_to_a_better_one(bench: Bench) -> None:
+    _want(bench, _push(bench, "v1", healthy=False), f"pull: missing, {HEALTHY}")
+    bench.livelayer("apply", status=1)
+    _push(bench, "v1", healthy=True)
+    bench.livelayer("apply")
+    assert bench.says("x") == "v1"
+
+
 def test_the_check_of_the_whole_takes_everything_back(bench: Bench) -> None:
     """Also what was removed comes back; and no later run tries the same again."""
     a, b, c = (bench.push("v1", command(name, name), name=name) for name in "abc")
