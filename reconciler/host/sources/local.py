@@ -8,22 +8,29 @@ was unpacked anew is the same extension.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import Failed, Invalid, file_of
 from reconciler.host.base import termination
 from reconciler.host.base.bounded import made_up_by, makes_up
 from reconciler.host.base.command import available, check, run
 from reconciler.host.base.digest import file_digest
-from reconciler.host.base.walk import walk
+from reconciler.host.base.walk import read_xattrs, walk
 from reconciler.host.images.payload import payload_in
-from reconciler.host.tar.attributes import CAPABILITY, LABEL, read_harmless_xattrs
+from reconciler.host.tar.attributes import CAPABILITY, LABEL, refuse_overlay, unkeepable
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import DEFAULT, Limits, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+log = logging.getLogger(__name__)
 
 _SUBVOLUME: Final = 256  # the inode of a btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID)
 _COPY_TIMEOUT: Final = 3600.0  # seconds
@@ -71,15 +78,30 @@ def _check_size(path: Path, size: int, limits: Limits) -> None:
 def copy_tree(source: Path, target: Path, digest: str, limits: Limits) -> None:
     """Copy a directory with its hard links, holes, owners, times and attributes; its data is shared if possible."""
     source = source.resolve()  # cp would copy a link as a link
-    Tree(source).check(limits)
+    original = Tree(source)
+    original.check(limits)
+    for path, names in list(original.unkept.items())[:1]:
+        told = "%s: its extended attribute %s is left out, and so are others of that kind"
+        log.warning(told, _shown(path), _shown(names[0]))
     if _snapshot(source, target):
+        _leave_out(original.unkept, source, target)
         if Tree(target).digest() == digest:
             return
         shutil.rmtree(target)  # the subvolumes inside are not in it
     how = ("--archive", "--reflink=auto", "--sparse=auto", "--")
     check(run("cp", *how, str(source), str(target), timeout=_COPY_TIMEOUT), f"copying {source}")
+    _leave_out(original.unkept, source, target)
     if Tree(target).digest() != digest:
         raise Failed(f"{source} changed while it was copied", _CHANGED, code="source.changed")
+
+
+def _leave_out(unkept: Mapping[bytes, Sequence[bytes]], source: Path, target: Path) -> None:
+    """Take attributes from a copy that no extension can have; a local file system has refused some of them itself."""
+    for path, names in unkept.items():
+        copied = os.fsencode(target) + path.removeprefix(os.fsencode(source))
+        for name in names:
+            with suppress(OSError):
+                os.removexattr(copied, name, follow_symlinks=False)
 
 
 def _snapshot(source: Path, target: Path) -> bool:
@@ -100,6 +122,7 @@ class Tree:
         if kind := makes_up(root.stat().st_dev):
             raise Invalid(f"{root}: its content is made up by the kernel ({kind})", "name another directory")
         self.size = 0  # bytes of the files read so far
+        self.unkept: Final[dict[bytes, list[bytes]]] = {}  # extended attributes by path, of what was read so far
 
     def check(self, limits: Limits) -> None:
         for count, (path, status) in enumerate(walk(self._root), start=1):
@@ -142,8 +165,16 @@ class Tree:
             )
         if kind == stat.S_IFREG:
             self.size += min(status.st_size, status.st_blocks * 512)
-        xattrs = [name + b"=" + value for name, value in read_harmless_xattrs(path).items() if name != LABEL]
+        xattrs = [name + b"=" + value for name, value in self._xattrs(path).items() if name != LABEL]
         return [b"%o %d %d" % (status.st_mode, status.st_uid, status.st_gid), *xattrs]
+
+    def _xattrs(self, path: bytes) -> dict[bytes, bytes]:
+        found = read_xattrs(path)
+        if dropped := unkeepable(found):
+            self.unkept[path] = dropped
+            found = {name: value for name, value in found.items() if name not in dropped}
+        refuse_overlay(found, path)
+        return found
 
     def _content(self, path: bytes, mode: int) -> bytes:
         if stat.S_ISLNK(mode):

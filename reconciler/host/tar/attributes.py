@@ -78,13 +78,6 @@ def unkeepable(xattrs: Mapping[bytes, bytes]) -> list[bytes]:
     return [it for it in xattrs if it.startswith(_USER_OVERLAY) or (it.startswith(_SYSTEM) and it not in _LISTS)]
 
 
-def read_harmless_xattrs(path: bytes) -> dict[bytes, bytes]:
-    """The extended attributes of a file of this node that is to go into an extension."""
-    found = read_xattrs(path)
-    refuse_overlay(found, path)
-    return found
-
-
 def label_of(path: bytes) -> bytes | None:
     return read_xattrs(path, (LABEL,)).get(LABEL)
 

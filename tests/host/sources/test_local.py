@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Failed, Invalid
+from reconciler.host.base import walk
 from reconciler.host.base.command import check, run
 from reconciler.host.base.digest import file_digest
 from reconciler.host.images.payload import is_tar
+from reconciler.host.sources import local
 from reconciler.host.sources.local import copy_tree, look_at
 from reconciler.model.content.format import Payload
 from reconciler.model.content.limits import DEFAULT, Limits
@@ -231,6 +233,27 @@ def test_attributes_that_would_steer_the_overlay_are_refused(tmp_path: Path) -> 
     os.setxattr(tree / "usr/bin", "trusted.overlay.opaque", b"y")
     with pytest.raises(Invalid, match=r"trusted\.overlay\.opaque"):
         look_at(tree)
+
+
+@pytest.mark.commands
+def test_attributes_that_no_extension_has_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also those of a network file system, which this machine has not: cp does not get them onto another one."""
+    tree = _tree(tmp_path)
+    os.setxattr(tree / "usr/bin", "user.overlay.opaque", b"y")
+    os.setxattr(tree / "usr/bin", "user.kept", b"y")
+    real = walk.read_xattrs
+
+    def read(path: bytes) -> dict[bytes, bytes]:
+        remote = {b"system.nfs4_acl": b"A::OWNER@:r"} if path.startswith(os.fsencode(tree)) else {}
+        return real(path) | remote
+
+    monkeypatch.setattr(local, "read_xattrs", read)
+    local.copy_tree(tree, tmp_path / "copy", local.look_at(tree)[0], DEFAULT)
+    assert os.listxattr(tmp_path / "copy/usr/bin") == ["user.kept"]
+    (told,) = caplog.messages
+    assert told == f"{tree}: its extended attribute system.nfs4_acl is left out, and so are others of that kind"
 
 
 @needs_root
