@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -14,7 +15,7 @@ from reconciler.model.content.releases import Release, choice_of, choose, none_f
 from reconciler.model.content.version import parse_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias
 
     from reconciler.fetch.content import Content
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from reconciler.model.content.resolution import Resolution
 
     _Way: TypeAlias = Web | Local
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,16 @@ class Releases:
                 directory = self.access.paths.under(part.source.reference)
                 with Failed.on_oserror(f"{directory}: cannot be listed", "check the directory in source:"):
                     files = [it.name for it in directory.iterdir() if it.is_file()]
-                return dict.fromkeys(files) | {
-                    name: digest for name, digest in sha256sums.read_local(directory).items() if name in files
-                }
+                named = sha256sums.read_local(directory)
+                self._tell_unlisted(part, set(files) - named.keys() if named else ())
+                return {name: named[name] for name in files if name in named} if named else dict.fromkeys(files)
             case never:
                 assert_never(never)
+
+    def _tell_unlisted(self, part: Part, names: Iterable[str]) -> None:
+        for newest in releases_in(names, part.patterns, self.access.platform(part))[:1]:
+            told = "%s: %s is not in the SHA256SUMS beside it, so it is passed over"
+            log.warning(told, part.source.text, newest.file)
 
     def _choice(self, part: Part, listed: Mapping[str, str | None], way: _Way) -> Choice:
         platform, span, where = self.access.platform(part), part.version or parse_range("*"), part.source.text

@@ -361,11 +361,15 @@ def test_a_directory_of_the_node_needs_no_list(paths: Paths, slash: str) -> None
     assert _target(paths).resolution.tag == "v1.31.1"
 
 
-def test_what_a_list_of_the_node_says_counts(paths: Paths) -> None:
+def test_what_a_list_of_the_node_says_counts(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
     directory = _placed_locally(paths)
     _publish(directory, "v1.31.1", "v1.32.1", more=f"{'0' * 64}  {_name('v1.99.0')}\n")  # and what is not there
+    for unlisted in ("v1.40.0", "v1.41.0"):
+        (directory / _name(unlisted)).write_text("on its way")
     _want(paths, "file:///srv/releases/")
     assert _target(paths).resolution.tag == "v1.32.1"
+    told = f"file:///srv/releases: {_name('v1.41.0')} is not in the SHA256SUMS beside it, so it is passed over"
+    assert caplog.messages == [told]
     (directory / _name("v1.32.1")).write_text("half")
     with pytest.raises(Invalid, match="is listed beside it") as caught:
         _target(paths)
