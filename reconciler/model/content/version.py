@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Invalid
-from reconciler.model.content.tag import Tag, read_tag, read_tags, split_epoch, version_of
+from reconciler.model.content.tag import Tag, read_file_version, read_tag, read_tags, split_epoch, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ _ITEM: Final = re.compile(r"(?P<operator>[<>=!~^]*)\s*(?P<version>.*)")
 _WILDCARD: Final = re.compile(r"(?:(?P<numbers>.*)\.)?[*xX]")
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9._*?~+-]+")
 _KNOWN: Final = ">= > <= < == != ~= ~ ^"
-_SUFFIXED: Final = "{text!r} has the suffix -{suffix}, which is a part of its own: {version},-{suffix}"
+_SUFFIXED: Final = "{item!r} has the suffix -{suffix}, which is a part of its own: {plain},-{suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _comparison(item: str) -> _Comparison:
         raise ValueError(f"{item!r}: comparisons in a version range have commas between them")
     if wildcard := _WILDCARD.fullmatch(version):
         return replace(_prefix(operator, wildcard["numbers"], item), epoch=epoch)
-    written = _version(version)
+    written = _version(version, item)
     return _Comparison(_interval(operator, written, item), written, operator not in {"<", "!="}, epoch)
 
 
@@ -176,18 +176,19 @@ def _prefix(operator: str, numbers: str | None, item: str) -> _Comparison:
         raise ValueError(f"{item!r}: a * does not go with {operator}")
     if numbers is None:
         return _Comparison(_Interval(), None, wants=True)
-    written = _version(numbers)
+    written = _version(numbers, item)
     if written.is_prerelease:
         raise ValueError(f"{item!r}: a * stands for numbers, not behind a pre-release")
     return _Comparison(_beginning(written.release, negated=operator == "!="), written, wants=True)
 
 
-def _version(text: str) -> Version:
-    tag = read_tag(text.replace("+", "-"))
-    if tag is None:
+def _version(text: str, item: str) -> Version:
+    tag = read_tag(text.replace("+", "-")) or read_file_version(text)
+    if tag is None or not _SUFFIX.fullmatch(tag.build or "-"):
         raise ValueError(f"{text!r} is no version; it looks like 1.29, v1.29.3 or 1.30.0-rc1")
-    if tag.suffix:
-        raise ValueError(_SUFFIXED.format(text=text, suffix=tag.suffix, version=tag.version))
+    if suffix := tag.suffix or tag.build:
+        plain = item.removesuffix(text) + text.removesuffix(suffix).rstrip("-_.+~^")
+        raise ValueError(_SUFFIXED.format(item=item, suffix=suffix, plain=plain))
     return tag.version
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.errors import Invalid
+from reconciler.model.content.tag import read_file_version
 from reconciler.model.content.version import parse_range
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def test_all_prereleases_on_demand() -> None:
         ("^*", r"a \* does not go with \^"),
         ("!=*", r"a \* does not go with !="),
         ("1.30-rc1.*", "not behind a pre-release"),
-        ("==1.29.3-k3s1", r"has the suffix -k3s1, which is a part of its own: 1\.29\.3,-k3s1"),
+        ("==1.29.3-k3s1", r"has the suffix -k3s1, which is a part of its own: ==1\.29\.3,-k3s1"),
         ("1.29.3+k3s1", "has the suffix -k3s1"),
         ("-", "is no suffix"),
         ("-a b", "is no suffix"),
@@ -160,6 +161,17 @@ def test_all_prereleases_on_demand() -> None:
 def test_what_is_no_range_is_refused_with_the_reason(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_range(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["v1.32.2+k3s1", "5+29.4.2-1~debian.13", "2:1.0-3", "1.0~rc1-2", "1.30.0-rc1+build.5", "7-1ubuntu2"]
+)
+def test_a_version_as_a_file_is_called_is_taken_once_its_hint_is_followed(text: str) -> None:
+    version = read_file_version(text)
+    assert version
+    with pytest.raises(ValueError, match="which is a part of its own: ") as caught:
+        parse_range(text)
+    assert parse_range(str(caught.value).rpartition(": ")[2]).best([version]) == version
 
 
 @pytest.mark.parametrize(
