@@ -84,9 +84,9 @@ def read_signed(
             code="signature.no-key",
         )
     content = _beside(url, _LIST, _LIST_MAX, patience)
+    listed = _parsed(content, shown_url(beside(url, _LIST)))
     signature = _beside(url, _SIGNATURE, _SIGNATURE_MAX, patience)
     signed = _verify(content, signature, keys, shown_url(beside(url, _LIST)))
-    listed = parse_checksums(content.decode(errors="replace"))
     _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
     lists.accept(beside(url, _LIST), signed)
     return listed
@@ -94,7 +94,7 @@ def read_signed(
 
 def read_unsigned(url: str, patience: Patience = PATIENCE) -> Mapping[str, str]:
     """The same without a signature: whoever answers for the server decides."""
-    listed = parse_checksums(_beside(url, _LIST, _LIST_MAX, patience).decode(errors="replace"))
+    listed = _parsed(_beside(url, _LIST, _LIST_MAX, patience), shown_url(beside(url, _LIST)))
     _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
     return listed
 
@@ -108,9 +108,18 @@ def read_local(directory: Path) -> Mapping[str, str]:
         return {}
     except OSError as error:
         raise Failed.of(error, f"{file}: cannot be read", "look at its mode and disk") from error
-    listed = parse_checksums(content.decode(errors="replace"))
+    listed = _parsed(content, str(file))
     _refuse_stale(str(file), best_before(listed))
     return listed
+
+
+def _parsed(content: bytes, shown: str) -> Mapping[str, str]:
+    """Some server has something else in the list's place: a login page, or an error that it calls a success."""
+    if listed := parse_checksums(content.decode(errors="replace")):
+        return listed
+    first = ascii(content[:40].decode(errors="replace")) if content else "empty"
+    hint = f"open it in a browser: {_LIST} has lines of a SHA-256 digest, two spaces, and a file's name"
+    raise Unavailable(f"{shown}: this is no list of checksums, but {first}", hint, code="web.malformed")
 
 
 def _refuse_stale(shown: str, until: datetime | None) -> None:

@@ -289,6 +289,18 @@ def test_a_directory_without_a_list_is_told(paths: Paths, server: WebServer) -> 
     assert caught.value.code == "web.not-found"
 
 
+@pytest.mark.parametrize(
+    "content", ["", "<!DOCTYPE html><title>Login", "404: Not Found", f"{'0' * 32}  {_name('v1')}"]
+)
+def test_something_else_in_the_place_of_a_list_is_told(paths: Paths, server: WebServer, content: str) -> None:
+    """A login page of the network, or an error that the server calls a success."""
+    (server.directory / "d/SHA256SUMS").write_text(content)
+    _want(paths, f"{server.url}/d/", signed=False)
+    with pytest.raises(Unavailable, match="SHA256SUMS: this is no list of checksums, but ") as caught:
+        _target(paths)
+    assert caught.value.code == "web.malformed"
+
+
 def test_a_huge_list_is_refused(paths: Paths, server: WebServer) -> None:
     (server.directory / "d/SHA256SUMS").write_bytes(b"0" * (11 << 20))
     _want(paths, f"{server.url}/d/", signed=False)
