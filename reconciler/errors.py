@@ -33,7 +33,7 @@ _ERRNOS: Final = {
 # Whom a URL is for, and what it asks for; a digest behind a name is no host. The query ends with the word, but for
 # what a sentence puts behind it.
 _SECRETS: Final = re.compile(
-    r"""://(?P<user>[^\s/?#]*@(?!sha256:[0-9a-f]{64}))?(?P<place>[^\s?#]*)"""
+    r"""://(?P<user>[^\s/?#]*@(?!sha256:))?(?P<place>[^\s?#]*)"""
     r"""(?P<query>\?\S*?(?=['":;,.)\]}]{0,3}(?:\s|$)))?"""
 )
 HIDDEN: Final = "***"
@@ -53,6 +53,8 @@ def _without_secrets(url: re.Match[str]) -> str:
 
 def quoted(text: str) -> str:
     """What was to be a source and is none, for a complaint: whatever stands before an @ may be a password."""
+    if text.startswith("catalog:"):
+        return repr(text)  # behind its @ stands a version
     before, at, rest = text.rpartition("@")
     scheme, separator, _ = before.partition("://")
     beginning = f"{scheme}{separator}" if separator else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from reconciler.verbs.exitstatus import ERROR, OK
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from reconciler.model.facts.extensionfacts import ExtensionFacts
     from reconciler.model.lint.rule import Finding, Rule
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from reconciler.report.extensionreport import Linted
 
 _SEE = "see livelayer(8)"
+_OPTIONS = {
+    "set signed: false": "give --unsigned",
+    "digest:": "--digest",
+    "platform:": "--platform",
+    "match:": "--match",
+    "version:": "--range",
+    "in source:": "in the source",
+}
 _SUBJECT = "a source, an image file, a tar archive or a directory"
 
 
@@ -90,12 +99,27 @@ def _inspect(options: argparse.Namespace) -> int:
 
     paths = Paths(options.root)
     architecture = options.architecture and parsed(parse_architecture, options.architecture, _SEE, "--architecture")
-    facts = inspection.gather(_request(options, options.subject), paths)
+    with _told_here(options.subject):
+        facts = inspection.gather(_request(options, options.subject), paths)
     others = [(file, options.systemd, architecture) for file in options.os_release]
     fits = inspection.fits(facts, paths, others)
     sheet = tables.sheet(extensionreport.inspection_rows(facts, fits), terminal=is_terminal())
     print_result(options, lambda: extensionreport.inspection_document(facts, fits), [sheet])
     return OK
+
+
+@contextmanager
+def _told_here(subject: str = "") -> Iterator[None]:
+    """Messages may leave open what they are about, and hints name keys of the configuration, which are options here."""
+    try:
+        yield
+    except ReconcilerError as error:
+        shown = redacted(subject)
+        if shown not in error.message:
+            error.message = f"{shown}: {error.message}"
+        for key, option in _OPTIONS.items():
+            error.hint = error.hint and error.hint.replace(key, option)
+        raise
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -128,7 +152,8 @@ def _look(request: Request, paths: Paths, rules: Sequence[Rule]) -> tuple[Extens
     from reconciler.query import inspection
 
     try:
-        facts = inspection.gather(request, paths)
+        with _told_here():
+            facts = inspection.gather(request, paths)
         return facts, lint(facts, rules)
     except ReconcilerError as error:
         words = f"{error} ({error.hint})" if error.hint else str(error)

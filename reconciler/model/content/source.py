@@ -112,7 +112,8 @@ class Source:
 def parse_source(text: str) -> Source:
     source = parse_source_or_directory(text)
     if source.is_directory:
-        raise ValueError(f"{quoted(text)} names no file; it looks like https://host.example/file.raw")
+        known = "it looks like https://host.example/file.raw, or is a directory and goes with match:"
+        raise ValueError(f"{quoted(text)} names no file; {known}")
     return source
 
 
