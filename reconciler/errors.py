@@ -53,7 +53,8 @@ def _without_secrets(url: re.Match[str]) -> str:
 
 def quoted(text: str) -> str:
     """What was to be a source and is none, for a complaint: whatever stands before an @ may be a password."""
-    if text.startswith("catalog:"):
+    scheme, _, name = text.partition(":")
+    if scheme == "catalog" and ":" not in name.partition("@")[0]:
         return repr(text)  # behind its @ stands a version
     before, at, rest = text.rpartition("@")
     scheme, separator, _ = before.partition("://")

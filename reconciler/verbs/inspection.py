@@ -110,12 +110,12 @@ def _inspect(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _told_here(subject: str = "") -> Iterator[None]:
-    """Messages may leave open what they are about, and hints name keys of the configuration, which are options here."""
+    """Messages may leave open what they are about; hints name keys of the configuration, which are options here."""
     try:
         yield
     except ReconcilerError as error:
         shown = redacted(subject)
-        if shown not in error.message:
+        if shown.removeprefix("file://").rstrip("/") not in error.message:
             error.message = f"{shown}: {error.message}"
         for key, option in _OPTIONS.items():
             error.hint = error.hint and error.hint.replace(key, option)

@@ -20,6 +20,7 @@ _PRIVATE: Final = (
     "/etc/containers/registries.conf.d",
     "/etc/extensions",
     "/etc/livelayer",
+    "/var/lib/containers",
     "/var/lib/extensions",
     "/var/lib/livelayer",
 )

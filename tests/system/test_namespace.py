@@ -401,6 +401,19 @@ def test_a_damaged_blob_is_fetched_again(bench: Bench) -> None:
     assert bench.says("x") == "x"
 
 
+def test_a_cache_of_skopeos_that_a_power_cut_damaged_is_no_matter(bench: Bench) -> None:
+    cache = bench.namespace.path("/var/lib/containers/cache/blob-info-cache-v1.boltdb")
+    bench.want(x=bench.push("v0", command("x", "v0")))
+    bench.livelayer("apply")
+    pages = cache.read_bytes()
+    head, size = pages[:8192], len(pages) - 8192  # what says that it is a database, and is read first
+    for number, damaged in enumerate((head + bytes(size), head + b"\xff" * size, head + b"x"), start=1):
+        cache.write_bytes(damaged)
+        bench.want(x=bench.push(f"v{number}", command("x", f"v{number}")))
+        assert "skopeo's cache was damaged, and is removed" in bench.livelayer("apply").stderr
+        assert bench.says("x") == f"v{number}"
+
+
 def test_what_somebody_unmerged_is_merged_again(bench: Bench) -> None:
     bench.want(x=bench.push("v1", command("x", "x")))
     bench.livelayer("apply")

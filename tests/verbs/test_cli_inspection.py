@@ -225,3 +225,17 @@ def test_no_architecture(good: Path, paths: Paths, capsys: pytest.CaptureFixture
     other = paths.root / "etc/os-release"
     assert run("--root", paths.root, "inspect", "--os-release", other, "--architecture", "pdp11", good) == 1
     assert "--architecture: 'pdp11' is no architecture; known are arm," in capsys.readouterr().err
+
+
+def test_hints_name_options_where_the_configuration_has_keys(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (paths.root / "srv").mkdir()
+    (paths.root / "srv/k-1.0-x86-64.raw").write_text("no image")
+    look = ("--root", paths.root, "inspect", "file:///srv/", "--match")
+    assert run(*look, "k-@v.raw") == 1
+    assert "write %a in --match where the architecture stands" in capsys.readouterr().err
+    assert run(*look, "k-@v-%a.raw", "--platform", "linux/amd64", "--range", ">=2") == 1
+    assert "change --range" in capsys.readouterr().err
+    assert run(*look, "k-@v-%a.raw", "--platform", "linux/amd64") == 1
+    assert "file:///srv/: the image is no file system" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.base.way import MACHINE
 from reconciler.host.registry.archivenames import with_names
 from reconciler.host.registry.attempts import LOOK_UP, persevere
+from reconciler.host.registry.blobcache import drop_if_damaged
 from reconciler.host.registry.plainfiles import refuse_special_files
 from reconciler.host.registry.stall import StallWatch
 from reconciler.model.content.limits import TRANSFERS, size_text
@@ -140,6 +141,7 @@ class Skopeo:
         if watch and watch.is_reached:
             raise understand_stall(finished.stderr, source, self.stall)
         if finished.status < 0 or crash(finished.stderr):
+            drop_if_damaged(finished.stderr)
             raise understand_death(-finished.status, finished.stderr, source, memory)
         failure = understand(finished.stderr, source)
         raise failure if is_remote else with_names(failure, source)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable, shortened
 from reconciler.host.base.command import run
-from reconciler.model.content.skopeofailure import OF_THIS_NODE, about, last_words
+from reconciler.host.registry.blobcache import drop_if_damaged
+from reconciler.model.content.skopeofailure import OF_THIS_NODE, about, crash, last_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,7 @@ def _copy(skopeo: Skopeo, layout: str, destination: Destination, target: str, *o
         timeout=_TIMEOUT,
     )
     if finished.status != 0:
+        drop_if_damaged(finished.stderr)
         raise understand_push(finished.stderr or finished.complaint, destination.argument)
 
 
@@ -144,6 +146,10 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
 
 def understand_push(stderr: str, destination: str) -> ReconcilerError:
     """Sort a failure by what happens next; skopeo's own last words are always part of the message."""
+    if crashed := crash(stderr):
+        told = f"{destination}: skopeo crashed ({crashed})"
+        hint = "run it again; if this repeats, install another version of skopeo"
+        return Unavailable(told, hint, code="program.crashed")
     words = last_words(stderr)
     quoted = shortened(words, 1000)
     for pattern, (kind, code), meaning, hint in OF_THIS_NODE:

@@ -51,6 +51,14 @@ def test_failures(words: str, kind: type[ReconcilerError], meaning: str) -> None
     assert error.hint
 
 
+def test_a_skopeo_that_crashes_is_told_by_what_it_says_first() -> None:
+    error = understand_push(
+        "panic: invalid page type: 0: 0\n\ngoroutine 7 [running]:\n\tcopy.go:979 +0x393\n", "docker://h/x"
+    )
+    assert error.message == "docker://h/x: skopeo crashed (panic: invalid page type: 0: 0)"
+    assert error.code == "program.crashed"
+
+
 def test_how_skopeo_is_told_to_sign() -> None:
     assert Signing("ABCD").options == ("--sign-by=ABCD",)
     key = Signing(sigstore_key=Path("k.private"), passphrase_file=Path("secret"))
