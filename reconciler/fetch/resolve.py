@@ -13,7 +13,6 @@ from reconciler.errors import Deferred, Invalid, Offline, Pending, ReconcilerErr
 from reconciler.fetch.transport import Access, look_up, transport_for
 from reconciler.host.base.durable import read_json, write_json
 from reconciler.host.base.failures import as_failure
-from reconciler.host.merge.links import read_link
 from reconciler.host.node.machine import with_image_support
 from reconciler.host.store import entries as store
 from reconciler.model.content.format import Format, assumed_payload, depends_on_node
@@ -28,7 +27,7 @@ from reconciler.model.content.source import Transport, url_key
 from reconciler.model.plan.target import Target, Targets, entry_for, target_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from reconciler.host.sources.catalogs import Catalogs
     from reconciler.model.config.desired import DesiredState, Wanted
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_REFUSED: Final = "refused"  # in the record, beside the keys of sources, which are longer
 _PARALLEL: Final = 4  # look-ups; they wait for the network
 
 
@@ -60,6 +60,7 @@ class Resolver:
     host: Host
     lookups: Lookups = Lookups.ALL
     records: dict[str, Resolution] = field(default_factory=dict)  # by `_key`: what was fetched before
+    refused: set[str] = field(default_factory=set)  # by `_key`: what has no place, since something speaks against it
     # By extension: digests, and when each was seen first.
     first_seen: dict[str, dict[str, float]] = field(default_factory=dict)
     # What some shall be by a generation, whatever their sources say.
@@ -124,11 +125,23 @@ class Resolver:
         if stored:
             self._record(stored)
 
+    def remember_refused(self, desired: DesiredState, names: Collection[str]) -> None:
+        """Note whose content was refused by this node: whoever lists its source later, it is asked anew."""
+        keys = [(self._key(it), it.name) for it in desired.extensions] if names or self.refused else []
+        refused = {key for key, name in keys if name in names and key in self.records}
+        before = self.refused & {key for key, _ in keys}
+        if refused != before:
+            self.refused.difference_update(before)
+            self.refused.update(refused)
+            self._record({})
+
     def _record(self, found: Mapping[str, Resolution]) -> None:
         if self.access.catalogs:
             self.access.catalogs.remember()
         self.records.update(found)
         document = {key: resolution_as_json(it) for key, it in self.records.items()}
+        if self.refused:
+            document[_REFUSED] = sorted(self.refused)
         write_json(self.paths.resolutions, document)
 
     def remember_seen(self, desired: DesiredState) -> None:
@@ -210,10 +223,9 @@ class Resolver:
         """Whether known content is to be compared with its source, which may have mended what is refused here."""
         if wanted.pull != "missing" or wanted.pin:
             return wanted.pull == "always"
+        if self._key(wanted) in self.refused:
+            return True
         entry = self._target(wanted, known).entry
-        is_placed_if_sound = wanted.merged and not (wanted.boot_states or wanted.kernel)
-        if is_placed_if_sound and ((link := read_link(self.paths, wanted.ident)) is None or link.entry != entry):
-            return True  # it was refused, or is listed again
         contents = store.read_contents(self.paths, [entry]).get(entry)
         if contents is None or contents.misfit(wanted.ident, self.host) is None:
             return False
@@ -283,7 +295,8 @@ class Resolver:
 
 def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Lookups) -> Resolver:
     document = read_json(paths.resolutions)
-    records = {key: resolution_from_json(it) for key, it in document.items()} if isinstance(document, dict) else {}
+    known = document if isinstance(document, dict) else {}
+    records = {key: resolution_from_json(it) for key, it in known.items()}
     sound = {key: it for key, it in records.items() if it}
     offline = lookups is not Lookups.ALL
     access = Access(
@@ -296,7 +309,12 @@ def open_resolver(paths: Paths, host: Host, desired: DesiredState, lookups: Look
         transfers=desired.transfers,
         payloads={part.digest: part.payload for it in sound.values() for part in it.of_parts},
     )
-    return Resolver(access, host, lookups, sound, _read_first_seen(paths))
+    refused = sound.keys() & _strings(known.get(_REFUSED))
+    return Resolver(access, host, lookups, sound, refused, _read_first_seen(paths))
+
+
+def _strings(record: Any) -> set[str]:  # noqa: ANN401 - JSON
+    return {it for it in record if isinstance(it, str)} if isinstance(record, list) else set()
 
 
 def _is_known_by_pin(wanted: Wanted) -> bool:

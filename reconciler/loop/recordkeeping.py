@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Deferred, Pending, ReconcilerError, Unavailable
@@ -15,8 +15,9 @@ from reconciler.host.records.refreshes import read_failed_refreshes, write_faile
 from reconciler.host.store import seals
 from reconciler.loop import generations
 from reconciler.model.plan import activation
-from reconciler.model.plan.action import Fetch, Refresh
+from reconciler.model.plan.action import Fetch, Refresh, action_name
 from reconciler.model.plan.status import Standing, View
+from reconciler.model.plan.target import Target
 from reconciler.model.state.failedrefresh import FailedRefresh
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from reconciler.paths import Paths
 
 log = logging.getLogger(__name__)
+
+_NOT_OF_CONTENT: Final = {"unmanaged", "disk", "file", "program"}  # how the codes of the node's own troubles begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ def keep(session: Session, before: View, after: View, outcomes: tuple[Outcome, .
     with noted(troubles):
         if not session.held:  # a generation that is held says nothing about where sources lead
             session.resolver.remember_stored(session.desired, before.targets)
+            session.resolver.remember_refused(session.desired, set(_refused(after, outcomes)))
     with noted(troubles):
         known = _remember_failures(session, before.targets, outcomes)
     with noted(troubles):
@@ -108,6 +112,17 @@ def _remember_failures(session: Session, targets: Targets, outcomes: Iterable[Ou
     if found != known:
         retries.write_retries(session.paths, session.configuration, found)
     return found
+
+
+def _refused(after: View, outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """Whose content is known, and not in its place, since something in it speaks against it."""
+    failures = [(it.extension, it.code) for it in after.plan.problems]
+    failures += [(action_name(it.action), it.error.code) for it in outcomes if it.error]
+    failed = {name for name, code in failures if code.partition(".")[0] not in _NOT_OF_CONTENT}
+    for item in after.desired.extensions:
+        target, link = after.targets[item.name], after.observed.links.get(item.ident)
+        if item.name in failed and isinstance(target, Target) and (link is None or link.entry != target.entry):
+            yield item.name
 
 
 def _remember_refreshes(session: Session, after: View, outcomes: Iterable[Outcome]) -> None:

@@ -62,14 +62,16 @@ def test_one_that_hides_a_file_of_the_host_is_taken_once_it_does_not(paths: Path
     assert converge(paths, Options(), "test").in_sync
 
 
-def test_what_is_dropped_and_listed_again_is_as_its_source_has_it_now(paths: Paths, tmp_path: Path) -> None:
-    write_image(tmp_path / "layout", "v1", command("x", "old"))
-    text = f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1'}}}}"
-    for content in ("settings: {allow_empty: true}", text):
-        configure(paths, text)
-        converge(paths, Options(), "test")
-        configure(paths, content)
-        write_image(tmp_path / "layout", "v1", command("x", "new"))
+def test_what_was_refused_and_dropped_is_asked_for_once_it_is_listed_again(paths: Paths, tmp_path: Path) -> None:
+    """By whatever extension."""
+    write_image(tmp_path / "layout", "v1", (Member("usr/share/x", b"x"),))
+    for name in ("x", "y"):
+        configure(paths, f"extensions: {{{name}: {{source: 'oci:{tmp_path}/layout:v1'}}}}")
+        assert [it.code for it in converge(paths, Options(), "test").problems] == ["release.missing"]
+        configure(paths, "settings: {allow_empty: true}")
+        assert converge(paths, Options(), "test").in_sync
+    write_image(tmp_path / "layout", "v1", command("z", "z"))
+    configure(paths, f"extensions: {{z: {{source: 'oci:{tmp_path}/layout:v1'}}}}")
     assert converge(paths, Options(), "test").in_sync
 
 

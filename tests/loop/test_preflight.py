@@ -289,7 +289,7 @@ def test_what_an_extension_must_not_be_able_to_do_keeps_it_out(
     assert setting in (problem.hint or "")
     assert not links.read_links(paths, 252).links
     configure(paths, f"settings: {{limits: {{{setting}}}}}\n{wanted}")
-    assert converge(paths, Options(), "test").in_sync
+    assert converge(paths, Options(offline=True), "test").in_sync
 
 
 @pytest.mark.parametrize("text", ["u x 0\n", "u x -\n"])
@@ -399,4 +399,4 @@ def test_the_strict_profile_refuses_what_is_not_allowed_by_name(paths: Paths) ->
     (problem,) = converge(paths, Options(), "test").problems
     assert (problem.code, "settings.limits.tmpfiles: true" in (problem.hint or "")) == ("limit.power", True)
     configure(paths, f"settings: {{profile: strict, limits: {{tmpfiles: true}}}}\n{wanted}")
-    assert converge(paths, Options(), "test").in_sync
+    assert converge(paths, Options(offline=True), "test").in_sync
