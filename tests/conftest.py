@@ -1,28 +1,29 @@
-"""What every test shares: a miniature node, a guard against programs, and turns at the machine."""
+"""What every test shares: a miniature node, a guard against programs, and lots."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
+import re
 import sys
 import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from reconciler.paths import Paths
-from tests.luck import examples
+from tests.luck import IS_LONG, examples, seeded
+from tests.rig.releases import RELEASES
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 _STARTS: Final = frozenset({"os.exec", "os.fork", "os.posix_spawn", "os.system", "subprocess.Popen"})
 """What the interpreter tells its audit hooks before a program is started (PEP 578), whichever way."""
 _may_start = True
+_RELEASE: Final = re.compile("|".join(map(str, RELEASES)))
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -61,27 +62,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, let the long ones come first, so that no process is left with one in the end."""
+    """Leave cases out by lot; and side by side, let the long ones come first, so that none is left to the end."""
+    if not (IS_LONG or any("::" in it for it in config.args)):
+        left_out = _left_out(items)
+        items[:] = [it for it in items if it not in left_out]
+        config.hook.pytest_deselected(items=sorted(left_out, key=lambda it: it.nodeid))
     if hasattr(config, "workerinput"):
         items.sort(key=lambda it: it.get_closest_marker("system") is None)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """While a test runs that is marked `alone`, no other one does."""
-    with _turn(fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
-        return (yield)
-
-
-@contextmanager
-def _turn(kind: int) -> Iterator[None]:
-    """Hold the machine. Those who want it alone keep others from queueing before them."""
-    run = Path(os.environ["LIVELAYER_TEST_RUN"])
-    with (run / "machine").open("w") as machine:
-        with (run / "queue").open("w") as queue:
-            fcntl.flock(queue, fcntl.LOCK_EX)
-            fcntl.flock(machine, kind)
-        yield
+def _left_out(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """All but so many cases of each test that is marked so, for each release that it runs on."""
+    cases: dict[str, list[pytest.Item]] = {}
+    counts: dict[str, int] = {}
+    for item in items:
+        if marker := item.get_closest_marker("by_lot"):
+            test = item.nodeid.partition("[")[0]
+            if marker.kwargs.get("of_releases"):
+                test = _RELEASE.sub("", item.nodeid)
+            cases.setdefault(test, []).append(item)
+            counts[test] = marker.args[0]
+    tried = {it for test, of_it in cases.items() for it in seeded(test).sample(of_it, min(counts[test], len(of_it)))}
+    return {it for of_it in cases.values() for it in of_it} - tried
 
 
 @pytest.fixture

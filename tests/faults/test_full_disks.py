@@ -72,6 +72,7 @@ _FULL: Final = re.compile(
 _READ_ONLY: Final = re.compile(r"read-only file system.*\n {2}\S", re.IGNORECASE)
 
 
+@pytest.mark.by_lot(1)
 @pytest.mark.timeout(3600 if IS_LONG else 600)
 @pytest.mark.parametrize("place", _WAYS)
 def test_a_disk_that_is_full_or_read_only(victim: Victim, place: str) -> None:

@@ -36,8 +36,8 @@ _EACH: Final = {
     "change of format": (_FIRST, Want({"alpha": Wish("1", "squashfs"), "beta": Wish("1"), "gamma": Wish("1")})),
 }
 _WAYS: Final = _EACH if IS_LONG else _ALL_AT_ONCE
-_STEPS: Final = None if IS_LONG else 3  # kills at boundaries, in each direction; None: at every one
-_INSTANTS: Final = 50 if IS_LONG else 4  # kills at random
+_STEPS: Final = None if IS_LONG else 2  # kills at boundaries, in each direction; None: at every one
+_INSTANTS: Final = 50 if IS_LONG else 2  # kills at random
 
 
 @dataclass(slots=True)

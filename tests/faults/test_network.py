@@ -279,6 +279,7 @@ def proxy(site: Site) -> Iterator[FaultyRegistry]:
         yield running
 
 
+@pytest.mark.by_lot(16)
 @pytest.mark.parametrize("trouble", IMAGES.values(), ids=IMAGES)
 def test_images(site: Site, proxy: FaultyRegistry, trouble: Trouble) -> None:
     for fault, where in trouble.faults:
@@ -361,6 +362,7 @@ SOURCES: Final = {
 }
 
 
+@pytest.mark.by_lot(8)
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_ways(site: Site, tmp_path: Path, way: Way, source: str) -> None:
@@ -402,6 +404,7 @@ def test_skopeo_waits_itself_for_as_short_as_it_is_asked_to(site: Site, proxy: F
     assert site.converge(f"source: 'docker://{proxy.address}/{site.published.name}:v1'").in_sync
 
 
+@pytest.mark.by_lot(2)
 @pytest.mark.parametrize(
     "name",
     [

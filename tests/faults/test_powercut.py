@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CUTS: Final = dict.fromkeys(("ext4", "xfs", "btrfs"), 30) if IS_LONG else {"ext4": 1}
-_CUTS_OF_TWO: Final = 10 if IS_LONG else 1
+_CUTS_OF_TWO: Final = 10
 _LOSSES: Final = 3 if IS_LONG else 1  # disks with lost writes, for each cut
 _DISK: Final = 1 << 30  # bytes
 
@@ -53,6 +53,7 @@ def test_a_power_cut_loses_nothing(machine: Machine, kind: str) -> None:
     suffer(machine, {"var/lib": kind}, _CUTS[kind], _LOSSES)
 
 
+@pytest.mark.skipif(not IS_LONG, reason="an emulated machine is slow; in `make test-long`")
 def test_a_power_cut_with_the_links_on_another_disk_loses_nothing(machine: Machine) -> None:
     suffer(machine, {"var/lib": "ext4", "var/lib/extensions": "xfs"}, _CUTS_OF_TWO, 0)
 

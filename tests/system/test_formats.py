@@ -51,6 +51,7 @@ def _placed(bench: Bench) -> list[str]:
     return sorted(path.name for path in bench.namespace.path("/var/lib/extensions").iterdir())
 
 
+@pytest.mark.by_lot(2)
 @pytest.mark.parametrize("kind", ["squashfs", "erofs", "ext4", "btrfs", "disk"])
 def test_an_artifact_with_an_image_file_is_merged(bench: Bench, tmp_path: Path, kind: str) -> None:
     _want(bench, source=bench.push_artifact("v1", _image(tmp_path, kind)), format="raw")
@@ -65,6 +66,7 @@ def test_an_artifact_with_an_image_file_is_merged(bench: Bench, tmp_path: Path, 
     assert (bench.merged(), _placed(bench)) == ([], [])
 
 
+@pytest.mark.by_lot(2)
 @pytest.mark.parametrize("packing", PACKED)
 def test_an_image_file_may_be_compressed(bench: Bench, tmp_path: Path, packing: str) -> None:
     packed = PACKED[packing](_image(tmp_path, "erofs"))
@@ -84,6 +86,7 @@ def test_a_container_image_may_carry_an_image_file(bench: Bench, tmp_path: Path)
     assert bench.says("tool") == "tool"
 
 
+@pytest.mark.by_lot(2)
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

@@ -32,6 +32,8 @@ pytestmark = [pytest.mark.system, pytest.mark.commands, pytest.mark.timeout(1200
 
 of_systemd: Final = pytest.mark.skipif(not IS_LONG, reason="what systemd does by itself, in `make test-long`")
 
+if_there_is_time: Final = pytest.mark.skipif(not IS_LONG, reason="an emulated machine is slow; in `make test-long`")
+
 EXTENSIONS: Final = "/var/lib/extensions"
 UNIT: Final = "systemd-sysext.service"
 POLICY: Final = "--image-policy=root=signed+absent:usr=signed+absent"
@@ -182,11 +184,13 @@ def test_livelayer_places_a_signed_image(bench: Bench) -> None:
     assert bench.guest.run("livelayer", "plan").stdout == "in sync\n"
 
 
+@if_there_is_time
 def test_livelayer_says_why_an_unsigned_image_does_not_merge(bench: Bench) -> None:
     assert "image policy" in bench.apply(bench.maker.unsigned("x", command("x", "unsigned")).read_bytes(), status=1)
     assert bench.merged() == []
 
 
+@if_there_is_time
 def test_livelayer_builds_signed_images(bench: Bench, livelayer: str, tmp_path: Path) -> None:
     """And unsigned ones, which the policy refuses."""
     bench.place(_built(bench, livelayer, tmp_path / "signed.raw", "trusted"))

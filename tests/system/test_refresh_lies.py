@@ -212,6 +212,7 @@ def row(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Row]:
 all_rows = pytest.mark.parametrize("row", ROWS, indirect=True)
 
 
+@pytest.mark.by_lot(1, of_releases=True)
 @pytest.mark.releases_differ
 @pytest.mark.parametrize("row", ROWS, indirect=True)
 def test_a_row_of_the_table(lab: Lab, row: Row, release: Release) -> None:

@@ -95,6 +95,7 @@ def test_a_search_directory_on_a_data_disk(node: Node) -> None:
 
 
 @on_all
+@pytest.mark.by_lot(2)
 @pytest.mark.releases_differ
 def test_what_wins_over_an_extension_is_named(node: Node, release: Release) -> None:
     """In a directory of higher rank: another one, a directory of versions where systemd knows them, a mask."""

@@ -151,6 +151,7 @@ def test_what_is_signed_is_taken_and_nothing_else(trade: Trade) -> None:
     assert trade.bench.says("tool") == "one"
 
 
+@pytest.mark.by_lot(1)
 def test_several_platforms_and_artifacts(trade: Trade, tmp_path: Path) -> None:
     publisher = trade.signers["publisher"]
     tree = extension_tree(tmp_path / "many", "tool")

@@ -73,6 +73,7 @@ def _converged(paths: Paths, limits: str = "{}") -> Result:
     return converge(paths)
 
 
+@pytest.mark.by_lot(8)
 @pytest.mark.parametrize(("form", "flaw"), CASES)
 def test_what_would_steer_the_overlay_is_refused(paths: Paths, tmp_path: Path, form: str, flaw: str) -> None:
     _image(paths, tmp_path, form, FLAWS[flaw])
@@ -83,12 +84,14 @@ def test_what_would_steer_the_overlay_is_refused(paths: Paths, tmp_path: Path, f
     assert not paths.store.exists()
 
 
+@pytest.mark.by_lot(3)
 @pytest.mark.parametrize("form", [*MAKERS, "disk"])
 def test_without_a_flaw_it_is_placed(paths: Paths, tmp_path: Path, form: str) -> None:
     _image(paths, tmp_path, form, lambda _: None)
     assert _converged(paths).in_sync
 
 
+@pytest.mark.by_lot(3)
 @pytest.mark.parametrize(
     ("spoil", "limits", "words"),
     [

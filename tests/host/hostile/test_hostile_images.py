@@ -49,6 +49,7 @@ def _node(paths: Paths) -> list[Look]:
     return [look_around(path) for path in (paths.store, paths.links(Kind.SYSEXT), paths.root / "usr")]
 
 
+@pytest.mark.by_lot(50)
 @pytest.mark.parametrize(("draft", "words"), IMAGES.values(), ids=IMAGES)
 def test_hostile_images(paths: Paths, neighbour: str, tmp_path: Path, draft: Draft, words: str) -> None:
     (tmp_path / "outside").mkdir()

@@ -35,6 +35,7 @@ def _pack(layers: Sequence[Layer], blob_of: Callable[[str], Path], target: Path,
     pack(layers, blob_of, target / "image", SQUASHFS, target / "scratch", limits)
 
 
+@pytest.mark.by_lot(150)
 @pytest.mark.parametrize("case", LAYERS, ids=[case.name for case in LAYERS])
 def test_hostile_layers(tmp_path: Path, case: Case) -> None:
     place = Surroundings(tmp_path)

@@ -53,6 +53,7 @@ def test_there_are_enough_of_them() -> None:
     assert len(CASES) >= 60
 
 
+@pytest.mark.by_lot(2)
 @pytest.mark.parametrize("name", list(MAKERS))
 def test_names_with_line_breaks_where_it_matters(name: str, tmp_path: Path) -> None:
     """They are refused or seen for what they are, and fake nothing."""
@@ -98,6 +99,7 @@ def test_a_directory(tmp_path: Path) -> None:
     assert "not a regular file" in _refusal(tmp_path, tmp_path).message
 
 
+@pytest.mark.by_lot(2)
 @pytest.mark.parametrize("name", list(MAKERS))
 def test_a_byte_flipped_anywhere(name: str, good: Images, tmp_path: Path) -> None:
     """Never anything but the same answer or one clear refusal."""

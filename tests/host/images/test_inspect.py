@@ -50,6 +50,7 @@ def test_each_file_system(name: str, tmp_path: Path) -> None:
     assert _look(image, tmp_path) == GOOD
 
 
+@pytest.mark.by_lot(9)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -74,6 +75,7 @@ def test_each_variant(name: str, options: tuple[str, ...], tmp_path: Path) -> No
     assert _look(image, tmp_path) == GOOD
 
 
+@pytest.mark.by_lot(12)
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(
     ("files", "expected"),
@@ -96,6 +98,7 @@ def test_what_decides_is_seen(name: str, files: Mapping[str, str | None], expect
     assert _look(_made(name, tmp_path, files), tmp_path) == expected
 
 
+@pytest.mark.by_lot(6)
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("link", ["usr", "usr/lib", RELEASES])
 def test_no_link_is_followed(name: str, link: str, tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ CASES: Final[Mapping[str, tuple[dict[str, str | None], Contents | str]]] = {
 }
 
 
+@pytest.mark.by_lot(30)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", CASES)
 def test_a_verdict_does_not_depend_on_the_form(case: str, form: str, tmp_path: Path) -> None:
@@ -102,6 +103,7 @@ def test_a_verdict_does_not_depend_on_the_form(case: str, form: str, tmp_path: P
     assert found == expected
 
 
+@pytest.mark.by_lot(12)
 @pytest.mark.parametrize(("value", "lax"), [(b"false", ("y",)), (b"0", ("y",)), (b"true", ()), (b"", ())])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_release_file_may_be_for_any_name(form: str, value: bytes, lax: tuple[str, ...], tmp_path: Path) -> None:
