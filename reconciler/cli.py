@@ -96,8 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Configuration: /etc/livelayer/extensions.yaml and extensions.d/*.yaml beside it. See livelayer(8).",
     )
     parser.add_argument("--version", action="version", version=f"livelayer {reconciler.__version__}")
-    parser.add_argument("--root", type=_directory, default=Path("/"), help="work on the node below this directory")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="read this main file instead of the node's own")
+    root, config = "work on the node below this directory", "read this main file instead of the node's own"
+    parser.add_argument("--root", type=_directory, default=Path("/"), help=root)
+    parser.add_argument("--config", type=Path, metavar="FILE", help=config)
     _add_output_options(parser, default=None)
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for subject in (
@@ -114,6 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         subject.add(verbs)
     for verb in set(verbs.choices.values()):
+        verb.add_argument("--root", type=_directory, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        verb.add_argument("--config", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         _add_output_options(verb, default=argparse.SUPPRESS)
     return parser
 

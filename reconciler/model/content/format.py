@@ -86,7 +86,8 @@ def choose(
     suited = _suited(size, against_images)
     usable = [it for it in Format if it in stored and not (against_images and it.is_file)]
     if usable and suited.format not in usable:
-        return Choice(usable[0], "auto: so it is in the store already")
+        anew = f"it would be {suited.format} if it were made anew, since {suited.reason.removeprefix('auto: ')}"
+        return Choice(usable[0], f"auto: so it is in the store already; {anew}")
     return suited
 
 
