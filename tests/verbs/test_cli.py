@@ -72,7 +72,7 @@ def test_the_plan_is_logged_before_the_first_action(paths: Paths, capsys: pytest
 def test_a_dry_run_changes_nothing(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     configure(paths, CONFIGURATION)
     fill_store(paths, ONE, "one", "a")
-    assert run("--root", paths.root, "apply", "--dry-run") == 0
+    assert run("apply", "--dry-run", "--root", paths.root) == 0  # also behind the verb
     assert "place one" in capsys.readouterr().out
     assert not list(paths.links(Kind.SYSEXT).iterdir())
 
