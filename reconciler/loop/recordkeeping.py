@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NOT_OF_CONTENT: Final = {"unmanaged", "disk", "file", "program"}  # how the codes of the node's own troubles begin
+# How the codes begin of what other content from the same source may not have.
+_OF_CONTENT: Final = frozenset({"checks", "content", "image", "limit", "platform", "preflight", "release"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def _refused(after: View, outcomes: Iterable[Outcome]) -> Iterator[str]:
     """Whose content is known, and not in its place, since something in it speaks against it."""
     failures = [(it.extension, it.code) for it in after.plan.problems]
     failures += [(action_name(it.action), it.error.code) for it in outcomes if it.error]
-    failed = {name for name, code in failures if code.partition(".")[0] not in _NOT_OF_CONTENT}
+    failed = {name for name, code in failures if code.partition(".")[0] in _OF_CONTENT}
     for item in after.desired.extensions:
         target, link = after.targets[item.name], after.observed.links.get(item.ident)
         if item.name in failed and isinstance(target, Target) and (link is None or link.entry != target.entry):

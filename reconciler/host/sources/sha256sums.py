@@ -118,7 +118,7 @@ def _parsed(content: bytes, shown: str) -> Mapping[str, str]:
     if listed := parse_checksums(content.decode(errors="replace")):
         return listed
     first = ascii(content[:40].decode(errors="replace")) if content else "empty"
-    hint = f"open it in a browser: {_LIST} has lines of a SHA-256 digest, two spaces, and a file's name"
+    hint = "see what is there; the lines of a list are SHA-256 digests, two spaces, and the names of files"
     raise Unavailable(f"{shown}: this is no list of checksums, but {first}", hint, code="web.malformed")
 
 
