@@ -10,12 +10,14 @@ from functools import cache
 from typing import Final
 
 _OF_PYTHON: Final = r"(?:python|pypy)[0-9.]*/[^/]+/[^/]+"
+_OF_PERL: Final = r"(?:perl5?(?:/[^/]+)?|site_perl)"
 _OF_LIB: Final = (
     r"systemd/(?:system|user)(?:\.control|\.attached)?/[^/]+\.(?:d|wants|requires|upholds)",
     *(r"systemd/[^/]+", r"livelayer/[^/]+/[^/]+/[^/]+", r"NetworkManager/[^/]+/[^/]+", r"networkd-dispatcher/[^/]+"),
     *(
         r"kernel/[^/]+",
-        r"rpm(?:/[^/]+)*",
+        r"rpm(?:-plugins)?(?:/[^/]+)*",
+        r"(?:apt|dpkg|cups|tuned)(?:/[^/]+)*",
         r"ignition/[^/]+/[^/]+",
         r"dracut[^/]*/[^/]+/[^/]+",
         r"firewalld/[^/]+",
@@ -23,17 +25,20 @@ _OF_LIB: Final = (
     ),
     *(r"(?:extensions|confexts)/[^/]+(?:/[^/]+)*", r"[^/]+\.d", r"userdb", r"credstore[^/]*", r"netplan"),
     *(r"modules/[^/]+(?:/[^/]+)*", r"firmware(?:/[^/]+)*", r"glibc-hwcaps/[^/]+", r"security"),
+    *(r"gconv(?:/[^/]+)*", _OF_PERL),
     _OF_PYTHON,
 )
 _OF_LIBRARIES: Final = (
-    *(r"security", r"glibc-hwcaps/[^/]+"),
+    *(r"security", r"glibc-hwcaps/[^/]+", r"gconv(?:/[^/]+)*", r"rpm-plugins", _OF_PERL),
     r"(?:tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)(?:/[^/]+)*",
 )
 _OF_SHARE: Final = (
     *(r"dbus-1/[^/]+", r"polkit-1/[^/]+", r"(?:selinux|apparmor)[^/]*(?:/[^/]+)*", r"containers/[^/]+(?:/[^/]+)*"),
     *(
         r"(?:initramfs-tools|libalpm)/[^/]+/[^/]+",
-        r"(?:pki|ca-certificates)/[^/]+/[^/]+",
+        r"(?:pki|ca-certificates)(?:/[^/]+){0,2}",
+        r"factory(?:/[^/]+)*",
+        _OF_PERL,
         r"(?:fish|zsh|bash-completion)/[^/]+",
     ),
 )

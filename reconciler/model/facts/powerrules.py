@@ -21,17 +21,26 @@ _LIB: Final = rf"(?:usr/lib|usr/local/lib|{_ETC})"
 _SHARE: Final = rf"(?:usr/share|usr/local/share|{_ETC})"
 _LIBRARIES: Final = r"usr/(?:local/)?lib(?:32|64|x32|/\w+-linux-\w+)?"
 _PYTHON: Final = r"usr/(?:local/)?lib(?:64)?/(?:pypy|python)[0-9.]*(?:/(?:dist|site)-packages)?"
-_STARTUP: Final = rf"{_PYTHON}/(?:[^/]+\.pth|(?:site|user)customize(?:\.py|/__init__\.py))"
+_STARTUP: Final = (
+    rf"{_PYTHON}/(?:[^/]+\.pth|(?:site|user)customize(?:\.py|/__init__\.py))|{_ETC}/python[0-9.]*/sitecustomize\.py"
+)
 # What Python looks for although no host has it: the standard library asks for modules of other systems, and a zipped
 # library comes first on the search path.
 _ODD_MODULES: Final = rf"{_PYTHON}/(?:nt|msvcrt|_winapi|winreg|org)[./].+|usr/(?:local/)?lib(?:64)?/python[0-9]+\.zip"
+# What nearly each program in Perl begins with; Debian's own lie at the end of the search path (perl-base).
+_PERL: Final = (
+    r"usr/(?:local/)?(?:share|lib(?:64)?(?:/\w+-linux-\w+)?)/(?:perl5?(?:/(?:[0-9.]+|vendor_perl))?|site_perl)"
+    r"/(?:strict|warnings|utf8|vars|constant|base|parent|feature|overload|Carp|Config|Exporter|POSIX|XSLoader)\.pm"
+)
 _BIN: Final = r"usr/(?:local/)?s?bin"
 # Sections of NetworkManager, kernel-install, initramfs-tools, dracut, apt and cron that are programs, or name some.
 _HOOKS: Final = (
     rf"{_LIB}/(?:NetworkManager/(?:dispatcher|pre-up|pre-down)\.d|networkd-dispatcher|kernel|ignition)/.+"
     rf"|{_ETC}/(?:cron\.(?:d|hourly|daily|weekly|monthly)/.+|crontab|anacrontab|rc\.local|rc\.d/.+|init\.d/.+)"
     rf"|{_ETC}/(?:update-motd\.d|grub\.d|kernel|initramfs|initramfs-tools|network/if-[a-z-]+\.d|dhcp/.+-hooks\.d|apt/apt\.conf\.d|logrotate\.d)/.+"
-    rf"|usr/share/(?:initramfs-tools|libalpm/hooks|containers/oci/hooks\.d)/.+|usr/lib/rpm/.+|usr/libexec/dhcpcd-hooks/.+|{_LIB}/dracut(?:\.conf)?\.d/.+|usr/lib/dracut/.+|{_ETC}/(?:default/.+|cloud/.+|dracut\.conf)"
+    rf"|usr/share/(?:initramfs-tools|libalpm/hooks|containers/oci/hooks\.d)/.+|usr/lib(?:64)?/rpm(?:-plugins)?/.+|usr/lib/(?:apt|dpkg)/.+|usr/lib/(?:cups/(?:backend|filter)|tuned)/.+|usr/libexec/dhcpcd-hooks/.+|{_LIB}/dracut(?:\.conf)?\.d/.+|usr/lib/dracut/.+|{_ETC}/(?:default/.+|cloud/.+|dracut\.conf)"
+    rf"|{_ETC}/(?:dpkg/dpkg\.cfg(?:\.d/.+)?|incron\.d/.+|inittab|request-key(?:\.conf|\.d/.+)|mkinitcpio\.(?:conf|d/.+)|dhcpcd\.(?:enter|exit)-hook"
+    r"|kubernetes/manifests/.+|libvirt/hooks/.+|vmware-tools/.+|fail2ban/action\.d/.+|(?:salt|puppet|openvpn|wireguard|wpa_supplicant)/.+|gitconfig)"
     rf"|{_ETC}/(?:at\.(?:allow|deny)|ppp/.+|acpi/.+|audit/.+|rsyslog(?:\.d/.+|\.conf))"
 )
 _LOGIN: Final = (
@@ -107,7 +116,7 @@ def _is_anybodys(number: str, name: str) -> bool:
 # What is in each path that a rule means: to look for that costs less than to try all rules, of a million paths.
 MARK: Final = (
     r"^(?:usr/)?etc/|/s?bin/|/(?:python|pypy)[0-9.]*(?:/|zip$)|/(?:systemd|livelayer|cloud-config|containers|NetworkManager"
-    r"|networkd-dispatcher|kernel|ignition|initramfs-tools|libalpm|rpm|dhcpcd-hooks|dracut|firewalld|netplan|repart|sysupdate|pam\.d|userdb|sudoers\.d"
+    r"|networkd-dispatcher|kernel|ignition|initramfs-tools|libalpm|rpm|apt|dpkg|cups|tuned|factory|gconv|perl5?|site_perl|dhcpcd-hooks|dracut|firewalld|netplan|repart|sysupdate|pam\.d|userdb|sudoers\.d"
     r"|security|pam_|libnss_|pki|ca-certificates|selinux|apparmor|environment\.d|dbus-1|polkit-1|sysusers\.d|tmpfiles\.d|udev"
     r"|credstore|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|fish|zsh|bash-completion|extensions|confexts|tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)"
 )
@@ -154,7 +163,7 @@ RULES: Final = (
     Rule(Power.HOOKS, _HOOKS, "is run by others, as root: by cron, the network, the package manager and the like"),
     Rule(
         Power.MANAGER,
-        rf"{_LIB}/systemd/[a-z]+\.conf(?:\.d/.+)?|{_LIB}/environment\.d/.+|{_LIB}/systemd/(?:system|user)-preset/.+",
+        rf"{_LIB}/systemd/[a-z-]+\.conf(?:\.d/.+)?|{_LIB}/environment\.d/.+|{_LIB}/systemd/(?:system|user)-preset/.+",
         "changes the settings of systemd, the environment of all services or which of them are enabled",
     ),
     Rule(
@@ -176,7 +185,7 @@ RULES: Final = (
     Rule(
         Power.LOGIN,
         rf"{_ETC}/(?:apt|dnf|yum\.repos\.d|yum|zypp|pacman|distro\.repos\.d|flatpak)(?:/.+|\.conf)"
-        r"|usr/share/(?:pki/(?:ca-trust-source|trust)|ca-certificates/trust-source)/.+",
+        r"|usr/share/(?:pki/(?:ca-trust-source|trust)|ca-certificates/trust-source)/.+|usr/local/share/ca-certificates/.+",
         "says where the host takes packages from, or whose certificates it trusts",
     ),
     Rule(
@@ -201,19 +210,27 @@ RULES: Final = (
         Power.SYSUSERS, rf"{_LIB}/sysusers\.d/.+", "makes a user who is root, or puts users into groups", _makes_root
     ),
     Rule(Power.TMPFILES, rf"{_LIB}/tmpfiles\.d/.+", "makes, changes or removes files anywhere, as root"),  # noqa: S108 - no file
+    Rule(Power.TMPFILES, r"usr/share/factory/.+", "is copied to where it is missing, /etc for instance"),
+    Rule(
+        Power.UNITS,
+        rf"{_LIB}/systemd/user/[^/]+\.(?:wants|requires|upholds)/.+",
+        "starts in the session of each user, root's among them",
+    ),
     Rule(Power.UDEV, rf"{_LIB}/udev/rules\.d/.+", "runs programs as root when a device comes", _runs),
     Rule(
         Power.MODULES,
         r"usr/lib/modules/.+\.ko(?:\.[a-z0-9]+)?|usr/lib/firmware/.+",
         "runs in the kernel, or in devices",
     ),
-    Rule(Power.MODULES, rf"{_LIB}/modules-load\.d/.+", "loads kernel modules at boot"),
+    Rule(Power.MODULES, rf"{_LIB}/modules-load\.d/.+|{_ETC}/modules", "loads kernel modules at boot"),
     Rule(
         Power.MODPROBE, rf"{_LIB}/modprobe\.d/.+", "runs commands as root when a kernel module is loaded", _commands
     ),
     Rule(Power.SYSCTL, rf"{_LIB}/sysctl\.d/.+|{_ETC}/sysctl\.conf", "changes settings of the kernel"),
     Rule(Power.SYSCTL, rf"{_LIB}/binfmt\.d/.+", "has the kernel run an interpreter of its choice for files"),
     Rule(Power.PRELOAD, rf"{_STARTUP}|{_ODD_MODULES}", "runs in every Python program"),
+    Rule(Power.PRELOAD, _PERL, "runs in every program that is written in Perl"),
+    Rule(Power.PRELOAD, rf"{_LIBRARIES}/gconv/.+", "runs in every program that changes character sets"),
     Rule(
         Power.PRELOAD,
         rf"{_ETC}/ld\.so\.(?:preload|conf(?:\.d/.+)?)|{_LIBRARIES}/glibc-hwcaps/.+"

@@ -62,6 +62,14 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         ),
         *("etc/cloud/cloud.cfg.d/x.cfg", "usr/lib/ignition/base.d/x.ign", "usr/lib/dracut/dracut.conf.d/x.conf"),
         "etc/cron.d/x",
+        *(
+            "etc/dpkg/dpkg.cfg.d/x",
+            "etc/request-key.d/x.conf",
+            "etc/kubernetes/manifests/x.yaml",
+            "etc/wireguard/wg0.conf",
+        ),
+        *("usr/lib/apt/methods/https", "usr/lib64/rpm-plugins/x.so", "usr/lib/dpkg/methods/x/install"),
+        *("usr/lib/cups/backend/x", "usr/lib/tuned/x/script.sh"),
         "usr/lib/NetworkManager/dispatcher.d/x",
         "usr/lib/kernel/install.d/x.install",
     ),
@@ -76,10 +84,12 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         f"{UNITS}/service.d/x.conf",
         "usr/local/lib/systemd/system/dbus.socket.d/x.conf",
         "usr/lib/systemd/user/pipewire.service.d/x.conf",
+        "usr/lib/systemd/user/default.target.wants/x.service",
     ),
     Power.MANAGER: (
         *("etc/systemd/system.conf.d/x.conf", "etc/systemd/logind.conf", "usr/lib/environment.d/x.conf"),
         *("usr/lib/repart.d/50-x.conf", "usr/lib/sysupdate.d/50-x.transfer", "etc/sysupdate.x.d/1.transfer"),
+        "usr/lib/systemd/zram-generator.conf",
         *("etc/fstab", "etc/crypttab", "usr/lib/systemd/network/x.network", "etc/nftables.conf"),
         *("usr/lib/NetworkManager/system-connections/x.nmconnection", "usr/etc/fstab"),
     ),
@@ -105,6 +115,7 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/share/pki/trust/anchors/x.pem",
         "etc/selinux/config",
         "usr/share/selinux/packages/x.pp",
+        "usr/local/share/ca-certificates/x.crt",
     ),
     Power.SYSUSERS: (
         ("usr/lib/sysusers.d/x.conf", "u toor 0\n"),
@@ -118,7 +129,7 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         ("usr/lib/sysusers.d/x.conf", 'u "x\n'),
         "usr/lib/sysusers.d/unread.conf",
     ),
-    Power.TMPFILES: ("usr/lib/tmpfiles.d/x.conf", "etc/tmpfiles.d/x.conf"),
+    Power.TMPFILES: ("usr/lib/tmpfiles.d/x.conf", "etc/tmpfiles.d/x.conf", "usr/share/factory/etc/x"),
     Power.UDEV: (
         ("usr/lib/udev/rules.d/70-x.rules", 'ACTION=="add", RUN+="/usr/bin/x"\n'),
         ("etc/udev/rules.d/70-x.rules", 'IMPORT{program}="x"\n'),
@@ -129,7 +140,7 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         ("etc/udev/rules.d/70-x.rules", 'RU\\\nN+="/usr/bin/x"\n'),
         "usr/lib/udev/rules.d/unread.rules",
     ),
-    Power.MODULES: ("usr/lib/modules/6.1/x.ko.zst", "usr/lib/firmware/x.bin", "usr/lib/modules-load.d/x.conf"),
+    Power.MODULES: ("usr/lib/modules/6.1/x.ko.zst", "usr/lib/firmware/x.bin", "etc/modules"),
     Power.MODPROBE: (
         ("usr/lib/modprobe.d/x.conf", "options x y=1\ninstall x /usr/bin/x\n"),
         ("usr/lib/modprobe.d/x.conf", "remove \\\n x /usr/bin/x\n"),
@@ -141,12 +152,15 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/lib/python3/dist-packages/x.pth",
         "usr/local/lib/python3.11/dist-packages/sitecustomize.py",
         "etc/ld.so.preload",
+        "etc/python3.11/sitecustomize.py",  # where Debian's library has a link to
         "etc/profile.d/x.sh",
         "usr/etc/profile.d/x.sh",
         "etc/bash_completion.d/x",
         *("etc/csh.login", "etc/ksh.kshrc", "etc/perl/sitecustomize.pl"),
         "usr/share/bash-completion/completions/ls",
         "usr/share/fish/vendor_functions.d/x.fish",
+        *("usr/share/perl5/strict.pm", "usr/lib/x86_64-linux-gnu/perl5/5.36/warnings.pm", "usr/lib64/perl5/Carp.pm"),
+        *("usr/lib/x86_64-linux-gnu/gconv/gconv-modules.d/x.conf", "usr/lib64/gconv/gconv-modules"),
         "usr/lib/python311.zip",
         "usr/lib/x86_64-linux-gnu/tls/libz.so.1",
         "usr/lib64/haswell/x86_64/libz.so.1",
@@ -169,6 +183,8 @@ UNABLE: Final[tuple[str | tuple[str, str], ...]] = (
     "usr/bin/python3",  # unless the host has one there
     "usr/local/sbin/skopeo",
     "usr/share/x/etc/fstab",
+    "usr/share/perl5/Image/ExifTool.pm",
+    "usr/share/perl5/X/strict.pm",
 )
 
 
