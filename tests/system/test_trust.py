@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.rig.images import command, extension
+from tests.rig.diskimages import extension_tree
+from tests.rig.images import command, extension, write_image
 from tests.rig.openpgp import KeyOwner
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig.images import Member
+    from tests.rig.node import Node
     from tests.system.bench import Bench
 
 pytestmark = [pytest.mark.system, pytest.mark.commands]
@@ -112,3 +114,30 @@ def test_keys_of_an_extension_sign_nothing(bench: Bench, tmp_path: Path) -> None
     )
     told = bench.namespace.run(sys.executable, "-c", script, status=1).stderr
     assert "there is no keyring to check it with" in told
+
+
+def test_the_units_run_nothing_of_an_extension(node: Node) -> None:
+    """Where systemd looks for programs itself, /usr/local comes first."""
+    names = ("systemctl", "sh", "kill", "skopeo", "python3", "systemd-sysext", "mount")
+    files = {f"usr/local/{place}/{it}": _SEIZED for place in ("bin", "sbin") for it in names}
+    extension_tree(node.path("/var/lib/extensions/evil"), "evil", files)
+    for program in node.path("/var/lib/extensions/evil/usr/local").glob("*/*"):
+        program.chmod(0o755)
+    write_image(node.path("/srv/images"), "v1", command("good", "good"))
+    node.write("/etc/livelayer/extensions.yaml", "extensions: {good: {source: 'oci:/srv/images:v1'}}\n")
+    node.run("/usr/bin/systemd-sysext", "refresh")
+    try:
+        _let_units_run(node)
+    finally:  # whoever ends the node would find these programs, too
+        node.run("/usr/bin/systemd-sysext", "unmerge")
+
+
+def _let_units_run(node: Node) -> None:
+    systemctl = "/usr/bin/systemctl"
+    assert node.run("/usr/bin/cat", "/usr/local/sbin/systemctl").stdout == _SEIZED
+    node.run(systemctl, "start", "livelayer.service")
+    node.run(systemctl, "start", "livelayer-watch.service")
+    node.run(systemctl, "reload", "livelayer-watch.service")
+    node.run(systemctl, "stop", "livelayer-watch.service")
+    assert node.run("/usr/bin/good").stdout == "good\n"
+    node.run("/usr/bin/test", "-e", "/run/seized", status=1)

@@ -91,10 +91,20 @@ def abilities(
 
 
 def nested_in(seen: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What is merged from extensions within this one, at places where systemd looks for some: paths and files."""
-    within = ((path, file) for path, file in seen if "/extensions/" in path or "/confexts/" in path)
-    matches = ((re.fullmatch(NESTED, path, re.DOTALL), file) for path, file in within)
-    return [(match["inside"], file) for match, file in matches if match]
+    """What is merged from extensions within this one, at places where systemd looks for some: paths and files.
+
+    Once these are merged, so are those within them.
+    """
+    found: list[tuple[str, str]] = []
+    while seen := list(_within(seen)):
+        found += seen
+    return found
+
+
+def _within(seen: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for path, file in seen:
+        if ("/extensions/" in path or "/confexts/" in path) and (match := re.fullmatch(NESTED, path, re.DOTALL)):
+            yield match["inside"], file
 
 
 def merged(paths: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:

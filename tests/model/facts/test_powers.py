@@ -32,6 +32,8 @@ ABLE: Final[dict[Power, tuple[str | tuple[str, str], ...]]] = {
         "usr/share/containers/policy.json",
         "usr/lib/confexts/evil/etc/containers/policy.json",
         "usr/lib/extensions/evil.raw",
+        "usr/lib/extensions/one/usr/lib/extensions/two/usr/lib/livelayer/extensions.yaml",
+        "usr/lib/extensions/one/usr/lib/extensions/two/usr/lib/confexts/evil.raw",
         "usr/local/lib/confexts/evil.raw.v/evil_1.raw",
         "usr/bin/livelayer",
         "usr/local/lib/livelayer/python/reconciler/cli.py",
