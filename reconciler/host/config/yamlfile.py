@@ -96,7 +96,14 @@ def _syntax_error(error: yaml.YAMLError, text: bytes, name: str) -> Invalid:
     if isinstance(error, yaml.reader.ReaderError):
         place = str(_mark_at(error.position, text.removeprefix(codecs.BOM_UTF8), name))
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return Mistake(f"{place}: no valid YAML: {what}", "check the indentation and quoting around this place")
+    hint = "check the indentation and quoting around this place"
+    if (problem := getattr(error, "problem_mark", None)) and _begins_with_tab(text, problem.line):
+        hint = "indent this line with spaces: YAML takes no tabs there"
+    return Mistake(f"{place}: no valid YAML: {what}", hint)
+
+
+def _begins_with_tab(text: bytes, line: int) -> bool:
+    return any(it.lstrip(b" ").startswith(b"\t") for it in text.splitlines()[line : line + 1])
 
 
 def _mark(found: Any, name: str) -> Mark:  # noqa: ANN401 - a node or an event, whose stubs disagree about marks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final
@@ -166,6 +167,16 @@ def _parse_file(rest: str) -> Source:
     return Source(Transport.FILE, path.rstrip("/"))
 
 
+def _meant_by(text: str) -> str:
+    """What is to be written in place of something without a transport."""
+    if text.startswith("/"):
+        return "file:// before it"
+    with suppress(ValueError):
+        parse_reference(text)
+        return "docker:// before it" if "/" in text else _KNOWN
+    return _KNOWN
+
+
 def _parse_local(text: str) -> Source:
     scheme, separator, path = text.partition(":")
     if scheme.lower() == Transport.CATALOG:
@@ -176,7 +187,7 @@ def _parse_local(text: str) -> Source:
         return Source(Transport.CATALOG, path)
     transport = _LOCAL.get(scheme.lower())
     if not separator or transport is None:
-        raise ValueError(f"{quoted(text)} names no transport; write {_KNOWN}")
+        raise ValueError(f"{quoted(text)} names no transport; write {_meant_by(text)}")
     if not path.startswith("/"):
         raise ValueError(f"{transport}: needs an absolute path, not {quoted(path)}")
     return Source(transport, path)

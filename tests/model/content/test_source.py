@@ -46,7 +46,9 @@ def test_a_digest_takes_the_place_of_the_tag(reference: str, by_digest: str) -> 
     ("text", "words"),
     [
         ("", "names no transport"),
-        ("quay.io/x:v1", "names no transport"),
+        ("quay.io/x:v1", "names no transport; write docker:// before it"),
+        ("/srv/x.raw", "names no transport; write file:// before it"),
+        ("x.raw", "names no transport; write docker://REF, "),
         ("docker:quay.io/x", "names no transport"),
         ("oci:relative", "absolute path"),
         ("https:///x.raw", "is no URL"),
