@@ -150,15 +150,19 @@ class Ingredients:
     def _packages(self, option: Option, base: Assembly | None) -> Iterator[Ingredient]:
         packaging = _PACKAGINGS[option.origin]
         files, names = _sorted_out(option, packaging)
+        given = len(files)
         if names:
             root = self._root_of(base, packaging) if base else None
             scratch = self._directory() / "packages"
             files += packaging.download(names, scratch, root, self.platform.architecture, depends=self.depends)
-        for file in files:
-            package, archive = packaging.open_package(file, self._directory())
-            yield Ingredient(
-                self._archive(archive), notices=(f"package {package.name} {package.version}", *package.notices)
-            )
+        opened = [packaging.open_package(file, self._directory()) for file in files]
+        brought = {package.name for package, _ in opened}
+        for number, (package, archive) in enumerate(opened):
+            notices = [f"package {package.name} {package.version}", *package.notices]
+            left = [it for it in package.depends if it not in brought]
+            if left and number < given:  # of what is named, the package manager has brought all that it takes
+                notices.append(f"{package.name}: needs packages that are not brought along: {', '.join(left)}")
+            yield Ingredient(self._archive(archive), notices=tuple(notices))
 
     def _root_of(self, base: Assembly, packaging: Packaging) -> Path:
         """What a package manager needs to know of the base, below a directory; links would lead out of it."""

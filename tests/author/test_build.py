@@ -410,12 +410,17 @@ def test_packages(make: Callable[..., Built], tmp_path: Path) -> None:
     (tmp_path / "debs").mkdir()
     files = {"usr/bin/hi": "#!/bin/sh\n", "lib/systemd/system/hi.service": "[Service]\n", "etc/hi.conf": "x"}
     write_deb(tmp_path / "debs", "hi", files, postinst="#!/bin/sh\n")
-    other = write_deb(tmp_path, "other", {"usr/share/other": "x"})
+    other = write_deb(tmp_path, "other", {"usr/share/other": "x"}, depends="libc6 (>= 2.3), hi, x-data | y-data")
     built = make(str(tmp_path / "debs"), str(other), origin=Origin.DEBS)
     names = {"usr/bin/hi", "usr/lib/systemd/system/hi.service", "usr/share/other"}
     assert _files(tmp_path / "out") == names | {"usr/lib/extension-release.d/extension-release.x"}
     assert _dropped(built) == {"/etc/hi.conf"}
-    assert built.notices[:3] == ("package hi 1.0", "hi: not run: postinst", "package other 1.0")
+    assert built.notices[:4] == (
+        "package hi 1.0",
+        "hi: not run: postinst",
+        "package other 1.0",
+        "other: needs packages that are not brought along: libc6, x-data",
+    )
 
 
 def test_packages_of_another_system(make: Callable[..., Built], tmp_path: Path) -> None:

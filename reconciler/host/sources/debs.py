@@ -23,6 +23,7 @@ _UNKNOWN: Final = re.compile(
     r"Unable to locate package|Version '.*' for '.*' was not found|has no installation candidate"
 )
 _UNMET: Final = re.compile(r"unmet dependencies|held broken packages")
+_DEPENDENCY: Final = re.compile(r"(?:^|,)\s*([a-z0-9][a-z0-9+.-]+)")
 _SCRIPTS: Final = ("preinst", "postinst")
 
 
@@ -55,16 +56,16 @@ def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
     """What a package is, and the tar archive of its files, below `scratch`."""
     if not available("dpkg-deb"):
         raise NotInstalled("dpkg-deb is not on this machine, which takes packages apart", "install dpkg")
-    done = run("dpkg-deb", "--show", "--showformat=${Package}\n${Version}\n", str(file), timeout=TIMEOUT)
+    done = run("dpkg-deb", "--show", "--showformat=${Package}\n${Version}\n${Depends}\n", str(file), timeout=TIMEOUT)
     if done.status != 0:
         raise Invalid(f"{file}: {done.complaint}", "name a Debian package")
-    name, version = done.stdout.decode().split()
+    name, version, depends, *_ = done.stdout.decode().split("\n")
     archive = scratch / "data.tar"
     unpack_into(archive, file, "dpkg-deb", "--fsys-tarfile", str(file))
     listed = check(run("dpkg-deb", "--info", str(file), timeout=TIMEOUT), f"looking at {file}").stdout.decode()
     scripts = [it for it in _SCRIPTS if re.search(rf"\d+ lines\s+\*?\s*{it}\b", listed)]
     notices = (f"{name}: not run: {' and '.join(scripts)}",) if scripts else ()
-    return Package(name, version, notices), archive
+    return Package(name, version, notices, tuple(_DEPENDENCY.findall(depends))), archive
 
 
 def _dependencies(names: Sequence[str], root: Path | None) -> list[str]:

@@ -22,6 +22,7 @@ class Package:
     name: str
     version: str
     notices: tuple[str, ...] = ()  # what its manager would do or know, and an extension does not
+    depends: tuple[str, ...] = ()  # names of other packages; of alternatives the first
 
 
 def unpack_into(archive: Path, package: Path, program: str, *arguments: str) -> None:

@@ -36,7 +36,9 @@ _SCRIPTS: Final = {
     **dict.fromkeys(("TRIGGERNAME", "FILETRIGGERNAME", "TRANSFILETRIGGERNAME"), "triggers"),
 }
 _HEADER: Final = "".join(f"%|{tag}?{{{tag} }}|" for tag in _SCRIPTS)
-_QUERY: Final = f"%{{NAME}}\\n%{{EVR}}\\n{_HEADER}\\n[%{{FILEUSERNAME}}\\t%{{FILECAPS}}\\t%{{FILENAMES}}\\n]"
+_FILES: Final = "[%{FILEUSERNAME}\\t%{FILECAPS}\\t%{FILENAMES}\\n]"
+_QUERY: Final = f"%{{NAME}}\\n%{{EVR}}\\n{_HEADER}\\n[%{{REQUIRENAME}} ]\\n{_FILES}"
+_PACKAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*(?<!\.so)")  # not a library, a file or a feature
 _NONE: Final = frozenset({"", "(none)"})  # of a file, and of every file of a package without any
 _SHOWN: Final = 3  # files or owners of a kind that are named
 
@@ -91,11 +93,13 @@ def open_package(file: Path, scratch: Path) -> tuple[Package, Path]:
             raise NotInstalled(f"{program} is not on this machine, which takes packages apart", "install rpm")
     unchecked = _signature(file)
     done = run("rpm", "--query", "--nosignature", f"--queryformat={_QUERY}", "--package", str(file), timeout=TIMEOUT)
-    name, version, scripts, *files = check(done, f"looking at {file}").stdout.decode(errors="replace").splitlines()
+    told = check(done, f"looking at {file}").stdout.decode(errors="replace").splitlines()
+    name, version, scripts, requires, *files = told
     archive = scratch / "data.tar"
     # It writes beside the package what it does not read from its input.
     unpack_into(archive, file, "rpm2archive", "--nocompression", "-")
-    return Package(name, version, tuple(_notices(name, scripts.split(), files, unchecked))), archive
+    depends = tuple(dict.fromkeys(filter(_PACKAGE.fullmatch, requires.split())))
+    return Package(name, version, tuple(_notices(name, scripts.split(), files, unchecked)), depends), archive
 
 
 def _has_packages(root: Path | None) -> bool:

@@ -79,9 +79,10 @@ def test_nobody_gets_a_whole_system_for_one_package(root: Path, tmp_path: Path) 
 def test_a_package_is_taken_apart_and_what_is_lost_is_told(tmp_path: Path) -> None:
     files = {"usr/bin/tool": "x", "usr/bin/ping": "x", "usr/share/tool/data": "x"}
     attributes = {"usr/bin/ping": "%caps(cap_net_raw=ep)", "usr/share/tool/data": "%attr(0640,nginx,root)"}
-    file = write_rpm(tmp_path, "tool", files, post="true", attributes=attributes)
+    requires = ["other >= 1", "libz.so.1()(64bit)", "/bin/sh"]
+    file = write_rpm(tmp_path, "tool", files, post="true", attributes=attributes, requires=requires)
     package, archive = open_package(file, tmp_path)
-    assert (package.name, package.version) == ("tool", "1.0-1")
+    assert (package.name, package.version, package.depends) == ("tool", "1.0-1", ("other",))
     scripts, owners, capabilities = package.notices
     assert scripts == "tool: not run: %post"
     assert owners.startswith("tool: files of nginx are root's here")
