@@ -20,7 +20,7 @@ _PIECE = bytes(1 << 20)
 def _no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # one that another test has left may end meanwhile
 
 
 def taken(reader: ReadAhead) -> list[bytes]:
