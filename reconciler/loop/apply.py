@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Pending, ReconcilerError
 from reconciler.fetch.fetcher import fetch
-from reconciler.fetch.progress import display
 from reconciler.host.base.durable import write_atomically
 from reconciler.host.base.failures import as_failure
-from reconciler.host.base.workers import workers
 from reconciler.host.merge import links, masks, moduleindex
 from reconciler.host.merge.hostfiles import host_units
 from reconciler.host.node import units
@@ -24,6 +23,7 @@ from reconciler.host.store import entries as store
 from reconciler.loop import checks, preflight, refresh
 from reconciler.loop.activation import Activator
 from reconciler.loop.observe import observe
+from reconciler.loop.underway import work_of
 from reconciler.model.kind import ExtensionId, Kind
 from reconciler.model.plan.action import (
     Action,
@@ -47,11 +47,12 @@ from reconciler.model.plan.plan import refresh_of_nested, with_index
 from reconciler.report import runlog
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from concurrent.futures import Future
 
     from reconciler.fetch.progress import Meters
     from reconciler.fetch.resolve import Resolver
+    from reconciler.loop.underway import Underway, Work
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
     from reconciler.model.state.entry import Entry
@@ -60,10 +61,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PARALLEL: Final = 4  # fetches; they wait for the network and the disk more than for a core
 _HOLDUP: Final = 60.0  # seconds without one that ends, after which the others hold up nothing else
-_Work: TypeAlias = tuple["Entry", bool]
-_Works: TypeAlias = "Mapping[_Work, Future[Fetch]]"
+_LOOK: Final = 1.0  # seconds between two looks whether the configuration has changed meanwhile
+_Works: TypeAlias = "Mapping[Work, Future[Fetch]]"
 Change: TypeAlias = Generate | Stop | Mask | Unmask | Place | Remove | Refresh | Activate | Start | Check
 """What changes the node itself, one after the other."""
 
@@ -78,16 +78,33 @@ class Outcome:
     taken_back: frozenset[Kind] = frozenset()  # whose changes went back because of it
     skipped: bool = False  # there was nothing left to do for it
     more: tuple[ReconcilerError, ...] = ()  # that went wrong besides
-    late: bool = False  # it was fetched when everything else had been done
+    late: bool = False  # it is still being fetched
 
     @property
     def check_failed(self) -> bool:
         return isinstance(self.action, Check) and self.error is not None and not self.skipped
 
 
-def _work(action: Fetch) -> _Work:
-    """What is fetched once, however many extensions want it: an entry, and whether its format may be another."""
-    return action.entry, action.wanted.format is None
+def _wait_for(works: _Works, plan: Plan, is_outdated: Callable[[], bool], *, again: bool) -> None:
+    """Until all is fetched; but a source that takes its time holds up what else there is only for a while.
+
+    `again`: what else there was has been done, so at least one more has to come.
+    """
+    left, came, since = set(works.values()), not again, time.monotonic()
+    while left and not is_outdated():
+        done, left = wait(left, min(_LOOK, _HOLDUP), FIRST_COMPLETED)
+        came, since = came or bool(done), time.monotonic() if done else since
+        is_holdup = came and time.monotonic() - since >= _HOLDUP
+        if is_holdup and _has_more_than(plan, {work for work, it in works.items() if it in left}):
+            break
+    if left:
+        log.info("going on without %d that are still being fetched", len(left))
+
+
+def _has_more_than(plan: Plan, works: Container[Work]) -> bool:
+    """Whether a plan has anything to do beside these fetches."""
+    late = {it.wanted.name for it in plan.actions if isinstance(it, Fetch) and work_of(it) in works}
+    return any(action_name(it) not in {None, *late} for it in plan.actions if not isinstance(it, Fetch))
 
 
 @dataclass(slots=True)
@@ -98,6 +115,7 @@ class Applier:
     host: Host
     resolver: Resolver
     desired: DesiredState
+    underway: Underway
     configuration: str = ""  # the digest of the one that is in force
     block: bool = True  # False: units are only told to start
     _refreshed: frozenset[Kind] = frozenset()  # by the plan
@@ -121,45 +139,29 @@ class Applier:
         self._refreshed = frozenset(it.kind for it in plan.actions if isinstance(it, Refresh))
         self._starts = tuple(it for it in plan.actions if isinstance(it, Start))
         fetches = [it for it in plan.actions if isinstance(it, Fetch)]
-        with self._fetching(fetches) as works:
-            self._wait_for(works, plan)
-            working = {work for work, it in works.items() if not it.done()}
-            self._late = frozenset(it.wanted.name for it in fetches if _work(it) in working) - self._failed.keys()
-            fetched = [self._fetched(it, works) for it in fetches if it.wanted.name not in self._late]
-            plan = self._as_fetched(plan)
-            self._failed |= {name: Pending("is still being fetched") for name in self._late}
-            self._examine(plan)
-            plan = self._with_index(plan)
-            others = [self._attempt(it) for it in plan.actions if not isinstance(it, Fetch)]
-            late = [self._fetched(it, works) for it in fetches if it.wanted.name in self._late]
-        return (*fetched, *others, *(replace(it, late=True) for it in late))
+        new = [it for it in fetches if it not in self.underway]
+        works = self._begin(fetches, new)
+        came = [Outcome(it) for it in self.underway.ended(works)]
+        _wait_for(works, plan, self.underway.is_outdated, again=not new and not came)
+        working = {work for work, it in works.items() if not it.done()}
+        self._late = frozenset(it.wanted.name for it in fetches if work_of(it) in working) - self._failed.keys()
+        fetched = [self._fetched(it, works) for it in fetches if it.wanted.name not in self._late]
+        self.underway.forget(working)
+        plan = self._as_fetched(plan)
+        self._failed |= {name: Pending("is still being fetched") for name in self._late}
+        self._examine(plan)
+        plan = self._with_index(plan)
+        others = [self._attempt(it) for it in plan.actions if not isinstance(it, Fetch)]
+        late = [Outcome(it, skipped=True, late=True) for it in fetches if it.wanted.name in self._late]
+        return (*came, *fetched, *others, *late)
 
-    @contextmanager
-    def _fetching(self, fetches: Sequence[Fetch]) -> Iterator[_Works]:
+    def _begin(self, fetches: Sequence[Fetch], new: Sequence[Fetch]) -> _Works:
         """Fetch several at once, what does not fit aside; each entry once, though several extensions may want it."""
-        if not fetches:
-            yield {}
-            return
-        reactions, access = self.desired.settings.preflight, self.resolver.access
-        self._heed(preflight.examine_space(self.paths, fetches, access.manifests, reactions))
-        distinct = {_work(it): it for it in reversed(fetches) if it.wanted.name not in self._failed}
-        with workers(max(1, min(_PARALLEL, len(distinct)))) as pool, display() as shown:
-            yield {work: pool.submit(self._fetch, it, shown) for work, it in distinct.items()}
-
-    def _wait_for(self, works: _Works, plan: Plan) -> None:
-        """Until all is fetched; but a source that takes its time holds up what else there is only for a while."""
-        left = set(works.values())
-        while left:
-            done, left = wait(left, _HOLDUP, FIRST_COMPLETED)
-            if not done and self._has_more_than(plan, {work for work, it in works.items() if it in left}):
-                log.info("going on without %d that are still being fetched", len(left))
-                return
-
-    @staticmethod
-    def _has_more_than(plan: Plan, works: Container[_Work]) -> bool:
-        """Whether a plan has anything to do beside these fetches."""
-        late = {it.wanted.name for it in plan.actions if isinstance(it, Fetch) and _work(it) in works}
-        return any(action_name(it) not in {None, *late} for it in plan.actions if not isinstance(it, Fetch))
+        if new:
+            manifests, reactions = self.resolver.access.manifests, self.desired.settings.preflight
+            self._heed(preflight.examine_space(self.paths, new, manifests, reactions))
+        self.underway.start((it for it in new if it.wanted.name not in self._failed), self._fetch)
+        return self.underway.of(it for it in fetches if it.wanted.name not in self._failed)
 
     def _fetch(self, action: Fetch, shown: Meters) -> Fetch:
         log.info("fetching %s from %s", action.wanted.name, action.wanted.text)
@@ -172,7 +174,7 @@ class Applier:
         if name in self._failed and name not in self._late:
             return Outcome(action, self._failed[name])
         try:
-            found = works[_work(action)].result()
+            found = works[work_of(action)].result()
             if found.entry != action.entry:
                 self._other[action.wanted.ident, action.entry] = found.entry
                 action = replace(action, entry=found.entry, resolution=found.resolution)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.loop.session import Session
+    from reconciler.loop.underway import Underway
     from reconciler.model.plan.action import Plan
     from reconciler.model.plan.status import View
 
@@ -31,12 +32,13 @@ log = logging.getLogger(__name__)
 _FOUND: Final = "auto: as its content turned out to be"
 
 
-def apply(session: Session, plan: Plan) -> tuple[Outcome, ...]:
+def apply(session: Session, plan: Plan, underway: Underway) -> tuple[Outcome, ...]:
     desired, configuration = session.desired, session.configuration
     host = with_hierarchies(session.host, session.paths)
     if session.paths.is_running_system and any(isinstance(it, Fetch) for it in plan.actions):
         host = with_image_support(host)  # content of an open format may turn out to be an image file
-    return Applier(session.paths, host, session.resolver, desired, configuration, session.block).apply(plan)
+    applier = Applier(session.paths, host, session.resolver, desired, underway, configuration, session.block)
+    return applier.apply(plan)
 
 
 def as_fetched(targets: Targets, outcomes: Iterable[Outcome]) -> Targets:
@@ -51,8 +53,13 @@ def _as_fetched(planned: Target | ReconcilerError, fetched: Fetch | None) -> Tar
     return Target(fetched.resolution, fetched.entry, _FOUND)
 
 
-def tidied(kept: Kept, session: Session, after: View) -> Kept:
-    """Label what was written, and drop what nothing needs any more; with what went wrong with that."""
+def tidied(kept: Kept, session: Session, after: View, underway: Underway) -> Kept:
+    """Label what was written, and drop what nothing needs any more; with what went wrong with that.
+
+    What is being fetched needs more than can be seen; the last pass comes after it.
+    """
+    if underway.is_busy:
+        return kept
     troubles: list[ReconcilerError] = []
     with noted(troubles):
         if not session.paths.is_running_system:

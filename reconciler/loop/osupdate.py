@@ -19,6 +19,7 @@ from reconciler.loop.change import as_fetched
 from reconciler.loop.observe import observe
 from reconciler.loop.reconcile import configured
 from reconciler.loop.session import Options, unknown_extensions
+from reconciler.loop.underway import Underway
 from reconciler.model.config.desired import DesiredState, Wanted, for_host
 from reconciler.model.content.format import Format, choose
 from reconciler.model.facts.extensionfacts import ExtensionFacts, ListedFiles
@@ -128,8 +129,9 @@ def _fetch(look: _Look) -> tuple[_Look, dict[Entry, Contents | ReconcilerError]]
     plan = make_plan(look.desired, empty, look.targets)
     fetches: Sequence[Fetch] = [action for action in plan.actions if isinstance(action, Fetch)]
     runlog.log_actions("plan", fetches)
-    applier = Applier(look.paths, look.observed.host, look.resolver, look.desired)
-    outcomes = applier.apply(Plan(tuple(fetches)))
+    with Underway() as underway:
+        applier = Applier(look.paths, look.observed.host, look.resolver, look.desired, underway)
+        outcomes = applier.apply(Plan(tuple(fetches)))
     # The first boot shall not have to look into image files.
     fetched = [(it.action, it.error) for it in outcomes if isinstance(it.action, Fetch)]
     readable_lists(look.paths, {it.wanted.ident: it.entry for it, _ in fetched}, remember=True)

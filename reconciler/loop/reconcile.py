@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
@@ -18,6 +19,7 @@ from reconciler.host.records.seen import Clouds
 from reconciler.host.store import entries as store
 from reconciler.loop import config, generations, laststatus, recordkeeping
 from reconciler.loop.session import Options, Session, host_of, located, look_at_node, open_session, unknown_extensions
+from reconciler.loop.underway import Underway
 from reconciler.model.plan.action import Plan, Problem, Refresh, action_name, problem
 from reconciler.model.plan.plan import narrow, only_activation
 from reconciler.model.plan.status import (
@@ -31,6 +33,7 @@ from reconciler.model.plan.status import (
 from reconciler.report import documents, runlog
 
 if TYPE_CHECKING:
+    from reconciler.host.config.configfiles import Fingerprint
     from reconciler.loop.apply import Outcome
     from reconciler.model.config.desired import DesiredState
     from reconciler.model.fit.release import Host
@@ -48,7 +51,7 @@ _RUNS: Final = (
     "livelayer-recheck.service",
 )
 _FAILED: Final = "a change failed its checks"
-_LATE: Final = "what was still being fetched has come"
+_LATE: Final = "some of it is still being fetched"
 _CHANGED: Final = "the configuration changed meanwhile"
 
 
@@ -72,7 +75,7 @@ class Result:
     def reason_to_look_again(self) -> str | None:
         if self.checks_failed:
             return _FAILED
-        return _LATE if any(outcome.late and not outcome.error for outcome in self.outcomes) else None
+        return _LATE if any(outcome.late for outcome in self.outcomes) else None
 
     @property
     def converged(self) -> bool:
@@ -102,24 +105,29 @@ class Result:
 
 def converge(paths: Paths, options: Options, doing: str) -> Result:
     """Make the node agree with its configuration, as far as that is possible, and say what is not."""
-    with lock.hold(paths, doing, options.patience, log.info):
+    with lock.hold(paths, doing, options.patience, log.info), Underway() as underway:
         passes = 0
         earlier: tuple[Outcome, ...] = ()
         while True:
-            passes += 1
             before = fingerprint(paths, options.config)
-            result = _converge_once(paths, options, doing)
+            underway.is_outdated = partial(_has_changed, paths, options, before)
+            result = _converge_once(paths, options, doing, underway)
             if result.converged and laststatus.had_problems(paths):
                 _forgive_failed_runs(paths)
             laststatus.write(paths, documents.status_document(result.node))
             seen.record(paths, before, result.clouds)
-            is_unchanged = fingerprint(paths, options.config) == before and result.clouds.are_unchanged
+            is_unchanged = not _has_changed(paths, options, before) and result.clouds.are_unchanged
             reason = result.reason_to_look_again or (None if is_unchanged else _CHANGED)
+            passes += reason != _LATE  # of these there are only as many as there are fetches
             if reason is None or passes == _MAX_PASSES:
                 return replace(result, outcomes=(*earlier, *result.outcomes))
             earlier = (*earlier, *result.outcomes) if reason == _LATE else ()
             log.info("%s; looking again", reason)
             options = replace(options, retry=None)
+
+
+def _has_changed(paths: Paths, options: Options, before: Fingerprint) -> bool:
+    return fingerprint(paths, options.config) != before
 
 
 def roll_back(paths: Paths, options: Options, number: int | None) -> Result:
@@ -143,7 +151,8 @@ def activate(paths: Paths, options: Options) -> Result:
         view = session.view()
         plan = only_activation(view.plan, view.observed, checks=options.block)
         runlog.log_plan(plan)
-        after, outcomes, kept = _carried_out(session, replace(view, plan=plan), plan, "activate")
+        with Underway() as underway:
+            after, outcomes, kept = _carried_out(session, replace(view, plan=plan), plan, "activate", underway)
         result = _result(after, session, options, kept, outcomes)
         laststatus.write(session.paths, documents.status_document(result.node))
         runlog.log_problems(result.problems)
@@ -186,13 +195,13 @@ def _forgive_failed_runs(paths: Paths) -> None:
     units.forgive(_RUNS)
 
 
-def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
-    session = _begin(paths, options)
+def _converge_once(paths: Paths, options: Options, doing: str, underway: Underway) -> Result:
+    session = _begin(paths, options, underway)
     before = session.view()
     session.resolver.remember_seen(session.desired)
     plan = _scoped(before, options)
     runlog.log_plan(plan)
-    after, outcomes, kept = _carried_out(session, before, plan, doing)
+    after, outcomes, kept = _carried_out(session, before, plan, doing, underway)
 
     result = _result(after, session, options, kept, outcomes)
     runlog.log_actions("done", (it.action for it in outcomes if it.error is None and not it.skipped))
@@ -204,23 +213,24 @@ def _converge_once(paths: Paths, options: Options, doing: str) -> Result:
 
 
 def _carried_out(
-    session: Session, before: View, plan: Plan, doing: str
+    session: Session, before: View, plan: Plan, doing: str, underway: Underway
 ) -> tuple[View, tuple[Outcome, ...], recordkeeping.Kept]:
     """What the node looks like after a plan. What fetches and starts programs is loaded only for one with actions."""
     if not plan.actions:
         return before, (), recordkeeping.keep(session, before, before, (), doing)
     from reconciler.loop import change
 
-    outcomes = change.apply(session, plan)
+    outcomes = change.apply(session, plan, underway)
     after = session.view(change.as_fetched(before.targets, outcomes))
     kept = recordkeeping.keep(session, before, after, outcomes, doing)
-    return after, outcomes, change.tidied(kept, session, after)
+    return after, outcomes, change.tidied(kept, session, after, underway)
 
 
-def _begin(paths: Paths, options: Options) -> Session:
+def _begin(paths: Paths, options: Options, underway: Underway) -> Session:
     paths, loaded = located(paths, config.load(paths, options.config, options.cloud_configs))
     _log_configuration(loaded)
-    store.prepare(paths)
+    if not underway.is_busy:
+        store.prepare(paths)
     statedir.remember(paths)
     links.clean(paths)
     if options.config is None and options.cloud_configs is None:

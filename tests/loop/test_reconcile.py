@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.errors import Invalid, Unavailable
+from reconciler.errors import Invalid, Terminated, Unavailable
 from reconciler.fetch.fetcher import fetch
 from reconciler.fetch.transports.local import Local
+from reconciler.host.base import termination
 from reconciler.host.merge import links
 from reconciler.loop import apply, preflight
 from reconciler.loop.apply import Applier, Outcome
@@ -27,6 +28,8 @@ from tests.luck import examples
 from tests.seed import configure, converge, entry, fill_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reconciler.loop.reconcile import Result
     from reconciler.model.plan.action import Fetch, Plan
     from reconciler.model.state.entry import Entry
@@ -175,6 +178,69 @@ def test_what_is_ready_is_placed_while_one_source_is_still_at_work(
     assert [it.message for it in result.problems] == (["gone"] if fails else [])
     done = [type(it.action).__name__ for it in result.outcomes if not it.error and not it.skipped]
     assert sorted(done) == ["Fetch", *([] if fails else ["Fetch"]), "Place", *([] if fails else ["Place"]), "Remove"]
+
+
+@pytest.mark.commands
+def test_each_of_several_slow_sources_is_placed_when_it_comes(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each ends when the one before it is placed, and not before; none is fetched twice."""
+    monkeypatch.setattr(apply, "_HOLDUP", 0.2)
+    names = ["a", "b", "c", "d"]
+    _offer(paths, names)
+    fetched = []
+
+    def fetch_in_turn(action: Fetch, *rest: Any) -> Fetch:  # noqa: ANN401 - passed on
+        fetched.append(name := action.wanted.name)
+        _wait_until(lambda: _placed(paths).keys() == set(names[: names.index(name)]))
+        return fetch(action, *rest)
+
+    monkeypatch.setattr(apply, "fetch", fetch_in_turn)
+    result = converge(paths)
+    assert result.in_sync
+    assert sorted(fetched) == names
+    done = [type(it.action).__name__ for it in result.outcomes if not it.error and not it.skipped]
+    assert sorted(done) == ["Fetch"] * 4 + ["Place"] * 4
+    assert not list(paths.staging.iterdir())
+
+
+@pytest.mark.commands
+def test_a_run_ends_without_what_nobody_wants_any_more(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply, "_HOLDUP", 0.2)
+    _offer(paths, ["good", "slow"])
+    ended = []
+
+    def fetch_for_ever(action: Fetch, *rest: Any) -> Fetch:  # noqa: ANN401 - passed on
+        if action.wanted.name == "slow":
+            _wait_until(lambda: "good" in _placed(paths))
+            configure(paths, "extensions: {good: {source: 'file:///good'}}")
+            try:
+                termination.sleep(60)
+            except Terminated:
+                ended.append(action.wanted.name)
+                raise
+        return fetch(action, *rest)
+
+    monkeypatch.setattr(apply, "fetch", fetch_for_ever)
+    assert converge(paths).in_sync
+    assert _placed(paths).keys() == {"good"}
+    assert ended == ["slow"]
+    assert not termination.is_requested()
+
+
+def _offer(paths: Paths, names: list[str]) -> None:
+    """Directories with an extension each, all of them wanted."""
+    for name in names:
+        release = paths.root / f"{name}/usr/lib/extension-release.d/extension-release.{name}"
+        release.parent.mkdir(parents=True)
+        release.write_text("ID=_any\n")
+    lines = ", ".join(f"{it}: {{source: 'file:///{it}'}}" for it in names)
+    configure(paths, f"extensions: {{{lines}}}")
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.commands

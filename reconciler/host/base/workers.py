@@ -23,9 +23,14 @@ def workers(count: int) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException:
-        termination.request()
-        command.kill_running()
+        end_all()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
         termination.withdraw()
+
+
+def end_all() -> None:
+    """Ask all work to end, for the end of its `workers`."""
+    termination.request()
+    command.kill_running()
