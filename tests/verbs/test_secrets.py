@@ -43,6 +43,7 @@ MISTAKES = (
     f"x: {{source: 'oci:/x', checks: {{http: 'http://{SECRET}@example.org/?{SECRET}'}}}}",
     f"x: {{source: 'oci:/x', checks: 'http://{SECRET}@example.org/?{SECRET}'}}",
     f"x: ['https://{SECRET}@example.org/?{SECRET}']",
+    f"x: {{'https://u:{SECRET}@example.org/?a b={SECRET}': 1}}",
 )
 
 

@@ -18,10 +18,10 @@ from reconciler.host.base.ownership import refuse_foreign_hands
 from reconciler.host.base.way import MACHINE
 from reconciler.host.sources.web import PATIENCE, Patience, read_small
 from reconciler.model.content.sha256sums import beside, best_before, file_name, parse_checksums
-from reconciler.model.content.source import shown_url
+from reconciler.model.content.source import secrets_of, shown_url, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.host.sources.signedlists import SignedLists
 
@@ -84,7 +84,7 @@ def read_signed(
             code="signature.no-key",
         )
     content = _beside(url, _LIST, _LIST_MAX, patience)
-    listed = _parsed(content, shown_url(beside(url, _LIST)))
+    listed = _parsed(content, shown_url(beside(url, _LIST)), secrets_of(url))
     signature = _beside(url, _SIGNATURE, _SIGNATURE_MAX, patience)
     signed = _verify(content, signature, keys, shown_url(beside(url, _LIST)))
     _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
@@ -94,7 +94,7 @@ def read_signed(
 
 def read_unsigned(url: str, patience: Patience = PATIENCE) -> Mapping[str, str]:
     """The same without a signature: whoever answers for the server decides."""
-    listed = _parsed(_beside(url, _LIST, _LIST_MAX, patience), shown_url(beside(url, _LIST)))
+    listed = _parsed(_beside(url, _LIST, _LIST_MAX, patience), shown_url(beside(url, _LIST)), secrets_of(url))
     _refuse_stale(shown_url(beside(url, _LIST)), best_before(listed))
     return listed
 
@@ -113,11 +113,11 @@ def read_local(directory: Path) -> Mapping[str, str]:
     return listed
 
 
-def _parsed(content: bytes, shown: str) -> Mapping[str, str]:
+def _parsed(content: bytes, shown: str, secrets: Iterable[str] = ()) -> Mapping[str, str]:
     """Some server has something else in the list's place: a login page, or an error that it calls a success."""
     if listed := parse_checksums(content.decode(errors="replace")):
         return listed
-    first = ascii(content[:40].decode(errors="replace")) if content else "empty"
+    first = ascii(without_secrets(secrets, content[:400].decode(errors="replace"))[:40]) if content else "empty"
     hint = "see what is there; the lines of a list are SHA-256 digests, two spaces, and the names of files"
     raise Unavailable(f"{shown}: this is no list of checksums, but {first}", hint, code="web.malformed")
 

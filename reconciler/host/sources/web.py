@@ -22,7 +22,7 @@ from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.host.base import termination
 from reconciler.model.content.limits import TRANSFERS, size_text
 from reconciler.model.content.retryafter import retry_after
-from reconciler.model.content.source import shown_url
+from reconciler.model.content.source import secrets_of, shown_url, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,7 +143,7 @@ class Answer:
     trailers included; an error's body ends at its first byte; only final answers and content are signs of life.
     """
 
-    url: str  # as it is shown
+    asked: str  # as it was asked for, with what is secret in it
     stall: float
     take: Callable[[bytes], None]
     begin: Callable[[Answer], None]
@@ -153,6 +153,15 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)  # by names in lower case
     _has_begun: bool = False
     _heard: float = field(default_factory=time.monotonic)
+
+    @property
+    def url(self) -> str:
+        """As it is shown."""
+        return shown_url(self.asked)
+
+    def quoted(self, said: str) -> str:
+        """What the server said, for a message."""
+        return without_secrets(secrets_of(self.asked), said)
 
     def on_header(self, line: bytes) -> None:
         """Of interim answers, redirects and proxies too, each of which begins with a status line; and trailers."""
@@ -195,7 +204,9 @@ class Answer:
         encoding = self.headers.get("content-encoding", "").lower()
         if encoding not in {"", "identity"}:
             hint = "have the server send the file as it is, which is what was asked for"
-            raise Invalid(f"{self.url}: the server sends it in the encoding {encoding}", hint, code="web.malformed")
+            raise Invalid(
+                f"{self.url}: the server sends it in the encoding {self.quoted(encoding)}", hint, code="web.malformed"
+            )
         self.begin(self)
 
 
@@ -211,7 +222,7 @@ def ask(
     `begin` is given the answer before `take` is given the content piece by piece. Neither is called, and the answer's
     status is 416, where the server has nothing of the range that `headers` ask for.
     """
-    answer = Answer(shown_url(url), patience.stall, take, begin, "Range" in headers)
+    answer = Answer(url, patience.stall, take, begin, "Range" in headers)
     handle = pycurl.Curl()
     try:
         for option, value in (_options(url, headers, answer) | _bounds(patience)).items():
@@ -286,7 +297,7 @@ _STATUSES: Final[dict[int, _Meaning]] = {
 
 
 def of_status(answer: Answer) -> ReconcilerError:
-    told = f"{answer.url}: {answer.status} {answer.reason}"
+    told = f"{answer.url}: {answer.status} {answer.quoted(answer.reason)}"
     if answer.status in {429, 503}:
         seconds = retry_after(answer.headers.get("retry-after", ""))
         told = f"{told}: the server asks to come back later"
@@ -332,13 +343,14 @@ _UNTRUSTED: Final = (Invalid, "is not trusted", "install the certificate of its 
 
 
 def _of_fault(error: pycurl.error, answer: Answer, handle: pycurl.Curl) -> ReconcilerError:
-    number, words = error.args
+    number, said = error.args
+    words = answer.quoted(said)  # a redirect's host, for instance, is the server's word
     if number == pycurl.E_PEER_FAILED_VERIFICATION:
         kind, what, hint = _CERTIFICATES.get(handle.getinfo(pycurl.SSL_VERIFYRESULT), _UNTRUSTED)
         words = words.removeprefix("SSL certificate OpenSSL verify result: ")
         return kind(f"{answer.url}: the server's certificate {what}: {words}", hint, code="web.certificate")
     cause = handle.getinfo(pycurl.OS_ERRNO) if number == pycurl.E_COULDNT_CONNECT else 0
-    kind, code, what, hint = _meaning(number, cause, words, answer.status)
+    kind, code, what, hint = _meaning(number, cause, said, answer.status)
     return kind(f"{answer.url}: {what}: {words}{f': {os.strerror(cause)}' if cause else ''}", hint, code=code)
 
 

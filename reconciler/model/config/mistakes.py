@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.errors import Invalid, InvalidConfiguration, Mistake
+from reconciler.errors import Invalid, InvalidConfiguration, Mistake, quoted
 from reconciler.model.config import wrongtypes
 from reconciler.model.config.document import Document, Extension
 from reconciler.model.config.merge import Fragment, KeyPath, Tree, overlay
@@ -192,8 +192,13 @@ def _model_in(annotation: Any) -> Any:  # noqa: ANN401 - a type
     return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
+def _shown(part: object) -> str:
+    """A key, which may be a source in the wrong place, and with blanks in it."""
+    return quoted(str(part)) if "://" in str(part) else str(part)
+
+
 def _mistake(fragment: Fragment, path: KeyPath, what: str, hint: str | None = None) -> Invalid:
     place = fragment.place(path)
-    name = ".".join(str(part) for part in path) or "the configuration"
+    name = ".".join(_shown(part) for part in path) or "the configuration"
     where = f"{place}: {name}" if place else name
     return Misread(f"{where}: {what}", hint, path, place.file if place else None)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from reconciler.dataclass import dataclass
-from reconciler.errors import quoted, redacted
+from reconciler.errors import HIDDEN, quoted, redacted
 from reconciler.model.content.reference import TAG, parse_reference, split_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_REFERENCE = re.compile(r"@(?P<digest>[^@/]*)$")
@@ -202,6 +206,21 @@ def parse_digest(text: str) -> str:
 def refuse_blanks(text: str, what: str) -> None:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError(f"{what} has no white space or control characters")
+
+
+def secrets_of(url: str) -> frozenset[str]:
+    """What of a URL is in no output: user, password, the query and its values, as they are and decoded."""
+    rest, _, query = url.partition("://")[2].partition("#")[0].partition("?")
+    login = rest.partition("/")[0].rpartition("@")[0]
+    values = (it.partition("=")[2] or it for it in query.split("&"))
+    found = {login, *login.split(":", 1), query, *values}
+    found |= {unquote(it) for it in found}
+    return frozenset(found | {b64encode(unquote(login).encode()).decode()}) - {""}
+
+
+def without_secrets(secrets: Iterable[str], said: str) -> str:
+    """What a server said; nothing of it, where it repeats what it was asked with."""
+    return HIDDEN if any(it.lower() in said.lower() for it in secrets) else said
 
 
 def shown_url(url: str) -> str:

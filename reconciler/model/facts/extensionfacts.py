@@ -167,10 +167,15 @@ class ExtensionFacts:
         """What it can do to a host beyond having files there."""
         paths = [path for path, file in self.files.items() if file.kind is not FileKind.DIRECTORY]
         return (
-            *abilities(paths, lambda path: self.files[path].text, self.links),
+            *abilities(paths, self._whole_text, self.links),
             *restarts(self.contents, self.kind, paths, self.links),
             *self.host.abilities,
         )
+
+    def _whole_text(self, path: str) -> str | None:
+        """What of a file was not read may say anything."""
+        file = self.files[path]
+        return file.text if file.content is not None and len(file.content) >= file.size else None
 
     @cached_property
     def links(self) -> dict[str, str]:

@@ -25,14 +25,16 @@ _OF_LIB: Final = (
     ),
     *(r"(?:extensions|confexts)/[^/]+(?:/[^/]+)*", r"[^/]+\.d", r"userdb", r"credstore[^/]*", r"netplan"),
     *(r"modules/[^/]+(?:/[^/]+)*", r"firmware(?:/[^/]+)*", r"glibc-hwcaps/[^/]+", r"security"),
-    *(r"gconv(?:/[^/]+)*", _OF_PERL),
+    *(r"gconv(?:/[^/]+)*", r"gio/modules", r"dbus-1/[^/]+", r"cni", r"docker/[^/]+", _OF_PERL),
     _OF_PYTHON,
 )
 _OF_LIBRARIES: Final = (
-    *(r"security", r"glibc-hwcaps/[^/]+", r"gconv(?:/[^/]+)*", r"rpm-plugins", _OF_PERL),
+    *(r"security", r"glibc-hwcaps/[^/]+", r"gconv(?:/[^/]+)*", r"rpm(?:-plugins)?(?:/[^/]+)*", _OF_PERL),
+    *(r"gio/modules", r"NetworkManager/[^/]+"),
     r"(?:tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)(?:/[^/]+)*",
 )
 _OF_SHARE: Final = (
+    *(r"systemd/user/[^/]+", r"user-tmpfiles\.d", r"p11-kit/modules"),
     *(r"dbus-1/[^/]+", r"polkit-1/[^/]+", r"(?:selinux|apparmor)[^/]*(?:/[^/]+)*", r"containers/[^/]+(?:/[^/]+)*"),
     *(
         r"(?:initramfs-tools|libalpm)/[^/]+/[^/]+",
@@ -54,7 +56,7 @@ _PLACES: Final = (
     f"usr/lib64/{_OF_PYTHON}",
     *(f"{top}/{it}" for top in ("usr/share", "usr/local/share") for it in _OF_SHARE),
     *(f"{top}(?:/[^/]+){{0,5}}" for top in ("etc", "usr/etc", "usr/local/cloud-config")),
-    *("usr/s?bin", "usr/local/s?bin", "usr/libexec/[^/]+"),
+    *("usr/s?bin", "usr/local/s?bin", "usr/libexec/[^/]+", "usr/libexec/(?:kubernetes|cni|docker)(?:/[^/]+)*"),
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
 from reconciler.model.content.power import Power
-from reconciler.model.facts.unitfiles import parse_unit
+from reconciler.model.facts.unitfiles import logical_lines, parse_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +49,12 @@ _LOGIN: Final = (
     r"|ssh/.+|security/.+|krb5\.conf(?:\.d/.+)?|hosts|resolv\.conf|ssl/.+|pki/.+|ca-certificates/.+)"
 )
 _SYSTEM: Final = r"system(?:\.control|\.attached)?"
-UNIT_FILE: Final = rf"{_LIB}/systemd/(system|user)/([^/]+)"
-DROP_IN: Final = rf"{_LIB}/systemd/(?:{_SYSTEM}|user)/([^/]+)\.d/[^/]+\.conf"
+UNIT_FILE: Final = rf"(?:{_LIB}|{_SHARE})/systemd/(system|user)/([^/]+)"
+DROP_IN: Final = rf"(?:{_LIB}/systemd/(?:{_SYSTEM}|user)|{_SHARE}/systemd/user)/([^/]+)\.d/[^/]+\.conf"
 DEPENDENCY: Final = rf"{_LIB}/systemd/{_SYSTEM}/([^/]+)\.(?:wants|requires|upholds)/([^/]+)"
-NESTED: Final = rf"(?:(?:usr/(?:local/)?lib|{_ETC})/(?:extensions|confexts)/[^/]+/)(?P<inside>(?:usr|opt|etc)/.+)"
+_EXTENSIONS: Final = rf"(?:usr/(?:local/)?lib|{_ETC})/(?:extensions|confexts)"
+# Directories of versions (systemd.v(7)) have one level more.
+NESTED: Final = rf"{_EXTENSIONS}/(?:[^/]+\.v/)?[^/]+/(?P<inside>(?:usr|opt|etc)/.+)"
 # Drop-ins for all services, and for all whose names begin alike, are for these as well.
 _OWN_UNITS: Final = (
     rf"{_LIB}/systemd/{_SYSTEM}/livelayer(?:-[a-z]+)?\.[a-z]+(?:\.d/.+|\.(?:wants|requires)/.+)?"
@@ -81,21 +83,26 @@ def _runs(text: str) -> bool:
     """Whether a rule of udev(7) runs programs, starts units or changes settings of the kernel."""
     names = (
         r"\b(?:RUN|PROGRAM|SYSTEMD_(?:USER_)?WANTS|SYSTEMD_ALIAS|SYSCTL)\b|\bIMPORT\{program\}"
-        r"|\b(?:MODE|OWNER|GROUP)\s*:?=|\b(?:SECLABEL|ATTR|SYSCTL)\{[^}]*\}\s*[:+]?=(?!=)|\bTAG\s*\+=\s*\"uaccess"
+        r"|\bIMPORT\{builtin\}\s*[=!]*=\s*(?:e\"|\"\s*kmod)"
+        r"|\b(?:MODE|OWNER|GROUP)\s*[:+-]?=|\b(?:SECLABEL|ATTR|SYSCTL)\{[^}]*\}\s*[:+]?=(?!=)"
+        r"|\bTAG\s*[:+]?=(?!=)\s*(?:e\"|\"uaccess)"
     )
-    return re.search(names, text.replace("\\\n", "")) is not None
+    return re.search(names, "\n".join(logical_lines(text, "#", ""))) is not None
 
 
 def _is_started_as_root(text: str) -> bool:
     """What other sections say is nothing to D-Bus."""
-    _, _, section = text.replace("\r", "\n").partition("[D-BUS Service]")
-    users = parse_unit(re.split(r"(?m)^\s*\[", section)[0]).get("User", [])
-    return users[-1:] in ([], ["root"], ["0"])
+    _, *sections = re.split(r"(?m)^[ \t]*(?=\[)", text.replace("\r", "\n"))
+    own = [parse_unit(it) for it in sections if it.startswith("[D-BUS Service]")]
+    users = [it.get("User", [])[-1:] for it in own] or [[]]
+    asks_systemd = any("SystemdService" in it for it in own)  # whose unit says as whom
+    return asks_systemd or any(it in ([], ["root"], ["0"]) for it in users)
 
 
 def _makes_root(text: str) -> bool:
     """Whether a line of sysusers.d(5) makes a user or group that somebody is already, or gives one a group."""
-    return any(_is_privileged(line) for line in text.splitlines() if line.strip() and line.lstrip()[:1] != "#")
+    lines = re.split(r"[\n\r\0]", text)
+    return any(_is_privileged(line) for line in lines if line.strip() and line.lstrip()[:1] != "#")
 
 
 def _is_privileged(line: str) -> bool:
@@ -118,19 +125,31 @@ MARK: Final = (
     r"^(?:usr/)?etc/|/s?bin/|/(?:python|pypy)[0-9.]*(?:/|zip$)|/(?:systemd|livelayer|cloud-config|containers|NetworkManager"
     r"|networkd-dispatcher|kernel|ignition|initramfs-tools|libalpm|rpm|apt|dpkg|cups|tuned|factory|gconv|perl5?|site_perl|dhcpcd-hooks|dracut|firewalld|netplan|repart|sysupdate|pam\.d|userdb|sudoers\.d"
     r"|security|pam_|libnss_|pki|ca-certificates|selinux|apparmor|environment\.d|dbus-1|polkit-1|sysusers\.d|tmpfiles\.d|udev"
-    r"|credstore|modules|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|fish|zsh|bash-completion|extensions|confexts|tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)"
+    r"|credstore|modules|user-tmpfiles\.d|p11-kit|gio|kubernetes|cni|docker|firmware|modules-load\.d|modprobe\.d|sysctl\.d|binfmt\.d|glibc-hwcaps|fish|zsh|bash-completion|extensions|confexts|tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)"
 )
 UNKNOWN: Final = Rule(Power.HOOKS, "", "leads to where nobody knows what is, in a place where that counts")
+UNKNOWN_NESTED: Final = Rule(Power.LIVELAYER, "", "has an extension in it of which nobody knows what it holds")
 RULES: Final = (
     Rule(
         Power.LIVELAYER,
-        rf"(?:usr/(?:local/)?lib|{_ETC})/(?:extensions|confexts)/[^/]+\.raw(?:\.v)?(?:/.+)?",
+        rf"{_EXTENSIONS}/(?:[^/]+\.v/)?[^/]+\.raw(?:\.v)?(?:/.+)?",
         "has an extension in an image file, into which nobody looks",
     ),
     Rule(
         Power.HOOKS,
         rf"{_BIN}/(?:u?mount|fsck|mkfs)\.[^/]+",
         "is run by mount, umount, fsck or mkfs for some file systems",
+    ),
+    Rule(
+        Power.HOOKS,
+        rf"{_BIN}/(?:request-key|bridge-stp|nfsdcltrack|cifs\.(?:upcall|idmap)|v86d|drbdadm|hotplug)",
+        "is run by the kernel, as root",
+    ),
+    Rule(
+        Power.HOOKS,
+        rf"(?:usr/share|{_ETC})/containers/(?:containers|storage)\.conf(?:\.d/.+)?|{_ETC}/(?:docker/daemon\.json|containerd/.+|crio/.+|cni/.+)"
+        r"|usr/libexec/(?:kubernetes|docker/cli-plugins|cni)/.+|usr/lib/(?:cni|docker/cli-plugins)/.+",
+        "says what runs containers, or is run by what does, as root",
     ),
     Rule(
         Power.LIVELAYER,
@@ -161,6 +180,11 @@ RULES: Final = (
         "runs a program as root when it sleeps or ends",
     ),
     Rule(Power.HOOKS, _HOOKS, "is run by others, as root: by cron, the network, the package manager and the like"),
+    Rule(
+        Power.GENERATORS,
+        rf"{_SHARE}/containers/systemd/.+",
+        "has podman make services of it, which run as root (Quadlet)",
+    ),
     Rule(
         Power.MANAGER,
         rf"{_LIB}/systemd/[a-z-]+\.conf(?:\.d/.+)?|{_LIB}/environment\.d/.+|{_LIB}/systemd/(?:system|user)-preset/.+",
@@ -195,7 +219,7 @@ RULES: Final = (
     ),
     Rule(
         Power.DBUS,
-        rf"{_SHARE}/dbus-1/system-services/.+",
+        rf"(?:{_SHARE}|usr/(?:local/)?lib)/dbus-1/system-services/.+",
         "is started as root when anybody calls it over D-Bus",
         _is_started_as_root,
     ),
@@ -210,10 +234,15 @@ RULES: Final = (
         Power.SYSUSERS, rf"{_LIB}/sysusers\.d/.+", "makes a user who is root, or puts users into groups", _makes_root
     ),
     Rule(Power.TMPFILES, rf"{_LIB}/tmpfiles\.d/.+", "makes, changes or removes files anywhere, as root"),  # noqa: S108 - no file
+    Rule(
+        Power.TMPFILES,
+        rf"{_SHARE}/user-tmpfiles\.d/.+",
+        "makes, changes or removes files in the session of each user, root's among them",
+    ),
     Rule(Power.TMPFILES, r"usr/share/factory/.+", "is copied to where it is missing, /etc for instance"),
     Rule(
         Power.UNITS,
-        rf"{_LIB}/systemd/user/[^/]+\.(?:wants|requires|upholds)/.+",
+        rf"(?:{_LIB}|{_SHARE})/systemd/user/[^/]+\.(?:wants|requires|upholds)/.+",
         "starts in the session of each user, root's among them",
     ),
     Rule(Power.UDEV, rf"{_LIB}/udev/rules\.d/.+", "runs programs as root when a device comes", _runs),
@@ -233,6 +262,11 @@ RULES: Final = (
     Rule(Power.PRELOAD, rf"{_LIBRARIES}/gconv/.+", "runs in every program that changes character sets"),
     Rule(
         Power.PRELOAD,
+        rf"{_LIBRARIES}/(?:gio/modules|NetworkManager)/.+\.so.*|{_SHARE}/p11-kit/modules/.+|{_ETC}/pkcs11/modules/.+",
+        "is loaded by programs that others run, as root among them",
+    ),
+    Rule(
+        Power.PRELOAD,
         rf"{_ETC}/ld\.so\.(?:preload|conf(?:\.d/.+)?)|{_LIBRARIES}/glibc-hwcaps/.+"
         rf"|{_LIBRARIES}/(?:tls|haswell|xeon_phi|avx512_1|x86_64|platform|sse2|i[3-6]86|power[0-9]+)/(?:.+/)?lib[^/]+\.so.*",
         "puts libraries before those of the host, into every program",
@@ -240,7 +274,7 @@ RULES: Final = (
     Rule(
         Power.PRELOAD,
         rf"{_ETC}/(?:profile|environment|bash\.bashrc|bashrc|profile\.d/.+|bash_completion\.d/.+|csh\..+|ksh\.kshrc|perl/.+|zsh.*|fish/.+|skel/.+)"
-        r"|usr/share/fish/vendor_conf\.d/.+",
+        r"|usr/(?:local/)?share/fish/vendor_conf\.d/.+",
         "runs in every shell, root's among them",
     ),
     Rule(

@@ -24,6 +24,7 @@ from reconciler.model.facts.powerrules import (
     RULES,
     UNIT_FILE,
     UNKNOWN,
+    UNKNOWN_NESTED,
     Rule,
 )
 from reconciler.model.facts.unitfiles import parse_unit
@@ -41,6 +42,7 @@ _TAILS: Final = (
     *(
         "x",
         "x.conf",
+        "x.raw",
         "x.d/x",
         "livelayer.service",
         "livelayer.service.d/x",
@@ -213,13 +215,15 @@ def _rules_below(path: str, *, is_link: bool) -> Iterator[Rule]:
     name = path.rpartition("/")[2]
     if "." in name and not name.endswith(".d") and not is_link:
         return
+    if is_link and re.fullmatch(NESTED, f"{path}/etc/x", re.DOTALL):
+        yield UNKNOWN_NESTED
     for rule, pattern in _compiled():
         if any(pattern.fullmatch(f"{path}/{tail}") for tail in _TAILS):
             yield rule
 
 
 def _is_meant(judge: Callable[[str], bool], text: str | None) -> bool:
-    return text is None or judge(text)
+    return text is None or "\0" in text or judge(text)
 
 
 def _drop_ins(
@@ -239,7 +243,7 @@ def _drop_ins(
 
 def _starts_own(text: str | None, own: set[str]) -> bool:
     """Whether a drop-in does nothing but have units of the extension started."""
-    if text is None:
+    if text is None or "\0" in text:
         return False
     found = parse_unit(text)
     wanted = (unit for key in _STARTING for unit in found.get(key, ()))

@@ -7,6 +7,7 @@ so. `Upholds=` is looked at all the time and then takes effect; `.wants/` links 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from reconciler.dataclass import dataclass
@@ -47,12 +48,30 @@ class _Cause:
     upholds: bool
 
 
+def logical_lines(text: str, comments: str = "#;", joint: str = " ") -> Iterator[str]:
+    """The lines that are no comments, each with those that continue it, as systemd reads them (`read_line`).
+
+    A carriage return and a NUL end a line, too, and nothing else does; comments within a continued line are left out.
+    """
+    held = ""
+    for raw in re.split(r"\r\n?|\n\r?|\0", text):
+        line = raw.lstrip(" \t")
+        if line[:1] and line[0] in comments:
+            continue
+        if line.endswith("\\"):
+            held += line[:-1] + joint
+            continue
+        yield held + line
+        held = ""
+    yield held
+
+
 def parse_unit(text: str) -> Settings:
     """The settings of a unit file or drop-in; an empty value drops what was said before."""
     found: Settings = {}
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in logical_lines(text):
         key, separator, value = line.partition("=")
-        if not separator or line.lstrip().startswith(("#", ";")):
+        if not separator:
             continue
         words = value.split()
         found[key.strip()] = [*found.get(key.strip(), []), *words] if words else []

@@ -42,10 +42,15 @@ class Bench:
         self.told: list[tuple[int, int | None]] = []
 
     def fetch(
-        self, path: str = "/file.raw", digest: str = DIGEST, limit: int = 1 << 30, patience: Patience = HASTE
+        self,
+        path: str = "/file.raw",
+        digest: str = DIGEST,
+        limit: int = 1 << 30,
+        patience: Patience = HASTE,
+        url: str | None = None,
     ) -> Path:
         return download(
-            self.server.url + path,
+            (url or self.server.url) + path,
             digest,
             self.target,
             size_limit=limit,
@@ -771,3 +776,35 @@ def test_the_proxy_of_the_environment_is_used_in_capitals_too(bench: Bench, monk
     assert bench.server.requests[0][0] == "http://elsewhere.example/x"
     with pytest.raises(Unavailable, match="cannot be resolved"):
         read_small("http://near.example/x", 10, HASTE)
+
+
+def _echo(says: str) -> Callable[[Handler], bool]:
+    """Repeat what it was asked with, somewhere in the answer."""
+
+    def fault(handler: Handler) -> bool:
+        if says == "reason":
+            handler.send_response(404, "no hunter3 for ALICE:HUNTER2")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+        elif says == "login":
+            handler.send_response(403, handler.headers["Authorization"])
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+        elif says == "encoding":
+            handler.send(200, b"", Content_Length="0", Content_Encoding="hunter2")
+        else:
+            handler.fail(302, Location="http://alice.hunter2.invalid/")
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize("says", ["reason", "login", "encoding", "redirect"])
+def test_a_server_that_repeats_what_it_was_asked_with_is_not_quoted(bench: Bench, says: str) -> None:
+    bench.server.fail("/file.raw", *[_echo(says)] * 3)
+    url = bench.server.url.replace("://", "://alice:hunter%32@")
+    with pytest.raises(ReconcilerError) as caught:
+        bench.fetch("/file.raw?sig=hunter3", url=url)
+    told = str(caught.value).lower() + (caught.value.hint or "")
+    assert "***" in told
+    assert not [it for it in ("alice", "hunter", "ywxpy2u6") if it in told]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -116,3 +117,9 @@ def test_signatures() -> None:
 )
 def test_no_signatures(content: bytes) -> None:
     assert parse_signature(content) is None
+
+
+def test_what_was_read_in_part_may_do_anything() -> None:
+    rule, text = "usr/lib/udev/rules.d/x.rules", b"# nothing but a comment"
+    assert not extension(files={rule: replace(file(), content=text, size=len(text))}).abilities
+    assert extension(files={rule: replace(file(), content=text, size=len(text) + 1)}).abilities

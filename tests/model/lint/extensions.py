@@ -31,7 +31,8 @@ UPHOLDS: Final = f"{UNITS}/multi-user.target.d/10-x.conf"
 def file(text: str | None = None, **changes: Any) -> File:  # noqa: ANN401 - fields of a File
     """A file, with its text where that decides something."""
     content = None if text is None else text.encode()
-    return File(FileKind.FILE, **{"size": 10, "mtime": NOW - 1, "content": content, **changes})
+    size = 10 if content is None else len(content)
+    return File(FileKind.FILE, **{"size": size, "mtime": NOW - 1, "content": content, **changes})
 
 
 def program(mode: int = 0o755, **changes: Any) -> File:  # noqa: ANN401 - fields of a Program
