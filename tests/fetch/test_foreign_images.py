@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.fetch.transport import Access
 from reconciler.host.merge.links import read_links
+from reconciler.host.registry.skopeo import Skopeo
 from reconciler.loop.reconcile import converge
 from reconciler.loop.session import Options
 from tests.rig import images
@@ -84,3 +86,50 @@ def test_a_platform_in_other_words_is_the_same(paths: Paths, tmp_path: Path, con
     assert json.loads((layout / "index.json").read_text())
     configure(paths, f"extensions: {{x: {{source: 'oci:{layout}:v1', platform: {system.lower()}/amd64}}}}")
     assert converge(paths, Options(), "test").in_sync
+
+
+@pytest.mark.parametrize("offered", [["amd64", "amd64/v3"], ["amd64/v3", "amd64"], ["amd64/v3"]], ids=str)
+@pytest.mark.parametrize("is_pinned", [False, True])
+def test_of_a_layout_the_variant_that_was_chosen_is_taken(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offered: list[str], *, is_pinned: bool
+) -> None:
+    monkeypatch.setattr(Access, "best_variant", "v3")
+    index = images.write_index(tmp_path / "layout", "v1", {it: command("x", it) for it in offered})
+    pin = f", digest: '{index}'" if is_pinned else ""
+    configure(paths, f"extensions: {{x: {{source: 'oci:{tmp_path}/layout:v1', platform: linux/amd64{pin}}}}}")
+    result = converge(paths, Options(), "test")
+    assert result.in_sync, result.problems
+    (link,) = read_links(paths, 252).links.values()
+    assert "amd64/v3" in (paths.store / link.entry.file_name / "usr/bin/x").read_text()
+
+
+@pytest.mark.parametrize("is_index", [False, True])
+def test_a_layout_that_changes_after_it_was_resolved_is_not_taken(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_index: bool
+) -> None:
+    layout, copy = tmp_path / "layout", Skopeo.copy
+
+    def write(says: str) -> None:
+        if is_index:
+            images.write_index(layout, "v1", {"amd64": command("x", says)})
+        else:
+            images.write_image(layout, "v1", command("x", says))
+
+    def change_and_copy(self: Skopeo, *arguments: Any) -> None:  # noqa: ANN401 - passed on
+        write("other")
+        copy(self, *arguments)
+
+    write("this")
+    monkeypatch.setattr(Skopeo, "copy", change_and_copy)
+    configure(paths, f"extensions: {{x: {{source: 'oci:{layout}:v1', platform: linux/amd64}}}}")
+    result = converge(paths, Options(), "test")
+    assert [it.code for it in result.problems] == ["source.changed"]
+    assert not read_links(paths, 252).links
+
+
+def test_one_image_may_serve_two_one_of_them_renamed(paths: Paths, tmp_path: Path) -> None:
+    images.write_image(tmp_path / "layout", "v1", command("x", "x"))
+    line = f"source: 'oci:{tmp_path}/layout:v1', platform: linux/amd64"
+    configure(paths, f"extensions: {{x: {{{line}}}, y: {{{line}, rename: true}}}}")
+    result = converge(paths, Options(), "test")
+    assert result.in_sync, result.problems

@@ -86,11 +86,13 @@ def write_image_of_tars(layout: Path, tag: str, tars: Sequence[Path]) -> None:
 
 
 def write_index(layout: Path, tag: str, images: Mapping[str, Sequence[Member]]) -> str:
-    """Add an image for several architectures; returns the index's digest."""
+    """Add an image for several architectures, `amd64` or `amd64/v3`; returns the index's digest."""
     entries = []
-    for architecture, layer in images.items():
+    for name, layer in images.items():
+        architecture, _, variant = name.partition("/")
         descriptor = _write_manifest(layout, [tar(layer)], architecture)
-        entries.append({**descriptor, "platform": {"os": "linux", "architecture": architecture}})
+        platform = {"os": "linux", "architecture": architecture, **({"variant": variant} if variant else {})}
+        entries.append({**descriptor, "platform": platform})
     descriptor = _put_json(layout, {"schemaVersion": 2, "mediaType": _INDEX, "manifests": entries}, _INDEX)
     _tag(layout, tag, descriptor)
     return str(descriptor["digest"])

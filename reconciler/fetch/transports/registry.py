@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.dataclass import dataclass
-from reconciler.errors import Invalid, ReconcilerError
+from reconciler.errors import Invalid, ReconcilerError, Unavailable
 from reconciler.fetch.content import Layers, content_of_image
 from reconciler.host.base.blobs import blob_in
 from reconciler.host.base.digest import file_digest
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from reconciler.fetch.transport import Access, Made, Opening
     from reconciler.model.config.part import Part
     from reconciler.model.content.format import Format
-    from reconciler.model.content.ociread import Manifest
+    from reconciler.model.content.ociread import Manifest, Platform
     from reconciler.model.content.source import Source
+
 
 log = logging.getLogger(__name__)
 
@@ -201,9 +202,28 @@ class Registry:
         platform, blobs = self.access.platform(it.part), self.access.blobs
         if (named := _by_tag(it)) and asks_for_signatures():
             copy_by_name(skopeo, named, it.resolution, platform, layout, blobs)
+        elif not it.part.source.is_remote:
+            self._copy_local(it, layout, skopeo, platform)
         else:
             skopeo.copy(it.part.source.argument(it.resolution.manifest), platform, layout, blobs)
         self._fetch_foreign(it, layout, skopeo)
+
+    def _copy_local(self, it: Opening, layout: Path, skopeo: Skopeo, platform: Platform) -> None:
+        """Nothing but a registry gives a manifest by its digest, so skopeo is to choose as we did, and did so."""
+        argument, wanted, others = it.part.source.argument(), it.resolution.manifest, set[str]()
+        if it.resolution.index_digest is not None:
+            index = parse_manifest(skopeo.raw_manifest(argument))
+            entries = index.manifests if isinstance(index, Index) else ()
+            platform = next((one.platform for one in entries if one.digest == wanted), None) or platform
+            others = {one.digest for one in entries if one.digest != wanted}
+        skopeo.copy(argument, platform, layout, self.access.blobs)
+        found = keptimages.copied_digest(layout)
+        if found == wanted:
+            return
+        # A Docker manifest gets another digest in an OCI layout. Any other is another image's.
+        if found in others or digest_of(skopeo.raw_manifest(argument)) != it.resolution.digest:
+            told = f"{it.part.text}: what was read is {found}, not {wanted}: it changed meanwhile"
+            raise Unavailable(told, "a later run tries again", code="source.changed")
 
     def _fetch_foreign(self, it: Opening, layout: Path, skopeo: Skopeo) -> None:
         """Bring the layers that skopeo did not copy, since the manifest says that they lie elsewhere."""

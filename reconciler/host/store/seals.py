@@ -41,7 +41,7 @@ def sealed(paths: Paths, entry: Entry) -> int | None:
 def unsealed(paths: Paths, observed: ObservedState) -> list[Entry]:
     """What is placed and has no manifest yet."""
     placed = {link.entry for link in observed.links.values() if not link.dangling}
-    return [entry for entry in sorted(placed) if sealed(paths, entry) is None]
+    return [entry for entry in sorted(placed, key=lambda it: it.file_name) if sealed(paths, entry) is None]
 
 
 def reseal(paths: Paths, entry: Entry, when: int) -> None:
