@@ -15,6 +15,7 @@ from reconciler.loop.reconcile import converge
 from reconciler.loop.session import Options
 from tests.rig import images
 from tests.rig.images import command, tar
+from tests.rig.registry import Registry
 from tests.seed import configure
 
 if TYPE_CHECKING:
@@ -133,3 +134,22 @@ def test_one_image_may_serve_two_one_of_them_renamed(paths: Paths, tmp_path: Pat
     configure(paths, f"extensions: {{x: {{{line}}}, y: {{{line}, rename: true}}}}")
     result = converge(paths, Options(), "test")
     assert result.in_sync, result.problems
+
+
+def test_the_hint_about_plain_http_works_when_it_is_followed(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images.write_image(tmp_path / "layout", "v1", command("x", "x"))
+    with Registry(tmp_path / "registry") as registry:
+        registry.push(tmp_path / "layout", "v1", "plain/x:v1")
+        configure(
+            paths, f"extensions: {{x: {{source: 'docker://{registry.address}/plain/x:v1', platform: linux/amd64}}}}"
+        )
+        (problem,) = converge(paths, Options(), "test").problems
+        assert problem.code == "registry.plain-http"
+        _, _, line = (problem.hint or "").partition("say: ")
+        settings = tmp_path / ".config/containers/registries.conf.d/plain.conf"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(line)
+        assert converge(paths, Options(retry=frozenset({"x"})), "test").in_sync

@@ -57,12 +57,14 @@ class LayoutReader:
         if len(entries) == 1:
             return entries[0]
         for entry, known in entries:
-            if known == name:
+            if name and known == name:
                 return entry, known
         names = ", ".join(sorted(str(known) for _, known in entries if known)) or "none with a name"
         raise Malformed(
-            f"{self._directory} holds {len(entries)} images ({names}), and none is called {name}",
-            "push to a tag that is the name of one of them",
+            f"{self._directory} holds {len(entries)} images ({names}), and none is called {name}"
+            if name
+            else f"{self._directory} holds {len(entries)} images ({names}), and which of them is meant is not said",
+            "push to docker:// with a tag that is the name of one of them, or a layout with one image",
         )
 
     def images(self, held: Descriptor) -> list[LayoutImage]:

@@ -9,7 +9,7 @@ from reconciler.dataclass import dataclass
 from reconciler.errors import Failed, Invalid, ReconcilerError, Unavailable, shortened
 from reconciler.host.base.command import run
 from reconciler.host.registry.blobcache import drop_if_damaged
-from reconciler.model.content.skopeofailure import OF_THIS_NODE, about, crash, last_words
+from reconciler.model.content.skopeofailure import OF_THIS_NODE, PLAIN_HTTP, about, crash, last_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +117,7 @@ _MEANINGS: Final[tuple[tuple[str, type[ReconcilerError], str, str], ...]] = (
         r"server gave HTTP response to HTTPS client",
         Invalid,
         "the registry speaks plain HTTP",
-        "if that is meant: insecure = true for it in /etc/containers/registries.conf",
+        PLAIN_HTTP,
     ),
     (r"x509|certificate", Invalid, "the registry's certificate is not trusted", "install its CA certificate"),
     (
@@ -157,7 +157,7 @@ def understand_push(stderr: str, destination: str) -> ReconcilerError:
             return kind(f"{destination}: {meaning} (skopeo: {quoted})", about(hint, destination), code=code)
     for pattern, kind, meaning, hint in _MEANINGS:
         if re.search(pattern, words, re.IGNORECASE):
-            return kind(f"{destination}: {meaning} (skopeo: {quoted})", hint)
+            return kind(f"{destination}: {meaning} (skopeo: {quoted})", about(hint, destination))
     return Unavailable(
         f"{destination}: cannot be pushed (skopeo: {quoted})",
         "run it again with -v, or skopeo by hand",

@@ -10,6 +10,10 @@ from reconciler.model.content.limits import size_text
 from reconciler.model.content.retryafter import retry_after
 
 _AGAIN: Final = "a later run tries again"
+PLAIN_HTTP: Final = (
+    "if that is meant, have a file in /etc/containers/registries.conf.d, with a name that ends in .conf, say: "
+    'registry = [{location = "REGISTRY", insecure = true}]'
+)
 _LOGIN: Final = "log in with: skopeo login --authfile /etc/livelayer/auth.json REGISTRY"
 _NO_SUCH_IMAGE: Final = (
     r"(manifest|name) unknown|manifest invalid|\b404\b|not found|no descriptor found|no image found"
@@ -146,7 +150,7 @@ _MEANINGS: Final[tuple[Meaning, ...]] = (
         r"server gave HTTP response to HTTPS client",
         (Invalid, "registry.plain-http"),
         "the registry speaks plain HTTP",
-        "if that is meant: insecure = true for it in /etc/containers/registries.conf",
+        PLAIN_HTTP,
     ),
     (
         r"not yet valid: .* is before",

@@ -10,7 +10,7 @@ from reconciler.model.fit.release import LAX_SINCE, Host, misfit
 from reconciler.model.images.imagepolicy import needs_device_mapper, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from reconciler.model.images.imageformat import ImageFormat
     from reconciler.model.images.imagepolicy import ImagePolicy
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 
 _REBUILD: Final = "build the image FROM scratch with the extension's own files only"
+
+
+# What images are kept in, by what lies at its top; the first that is there.
+_KEPT_IN: Final = {
+    "oci-layout": "it is a layout of images: write source: oci:PATH, or oci-archive:PATH if PATH is a tar archive",
+    "repositories": "it holds images as docker save writes them: write source: docker-archive:PATH",
+    "manifest.json": "if it holds an image: write source: dir:PATH, or docker-archive:PATH if PATH is a tar archive",
+    "etc": f"if it is a configuration extension: kind: confext; else {_REBUILD}",
+}
+
+
+def _instead(misplaced: Collection[str]) -> str:
+    return next((hint for name, hint in _KEPT_IN.items() if name in misplaced), _REBUILD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +63,9 @@ class Contents:
         taken = tops - ident.kind.traits.tops  # its own tops are misplaced only where they are no directories
         if misplaced := [name for name in self.misplaced if name not in taken]:
             listed = ", ".join(f"/{name}" for name in misplaced[:3])
-            return _invalid(ident, "content.misplaced", f"the content holds {listed}; {ident.kind.carries}", _REBUILD)
+            return _invalid(
+                ident, "content.misplaced", f"the content holds {listed}; {ident.kind.carries}", _instead(misplaced)
+            )
         return None
 
     def release_of(self, name: str, systemd: int) -> Mapping[str, str] | None:

@@ -35,6 +35,10 @@ LAX: Final = Contents({"other": ANY}, lax=("other",))
             "holds /usr; a system extension carries /usr and /opt only",
             "FROM scratch",
         ),
+        (Contents({}, misplaced=("blobs", "index.json", "oci-layout")), "holds /blobs", "source: oci:PATH"),
+        (Contents({}, misplaced=("manifest.json", "repositories")), "holds /manifest.json", "docker-archive:PATH"),
+        (Contents({}, misplaced=("manifest.json", "version")), "holds /manifest.json", "dir:PATH"),
+        (Contents({}, misplaced=("etc",)), "holds /etc", "kind: confext"),
     ],
 )
 def test_a_misfit_and_what_to_do(contents: Contents, reason: str, hint: str) -> None:
